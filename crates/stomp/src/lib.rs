@@ -1,0 +1,1 @@
+//! The walls; the rooms come with the commits that follow.
