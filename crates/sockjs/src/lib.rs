@@ -1,1 +1,7 @@
-//! The walls; the rooms come with the commits that follow.
+//! SockJS 0.3.3 without IO: what a path asks for, what goes on the wire, and one session machine under every transport.
+
+pub mod frame;
+
+mod payload;
+
+pub use payload::{PayloadError, PayloadLimits, parse_messages};
