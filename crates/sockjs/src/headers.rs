@@ -1,0 +1,71 @@
+//! Header values that SockJS prescribes, as plain text for any HTTP library.
+//!
+//! Which answer carries which:
+//!
+//! | Answer | `Cache-Control` | CORS | `Content-Type` |
+//! |---|---|---|---|
+//! | greeting | – | – | [`TEXT`] |
+//! | `GET /info` | [`NO_CACHE`] | yes | [`JSON`] |
+//! | a transport's answer | [`NO_CACHE`] | if [`Transport::is_cors`] | [`Transport::content_type`] |
+//! | 204 to `OPTIONS` | [`CACHE_FOR_A_YEAR`] | yes, with [`MAX_AGE`] and the allowed methods | – |
+//!
+//! "CORS" is [`cors_origin`] as `Access-Control-Allow-Origin`; with it, where the request had an `Origin`,
+//! [`ALLOW_CREDENTIALS`]; and the request's `Access-Control-Request-Headers`, if not empty, echoed as
+//! `Access-Control-Allow-Headers`. The answer to `OPTIONS` also wants an `Expires` one year ahead, which only the caller's
+//! clock can write. No answer has a `Last-Modified`.
+//!
+//! [`Transport::is_cors`]: crate::Transport::is_cors
+//! [`Transport::content_type`]: crate::Transport::content_type
+
+/// `Cache-Control` of everything that must reach the server each time.
+///
+/// iOS 6 cached even `POST`. `no-transform` is not in the script of 0.3.3 but in the one after it: it keeps proxies from
+/// compressing, and so buffering, a stream.
+pub const NO_CACHE: &str = "no-store, no-cache, no-transform, must-revalidate, max-age=0";
+
+/// `Cache-Control` of the answers to `OPTIONS`: one year, so that a browser asks once.
+pub const CACHE_FOR_A_YEAR: &str = "public, max-age=31536000";
+
+/// `Access-Control-Max-Age` of the answers to `OPTIONS`, in seconds: one year.
+pub const MAX_AGE: &str = "31536000";
+
+/// `Access-Control-Allow-Credentials`, so that cookies (a load balancer's, a login's) travel.
+///
+/// Send it only where the request had an `Origin`: together with the `*` of a request without one it says nothing to any
+/// browser, and the script after 0.3.3 asserts its absence there.
+pub const ALLOW_CREDENTIALS: &str = "true";
+
+/// `Allow` and `Access-Control-Allow-Methods` of `/info`.
+pub const INFO_ALLOW: &str = "OPTIONS, GET";
+
+/// Content type of the greeting, of `xhr_send`, and of error texts.
+pub const TEXT: &str = "text/plain; charset=UTF-8";
+
+/// Content type of `/info`.
+pub const JSON: &str = "application/json; charset=UTF-8";
+
+/// Content type of `xhr` and `xhr_streaming`.
+pub const JAVASCRIPT: &str = "application/javascript; charset=UTF-8";
+
+/// The value of `Access-Control-Allow-Origin` for a request's `Origin`: the same, or `*` where there is none.
+///
+/// This says what to write *after* the endpoint's origin policy let the request through; it does not decide anything, and
+/// echoing an origin that was not checked opens the endpoint, cookies included, to every site.
+///
+/// The origin `null` (a page from a file, a sandboxed frame) is echoed as well. The script of 0.3.3 wanted `*` there,
+/// because browsers of 2012 took `null` for a refusal; today's compare it literally, and refuse `*` for a request with
+/// credentials, which every request of `sockjs-client` is. The script after 0.3.3 asserts the echo.
+///
+/// # Example: what each origin gets
+///
+/// ```
+/// use tramline_sockjs::headers::cors_origin;
+///
+/// assert_eq!(cors_origin(Some("https://app.example")), "https://app.example");
+/// assert_eq!(cors_origin(Some("null")), "null");
+/// assert_eq!(cors_origin(None), "*");
+/// ```
+#[must_use]
+pub fn cors_origin(origin: Option<&str>) -> &str {
+    origin.filter(|origin| !origin.is_empty()).unwrap_or("*")
+}

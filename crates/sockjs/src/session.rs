@@ -1,0 +1,469 @@
+//! One SockJS session: the machine under all transports.
+
+mod queue;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use queue::Queue;
+
+use crate::transport::Ends;
+use crate::{Config, OnAbort, Transport, frame};
+
+/// One SockJS session, from its open frame to the moment it may be forgotten.
+///
+/// A session outlives the requests that carry it. Requests that receive come to [`attach`](Self::attach), take what
+/// [`poll_output`](Self::poll_output) gives until it says [`Output::End`], and come again; between two of them the
+/// session queues. Requests that send (`xhr_send`) do not touch it: their messages go from
+/// [`parse_messages`](crate::parse_messages) to the application.
+///
+/// # Rules
+///
+/// - **Order.** The client gets the open frame, then all messages in the order of [`send`](Self::send), then the close
+///   frame: what was sent before [`close`](Self::close) still arrives, so an application's last words are heard.
+/// - **One receiver at a time.** Another is refused with 2010 while the first is attached.
+/// - **Once.** A frame handed to a receiver counts as delivered; there are no acknowledgements. What a cut connection may
+///   cost, and the choice there is, stands at [`OnAbort`].
+/// - **Bounded by its owner.** The session queues what it is given; look at [`queued`](Self::queued) before
+///   [`send`](Self::send) and apply the overflow policy there.
+/// - **Time is a parameter.** After any call ask [`next_timeout`](Self::next_timeout), and call
+///   [`handle_timeout`](Self::handle_timeout) when it has come. Calling early or late is harmless.
+///
+/// An idle session is 96 bytes and owns no buffer.
+///
+/// # With WebSocket
+///
+/// The `websocket` transport may use a session too: each piece of output is then one text message, nothing is refused for
+/// size, and the session's end is the WebSocket's. Or it does without: it sends [`frame::OPEN`], [`frame::message_array`]
+/// and [`frame::close`] itself.
+///
+/// Source: sockjs-protocol 0.3.3, "Protocol and framing" and "Handling close".
+///
+/// # Example: streaming, then closed
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Instant;
+/// use tramline_sockjs::{Attach, Config, Output, Session, Transport};
+///
+/// let now = Instant::now();
+/// let mut session = Session::new(Arc::new(Config::default()), now);
+/// let Attach::Accepted(receiver) = session.attach(Transport::XhrStreaming, now) else { panic!("refused") };
+/// session.send(&[b"last words"]);
+/// session.close(3000, "Go away!", now);
+///
+/// let mut chunks = Vec::new();
+/// loop {
+///     let mut chunk = Vec::new();
+///     let output = session.poll_output(receiver, now, &mut chunk);
+///     chunks.push(chunk);
+///     if output == Output::End {
+///         break;
+///     }
+/// }
+/// assert_eq!(chunks[0].len(), 2049); // the prelude
+/// assert_eq!(chunks[1..], [&b"o\n"[..], b"a[\"last words\"]\n", b"c[3000,\"Go away!\"]\n"]);
+/// ```
+#[derive(Clone)]
+pub struct Session {
+    config: Arc<Config>,
+    queue: Queue,
+    /// The close frame, once closed.
+    closed: Option<Box<[u8]>>,
+    receiver: Option<Receiver>,
+    /// When it was last heard of: the last output while there is a receiver, its leaving when there is none.
+    since: Instant,
+    next_receiver: u32,
+    open_owed: bool,
+    heartbeats: bool,
+    expired: bool,
+}
+
+/// Names one attached request, so that a late word from a request that is over cannot touch its successor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ReceiverId(u32);
+
+/// The answer to a request that wants to receive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Attach {
+    /// It is the session's receiver now; poll its output.
+    Accepted(ReceiverId),
+    /// It is answered, with status 200, by this and nothing more; the session has not noticed it.
+    Refused(Refusal),
+}
+
+/// The whole body for a request that was refused: a close frame in the framing of its transport.
+///
+/// Send prelude and frame as two chunks where the response is chunked: streaming clients of the test scripts read so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What responses of this transport begin with; often nothing.
+    pub prelude: &'static [u8],
+    /// `c[2010,"Another connection still open"]`, or the session's own close frame.
+    pub frame: Vec<u8>,
+}
+
+impl Refusal {
+    /// Both in one piece.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        if self.prelude.is_empty() {
+            self.frame
+        } else {
+            [self.prelude, &self.frame].concat()
+        }
+    }
+}
+
+/// What a call of [`Session::poll_output`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Output {
+    /// Nothing to say at present; ask again after the next [`send`](Session::send), [`close`](Session::close) or
+    /// [`handle_timeout`](Session::handle_timeout).
+    Pending,
+    /// One piece was appended; there may be more.
+    Data,
+    /// End the response after what was appended, if anything. The receiver is detached already.
+    End,
+}
+
+/// Why a session may be dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimedOut {
+    /// No receiver came for [`Config::disconnect_delay`]: the client is gone. The application has yet to hear of it. What
+    /// was queued is lost.
+    Disconnected,
+    /// The session had been closed, and has been remembered long enough.
+    Forgotten,
+}
+
+impl Session {
+    /// A session that a client has just asked for: the open frame is owed, and the time to collect it runs.
+    #[must_use]
+    pub fn new(config: Arc<Config>, now: Instant) -> Self {
+        Self {
+            config,
+            queue: Queue::default(),
+            closed: None,
+            receiver: None,
+            since: now,
+            next_receiver: 0,
+            open_owed: true,
+            heartbeats: true,
+            expired: false,
+        }
+    }
+
+    /// A request arrived that wants to receive.
+    ///
+    /// Refused is a second request beside one that is attached (2010), and every request once the session is closed and
+    /// has nothing left to deliver (its close frame, again and again until it is forgotten). A closed session with a
+    /// receiver refuses with its close frame, not with 2010: the client is to learn the end, not to try again.
+    ///
+    /// Ask only with transports that [receive](Transport::is_receiver); `xhr_send` would be answered as `xhr` is.
+    pub fn attach(&mut self, transport: Transport, now: Instant) -> Attach {
+        if let Some(close) = self.refusal_frame() {
+            let framing = transport.framing();
+            return Attach::Refused(Refusal {
+                prelude: framing.prelude,
+                frame: [&close, framing.suffix].concat(),
+            });
+        }
+        let id = ReceiverId(self.next_receiver);
+        self.next_receiver = self.next_receiver.wrapping_add(1);
+        self.receiver = Some(Receiver {
+            id,
+            transport,
+            sent: 0,
+            started: false,
+            heartbeat_owed: false,
+        });
+        self.since = now;
+        Attach::Accepted(id)
+    }
+
+    /// The request of this receiver is over before [`Output::End`]: the client went away, or the response could not be
+    /// written. What happens to the session is [`Config::on_abort`]'s choice; look at [`is_closed`](Self::is_closed)
+    /// afterwards.
+    ///
+    /// After [`Output::End`], and for a receiver that has been replaced, this does nothing: call it whenever a response
+    /// is dropped, without asking why.
+    pub fn detach(&mut self, receiver: ReceiverId, now: Instant) {
+        if !self.is_attached(receiver) {
+            return;
+        }
+        self.receiver = None;
+        self.since = now;
+        if self.config.on_abort == OnAbort::Close && !self.open_owed && self.closed.is_none() {
+            let (code, reason) = frame::INTERRUPTED;
+            self.close(code, reason, now);
+            self.queue.clear(); // after a gap, order is broken anyway
+        }
+    }
+
+    /// Queues one message for the client: the concatenation of `escaped_parts`, each the output of
+    /// [`frame::escape_into`], without quotes. Anything else makes frames that the client cannot read.
+    ///
+    /// A closed session drops it, as nobody is there to read it; see [`is_closed`](Self::is_closed).
+    pub fn send(&mut self, escaped_parts: &[&[u8]]) {
+        if self.closed.is_none() {
+            self.queue.push(escaped_parts);
+        }
+    }
+
+    /// Bytes that wait for a receiver, with eight for each message's length: what to bound before [`send`](Self::send).
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Appends the next piece for this receiver to `out`: the prelude, or one frame, in the framing of its transport.
+    ///
+    /// Each piece is to be one chunk of a chunked response, or one WebSocket message. Call again until
+    /// [`Output::Pending`] or [`Output::End`]; call only when the response can take more, and a slow client makes the
+    /// queue grow where its owner sees it.
+    ///
+    /// All queued messages go into one frame, as long as the response limit permits: a frame stops before the message
+    /// that would start beyond it. `xhr` ends after its frame, `xhr_streaming` when it has sent
+    /// [`Config::response_limit`] bytes, both after the close frame. A receiver that is not attached gets
+    /// [`Output::End`].
+    pub fn poll_output(&mut self, receiver: ReceiverId, now: Instant, out: &mut Vec<u8>) -> Output {
+        let Some(mut current) = self.receiver.filter(|current| current.id == receiver) else {
+            return Output::End;
+        };
+        let framing = current.transport.framing();
+        if !current.started {
+            current.started = true;
+            if !framing.prelude.is_empty() {
+                out.extend_from_slice(framing.prelude);
+                self.receiver = Some(current);
+                self.since = now;
+                return Output::Data;
+            }
+        }
+        let room = self.config.response_limit.saturating_sub(current.sent);
+        let before = out.len();
+        let next = self.frame_into(&current, room, out);
+        if next == Next::Nothing {
+            self.receiver = Some(current);
+            return Output::Pending;
+        }
+        out.extend_from_slice(framing.suffix);
+        self.since = now;
+        let written = out.len() - before;
+        let ends = match framing.ends {
+            Ends::AfterFrame => true,
+            Ends::AtLimit => written >= room,
+            Ends::WithConnection => false,
+        };
+        if ends || next == Next::Close {
+            self.receiver = None;
+            return Output::End;
+        }
+        if framing.ends == Ends::AtLimit {
+            current.sent += written;
+        }
+        current.heartbeat_owed = false;
+        self.receiver = Some(current);
+        Output::Data
+    }
+
+    /// Closes the session. Its receiver gets what is queued and then the close frame; receivers that come later get the
+    /// close frame, until the session is forgotten. Nothing can be sent any more.
+    ///
+    /// The first call decides; later ones do nothing.
+    ///
+    /// # Example: the first reason stands
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::time::Instant;
+    /// use tramline_sockjs::{Attach, Config, Output, Session, Transport};
+    ///
+    /// let now = Instant::now();
+    /// let mut session = Session::new(Arc::new(Config::default()), now);
+    /// session.close(4500, "too slow", now);
+    /// session.close(3000, "Go away!", now);
+    ///
+    /// let Attach::Accepted(first) = session.attach(Transport::Xhr, now) else { panic!("refused") };
+    /// let _ = session.poll_output(first, now, &mut Vec::new()); // the open frame comes first even here
+    /// let Attach::Refused(refusal) = session.attach(Transport::Xhr, now) else { panic!("accepted") };
+    /// assert_eq!(refusal.into_bytes(), b"c[4500,\"too slow\"]\n");
+    /// ```
+    pub fn close(&mut self, code: u16, reason: &str, now: Instant) {
+        if self.closed.is_none() {
+            self.closed = Some(frame::close(code, reason).into());
+            self.since = now;
+        }
+    }
+
+    /// Whether [`close`](Self::close) was called, an abort closed it ([`OnAbort::Close`]), or it timed out.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.is_some()
+    }
+
+    /// Whether a receiver is attached.
+    #[must_use]
+    pub fn has_receiver(&self) -> bool {
+        self.receiver.is_some()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), as things stand; `None` for never.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Instant> {
+        if self.expired {
+            None
+        } else if self.closed.is_some() || self.receiver.is_none() {
+            self.since.checked_add(self.config.disconnect_delay)
+        } else if self.heartbeats && !self.config.heartbeat.is_zero() {
+            self.since.checked_add(self.config.heartbeat)
+        } else {
+            None
+        }
+    }
+
+    /// Does what is due at `now`: a quiet receiver is owed a heartbeat, which [`poll_output`](Self::poll_output) then
+    /// gives; a session that nobody asks for is over, as the return value says, once.
+    ///
+    /// A closed session is forgotten [`Config::disconnect_delay`] after its close, or after the last output if that was
+    /// later, whether or not a receiver is attached: one that takes nothing for so long is not coming back.
+    pub fn handle_timeout(&mut self, now: Instant) -> Option<TimedOut> {
+        if self.next_timeout().is_none_or(|due| now < due) {
+            return None;
+        }
+        if self.closed.is_some() {
+            self.expire();
+            return Some(TimedOut::Forgotten);
+        }
+        match &mut self.receiver {
+            Some(receiver) => {
+                receiver.heartbeat_owed = true;
+                self.since = now;
+                None
+            }
+            None => {
+                let (code, reason) = frame::GO_AWAY;
+                self.close(code, reason, now);
+                self.expire();
+                Some(TimedOut::Disconnected)
+            }
+        }
+    }
+
+    /// Turns heartbeats on or off; they are on at first. Off is for sessions whose content has heart-beats of its own,
+    /// as when STOMP negotiated them: two clocks would only wake phones twice.
+    pub fn set_heartbeats(&mut self, on: bool) {
+        self.heartbeats = on;
+        if let Some(receiver) = &mut self.receiver
+            && !on
+        {
+            receiver.heartbeat_owed = false;
+        }
+    }
+
+    fn refusal_frame(&self) -> Option<Vec<u8>> {
+        let drained = self.queue.is_empty() && !self.open_owed;
+        match (&self.closed, &self.receiver) {
+            (Some(close), receiver) if drained || receiver.is_some() => Some(close.to_vec()),
+            (None, Some(_)) => Some(frame::close(frame::STILL_OPEN.0, frame::STILL_OPEN.1)),
+            _ => None,
+        }
+    }
+
+    fn is_attached(&self, receiver: ReceiverId) -> bool {
+        self.receiver.is_some_and(|current| current.id == receiver)
+    }
+
+    /// Appends the next bare frame, which ought to fit into `room`.
+    fn frame_into(&mut self, receiver: &Receiver, room: usize, out: &mut Vec<u8>) -> Next {
+        if self.open_owed {
+            self.open_owed = false;
+            out.extend_from_slice(frame::OPEN);
+            Next::Frame
+        } else if !self.queue.is_empty() {
+            self.messages_into(room, out);
+            Next::Frame
+        } else if let Some(close) = &self.closed {
+            out.extend_from_slice(close);
+            Next::Close
+        } else if receiver.heartbeat_owed {
+            out.extend_from_slice(frame::HEARTBEAT);
+            Next::Frame
+        } else {
+            Next::Nothing
+        }
+    }
+
+    fn messages_into(&mut self, room: usize, out: &mut Vec<u8>) {
+        let before = out.len();
+        out.reserve(self.queue.len().min(room));
+        let mut separator: &[u8] = b"a[\"";
+        while let Some(message) = self.queue.front() {
+            out.extend_from_slice(separator);
+            out.extend_from_slice(message);
+            separator = b"\",\"";
+            self.queue.pop();
+            if out.len() - before >= room {
+                break;
+            }
+        }
+        out.extend_from_slice(b"\"]");
+        self.queue.compact();
+    }
+
+    fn expire(&mut self) {
+        self.expired = true;
+        self.open_owed = false;
+        self.receiver = None;
+        self.queue.clear();
+    }
+}
+
+/// Shows the state, and of the queue only its size: messages are the application's secrets.
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("receiver", &self.receiver)
+            .field("queued", &self.queued())
+            .field(
+                "closed",
+                &self.closed.as_deref().map(String::from_utf8_lossy),
+            )
+            .field("open_owed", &self.open_owed)
+            .field("heartbeats", &self.heartbeats)
+            .field("expired", &self.expired)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Receiver {
+    id: ReceiverId,
+    transport: Transport,
+    /// Bytes of its response so far, without the prelude.
+    sent: usize,
+    /// The prelude, if any, is out.
+    started: bool,
+    heartbeat_owed: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Nothing,
+    Frame,
+    Close,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_session_is_small() {
+        assert_eq!(size_of::<Session>(), 96);
+    }
+}
