@@ -61,9 +61,9 @@ impl Default for Config {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnAbort {
-    /// Keep the session until [`Config::disconnect_delay`], so that a client that comes back finds it. This is kind to
-    /// clients behind proxies that cut quiet responses, at a price: what was on its way when the cut came is missing
-    /// without a word.
+    /// Keep the session until [`Config::disconnect_delay`], so that a client that comes back finds it. `sockjs-client`
+    /// comes back where the response ended cleanly on its side, as when a proxy lost patience; after a network error it
+    /// gives the session up by itself. The price: what was on its way when the cut came is missing without a word.
     #[default]
     Keep,
     /// Close it with 1002 "Connection interrupted" and drop what is queued, so that a client that comes back knows of the
