@@ -278,14 +278,15 @@ impl Connection {
 
     /// The peer broke a rule: tells it which, and stops listening (§7.1.7).
     fn fail(&mut self, error: &Error) {
+        self.end(close::payload(error.close_code(), &error.to_string()));
+    }
+
+    /// Nothing more is heard from the peer: lets go of what it began, and sees to it that one Close goes out.
+    fn end(&mut self, close: Vec<u8>) {
         self.frame = None;
         self.message = None;
         self.control = Vec::new();
         self.head = PartialHead::default();
-        self.end(close::payload(error.close_code(), &error.to_string()));
-    }
-
-    fn end(&mut self, close: Vec<u8>) {
         self.state = match self.state {
             State::Open => {
                 self.owe().close = Some(close);
