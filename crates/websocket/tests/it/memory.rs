@@ -79,6 +79,25 @@ fn a_frame_in_two_reads_is_allocated_once_and_exactly() {
 }
 
 #[test]
+fn a_frame_in_many_reads_ends_in_memory_of_its_size() {
+    for kind in [TEXT, BINARY] {
+        let mut connection = server();
+        // An odd cut splits a character, whose first half waits outside of the text.
+        let mut frame = masked(FIN | kind, "é".repeat(20_000).as_bytes());
+        let mut event = None;
+        let held = measure(|| {
+            let (mut first, rest) = frame.split_at_mut(8 + 5001);
+            let (mut second, mut third) = rest.split_at_mut(5000);
+            assert_eq!(connection.receive(&mut first), Ok(None));
+            assert_eq!(connection.receive(&mut second), Ok(None));
+            event = connection.receive(&mut third).unwrap();
+        });
+        assert!(event.is_some());
+        assert_eq!(held.bytes_current, 40_000);
+    }
+}
+
+#[test]
 fn a_head_that_announces_exabytes_allocates_nothing() {
     // Even with no limit to stop it.
     for config in [
