@@ -1,0 +1,265 @@
+use std::{collections::VecDeque, mem};
+
+use bytes::{Buf, Bytes};
+
+use crate::{Frame, Version};
+
+use self::scan::Scan;
+pub use self::{error::DecodeError, limits::Limits};
+
+mod error;
+mod limits;
+mod scan;
+
+/// Turns a stream of bytes into frames, whatever the pieces it arrives in.
+///
+/// [`feed`](Decoder::feed) a piece, then call [`next`](Decoder::next) until it answers `None`.
+///
+/// # Rules
+///
+/// - Lines end with LF or CRLF in every version, and a CRLF may be split between pieces. A CR
+///   without its LF is an error anywhere in a head: who accepts CRLF cannot tell it from a line
+///   end. (1.1 would allow it inside a value, and offers no way to write it at the end of one.)
+/// - A header line splits at its first colon. Nothing is trimmed. Names must not be empty.
+/// - Headers are UTF-8. They are unescaped as the [version](Decoder::set_version) says, and never
+///   in CONNECT, STOMP and CONNECTED; an undefined escape is an error
+///   (STOMP 1.2, "Value Encoding").
+/// - The first `content-length` counts. That many bytes are the body, and NUL must follow. One
+///   that is not a number is an error. Without one the body ends at the first NUL.
+/// - SEND, MESSAGE and ERROR may have a body, other frames may not, in every version.
+/// - A NUL in a head is an error: nearly always it ends a frame that lacks its blank line, and
+///   without this rule the peer would wait for an answer for ever.
+///
+/// # Memory
+///
+/// A frame that lies in one piece is sliced from it: nothing is copied except a name or value
+/// with escapes. A frame that spans pieces is gathered in one buffer that grows by doubling, and
+/// no byte is searched twice. Between frames the decoder owns no allocation. The worst that a
+/// peer can make it hold is `header_count × (header_line + 2) + body` bytes of [`Limits`], twice
+/// that while the buffer grows. Each limit is checked before the bytes beyond it are kept.
+///
+/// # Example: a frame in two pieces
+///
+/// ```
+/// use tramline_stomp::{Bytes, Command, Decoded, Decoder, Limits};
+///
+/// let mut decoder = Decoder::new(Limits::default());
+/// decoder.feed(Bytes::from_static(b"SEND\ndestination:/app/hello\r"));
+/// assert_eq!(decoder.next()?, None);
+/// assert_eq!(decoder.buffered(), 28);
+///
+/// decoder.feed(Bytes::from_static(b"\n\nAnn\0"));
+/// let Some(Decoded::Frame(frame)) = decoder.next()? else { panic!("a frame is complete") };
+/// assert_eq!(frame.command, Command::Send);
+/// assert_eq!(frame.headers.get("destination"), Some("/app/hello"));
+/// assert_eq!(frame.body, "Ann");
+/// assert_eq!(decoder.buffered(), 0);
+/// # Ok::<(), tramline_stomp::DecodeError>(())
+/// ```
+#[derive(Debug)]
+pub struct Decoder {
+    limits: Limits,
+    /// The piece being read; never an exhausted view of an allocation.
+    input: Bytes,
+    /// Pieces that were fed before `input` was used up.
+    queue: VecDeque<Bytes>,
+    partial: Option<Box<Partial>>,
+    version: Version,
+    /// A frame ended in `input`: line ends up to the next frame belong to it.
+    after_frame: bool,
+    /// The last byte between frames was a CR.
+    after_cr: bool,
+    spent: bool,
+}
+
+/// What [`Decoder::next`] found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Decoded {
+    /// A whole frame.
+    Frame(Frame),
+    /// One or more line ends between frames. Those that follow a frame in the same piece are
+    /// taken for its optional padding and not reported.
+    HeartBeat,
+}
+
+impl Decoder {
+    /// A decoder for a fresh stream. Until a version is set it reads 1.2.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            input: Bytes::new(),
+            queue: VecDeque::new(),
+            partial: None,
+            version: Version::V1_2,
+            after_frame: false,
+            after_cr: false,
+            spent: false,
+        }
+    }
+
+    /// The version whose escapes count for the frames that [`next`](Decoder::next) returns from
+    /// now on. Call it once the version is negotiated: the frames before need none.
+    pub fn set_version(&mut self, version: Version) {
+        self.version = version;
+    }
+
+    /// The version set, or 1.2.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Takes the next piece of the stream. Nothing is read before [`next`](Decoder::next).
+    pub fn feed(&mut self, bytes: Bytes) {
+        if bytes.is_empty() || self.spent {
+            return;
+        }
+        if self.input.is_empty() && self.queue.is_empty() {
+            self.input = bytes;
+            self.after_frame = false;
+        } else {
+            self.queue.push_back(bytes);
+        }
+    }
+
+    /// The next frame or heart-beat, or `None` until more is fed.
+    ///
+    /// # Errors
+    ///
+    /// The peer broke the rules or a limit. The place where its next frame begins is unknown
+    /// then, so the decoder is spent: it drops what it held and answers `None` from now on.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator could not be fed"
+    )]
+    pub fn next(&mut self) -> Result<Option<Decoded>, DecodeError> {
+        let result = self.advance();
+        if result.is_err() {
+            self.finish();
+        }
+        result
+    }
+
+    /// The bytes held because they were not read yet or belong to an incomplete frame.
+    pub fn buffered(&self) -> usize {
+        let held = self
+            .partial
+            .as_ref()
+            .map_or(0, |partial| partial.bytes.len());
+        held + self.input.len() + self.queue.iter().map(Bytes::len).sum::<usize>()
+    }
+
+    /// Drops everything held, and everything fed from now on.
+    pub(crate) fn finish(&mut self) {
+        self.input = Bytes::new();
+        self.queue = VecDeque::new();
+        self.partial = None;
+        self.spent = true;
+    }
+
+    fn advance(&mut self) -> Result<Option<Decoded>, DecodeError> {
+        loop {
+            if self.input.is_empty() && !self.next_piece() {
+                return Ok(None);
+            }
+            if self.partial.is_none() {
+                if self.skip_line_ends()? {
+                    return Ok(Some(Decoded::HeartBeat));
+                }
+                if self.input.is_empty() {
+                    continue;
+                }
+            }
+            if let Some(frame) = self.frame()? {
+                self.after_frame = true;
+                return Ok(Some(Decoded::Frame(frame)));
+            }
+        }
+    }
+
+    fn next_piece(&mut self) -> bool {
+        let Some(piece) = self.queue.pop_front() else {
+            return false;
+        };
+        if self.queue.is_empty() {
+            self.queue = VecDeque::new();
+        }
+        self.input = piece;
+        self.after_frame = false;
+        true
+    }
+
+    /// Passes over line ends between frames; says whether they were a heart-beat.
+    fn skip_line_ends(&mut self) -> Result<bool, DecodeError> {
+        let mut line_ends = false;
+        let mut read = 0;
+        for &octet in &self.input {
+            match octet {
+                b'\n' => {
+                    line_ends = true;
+                    self.after_cr = false;
+                }
+                _ if self.after_cr => return Err(DecodeError::BareCarriageReturn),
+                b'\r' => self.after_cr = true,
+                _ => break,
+            }
+            read += 1;
+        }
+        self.consume(read);
+        Ok(line_ends && !self.after_frame)
+    }
+
+    /// The frame that `input` begins or continues, if it ends there too; otherwise `input` is
+    /// used up.
+    fn frame(&mut self) -> Result<Option<Frame>, DecodeError> {
+        let Some(mut partial) = self.partial.take() else {
+            let mut scan = Scan::default();
+            return match scan.run(&[], &self.input, &self.limits)? {
+                Some(end) => {
+                    let bytes = self.input.split_to(end);
+                    scan.into_frame(&bytes, self.version).map(Some)
+                }
+                None => {
+                    let bytes = mem::take(&mut self.input).to_vec();
+                    self.partial = Some(Box::new(Partial { bytes, scan }));
+                    Ok(None)
+                }
+            };
+        };
+        match partial
+            .scan
+            .run(&partial.bytes, &self.input, &self.limits)?
+        {
+            Some(end) => {
+                partial.bytes.extend_from_slice(&self.input[..end]);
+                self.consume(end);
+                let Partial { bytes, scan } = *partial;
+                scan.into_frame(&bytes.into(), self.version).map(Some)
+            }
+            None => {
+                partial.bytes.extend_from_slice(&mem::take(&mut self.input));
+                self.partial = Some(partial);
+                Ok(None)
+            }
+        }
+    }
+
+    fn consume(&mut self, read: usize) {
+        if read == self.input.len() {
+            // An empty view would keep the whole piece alive.
+            self.input = Bytes::new();
+        } else {
+            self.input.advance(read);
+        }
+    }
+}
+
+/// The beginning of a frame whose end is not here yet. Boxed: most sessions have none most of
+/// the time.
+#[derive(Debug)]
+struct Partial {
+    bytes: Vec<u8>,
+    scan: Scan,
+}
+
+#[cfg(test)]
+mod tests;

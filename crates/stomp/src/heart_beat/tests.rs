@@ -1,0 +1,90 @@
+use super::*;
+
+fn beat(send: u32, receive: u32) -> HeartBeat {
+    HeartBeat { send, receive }
+}
+
+#[test]
+fn values_are_two_numbers() {
+    assert_eq!("0,0".parse(), Ok(HeartBeat::NONE));
+    assert_eq!(" 10000 , 5000 ".parse(), Ok(beat(10_000, 5_000)));
+    assert_eq!(beat(1, 2).to_string(), "1,2");
+    for bad in [
+        "",
+        "1",
+        "1,",
+        ",1",
+        "1,2,3",
+        "-1,0",
+        "+1,0",
+        "a,b",
+        "1.5,0",
+        "4294967296,0",
+    ] {
+        let error = bad.parse::<HeartBeat>().unwrap_err().to_string();
+        assert!(error.contains(&format!("`{bad}`")), "{error}");
+    }
+}
+
+#[test]
+fn each_direction_takes_the_slower_side() {
+    for (ours, theirs, send, expect) in [
+        (beat(10, 20), beat(30, 5), Some(10), Some(30)),
+        (beat(10, 20), beat(5, 40), Some(40), Some(20)),
+        (beat(0, 20), beat(30, 5), None, Some(30)),
+        (beat(10, 0), beat(30, 5), Some(10), None),
+        (beat(10, 20), beat(0, 0), None, None),
+    ] {
+        let agreed = ours.negotiate(theirs);
+        assert_eq!(
+            agreed.send_every,
+            send.map(Duration::from_millis),
+            "{ours} {theirs}"
+        );
+        assert_eq!(
+            agreed.expect_within,
+            expect.map(Duration::from_millis),
+            "{ours} {theirs}"
+        );
+    }
+}
+
+#[test]
+fn timers_fire_at_the_write_interval_and_at_thrice_the_read_interval() {
+    let start = Instant::now();
+    let at = |millis| start + Duration::from_millis(millis);
+    let mut timers = Timers::new(start);
+    assert_eq!(timers.next_timeout(), None);
+
+    timers.start(beat(100, 100), beat(100, 100), start);
+    assert_eq!(timers.next_timeout(), Some(at(100)));
+    assert_eq!(timers.handle_timeout(at(99)), Due::Nothing);
+    assert_eq!(timers.handle_timeout(at(100)), Due::HeartBeat);
+    timers.wrote(at(250));
+    assert_eq!(timers.next_timeout(), Some(at(300)));
+    let gone = Due::PeerGone {
+        silent_for: Duration::from_millis(300),
+    };
+    assert_eq!(timers.handle_timeout(at(300)), gone);
+    timers.read(at(300));
+    assert_eq!(timers.next_timeout(), Some(at(350)));
+}
+
+#[test]
+fn a_pause_stops_the_read_timer_and_a_resume_restarts_it() {
+    let start = Instant::now();
+    let at = |millis| start + Duration::from_millis(millis);
+    let mut timers = Timers::new(start);
+    timers.start(beat(0, 100), beat(100, 0), start);
+    assert_eq!(timers.next_timeout(), Some(at(300)));
+
+    timers.pause_reading(true, at(200));
+    assert_eq!(timers.next_timeout(), None);
+    assert_eq!(timers.handle_timeout(at(1_000)), Due::Nothing);
+    timers.pause_reading(false, at(1_000));
+    assert_eq!(timers.next_timeout(), Some(at(1_300)));
+
+    // Saying it twice changes nothing: the time runs on.
+    timers.pause_reading(false, at(1_200));
+    assert_eq!(timers.next_timeout(), Some(at(1_300)));
+}

@@ -1,0 +1,32 @@
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+/// What a connection wants written: encoded frames and heart-beats, first in, first out.
+///
+/// Owns no allocation while it is empty.
+#[derive(Default, Debug)]
+pub(crate) struct Outgoing {
+    queue: VecDeque<Bytes>,
+}
+
+impl Outgoing {
+    pub(crate) fn push(&mut self, frame: Bytes) {
+        self.queue.push_back(frame);
+    }
+
+    /// A heart-beat, unless something else is about to be written anyway.
+    pub(crate) fn push_heart_beat(&mut self) {
+        if self.queue.is_empty() {
+            self.queue.push_back(Bytes::from_static(b"\n"));
+        }
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Bytes> {
+        let frame = self.queue.pop_front();
+        if self.queue.is_empty() {
+            self.queue = VecDeque::new();
+        }
+        frame
+    }
+}

@@ -1,0 +1,446 @@
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use self::subscriptions::{NotAdded, Subscriptions};
+pub use self::{
+    config::ServerConfig,
+    error::{PeerIncompatible, PeerViolation, ServerError},
+    event::{Connect, Disconnect, Send, ServerEvent, Subscribe, Unsubscribe},
+};
+use crate::{
+    Command, Decoded, Decoder, ErrorReply, Frame, Headers, HeartBeat, InvalidHeartBeat, Version,
+    heart_beat::{Due, Timers},
+    outgoing::Outgoing,
+    text::excerpt,
+};
+
+mod config;
+mod error;
+mod event;
+mod subscriptions;
+
+/// The server's side of one STOMP session.
+///
+/// It knows versions, the order of frames, subscription ids and heart-beats, and nothing of
+/// sockets, clocks and brokers:
+///
+/// ```text
+///   bytes ── receive ──▶ ┌──────────────────┐ ── poll_event ─────▶ Connect, Send, Subscribe, …
+///                        │ ServerConnection │ ◀─ accept, refuse, receipt, error ── your answer
+///   bytes ◀─ poll_transmit └──────────────────┘ ── message_head ───▶ the beginning of a MESSAGE
+///                          next_timeout, handle_timeout, wrote ◀──▶ your clock
+/// ```
+///
+/// After every call to `receive`, `accept` and `handle_timeout`, call
+/// [`poll_event`](Self::poll_event) and [`poll_transmit`](Self::poll_transmit) until both answer
+/// `None`, and arm a timer for [`next_timeout`](Self::next_timeout). MESSAGE frames do not pass
+/// through here: write [`message_head`](Self::message_head) and the shared
+/// [tail](crate::encode_message_tail), then say [`wrote`](Self::wrote).
+///
+/// Frames are read one per `poll_event`, so whoever stops polling stops the client, and what was
+/// received and not polled is held. Between frames a connection owns no buffer: what remains is
+/// the value itself, at most 256 bytes, and about 24 bytes and the id per subscription.
+///
+/// # Failures
+///
+/// When the client breaks a rule, an ERROR frame that says what to do is queued, with a
+/// `receipt-id` if the frame asked for a receipt, and [`ServerEvent::Failed`] tells the caller.
+/// The session is over then: STOMP has no recoverable errors (STOMP 1.2, "ERROR").
+///
+/// # Example: a client connects and sends
+///
+/// ```
+/// use std::{sync::Arc, time::Instant};
+/// use tramline_stomp::{Bytes, ServerConfig, ServerConnection, ServerEvent};
+///
+/// let now = Instant::now();
+/// let mut server = ServerConnection::new(Arc::new(ServerConfig::default()), now);
+///
+/// server.receive(Bytes::from_static(b"CONNECT\naccept-version:1.1,1.2\nlogin:ann\n\n\0"), now);
+/// let Some(ServerEvent::Connect(connect)) = server.poll_event() else { panic!() };
+/// assert_eq!(connect.login.as_deref(), Some("ann"));
+/// server.accept(Some("ann"), None, now);
+/// assert_eq!(
+///     server.poll_transmit().unwrap(),
+///     "CONNECTED\nversion:1.2\nheart-beat:10000,10000\nuser-name:ann\n\n\0",
+/// );
+///
+/// server.receive(Bytes::from_static(b"SEND\ndestination:/app/hello\nreceipt:1\n\nhi\0"), now);
+/// let Some(ServerEvent::Send(send)) = server.poll_event() else { panic!() };
+/// assert_eq!((&*send.destination, &send.body[..]), ("/app/hello", &b"hi"[..]));
+/// server.receipt(&send.receipt.unwrap());
+/// assert_eq!(server.poll_transmit().unwrap(), "RECEIPT\nreceipt-id:1\n\n\0");
+/// ```
+#[derive(Debug)]
+pub struct ServerConnection {
+    config: Arc<ServerConfig>,
+    decoder: Decoder,
+    timers: Timers,
+    subscriptions: Subscriptions,
+    outgoing: Outgoing,
+    /// A failure that no `poll_event` has told yet.
+    failure: Option<Box<ServerError>>,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// Nothing but line ends was received.
+    Opening,
+    /// `Connect` was told, and waits for its answer.
+    Connecting {
+        theirs: HeartBeat,
+    },
+    Connected,
+    /// The client has said DISCONNECT.
+    Disconnected,
+    Failed,
+}
+
+impl ServerConnection {
+    /// A connection whose stream begins now.
+    pub fn new(config: Arc<ServerConfig>, now: Instant) -> Self {
+        Self {
+            decoder: Decoder::new(config.limits),
+            config,
+            timers: Timers::new(now),
+            subscriptions: Subscriptions::default(),
+            outgoing: Outgoing::default(),
+            failure: None,
+            state: State::Opening,
+        }
+    }
+
+    /// Takes bytes that the client sent, cut anywhere. Any byte shows that it lives.
+    pub fn receive(&mut self, bytes: Bytes, now: Instant) {
+        self.timers.read(now);
+        self.decoder.feed(bytes);
+    }
+
+    /// What the client did next, or `None` until there is more to read or until
+    /// [`ServerEvent::Connect`] is answered.
+    pub fn poll_event(&mut self) -> Option<ServerEvent> {
+        if let Some(error) = self.failure.take() {
+            return Some(ServerEvent::Failed(*error));
+        }
+        while matches!(self.state, State::Opening | State::Connected) {
+            match self.decoder.next() {
+                Ok(None) => return None,
+                Ok(Some(Decoded::HeartBeat)) => {}
+                Ok(Some(Decoded::Frame(frame))) => {
+                    let receipt = frame.headers.get_bytestring("receipt").cloned();
+                    return Some(match self.frame(frame, receipt.clone()) {
+                        Ok(event) => event,
+                        Err(error) => self.failed(error, receipt),
+                    });
+                }
+                Err(error) => return Some(self.failed(error.into(), None)),
+            }
+        }
+        None
+    }
+
+    /// Opens the session that [`ServerEvent::Connect`] asked for, and starts the heart-beats.
+    ///
+    /// CONNECTED has `version`, `heart-beat` (this server's, not the agreed one), and then
+    /// `user-name`, `session` and `server` where there is one. Does nothing unless a `Connect`
+    /// waits for its answer.
+    pub fn accept(&mut self, user_name: Option<&str>, session: Option<&str>, now: Instant) {
+        let State::Connecting { theirs } = self.state else {
+            return;
+        };
+        let name = ByteString::from_static;
+        let mut headers = Headers::with_capacity(5);
+        headers.push(name("version"), name(self.version().as_str()));
+        headers.push(name("heart-beat"), self.config.heart_beat.to_string());
+        if let Some(user_name) = user_name {
+            headers.push(name("user-name"), user_name);
+        }
+        if let Some(session) = session {
+            headers.push(name("session"), session);
+        }
+        if let Some(server) = &self.config.server {
+            headers.push(name("server"), server.clone());
+        }
+        self.queue(&Frame {
+            command: Command::Connected,
+            headers,
+            body: Bytes::new(),
+        });
+        self.timers.start(self.config.heart_beat, theirs, now);
+        self.state = State::Connected;
+    }
+
+    /// Answers [`ServerEvent::Connect`] with ERROR. The session is over: write what is queued and
+    /// close.
+    pub fn refuse(&mut self, error: ErrorReply) {
+        self.error(error);
+    }
+
+    /// Tells the client that what it asked a receipt for is done.
+    pub fn receipt(&mut self, receipt_id: &str) {
+        if self.state != State::Failed {
+            let name = ByteString::from_static("receipt-id");
+            self.queue(&Frame::new(Command::Receipt).header(name, receipt_id));
+        }
+    }
+
+    /// Ends the session with ERROR, for a reason that only the caller knows. No more events come,
+    /// [`ServerEvent::Failed`] included; write what is queued and close. Does nothing if the
+    /// session has failed already: there is one ERROR at most.
+    pub fn error(&mut self, error: ErrorReply) {
+        if self.state == State::Failed {
+            return;
+        }
+        self.queue(&error.into_frame());
+        self.end(State::Failed);
+    }
+
+    /// The next frame or heart-beat to write, encoded; one per call.
+    pub fn poll_transmit(&mut self) -> Option<Bytes> {
+        self.outgoing.pop()
+    }
+
+    /// The negotiated version, and 1.2 before CONNECT was read.
+    pub fn version(&self) -> Version {
+        self.decoder.version()
+    }
+
+    /// Whether the session is open: accepted, not failed, and DISCONNECT not read.
+    pub fn is_connected(&self) -> bool {
+        self.state == State::Connected
+    }
+
+    /// Whether the session ended with an ERROR.
+    pub fn is_failed(&self) -> bool {
+        self.state == State::Failed
+    }
+
+    /// The bytes received that no event has told yet.
+    pub fn buffered(&self) -> usize {
+        self.decoder.buffered()
+    }
+
+    /// The number of live subscriptions.
+    pub fn subscription_count(&self) -> usize {
+        self.subscriptions.len()
+    }
+
+    /// The beginning of every MESSAGE to the subscription in this slot: the command and the
+    /// header `subscription`. `None` once the subscription or the session has ended, so a message
+    /// that was on its way is dropped here.
+    pub fn message_head(&self, slot: u32) -> Option<&[u8]> {
+        self.subscriptions.head(slot)
+    }
+
+    /// Forgets a subscription that nobody will serve; says whether it was live. Its id is free.
+    pub fn drop_subscription(&mut self, slot: u32) -> bool {
+        self.subscriptions.remove_slot(slot)
+    }
+
+    /// Takes note that something was written to the client, so that no heart-beat is needed.
+    pub fn wrote(&mut self, now: Instant) {
+        self.timers.wrote(now);
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), unless something is read or written
+    /// before. `None` if no heart-beats were agreed.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.timers.next_timeout()
+    }
+
+    /// Queues a heart-beat if one is due; or fails the session, if the client was silent for
+    /// [`READ_TOLERANCE`](crate::READ_TOLERANCE) times the agreed interval. Early calls do
+    /// nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        match self.timers.handle_timeout(now) {
+            Due::Nothing => {}
+            Due::HeartBeat => self.outgoing.push_heart_beat(),
+            Due::PeerGone { silent_for } => {
+                let error = ServerError::HeartBeatTimeout { silent_for };
+                self.error(error.to_reply());
+                self.failure = Some(Box::new(error));
+            }
+        }
+    }
+
+    /// Says that nothing is read from the client until further notice: its silence does not count
+    /// then, and its time starts anew at the resume.
+    pub fn pause_reading(&mut self, paused: bool, now: Instant) {
+        self.timers.pause_reading(paused, now);
+    }
+
+    fn frame(
+        &mut self,
+        frame: Frame,
+        receipt: Option<ByteString>,
+    ) -> Result<ServerEvent, ServerError> {
+        let Frame {
+            command,
+            headers,
+            body,
+        } = frame;
+        match (command, self.state) {
+            (Command::Connect | Command::Stomp, State::Opening) => self.connect(headers),
+            (Command::Connect | Command::Stomp, _) => Err(PeerViolation::AlreadyConnected.into()),
+            (_, State::Opening) => Err(PeerViolation::NotConnected { command }.into()),
+            (Command::Send, _) => send(headers, body, receipt),
+            (Command::Subscribe, _) => self.subscribe(headers, receipt),
+            (Command::Unsubscribe, _) => self.unsubscribe(&headers, receipt),
+            (Command::Disconnect, _) => {
+                self.end(State::Disconnected);
+                Ok(ServerEvent::Disconnect(Disconnect { receipt }))
+            }
+            (Command::Ack | Command::Nack, _) => Err(PeerIncompatible::NotOffered {
+                command,
+                instead: "subscribe with ack:auto",
+            }
+            .into()),
+            (Command::Begin | Command::Commit | Command::Abort, _) => {
+                Err(PeerIncompatible::NotOffered {
+                    command,
+                    instead: "send without a transaction",
+                }
+                .into())
+            }
+            (Command::Connected | Command::Message | Command::Receipt | Command::Error, _) => {
+                Err(PeerViolation::ServerCommand { command }.into())
+            }
+        }
+    }
+
+    fn connect(&mut self, mut headers: Headers) -> Result<ServerEvent, ServerError> {
+        let accept = headers.get("accept-version");
+        let version =
+            Version::highest_of(accept).ok_or_else(|| PeerIncompatible::NoCommonVersion {
+                accept: excerpt(accept.unwrap_or_default()),
+            })?;
+        self.decoder.set_version(version);
+        let theirs = headers
+            .get("heart-beat")
+            .map_or(Ok(HeartBeat::NONE), str::parse)
+            .map_err(|error: InvalidHeartBeat| PeerViolation::from(error))?;
+        self.state = State::Connecting { theirs };
+        let passcode = headers.get_bytestring("passcode").cloned();
+        headers.remove("passcode");
+        Ok(ServerEvent::Connect(Connect {
+            login: headers.get_bytestring("login").cloned(),
+            passcode,
+            host: headers.get_bytestring("host").cloned(),
+            headers,
+        }))
+    }
+
+    fn subscribe(
+        &mut self,
+        headers: Headers,
+        receipt: Option<ByteString>,
+    ) -> Result<ServerEvent, ServerError> {
+        let command = Command::Subscribe;
+        let destination = required(&headers, command, "destination")?;
+        let id = self.subscription_id(&headers, command)?;
+        if let Some(mode) = headers.get("ack")
+            && !matches!(mode, "auto" | "client" | "client-individual")
+        {
+            let value = excerpt(mode);
+            return Err(PeerViolation::InvalidAckMode { value }.into());
+        }
+        let limit = self.config.max_subscriptions;
+        let slot = self
+            .subscriptions
+            .add(self.decoder.version(), &id, limit)
+            .map_err(|reason| match reason {
+                NotAdded::IdInUse => PeerViolation::DuplicateSubscription { id: excerpt(&id) },
+                NotAdded::TooMany => PeerViolation::TooManySubscriptions { limit },
+            })?;
+        Ok(ServerEvent::Subscribe(Subscribe {
+            id,
+            slot,
+            destination,
+            headers,
+            receipt,
+        }))
+    }
+
+    fn unsubscribe(
+        &mut self,
+        headers: &Headers,
+        receipt: Option<ByteString>,
+    ) -> Result<ServerEvent, ServerError> {
+        let id = self.subscription_id(headers, Command::Unsubscribe)?;
+        let slot = self
+            .subscriptions
+            .remove_id(self.decoder.version(), &id)
+            .ok_or_else(|| PeerViolation::UnknownSubscription { id: excerpt(&id) })?;
+        Ok(ServerEvent::Unsubscribe(Unsubscribe { id, slot, receipt }))
+    }
+
+    /// The header `id`; a 1.0 client may leave it out, and its destination stands for it then.
+    fn subscription_id(
+        &self,
+        headers: &Headers,
+        command: Command,
+    ) -> Result<ByteString, PeerViolation> {
+        match headers.get_bytestring("id") {
+            None if self.version() == Version::V1_0 => {
+                let destination = headers.get_bytestring("destination").cloned();
+                destination.ok_or(PeerViolation::MissingHeader {
+                    command,
+                    header: "id",
+                })
+            }
+            _ => required(headers, command, "id"),
+        }
+    }
+
+    fn failed(&mut self, error: ServerError, receipt: Option<ByteString>) -> ServerEvent {
+        self.error(error.to_reply().receipt(receipt));
+        ServerEvent::Failed(error)
+    }
+
+    fn queue(&mut self, frame: &Frame) {
+        self.outgoing.push(frame.to_bytes(self.decoder.version()));
+    }
+
+    /// Forgets everything that belongs to a live session.
+    fn end(&mut self, state: State) {
+        self.state = state;
+        self.decoder.finish();
+        self.timers.stop();
+        self.subscriptions.clear();
+    }
+}
+
+fn send(
+    headers: Headers,
+    body: Bytes,
+    receipt: Option<ByteString>,
+) -> Result<ServerEvent, ServerError> {
+    let destination = required(&headers, Command::Send, "destination")?;
+    if let Some(id) = headers.get("transaction") {
+        return Err(PeerViolation::UnknownTransaction { id: excerpt(id) }.into());
+    }
+    Ok(ServerEvent::Send(Send {
+        destination,
+        headers,
+        body,
+        receipt,
+    }))
+}
+
+fn required(
+    headers: &Headers,
+    command: Command,
+    header: &'static str,
+) -> Result<ByteString, PeerViolation> {
+    headers
+        .get_bytestring(header)
+        .filter(|value| !value.is_empty())
+        .cloned()
+        .ok_or(PeerViolation::MissingHeader { command, header })
+}
+
+#[cfg(test)]
+mod tests;
