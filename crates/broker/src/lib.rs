@@ -1,1 +1,43 @@
-//! The walls; the rooms come with the commits that follow.
+//! What stands between publishers and subscribers.
+//!
+//! ```text
+//!                    Publish { target, headers, body }
+//!   publisher ─────────────────────────────────────────▶ Broker ──▶ Outbox ──▶ session's task ──▶ socket
+//!                                                          ▲          one bounded queue each
+//!   session ── SubscribeRequest { slot, pattern } ─────────┘
+//! ```
+//!
+//! * [`Destination`], [`Pattern`] and [`Target`] say where messages go; [`Message`] is what goes there.
+//! * [`Broker`] is the border: sessions know nothing of what is behind it, engines nothing of sockets and frames.
+//! * [`EmbeddedBroker`] is the engine that needs no other process.
+//! * [`Outbox`] is the bounded queue toward one session.
+//!
+//! This crate does no IO, spawns nothing, reads no clock and logs nothing; it does not look into message bodies, and
+//! knows of STOMP only what [`Headers`] are.
+
+mod broker;
+mod destination;
+mod embedded;
+mod message;
+mod outbox;
+mod registry;
+mod session_id;
+
+pub use tramline_stomp::Headers;
+
+pub use self::broker::{
+    Broker, Confirm, OpenSession, PublishError, Published, Source, SubscribeError, SubscribeRequest,
+};
+pub use self::destination::{Destination, DestinationError, Pattern, Target};
+pub use self::embedded::EmbeddedBroker;
+pub use self::message::{Message, Position, Publish};
+pub use self::outbox::{Delivery, Ending, Outbox, Overflow, Taken};
+pub use self::session_id::SessionId;
+
+/// Random bytes from the operating system.
+#[expect(clippy::expect_used, reason = "documented on SessionId::random")]
+fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    bytes
+}

@@ -1,0 +1,229 @@
+//! The index of pattern subscriptions: a trie over segments.
+//!
+//! Finding the groups that match a destination walks the destination's segments once, with the set of trie nodes
+//! reached so far; what it costs depends on the patterns along that way, not on how many subscriptions there are.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use parking_lot::Mutex;
+
+use super::subscribers::Subscribers;
+use crate::Pattern;
+use crate::destination::segment_matches;
+
+/// All subscriptions to one pattern.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) pattern: Pattern,
+    pub(super) subscribers: Mutex<Subscribers>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Patterns {
+    root: Node,
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    /// Segments without wildcards.
+    exact: HashMap<ByteString, Node>,
+    /// Segments with `*` or `?`.
+    wild: Vec<(ByteString, Node)>,
+    /// `**`.
+    any: Option<Box<Node>>,
+    /// Whether this node was reached by `**`, and so stays reached whatever segment comes.
+    stays: bool,
+    group: Option<Arc<Group>>,
+}
+
+impl Patterns {
+    /// The group of `pattern`, and whether it is new.
+    pub(super) fn group(&mut self, pattern: &Pattern) -> (Arc<Group>, bool) {
+        let mut node = &mut self.root;
+        for segment in pattern.as_str().split('/') {
+            node = node.child(segment);
+        }
+        if let Some(group) = &node.group {
+            return (Arc::clone(group), false);
+        }
+        let group = Arc::new(Group {
+            pattern: pattern.detached(),
+            subscribers: Mutex::default(),
+        });
+        node.group = Some(Arc::clone(&group));
+        (group, true)
+    }
+
+    /// Forgets the group of `pattern` if it has no subscribers; whether it did.
+    pub(super) fn forget(&mut self, pattern: &Pattern) -> bool {
+        let segments: Vec<&str> = pattern.as_str().split('/').collect();
+        self.root.forget(&segments)
+    }
+
+    /// The groups whose pattern covers `destination`.
+    pub(super) fn matching(&self, destination: &str) -> Vec<Arc<Group>> {
+        let mut reached = Vec::new();
+        self.root.reach(&mut reached);
+        let mut next = Vec::new();
+        for segment in destination.split('/') {
+            if reached.is_empty() {
+                return Vec::new();
+            }
+            for node in reached.drain(..) {
+                if node.stays {
+                    add(&mut next, node);
+                }
+                if let Some(child) = node.exact.get(segment) {
+                    child.reach(&mut next);
+                }
+                for (part, child) in &node.wild {
+                    if segment_matches(part, segment) {
+                        child.reach(&mut next);
+                    }
+                }
+            }
+            std::mem::swap(&mut reached, &mut next);
+        }
+        reached
+            .into_iter()
+            .filter_map(|node| node.group.clone())
+            .collect()
+    }
+}
+
+impl Node {
+    fn child(&mut self, segment: &str) -> &mut Self {
+        if segment == "**" {
+            let any = self.any.get_or_insert_default();
+            any.stays = true;
+            return any;
+        }
+        if !segment.contains(['*', '?']) {
+            return self.exact.entry(segment.into()).or_default();
+        }
+        let at = match self.wild.iter().position(|(part, _)| part == segment) {
+            Some(at) => at,
+            None => {
+                self.wild.push((segment.into(), Self::default()));
+                self.wild.len() - 1
+            }
+        };
+        &mut self.wild[at].1
+    }
+
+    /// Adds this node, and what `**` reaches from it without taking a segment.
+    fn reach<'a>(&'a self, reached: &mut Vec<&'a Self>) {
+        add(reached, self);
+        if let Some(any) = &self.any {
+            any.reach(reached);
+        }
+    }
+
+    fn forget(&mut self, segments: &[&str]) -> bool {
+        let Some((first, rest)) = segments.split_first() else {
+            let unused = self
+                .group
+                .as_ref()
+                .is_some_and(|group| group.subscribers.lock().is_empty());
+            if unused {
+                self.group = None;
+            }
+            return unused;
+        };
+        if *first == "**" {
+            let Some(any) = &mut self.any else {
+                return false;
+            };
+            let forgotten = any.forget(rest);
+            if any.is_unused() {
+                self.any = None;
+            }
+            return forgotten;
+        }
+        if let Some(child) = self.exact.get_mut(*first) {
+            let forgotten = child.forget(rest);
+            if child.is_unused() {
+                self.exact.remove(*first);
+            }
+            return forgotten;
+        }
+        let Some(at) = self.wild.iter().position(|(part, _)| part == first) else {
+            return false;
+        };
+        let forgotten = self.wild[at].1.forget(rest);
+        if self.wild[at].1.is_unused() {
+            self.wild.swap_remove(at);
+        }
+        forgotten
+    }
+
+    fn is_unused(&self) -> bool {
+        self.group.is_none() && self.exact.is_empty() && self.wild.is_empty() && self.any.is_none()
+    }
+}
+
+fn add<'a>(nodes: &mut Vec<&'a Node>, node: &'a Node) {
+    if !nodes.iter().any(|known| std::ptr::eq(*known, node)) {
+        nodes.push(node);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn matching(patterns: &Patterns, destination: &str) -> Vec<String> {
+        let mut found: Vec<String> = patterns
+            .matching(destination)
+            .iter()
+            .map(|group| group.pattern.to_string())
+            .collect();
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn forgetting_leaves_nothing_behind() {
+        let mut patterns = Patterns::default();
+        let texts = ["/a/**", "/a/*/c", "/**", "/a/**/z", "/a/b?"];
+        for text in texts {
+            assert!(patterns.group(&Pattern::parse(text).unwrap()).1);
+            assert!(!patterns.group(&Pattern::parse(text).unwrap()).1);
+        }
+        assert_eq!(matching(&patterns, "/a/b/c"), ["/**", "/a/**", "/a/*/c"]);
+        for text in texts {
+            assert!(patterns.forget(&Pattern::parse(text).unwrap()), "{text}");
+            assert!(!patterns.forget(&Pattern::parse(text).unwrap()), "{text}");
+        }
+        assert!(patterns.root.is_unused());
+    }
+
+    fn segment() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec!["a", "b", "ab", "*", "**", "a*", "?", ""])
+    }
+
+    proptest! {
+        /// The trie finds what asking every pattern finds.
+        #[test]
+        fn the_trie_agrees_with_each_pattern_alone(
+            texts in prop::collection::vec(prop::collection::vec(segment(), 1..5), 0..12),
+            destination in prop::collection::vec(prop::sample::select(vec!["a", "b", "ab", "abc", ""]), 1..6),
+        ) {
+            let mut patterns = Patterns::default();
+            let destination = format!("/{}", destination.join("/"));
+            let mut expected = Vec::new();
+            for text in texts {
+                let pattern = Pattern::parse(format!("/{}", text.join("/"))).unwrap();
+                if patterns.group(&pattern).1 && pattern.matches(&destination) {
+                    expected.push(pattern.to_string());
+                }
+            }
+            expected.sort();
+            prop_assert_eq!(matching(&patterns, &destination), expected);
+        }
+    }
+}

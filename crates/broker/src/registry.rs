@@ -1,0 +1,160 @@
+//! Users, their sessions, and what each session subscribed to.
+
+use std::collections::HashMap;
+use std::collections::hash_map::{Entry, RandomState};
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use parking_lot::Mutex;
+
+use crate::{Destination, Message, OpenSession, Outbox, SessionId};
+
+const SHARDS: usize = 16;
+
+/// The sessions of this node; `P` is a broker's own record of a subscription.
+///
+/// A session is in at most two maps: by its id, and by its user's name.
+#[derive(Debug)]
+pub(crate) struct Registry<P> {
+    sessions: [Mutex<HashMap<SessionId, Arc<Session<P>>>>; SHARDS],
+    users: [Mutex<Users<P>>; SHARDS],
+    hasher: RandomState,
+}
+
+type Users<P> = HashMap<ByteString, Vec<Arc<Session<P>>>>;
+
+#[derive(Debug)]
+pub(crate) struct Session<P> {
+    id: SessionId,
+    user: Option<ByteString>,
+    pub(crate) outbox: Arc<Outbox>,
+    subscriptions: Mutex<Subscriptions<P>>,
+}
+
+#[derive(Debug)]
+struct Subscriptions<P> {
+    held: Vec<(u32, Held<P>)>,
+    closed: bool,
+}
+
+/// A subscription of a session.
+#[derive(Debug)]
+pub(crate) enum Held<P> {
+    /// To one of its user destinations.
+    User(Destination),
+    /// To something that the broker keeps.
+    Broker(P),
+}
+
+impl<P> Default for Registry<P> {
+    fn default() -> Self {
+        Self {
+            sessions: Default::default(),
+            users: Default::default(),
+            hasher: RandomState::new(),
+        }
+    }
+}
+
+impl<P> Registry<P> {
+    pub(crate) fn open(&self, session: OpenSession) {
+        let session = Arc::new(Session {
+            id: session.id,
+            user: session.user,
+            outbox: session.outbox,
+            subscriptions: Mutex::new(Subscriptions {
+                held: Vec::new(),
+                closed: false,
+            }),
+        });
+        if let Some(user) = &session.user {
+            let mut users = self.users_shard(user).lock();
+            users
+                .entry(user.clone())
+                .or_default()
+                .push(Arc::clone(&session));
+        }
+        self.sessions_shard(session.id)
+            .lock()
+            .insert(session.id, session);
+    }
+
+    /// Forgets a session; gives what it was subscribed to.
+    pub(crate) fn close(&self, id: SessionId) -> Vec<Held<P>> {
+        let Some(session) = self.sessions_shard(id).lock().remove(&id) else {
+            return Vec::new();
+        };
+        if let Some(user) = &session.user
+            && let Entry::Occupied(mut sessions) = self.users_shard(user).lock().entry(user.clone())
+        {
+            sessions.get_mut().retain(|other| other.id != id);
+            if sessions.get().is_empty() {
+                sessions.remove();
+            }
+        }
+        let mut subscriptions = session.subscriptions.lock();
+        subscriptions.closed = true;
+        std::mem::take(&mut subscriptions.held)
+            .into_iter()
+            .map(|(_, held)| held)
+            .collect()
+    }
+
+    pub(crate) fn session(&self, id: SessionId) -> Option<Arc<Session<P>>> {
+        self.sessions_shard(id).lock().get(&id).cloned()
+    }
+
+    /// The sessions of the user called `name`.
+    pub(crate) fn sessions_of(&self, name: &ByteString) -> Vec<Arc<Session<P>>> {
+        self.users_shard(name)
+            .lock()
+            .get(name)
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.sessions.iter().map(|shard| shard.lock().len()).sum()
+    }
+
+    fn sessions_shard(&self, id: SessionId) -> &Mutex<HashMap<SessionId, Arc<Session<P>>>> {
+        &self.sessions[id.shard(SHARDS)]
+    }
+
+    fn users_shard(&self, name: &str) -> &Mutex<Users<P>> {
+        &self.users[self.hasher.hash_one(name) as usize % SHARDS]
+    }
+}
+
+impl<P> Session<P> {
+    /// Records a subscription; gives it back when the session was closed meanwhile.
+    pub(crate) fn hold(&self, slot: u32, held: Held<P>) -> Result<(), Held<P>> {
+        let mut subscriptions = self.subscriptions.lock();
+        if subscriptions.closed {
+            return Err(held);
+        }
+        subscriptions.held.push((slot, held));
+        Ok(())
+    }
+
+    /// Takes the record of a subscription out.
+    pub(crate) fn release(&self, slot: u32) -> Option<Held<P>> {
+        let held = &mut self.subscriptions.lock().held;
+        let at = held.iter().position(|(known, _)| *known == slot)?;
+        Some(held.swap_remove(at).1)
+    }
+
+    /// Queues a message for each of this session's subscriptions to the user destination `path`.
+    pub(crate) fn deliver(&self, path: &Destination, message: &Arc<Message>) -> usize {
+        let subscriptions = self.subscriptions.lock();
+        let mut receivers = 0;
+        for (slot, held) in &subscriptions.held {
+            if matches!(held, Held::User(subscribed) if subscribed == path) {
+                self.outbox.push(*slot, std::slice::from_ref(message));
+                receivers += 1;
+            }
+        }
+        receivers
+    }
+}
