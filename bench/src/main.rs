@@ -1,2 +1,53 @@
-//! x
-fn main() {}
+//! The server that load generators are pointed at: STOMP at `/stomp`, every topic open to everyone.
+//!
+//! `cargo run --release -p tramline-bench -- --listen 127.0.0.1:9002`
+
+use std::net::SocketAddr;
+
+use clap::Parser;
+use tramline::policy::{Policy, permit};
+use tramline::{EmbeddedBroker, MessageRouter, Messaging, message};
+
+#[derive(Parser)]
+#[command(about)]
+struct Options {
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:9002")]
+    listen: SocketAddr,
+    /// Worker threads; 0 runs everything on one thread without a scheduler of several.
+    #[arg(long, default_value_t = 0)]
+    workers: usize,
+}
+
+/// Sends what it gets to everyone: `/app/bench` for going through a handler.
+async fn relay(body: String) -> String {
+    body
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let options = Options::parse();
+    let runtime = match options.workers {
+        0 => tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?,
+        workers => tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(workers)
+            .enable_all()
+            .build()?,
+    };
+    runtime.block_on(async {
+        let messaging = Messaging::builder()
+            .name("bench")
+            .routes(MessageRouter::new().route("/bench", message(relay).send_to("/topic/bench")))
+            .broker(EmbeddedBroker::new().topics("/topic"))
+            .policy(Policy::builder().otherwise(permit()))
+            .build()?;
+        let app: axum::Router =
+            axum::Router::new().nest_service("/stomp", messaging.endpoint().with_sockjs());
+        let listener = tokio::net::TcpListener::bind(options.listen).await?;
+        println!("listening on {}", listener.local_addr()?);
+        // In a task of its own: the thread that blocks on a future is not as cheap to wake.
+        tokio::spawn(async move { axum::serve(listener, app).await }).await??;
+        Ok(())
+    })
+}

@@ -1,0 +1,157 @@
+//! The opening handshake (RFC 6455 §4.2), and from the HTTP connection to the bare socket.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto::upgrade::downcast;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tramline_stomp::Version;
+use tramline_websocket::{Config, Connection, Role, accept_key, is_valid_key};
+
+use super::{Body, text};
+use crate::inbound::SessionInfo;
+use crate::messaging::Shared;
+use crate::session::SessionTask;
+use crate::transport::io::Io;
+use crate::transport::websocket::{Framing, WebSocket};
+
+/// Checks a handshake; gives the response that accepts it, or the one that says what is wrong.
+pub(super) fn answer<F: Framing>(
+    shared: &Shared,
+    request: &mut Request<impl Sized>,
+) -> Result<(Response<Body>, OnUpgrade), Response<Body>> {
+    if request.method() != Method::GET {
+        let mut response = text(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "a WebSocket handshake is a GET\n",
+        );
+        response
+            .headers_mut()
+            .insert(header::ALLOW, HeaderValue::from_static("GET"));
+        return Err(response);
+    }
+    let headers = request.headers();
+    if !has_token(headers, header::UPGRADE, "websocket") {
+        return Err(text(
+            StatusCode::BAD_REQUEST,
+            "Can \"Upgrade\" only to \"WebSocket\".",
+        ));
+    }
+    if !has_token(headers, header::CONNECTION, "upgrade") {
+        return Err(text(
+            StatusCode::BAD_REQUEST,
+            "\"Connection\" must be \"upgrade\".",
+        ));
+    }
+    if headers
+        .get(header::SEC_WEBSOCKET_VERSION)
+        .is_none_or(|version| version != "13")
+    {
+        let mut response = text(
+            StatusCode::UPGRADE_REQUIRED,
+            "only WebSocket version 13 is spoken here\n",
+        );
+        response.headers_mut().insert(
+            header::SEC_WEBSOCKET_VERSION,
+            HeaderValue::from_static("13"),
+        );
+        return Err(response);
+    }
+    let key = headers
+        .get(header::SEC_WEBSOCKET_KEY)
+        .and_then(|key| key.to_str().ok());
+    let Some(key) = key.filter(|key| is_valid_key(key)) else {
+        return Err(text(
+            StatusCode::BAD_REQUEST,
+            "\"Sec-WebSocket-Key\" must be 16 bytes in base64\n",
+        ));
+    };
+    let mut response = Response::new(Body::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let accept = HeaderValue::try_from(accept_key(key));
+    let subprotocol = subprotocol(headers);
+    let Some(on_upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
+        tracing::error!(stack = %shared.name, transport = F::NAME, "the web server does not let connections be upgraded");
+        let error = "this web server does not let connections be upgraded\n";
+        return Err(text(StatusCode::INTERNAL_SERVER_ERROR, error));
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = accept {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if let Some(subprotocol) = subprotocol {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
+    }
+    Ok((response, on_upgrade))
+}
+
+/// The first sub-protocol in the client's list that is STOMP's, as the client wrote it.
+///
+/// Where there is none the handshake goes on without: many STOMP clients ask for none.
+fn subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
+    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    let offered = offered
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    let chosen = offered
+        .map(str::trim)
+        .find(|offer| Version::from_subprotocol(offer).is_some())?;
+    HeaderValue::from_str(chosen).ok()
+}
+
+fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
+    let values = headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .any(|value| value.trim().eq_ignore_ascii_case(token))
+}
+
+/// Starts the session when the connection has left HTTP.
+pub(super) fn start<F: Framing>(shared: Arc<Shared>, mut info: SessionInfo, on_upgrade: OnUpgrade) {
+    tokio::spawn(async move {
+        let upgraded = match on_upgrade.await {
+            Ok(upgraded) => upgraded,
+            Err(error) => {
+                tracing::debug!(stack = %shared.name, %error, "a connection was lost during its handshake");
+                return;
+            }
+        };
+        let io = bare(upgraded);
+        if let Io::Tcp(socket) = &io {
+            info.handshake.remote = socket.peer_addr().ok().or(info.handshake.remote);
+            if let Err(error) = socket.set_nodelay(true) {
+                tracing::debug!(stack = %shared.name, %error, "a socket does not take TCP_NODELAY");
+            }
+        }
+        shared.drive();
+        let config = Config::default()
+            .with_max_message(shared.limits.frame())
+            .with_max_frame(shared.limits.frame());
+        let transport = WebSocket::<F>::new(io, Connection::new(Role::Server, config));
+        // A task of its own: the handshake's is larger, and its memory goes to the next one.
+        tokio::spawn(SessionTask::new(shared, info, transport));
+    });
+}
+
+/// The socket below the HTTP connection, where it is one and HTTP left nothing unread; what wraps it otherwise.
+fn bare(upgraded: Upgraded) -> Io {
+    match downcast::<TokioIo<TcpStream>>(upgraded) {
+        Ok(parts) if parts.read_buf.is_empty() => Io::Tcp(parts.io.into_inner()),
+        Ok(parts) => {
+            let (reader, writer) = parts.io.into_inner().into_split();
+            Io::Other(Box::new(tokio::io::join(
+                std::io::Cursor::new(parts.read_buf).chain(reader),
+                writer,
+            )))
+        }
+        Err(upgraded) => Io::Other(Box::new(TokioIo::new(upgraded))),
+    }
+}

@@ -1,0 +1,124 @@
+//! Plain async functions as message handlers.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tramline_broker::Target;
+
+use crate::effects::Effects;
+use crate::extract::{FromMessage, FromMessageParts};
+use crate::inbound::Inbound;
+use crate::rejection::Rejection;
+use crate::template::Template;
+
+/// An async function that can handle a client's message.
+///
+/// Any async function or closure with up to eight arguments is one, when
+///
+/// * every argument is an extractor, and only the last takes the body ([`Json`](crate::Json), [`Text`](crate::Text),
+///   [`Bytes`](bytes::Bytes), [`Inbound`]);
+/// * it is `Clone + Send + Sync + 'static` and its future is `Send`;
+/// * it returns something that can be [sent](crate::IntoReply) or says [what to do](crate::IntoEffects).
+///
+/// `T` is there for the compiler only.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot handle messages",
+    note = "a handler is an `async fn` whose arguments are extractors; only the last may take the body",
+    note = "its future must be `Send`, and the state `{S}` must be what the extractors want"
+)]
+pub trait Handler<T, S>: Clone + Send + Sync + 'static {
+    /// What the function returns.
+    type Output: Send + 'static;
+
+    /// Extracts the arguments and calls the function.
+    fn call(
+        self,
+        message: Inbound,
+        state: S,
+    ) -> impl Future<Output = Result<Self::Output, Rejection>> + Send;
+}
+
+macro_rules! impl_handler {
+    ($($part:ident)*; $last:ident) => {
+        #[diagnostic::do_not_recommend]
+        #[allow(non_snake_case, unused_mut, reason = "type parameters name the values too")]
+        impl<F, Fut, S, M, $($part,)* $last> Handler<(M, $($part,)* $last,), S> for F
+        where
+            F: FnOnce($($part,)* $last) -> Fut + Clone + Send + Sync + 'static,
+            Fut: Future + Send,
+            Fut::Output: Send + 'static,
+            S: Send + Sync + 'static,
+            $($part: FromMessageParts<S> + Send,)*
+            $last: FromMessage<S, M> + Send,
+        {
+            type Output = Fut::Output;
+
+            async fn call(self, message: Inbound, state: S) -> Result<Self::Output, Rejection> {
+                $(let $part = $part::from_message_parts(&message, &state).await.map_err(Into::into)?;)*
+                let $last = $last::from_message(message, &state).await.map_err(Into::into)?;
+                Ok(self($($part,)* $last).await)
+            }
+        }
+    };
+}
+
+impl<F, Fut, S> Handler<((),), S> for F
+where
+    F: FnOnce() -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future + Send,
+    Fut::Output: Send + 'static,
+    S: Send + Sync + 'static,
+{
+    type Output = Fut::Output;
+
+    async fn call(self, _: Inbound, _: S) -> Result<Self::Output, Rejection> {
+        Ok(self().await)
+    }
+}
+
+impl_handler!(; A);
+impl_handler!(A; B);
+impl_handler!(A B; C);
+impl_handler!(A B C; D);
+impl_handler!(A B C D; E);
+impl_handler!(A B C D E; G);
+impl_handler!(A B C D E G; H);
+impl_handler!(A B C D E G H; I);
+
+pub(crate) type EffectsFuture = Pin<Box<dyn Future<Output = Effects> + Send>>;
+
+/// A handler whose types are forgotten, still waiting for its state.
+pub(crate) type ErasedHandler<S> = Arc<dyn Fn(Inbound, S) -> EffectsFuture + Send + Sync>;
+
+/// Forgets the types of a handler. Its reply's targets are known before it runs, so that a message whose captures make
+/// no destination is refused without side effects; `finish` turns its output into effects.
+pub(crate) fn erase<H, T, S>(
+    handler: H,
+    targets: Vec<Template>,
+    finish: fn(H::Output, &[Target], &mut Effects),
+) -> ErasedHandler<S>
+where
+    H: Handler<T, S>,
+    S: Clone + Send + Sync + 'static,
+{
+    Arc::new(move |message, state| {
+        let handler = handler.clone();
+        let targets: Result<Vec<Target>, Rejection> = targets
+            .iter()
+            .map(|template| template.expand(&message))
+            .collect();
+        Box::pin(async move {
+            let targets = match targets {
+                Ok(targets) => targets,
+                Err(rejection) => return Effects::rejected(rejection),
+            };
+            let mut effects = Effects::new();
+            match handler.call(message, state).await {
+                Ok(output) => finish(output, &targets, &mut effects),
+                Err(rejection) => effects.reject(rejection),
+            }
+            effects
+        })
+    })
+}

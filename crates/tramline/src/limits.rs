@@ -1,0 +1,77 @@
+//! What a client may take of the server.
+
+use std::time::Duration;
+
+use tramline_broker::Overflow;
+use tramline_stomp::HeartBeat;
+
+/// The limits that hold for each session of a messaging stack.
+///
+/// A client that goes beyond one hears which, its value, and is closed.
+///
+/// # Example: larger frames
+///
+/// ```
+/// use tramline::Limits;
+///
+/// let mut limits = Limits::default();
+/// limits.body = 1024 * 1024;
+/// assert_eq!(limits.header_count, 64);
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Body of one frame, in bytes. Default 65,536, as Spring's: enough for JSON, too little to fill memory with.
+    pub body: usize,
+    /// One header line of a frame, in bytes. Default 8,192: a token in a header has room.
+    pub header_line: usize,
+    /// Headers of one frame. Default 64, which no known client comes near.
+    pub header_count: usize,
+    /// Subscriptions of one session. Default 1,024: a page that wants more wants a pattern.
+    pub subscriptions: usize,
+    /// Bytes that may wait in a session's outbox. Default 524,288, as Spring's `sendBufferSizeLimit`.
+    pub outbox: usize,
+    /// What happens beyond [`outbox`](Self::outbox). Default [`Overflow::Close`].
+    pub overflow: Overflow,
+    /// How long writing may make no progress before the session is closed with 4500. Default 10 s, as Spring's
+    /// `sendTimeLimit`.
+    pub send_time: Duration,
+    /// How long a session may take to its CONNECT, before it is closed with 4500. Default 60 s, as Spring's
+    /// `timeToFirstMessage`: slow networks pass, idle sockets do not pile up.
+    pub connect_time: Duration,
+    /// Milliseconds between heart-beats that this side offers and wants. Default 10,000 each way, as Spring's with a
+    /// scheduler: dead connections show within half a minute, at a cost of one byte each time. A client is taken for
+    /// gone after three times the agreed interval.
+    pub heart_beat: HeartBeat,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let stomp = tramline_stomp::Limits::default();
+        Self {
+            body: stomp.body,
+            header_line: stomp.header_line,
+            header_count: stomp.header_count,
+            subscriptions: 1024,
+            outbox: 512 * 1024,
+            overflow: Overflow::Close,
+            send_time: Duration::from_secs(10),
+            connect_time: Duration::from_secs(60),
+            heart_beat: HeartBeat {
+                send: 10_000,
+                receive: 10_000,
+            },
+        }
+    }
+}
+
+impl Limits {
+    /// The most bytes that one frame can have.
+    pub(crate) fn frame(&self) -> usize {
+        self.body.saturating_add(
+            self.header_line
+                .saturating_mul(self.header_count)
+                .min(256 * 1024),
+        )
+    }
+}

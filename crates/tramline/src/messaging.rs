@@ -1,0 +1,466 @@
+//! The whole of it: routes, broker and policy, and what clients connect to.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use bytestring::ByteString;
+use http::HeaderName;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tramline_broker::{Broker, Ending, Outbox, SessionId};
+use tramline_stomp::ServerConfig;
+
+use crate::endpoint::{Endpoint, Origins, SockJsSessions};
+use crate::limits::Limits;
+use crate::policy::Policy;
+use crate::publisher::Publisher;
+use crate::router::{MessageRouter, RouteTable};
+use crate::stats::{Counters, Stats};
+use crate::wheel::{TICK, Wheel};
+
+/// A messaging stack: handlers, broker and policy behind endpoints that clients connect to.
+///
+/// Made by [`Messaging::builder`]. `build` starts nothing: the first client's connection does, on the runtime that
+/// serves it. Several stacks in one process are independent of each other.
+///
+/// Cheap to clone. When the last clone and the last [`Endpoint`] are dropped, the sessions are ended, with close code
+/// 1001; [`shutdown`](Self::shutdown) does the same and waits.
+///
+/// # Example: everything that is needed
+///
+/// ```
+/// use tramline::policy::{Policy, deny, permit};
+/// use tramline::{EmbeddedBroker, MessageRouter, Messaging, message};
+///
+/// async fn greet(name: String) -> String {
+///     format!("Hello, {name}!")
+/// }
+///
+/// let messaging = Messaging::builder()
+///     .routes(MessageRouter::new().route("/hello", message(greet).send_to("/topic/greetings")))
+///     .broker(EmbeddedBroker::new().topics("/topic"))
+///     .policy(
+///         Policy::builder()
+///             .on_connect(permit())
+///             .on_message("/app/**", permit())
+///             .on_subscribe("/topic/**", permit())
+///             .otherwise(deny()),
+///     )
+///     .build()?;
+/// let app: axum::Router = axum::Router::new().nest_service("/ws", messaging.endpoint().with_sockjs());
+/// # let _ = app;
+/// # Ok::<(), tramline::BuildError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Messaging {
+    handle: Arc<Handle>,
+}
+
+/// Ends the sessions when nobody holds it any more.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What all sessions of a stack share.
+pub(crate) struct Shared {
+    pub(crate) name: ByteString,
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) routes: RouteTable,
+    pub(crate) app_prefix: ByteString,
+    pub(crate) user_prefix: ByteString,
+    pub(crate) policy: Policy,
+    pub(crate) publisher: Publisher,
+    pub(crate) limits: Limits,
+    pub(crate) stomp: Arc<ServerConfig>,
+    pub(crate) origins: Origins,
+    pub(crate) keep_headers: Vec<HeaderName>,
+    pub(crate) wheel: Arc<Wheel>,
+    pub(crate) counters: Counters,
+    pub(crate) sockjs: SockJsSessions,
+    sessions: Mutex<HashMap<SessionId, Weak<Outbox>>>,
+    /// Told when a session is gone.
+    session_gone: Notify,
+    driven: AtomicBool,
+    closing: AtomicBool,
+}
+
+impl Messaging {
+    /// Begins a stack.
+    pub fn builder() -> MessagingBuilder {
+        MessagingBuilder::default()
+    }
+
+    /// A tower service for clients to connect to, by WebSocket at its own path.
+    ///
+    /// Mount it with `nest_service("/ws", messaging.endpoint())`, or see [`Endpoint::at`].
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint::new(Arc::clone(&self.handle))
+    }
+
+    /// Sends messages from anywhere in the application.
+    pub fn publisher(&self) -> Publisher {
+        self.handle.shared.publisher.clone()
+    }
+
+    /// What the stack has done and refused so far.
+    pub fn stats(&self) -> Stats {
+        self.handle.shared.counters.snapshot()
+    }
+
+    /// Ends all sessions and waits for them, until `deadline` at most; gives how many were still there then.
+    ///
+    /// New ones are refused with 503 from now on. Handlers that run are waited for, what is queued is written, and
+    /// clients are closed with 1001, "going away". Dropping the future stops the waiting, not the ending.
+    pub async fn shutdown(&self, deadline: Duration) -> usize {
+        let shared = &self.handle.shared;
+        shared.close();
+        let all_gone = async {
+            loop {
+                let gone = shared.session_gone.notified();
+                if shared.sessions.lock().is_empty() {
+                    return;
+                }
+                gone.await;
+            }
+        };
+        // Whether the time was enough shows in the number.
+        let _ = tokio::time::timeout(deadline, all_gone).await;
+        shared.sessions.lock().len()
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+impl Shared {
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn session_opened(self: &Arc<Self>, id: SessionId, outbox: &Arc<Outbox>) {
+        self.sessions.lock().insert(id, Arc::downgrade(outbox));
+        self.counters.sessions_open.increment();
+        self.counters.sessions_total.increment();
+        // One that came in just when the others were told.
+        if self.is_closing() {
+            outbox.end(going_away());
+        }
+    }
+
+    pub(crate) fn session_closed(&self, id: SessionId) {
+        let mut sessions = self.sessions.lock();
+        sessions.remove(&id);
+        if sessions.len() < sessions.capacity() / 4 {
+            sessions.shrink_to_fit();
+        }
+        drop(sessions);
+        self.counters.sessions_open.decrement();
+        self.session_gone.notify_waiters();
+    }
+
+    /// Refuses new sessions and asks those that are there to end.
+    fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        let sessions: Vec<Arc<Outbox>> = self
+            .sessions
+            .lock()
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect();
+        for outbox in sessions {
+            outbox.end(going_away());
+        }
+    }
+
+    /// Starts what drives timers, when it does not run yet. Must be called inside a runtime.
+    pub(crate) fn drive(self: &Arc<Self>) {
+        if self.driven.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        // The wheel stood still until now.
+        self.wheel.advance(now());
+        let shared = Arc::downgrade(self);
+        tokio::spawn(async move {
+            let _restart = RestartDriver(shared.clone());
+            let mut ticks = tokio::time::interval(TICK);
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            let mut next_sweep = now() + SWEEP;
+            loop {
+                ticks.tick().await;
+                let Some(shared) = shared.upgrade() else {
+                    return;
+                };
+                let now = now();
+                shared.wheel.advance(now);
+                shared.sockjs.forget(now);
+                if now >= next_sweep {
+                    next_sweep = now + SWEEP;
+                    shared.broker.sweep();
+                }
+            }
+        });
+    }
+
+    /// The text for a destination that leads nowhere.
+    pub(crate) fn nowhere(&self, destination: &str) -> String {
+        format!(
+            "{destination:?} is neither below {:?}, where handlers are, nor below {:?}, nor a destination of the broker",
+            self.app_prefix, self.user_prefix
+        )
+    }
+}
+
+/// Lets the next session start the driver again when its runtime went away.
+struct RestartDriver(Weak<Shared>);
+
+impl Drop for RestartDriver {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.driven.store(false, Ordering::Release);
+        }
+    }
+}
+
+/// How often the broker may let go of what nobody uses.
+const SWEEP: Duration = Duration::from_secs(10);
+
+fn going_away() -> Ending {
+    Ending::Requested {
+        code: 1001,
+        reason: ByteString::from_static("the server is going away"),
+    }
+}
+
+/// The runtime's time, which tests may have paused.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Messaging")
+            .field("name", &self.name)
+            .field("broker", &self.broker)
+            .field("sessions", &self.sessions.lock().len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes a [`Messaging`]; every mistake in what it is given is reported by [`build`](Self::build), all at once.
+#[derive(Debug)]
+#[must_use = "finish with `build`"]
+pub struct MessagingBuilder {
+    name: ByteString,
+    routes: MessageRouter,
+    app_prefix: ByteString,
+    user_prefix: ByteString,
+    broker: Option<Arc<dyn Broker>>,
+    policy: Option<Policy>,
+    limits: Limits,
+    origins: Origins,
+    keep_headers: Vec<HeaderName>,
+}
+
+impl Default for MessagingBuilder {
+    fn default() -> Self {
+        Self {
+            name: ByteString::from_static("messaging"),
+            routes: MessageRouter::new(),
+            app_prefix: ByteString::from_static("/app"),
+            user_prefix: ByteString::from_static("/user"),
+            broker: None,
+            policy: None,
+            limits: Limits::default(),
+            origins: Origins::default(),
+            keep_headers: Vec::new(),
+        }
+    }
+}
+
+impl MessagingBuilder {
+    /// Tells this stack apart from others in logs. Default `messaging`.
+    pub fn name(mut self, name: impl Into<ByteString>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// The handlers, below the application prefix.
+    pub fn routes(mut self, routes: MessageRouter) -> Self {
+        self.routes = routes;
+        self
+    }
+
+    /// Where handlers are: a SEND to `/app/hello` goes to the route `/hello`. Default `/app`.
+    pub fn application_prefix(mut self, prefix: impl Into<ByteString>) -> Self {
+        self.app_prefix = prefix.into();
+        self
+    }
+
+    /// Where a client finds what is sent to it or its user: `/user/queue/errors`. Default `/user`.
+    pub fn user_prefix(mut self, prefix: impl Into<ByteString>) -> Self {
+        self.user_prefix = prefix.into();
+        self
+    }
+
+    /// What carries messages. Must be said.
+    pub fn broker(mut self, broker: impl Broker) -> Self {
+        self.broker = Some(Arc::new(broker));
+        self
+    }
+
+    /// What clients may do. Must be said: there is no default that would be right.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
+    /// What a client may take of the server. Default [`Limits::default`].
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The web pages whose scripts may connect, besides those of the server's own origin: `https://app.example`, or
+    /// `*` for all. Requests without an `Origin` header do not come from a script in a browser and always pass.
+    ///
+    /// Default: none besides the same origin, so that no foreign page can act with a visitor's cookies.
+    pub fn allowed_origins<O: Into<ByteString>>(
+        mut self,
+        origins: impl IntoIterator<Item = O>,
+    ) -> Self {
+        self.origins = Origins::new(origins.into_iter().map(Into::into));
+        self
+    }
+
+    /// Headers of the HTTP request that a session keeps for its handlers. Default: none, since a browser sends some
+    /// 4 KiB of them.
+    pub fn keep_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.keep_headers.extend(names);
+        self
+    }
+
+    /// Puts it together. Starts nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] with every mistake that was made.
+    pub fn build(self) -> Result<Messaging, BuildError> {
+        let mut mistakes: Vec<String> = Vec::new();
+        let carried = |destination: &str| {
+            self.broker
+                .as_ref()
+                .is_none_or(|broker| broker.serves(destination))
+        };
+        for (what, prefix) in [
+            ("application", &self.app_prefix),
+            ("user", &self.user_prefix),
+        ] {
+            if !prefix.starts_with('/') || prefix.ends_with('/') {
+                mistakes.push(format!(
+                    "{what} prefix {prefix:?}: must begin with `/` and not end with it"
+                ));
+            } else if self.broker.is_some() && carried(&format!("{prefix}/x")) {
+                mistakes.push(format!(
+                    "{what} prefix {prefix:?}: the broker carries destinations there too"
+                ));
+            }
+        }
+        if self.app_prefix == self.user_prefix {
+            mistakes.push(format!(
+                "application prefix and user prefix are both {:?}",
+                self.app_prefix
+            ));
+        }
+        let (routes, wrong) = RouteTable::build(self.routes, carried);
+        mistakes.extend(wrong);
+        mistakes.extend(self.origins.mistakes.iter().cloned());
+        if let Some(policy) = &self.policy {
+            mistakes.extend(
+                policy
+                    .mistakes
+                    .iter()
+                    .map(|mistake| format!("policy: {mistake}")),
+            );
+        } else {
+            mistakes.push("no policy: say what clients may do with `.policy(..)`".into());
+        }
+        if self.broker.is_none() {
+            mistakes.push(
+                "no broker: say what carries messages with `.broker(EmbeddedBroker::new()..)`"
+                    .into(),
+            );
+        }
+        let (Some(broker), Some(policy), true) = (self.broker, self.policy, mistakes.is_empty())
+        else {
+            return Err(BuildError { mistakes });
+        };
+        let mut stomp_limits = tramline_stomp::Limits::default();
+        stomp_limits.body = self.limits.body;
+        stomp_limits.header_line = self.limits.header_line;
+        stomp_limits.header_count = self.limits.header_count;
+        let mut stomp = ServerConfig::default();
+        stomp.limits = stomp_limits;
+        stomp.heart_beat = self.limits.heart_beat;
+        stomp.max_subscriptions = self.limits.subscriptions;
+        let publisher = Publisher {
+            broker: Arc::clone(&broker),
+            user_prefix: self.user_prefix.clone(),
+        };
+        let shared = Shared {
+            name: self.name,
+            broker,
+            routes,
+            app_prefix: self.app_prefix,
+            user_prefix: self.user_prefix,
+            policy,
+            publisher,
+            limits: self.limits,
+            stomp: Arc::new(stomp),
+            origins: self.origins,
+            keep_headers: self.keep_headers,
+            wheel: Arc::new(Wheel::new(now())),
+            counters: Counters::default(),
+            sockjs: SockJsSessions::default(),
+            sessions: Mutex::default(),
+            session_gone: Notify::new(),
+            driven: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+        };
+        Ok(Messaging {
+            handle: Arc::new(Handle {
+                shared: Arc::new(shared),
+            }),
+        })
+    }
+}
+
+/// Everything that is wrong with what a [`MessagingBuilder`] was given: the application's mistakes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildError {
+    mistakes: Vec<String>,
+}
+
+impl BuildError {
+    /// The mistakes, one text each.
+    pub fn mistakes(&self) -> impl Iterator<Item = &str> {
+        self.mistakes.iter().map(String::as_str)
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the messaging cannot be built:")?;
+        self.mistakes
+            .iter()
+            .try_for_each(|mistake| write!(f, "\n  - {mistake}"))
+    }
+}
+
+impl std::error::Error for BuildError {}

@@ -1,0 +1,347 @@
+//! Who may connect, send and subscribe.
+
+use std::fmt;
+
+use bytestring::ByteString;
+use tramline_broker::{DestinationError, Pattern};
+
+use crate::User;
+
+/// The rules that decide what clients may do: nothing that a client sends reaches a handler or a broker otherwise.
+///
+/// A policy is a list. For each frame the rules of its kind are asked in the order they were written, and **the first
+/// that matches decides**; [`otherwise`](PolicyBuilder::otherwise) decides the rest, and without saying it there is no
+/// policy. What the application itself publishes is not asked.
+///
+/// Patterns are those of [`Pattern`]. A *subscription* to a pattern is permitted only by a rule that covers all it
+/// could receive: its text is compared segment by segment with the rule's, so a rule for `/topic/public/**` permits
+/// subscribing to `/topic/public/*` but not to `/topic/**`; and a denying rule in front counts for every subscription
+/// that could receive what it denies.
+///
+/// A denied client hears an ERROR that names the frame and the destination, and is closed with 1002.
+///
+/// # Example: first match decides
+///
+/// ```
+/// use tramline::policy::{Action, Policy, authenticated, deny, permit, role};
+/// use tramline::User;
+///
+/// let policy = Policy::builder()
+///     .on_message("/app/admin/**", role("admin"))
+///     .on_message("/app/**", authenticated())
+///     .on_subscribe("/topic/**", permit())
+///     .otherwise(deny());
+///
+/// let alice = User::new("alice");
+/// assert!(policy.explain(Action::Message("/app/hello"), Some(&alice)).is_permitted());
+/// assert!(!policy.explain(Action::Message("/app/admin/reset"), Some(&alice)).is_permitted());
+/// assert!(!policy.explain(Action::Message("/topic/news"), Some(&alice)).is_permitted());
+/// ```
+#[derive(Clone, Debug)]
+pub struct Policy {
+    connect: Option<Rule>,
+    message: Vec<(Pattern, Rule)>,
+    subscribe: Vec<(Pattern, Rule)>,
+    otherwise: Rule,
+    pub(crate) mistakes: Vec<DestinationError>,
+}
+
+impl Policy {
+    /// Begins a list of rules.
+    pub fn builder() -> PolicyBuilder {
+        PolicyBuilder(Self {
+            connect: None,
+            message: Vec::new(),
+            subscribe: Vec::new(),
+            otherwise: deny(),
+            mistakes: Vec::new(),
+        })
+    }
+
+    /// What the policy says about an action of `user` (`None`: anonymous), and by which rule.
+    ///
+    /// For tests and logs; sessions are judged by the same code.
+    pub fn explain(&self, action: Action<'_>, user: Option<&User>) -> Decision {
+        match action {
+            Action::Connect => self.decide(
+                self.connect.as_ref().map(|rule| ("connect".into(), rule)),
+                user,
+            ),
+            Action::Message(destination) => {
+                let first = self
+                    .message
+                    .iter()
+                    .find(|(pattern, _)| pattern.matches(destination));
+                self.decide(
+                    first.map(|(pattern, rule)| (format!("message {pattern}"), rule)),
+                    user,
+                )
+            }
+            Action::Subscribe(pattern) => match Pattern::parse(ByteString::from(pattern)) {
+                Ok(pattern) => self.explain_subscribe(&pattern, user),
+                Err(error) => Decision {
+                    permitted: false,
+                    rule: error.to_string(),
+                },
+            },
+        }
+    }
+
+    fn explain_subscribe(&self, wanted: &Pattern, user: Option<&User>) -> Decision {
+        // A rule for a part of what is wanted can deny it, but not permit the rest.
+        let first = self.subscribe.iter().find(|(pattern, rule)| {
+            pattern.covers(wanted) || (!rule.permits(user) && pattern.overlaps(wanted))
+        });
+        self.decide(
+            first.map(|(pattern, rule)| (format!("subscribe {pattern}"), rule)),
+            user,
+        )
+    }
+
+    fn decide(&self, first: Option<(String, &Rule)>, user: Option<&User>) -> Decision {
+        let (place, rule) = first.unwrap_or_else(|| ("otherwise".into(), &self.otherwise));
+        Decision {
+            permitted: rule.permits(user),
+            rule: format!("{place}: {rule}"),
+        }
+    }
+
+    /// Hands `subject` on if the policy permits the action; the hot path of [`Policy::explain`].
+    pub(crate) fn authorize<T>(
+        &self,
+        action: Action<'_>,
+        user: Option<&User>,
+        subject: T,
+    ) -> Result<Authorized<T>, Decision> {
+        if let Action::Message(destination) = action {
+            let first = self
+                .message
+                .iter()
+                .find(|(pattern, _)| pattern.matches(destination));
+            if first
+                .map_or(&self.otherwise, |(_, rule)| rule)
+                .permits(user)
+            {
+                return Ok(Authorized(subject));
+            }
+        }
+        let decision = self.explain(action, user);
+        if decision.permitted {
+            Ok(Authorized(subject))
+        } else {
+            Err(decision)
+        }
+    }
+}
+
+/// Makes a [`Policy`]; [`otherwise`](Self::otherwise) finishes it.
+#[derive(Clone, Debug)]
+#[must_use = "finish the policy with `otherwise`"]
+pub struct PolicyBuilder(Policy);
+
+impl PolicyBuilder {
+    /// Who may open a session. Without it, `otherwise` decides.
+    pub fn on_connect(mut self, rule: Rule) -> Self {
+        self.0.connect = Some(rule);
+        self
+    }
+
+    /// Who may SEND to destinations that `pattern` covers.
+    pub fn on_message(mut self, pattern: impl Into<ByteString>, rule: Rule) -> Self {
+        match Pattern::parse(pattern) {
+            Ok(pattern) => self.0.message.push((pattern, rule)),
+            Err(mistake) => self.0.mistakes.push(mistake),
+        }
+        self
+    }
+
+    /// Who may SUBSCRIBE to what `pattern` covers.
+    pub fn on_subscribe(mut self, pattern: impl Into<ByteString>, rule: Rule) -> Self {
+        match Pattern::parse(pattern) {
+            Ok(pattern) => self.0.subscribe.push((pattern, rule)),
+            Err(mistake) => self.0.mistakes.push(mistake),
+        }
+        self
+    }
+
+    /// Decides whatever no rule matched, and finishes the policy. [`deny()`] is the safe choice.
+    ///
+    /// A pattern that cannot be read is reported by [`MessagingBuilder::build`](crate::MessagingBuilder::build),
+    /// together with all other mistakes.
+    pub fn otherwise(mut self, rule: Rule) -> Policy {
+        self.0.otherwise = rule;
+        self.0
+    }
+}
+
+/// What a matching rule says: made by [`permit`], [`deny`], [`authenticated`] and [`role`].
+#[derive(Clone, Debug)]
+pub struct Rule(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Permit,
+    Deny,
+    Authenticated,
+    Role(ByteString),
+}
+
+/// Everybody may.
+pub fn permit() -> Rule {
+    Rule(Kind::Permit)
+}
+
+/// Nobody may.
+pub fn deny() -> Rule {
+    Rule(Kind::Deny)
+}
+
+/// Sessions that have a user may.
+pub fn authenticated() -> Rule {
+    Rule(Kind::Authenticated)
+}
+
+/// Sessions whose user has the role may.
+pub fn role(name: impl Into<ByteString>) -> Rule {
+    Rule(Kind::Role(name.into()))
+}
+
+impl Rule {
+    fn permits(&self, user: Option<&User>) -> bool {
+        match &self.0 {
+            Kind::Permit => true,
+            Kind::Deny => false,
+            Kind::Authenticated => user.is_some(),
+            Kind::Role(role) => user.is_some_and(|user| user.has_role(role)),
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Permit => f.write_str("permit"),
+            Kind::Deny => f.write_str("deny"),
+            Kind::Authenticated => f.write_str("authenticated"),
+            Kind::Role(role) => write!(f, "role {role:?}"),
+        }
+    }
+}
+
+/// What a client wants to do.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Action<'a> {
+    /// Open a session.
+    Connect,
+    /// SEND to this destination.
+    Message(&'a str),
+    /// SUBSCRIBE to this destination or pattern.
+    Subscribe(&'a str),
+}
+
+/// What a policy says about an action, and why.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    permitted: bool,
+    rule: String,
+}
+
+impl Decision {
+    /// Whether the action may go on.
+    pub fn is_permitted(&self) -> bool {
+        self.permitted
+    }
+
+    /// The rule that decided, as text: `message /app/admin/**: role "admin"`.
+    pub fn rule(&self) -> &str {
+        &self.rule
+    }
+}
+
+/// Something a client wants that its policy permits.
+///
+/// Only this module makes one, and what reaches handlers and the broker for clients takes nothing else.
+#[derive(Debug)]
+pub(crate) struct Authorized<T>(T);
+
+impl<T> Authorized<T> {
+    pub(crate) fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+impl<T, E> Authorized<Result<T, E>> {
+    /// The authorized value, or why there is none.
+    pub(crate) fn transpose(self) -> Result<Authorized<T>, E> {
+        self.0.map(Authorized)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn permits(policy: &Policy, action: Action<'_>, user: Option<&User>) -> bool {
+        let explained = policy.explain(action, user).is_permitted();
+        assert_eq!(
+            policy.authorize(action, user, ()).is_ok(),
+            explained,
+            "one judgement"
+        );
+        explained
+    }
+
+    #[test]
+    fn the_first_match_decides_and_the_rest_is_otherwise() {
+        let policy = Policy::builder()
+            .on_message("/app/open", permit())
+            .on_message("/app/**", authenticated())
+            .on_message("/app/admin/**", permit())
+            .otherwise(deny());
+        let alice = User::new("alice");
+        assert!(permits(&policy, Action::Message("/app/open"), None));
+        assert!(
+            !permits(&policy, Action::Message("/app/admin/x"), None),
+            "an earlier rule decided"
+        );
+        assert!(permits(
+            &policy,
+            Action::Message("/app/admin/x"),
+            Some(&alice)
+        ));
+        assert!(!permits(&policy, Action::Message("/topic/x"), Some(&alice)));
+        assert!(!permits(&policy, Action::Connect, Some(&alice)));
+        let decision = policy.explain(Action::Message("/app/x"), None);
+        assert_eq!(decision.rule(), "message /app/**: authenticated");
+    }
+
+    #[test]
+    fn a_wide_subscription_does_not_get_around_a_narrow_rule() {
+        let policy = Policy::builder()
+            .on_subscribe("/topic/secret/**", role("admin"))
+            .on_subscribe("/topic/**", permit())
+            .otherwise(deny());
+        let admin = User::new("root").with_roles(["admin"]);
+        for wide in [
+            "/topic/**",
+            "/topic/*/keys",
+            "/topic/secret/*",
+            "/topic/s*/**",
+            "/**",
+        ] {
+            assert!(!permits(&policy, Action::Subscribe(wide), None), "{wide}");
+        }
+        assert!(permits(
+            &policy,
+            Action::Subscribe("/topic/**"),
+            Some(&admin)
+        ));
+        assert!(
+            !permits(&policy, Action::Subscribe("/**"), Some(&admin)),
+            "more than any rule covers"
+        );
+        assert!(permits(&policy, Action::Subscribe("/topic/public/*"), None));
+        assert!(!permits(&policy, Action::Subscribe(""), Some(&admin)));
+    }
+}

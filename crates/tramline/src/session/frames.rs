@@ -1,0 +1,277 @@
+//! What each frame of a client sets going.
+
+use std::sync::Arc;
+use std::task::Context;
+
+use bytestring::ByteString;
+use tramline_broker::{
+    Destination, DestinationError, Headers, OpenSession, Pattern, Publish, Source,
+    SubscribeRequest, Target,
+};
+use tramline_stomp::{Send, ServerEvent, Subscribe, Unsubscribe};
+
+use super::Session;
+use super::end::End;
+use super::work::{About, Work};
+use crate::dispatch;
+use crate::inbound::Inbound;
+use crate::policy::{Action, Decision};
+
+impl Session {
+    /// Looks at the frames that have arrived, until one has to be waited for.
+    pub(super) fn process(&mut self, context: &mut Context<'_>) {
+        while self.work.is_none() && self.end.is_none() {
+            let Some(event) = self
+                .held_back
+                .take()
+                .map_or_else(|| self.stomp.poll_event(), |event| Some(*event))
+            else {
+                return;
+            };
+            // Only sends to the broker may wait for more of their kind; all else comes after what is corked.
+            if !self.can_be_corked(&event) {
+                self.uncork();
+                if self.work.is_some() {
+                    self.held_back = Some(Box::new(event));
+                    return;
+                }
+            }
+            match event {
+                ServerEvent::Connect(_) => self.connect(),
+                ServerEvent::Send(send) => self.send(send, context),
+                ServerEvent::Subscribe(subscribe) => self.subscribe(subscribe, context),
+                ServerEvent::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe, context),
+                ServerEvent::Disconnect(disconnect) => {
+                    self.receipt(disconnect.receipt);
+                    self.end_with(End::Disconnected);
+                }
+                ServerEvent::Failed(error) => self.end_with(End::Stomp(error)),
+                _ => {}
+            }
+        }
+    }
+
+    fn connect(&mut self) {
+        let user = self.info.user.as_ref();
+        let open = OpenSession::new(
+            self.info.id,
+            user.map(|user| user.shared_name().clone()),
+            Arc::clone(&self.outbox),
+        );
+        match self.shared.policy.authorize(Action::Connect, user, open) {
+            Ok(open) => {
+                dispatch::open(&*self.shared.broker, open);
+                let session = self.info.id.to_string();
+                let now = self.shared.wheel.now();
+                self.stomp.accept(
+                    self.info.user.as_ref().map(crate::User::name),
+                    Some(&session),
+                    now,
+                );
+            }
+            Err(decision) => self.denied("CONNECT", None, &decision, None),
+        }
+    }
+
+    fn can_be_corked(&self, event: &ServerEvent) -> bool {
+        matches!(event, ServerEvent::Send(send) if below(&send.destination, &self.shared.app_prefix).is_none())
+    }
+
+    fn send(&mut self, send: Send, context: &mut Context<'_>) {
+        self.shared.counters.messages_received.increment();
+        if let Some(path) = below(&send.destination, &self.shared.app_prefix) {
+            let path_from = send.destination.len() - path.len();
+            return self.handle(send, path_from, context);
+        }
+        let Send {
+            destination,
+            headers,
+            body,
+            receipt,
+            ..
+        } = send;
+        let target = if let Some(path) = below(&destination, &self.shared.user_prefix) {
+            user_target(path).map_err(|error| error.to_string())
+        } else if self.shared.broker.serves(&destination) {
+            Destination::parse(destination.clone())
+                .map(Target::from)
+                .map_err(|error| error.to_string())
+        } else {
+            Err(self.shared.nowhere(&destination))
+        };
+        // Asked first, so that who may not send there does not learn what is there.
+        let publish = target.map(|target| {
+            self.shared
+                .publisher
+                .shown(Publish::new(target, passed_on(headers), body))
+        });
+        match self.shared.policy.authorize(
+            Action::Message(&destination),
+            self.info.user.as_ref(),
+            publish,
+        ) {
+            Ok(publish) => match publish.transpose() {
+                Ok(publish) => {
+                    self.cork.push(publish);
+                    self.corked_receipts.extend(receipt);
+                }
+                Err(detail) => self.refuse("bad destination", detail, receipt),
+            },
+            Err(decision) => self.denied("SEND to", Some(&destination), &decision, receipt),
+        }
+    }
+
+    /// Starts the handler for what follows the application prefix, at `path_from` of the destination.
+    fn handle(&mut self, send: Send, path_from: usize, context: &mut Context<'_>) {
+        let Send {
+            destination,
+            headers,
+            body,
+            receipt,
+            ..
+        } = send;
+        let inbound = Inbound {
+            session: Arc::clone(&self.info),
+            destination: destination.clone(),
+            captures: Vec::new(),
+            headers,
+            body,
+        };
+        let action = Action::Message(&destination);
+        let inbound = match self
+            .shared
+            .policy
+            .authorize(action, self.info.user.as_ref(), inbound)
+        {
+            Ok(inbound) => inbound,
+            Err(decision) => return self.denied("SEND to", Some(&destination), &decision, receipt),
+        };
+        let future = self.shared.routes.call(&destination[path_from..], inbound);
+        let about = About {
+            destination,
+            receipt,
+        };
+        self.step(Work::Handler { future, about }, context);
+    }
+
+    fn subscribe(&mut self, subscribe: Subscribe, context: &mut Context<'_>) {
+        let Subscribe {
+            destination,
+            slot,
+            receipt,
+            ..
+        } = subscribe;
+        let source = match self.source(&destination) {
+            Ok(source) => source,
+            Err(detail) => {
+                self.stomp.drop_subscription(slot);
+                return self.refuse("subscription refused", detail, receipt);
+            }
+        };
+        let request = SubscribeRequest::new(self.info.id, slot, source);
+        let action = Action::Subscribe(&destination);
+        match self
+            .shared
+            .policy
+            .authorize(action, self.info.user.as_ref(), request)
+        {
+            Ok(request) => {
+                let confirm = dispatch::subscribe(&*self.shared.broker, request);
+                self.step(
+                    Work::Subscribe {
+                        confirm,
+                        slot,
+                        receipt,
+                    },
+                    context,
+                );
+            }
+            Err(decision) => {
+                self.stomp.drop_subscription(slot);
+                self.denied("SUBSCRIBE to", Some(&destination), &decision, receipt);
+            }
+        }
+    }
+
+    /// What a subscription's destination means.
+    fn source(&self, destination: &ByteString) -> Result<Source, String> {
+        if let Some(path) = below(destination, &self.shared.user_prefix) {
+            let path = Destination::parse(path).map_err(|error| error.to_string())?;
+            return Ok(Source::User { path });
+        }
+        if below(destination, &self.shared.app_prefix).is_some() {
+            return Err(format!(
+                "nothing can be subscribed to at {destination:?}: no handler answers subscriptions there"
+            ));
+        }
+        if !self.shared.broker.serves(destination) {
+            return Err(self.shared.nowhere(destination));
+        }
+        Pattern::parse(destination.clone())
+            .map(Source::from)
+            .map_err(|error| error.to_string())
+    }
+
+    fn unsubscribe(&mut self, unsubscribe: Unsubscribe, context: &mut Context<'_>) {
+        let Unsubscribe { slot, receipt, .. } = unsubscribe;
+        let confirm = dispatch::unsubscribe(&*self.shared.broker, self.info.id, slot);
+        self.step(Work::Unsubscribe { confirm, receipt }, context);
+    }
+
+    fn denied(
+        &mut self,
+        frame: &str,
+        destination: Option<&ByteString>,
+        decision: &Decision,
+        receipt: Option<ByteString>,
+    ) {
+        self.shared.counters.denied.increment();
+        let destination = destination
+            .map(|destination| format!(" {destination:?}"))
+            .unwrap_or_default();
+        tracing::debug!(session = %self.info.id, rule = decision.rule(), "denied: {frame}{destination}");
+        let who = self
+            .info
+            .user
+            .as_ref()
+            .map_or("an anonymous session".into(), |user| {
+                format!("user {:?}", user.name())
+            });
+        let detail = format!("{frame}{destination} is denied to {who} by this server's policy");
+        self.refuse("access denied", detail, receipt);
+    }
+}
+
+/// What follows `prefix` in `destination`, beginning with `/`.
+fn below<'a>(destination: &'a ByteString, prefix: &str) -> Option<&'a str> {
+    let path = destination.strip_prefix(prefix)?;
+    (path.len() > 1 && path.starts_with('/')).then_some(path)
+}
+
+/// The target of a client's SEND to `/user/NAME/path`, given `/NAME/path`; a `/` in the name is written `%2F`.
+fn user_target(path: &str) -> Result<Target, DestinationError> {
+    let (name, path) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
+    Ok(Target::User {
+        name: name.replace("%2F", "/").into(),
+        path: Destination::parse(format!("/{path}"))?,
+    })
+}
+
+/// The headers of a SEND that its receivers see: all but those that are about the SEND, and those the server owns.
+fn passed_on(mut headers: Headers) -> Headers {
+    headers.retain(|name, _| {
+        !matches!(
+            name,
+            "destination"
+                | "receipt"
+                | "transaction"
+                | "content-length"
+                | "message-id"
+                | "subscription"
+                | "ack"
+                | "redelivered"
+                | "user-name"
+        )
+    });
+    headers
+}

@@ -1,0 +1,321 @@
+//! One client's STOMP life: one task, which owns all of it.
+
+mod end;
+mod frames;
+mod output;
+mod work;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use tramline_broker::{Outbox, Publish};
+use tramline_stomp::{ByteString, ServerConnection, ServerEvent};
+
+use self::end::End;
+use self::work::Work;
+use crate::dispatch;
+use crate::inbound::SessionInfo;
+use crate::messaging::Shared;
+use crate::policy::Authorized;
+use crate::transport::io::Batch;
+use crate::transport::{Lost, Transport};
+
+/// A session on its transport, as a future to be spawned.
+///
+/// Each poll goes round: timers, what is being worked on, input, output, until none of them can go on. There is no lock
+/// on its state and no second task, so a handler that runs is one branch beside the others: while it runs, deliveries
+/// and heart-beats go out.
+#[derive(Debug)]
+pub(crate) struct SessionTask<T: Transport> {
+    transport: T,
+    session: Session,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Open,
+    /// The end is decided: what is owed is written, the goodbye last, and the peer's is waited for.
+    Goodbye {
+        end: Box<End>,
+        said: bool,
+        deadline: Instant,
+    },
+}
+
+/// How long writing what is owed and the peer's part of the closing handshake may take together.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// Bytes of undecoded frames from which nothing more is read while a handler runs. A few frames show early that the
+/// peer went away; more would only move its backlog here.
+const READ_AHEAD: usize = 16 * 1024;
+
+/// What a session is, whatever carries it.
+struct Session {
+    shared: Arc<Shared>,
+    info: Arc<SessionInfo>,
+    outbox: Arc<Outbox>,
+    stomp: ServerConnection,
+    /// Sends to the broker that arrived in one read, to go out in one batch.
+    cork: Vec<Authorized<Publish>>,
+    /// Receipts owed for what is corked.
+    corked_receipts: Vec<ByteString>,
+    /// A frame that has to wait until what was corked before it is confirmed.
+    held_back: Option<Box<ServerEvent>>,
+    /// What has to be finished before the next frame is looked at.
+    work: Option<Box<Work>>,
+    /// The end, once decided.
+    end: Option<Box<End>>,
+    /// Somebody on the server's side wants the end, after what is being done.
+    requested: Option<Box<End>>,
+    opened: Instant,
+    /// Since when the transport takes nothing more.
+    blocked_since: Option<Instant>,
+    /// The tick for which the wheel has an entry of this session.
+    armed: Option<u64>,
+}
+
+impl<T: Transport> SessionTask<T> {
+    pub(crate) fn new(shared: Arc<Shared>, info: SessionInfo, transport: T) -> Self {
+        let now = shared.wheel.now();
+        let outbox = Arc::new(Outbox::new(shared.limits.outbox, shared.limits.overflow));
+        shared.session_opened(info.id, &outbox);
+        tracing::debug!(stack = %shared.name, session = %info.id, transport = T::NAME, "session opened");
+        let session = Session {
+            stomp: ServerConnection::new(Arc::clone(&shared.stomp), now),
+            info: Arc::new(info),
+            outbox,
+            cork: Vec::new(),
+            corked_receipts: Vec::new(),
+            held_back: None,
+            work: None,
+            end: None,
+            requested: None,
+            opened: now,
+            blocked_since: None,
+            armed: None,
+            shared,
+        };
+        Self {
+            transport,
+            session,
+            phase: Phase::Open,
+        }
+    }
+
+    /// Goes round while anything goes on; ready when the end is decided.
+    fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        let Self {
+            transport, session, ..
+        } = self;
+        loop {
+            session.handle_timeouts(transport);
+            let mut progress = session.poll_work(context);
+            progress |= session.poll_input(transport, context).is_ready();
+            if let Some(end) = session.end.take() {
+                return Poll::Ready(*end);
+            }
+            session.poll_output(transport, context);
+            if let Some(end) = session.end.take().or_else(|| session.requested_end()) {
+                return Poll::Ready(*end);
+            }
+            if !progress {
+                session.arm(session.next_timeout(transport));
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Writes what is owed and says goodbye; then waits for the peer's goodbye.
+    fn poll_goodbye(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Phase::Goodbye {
+            end,
+            said,
+            deadline,
+        } = &mut self.phase
+        else {
+            return Poll::Pending;
+        };
+        let Self {
+            transport, session, ..
+        } = self;
+        if session.shared.wheel.now() >= *deadline {
+            return Poll::Ready(());
+        }
+        session.arm(Some(*deadline));
+        session.outbox.poll_overflow(context);
+        if !*said {
+            if ready!(transport.poll_ready(context)).is_err() {
+                return Poll::Ready(());
+            }
+            *said = true;
+            let (code, reason) = end.close();
+            let written = Batch::with(|batch| {
+                transport.transmit(batch);
+                while let Some(frame) = session.stomp.poll_transmit() {
+                    transport.frame(&frame, batch);
+                }
+                transport.close(code, &reason, batch);
+                transport.write(context, batch)
+            });
+            if written.is_err() {
+                // The peer does not listen any more, and that it ended is logged already.
+                return Poll::Ready(());
+            }
+        }
+        transport.poll_close(context)
+    }
+}
+
+impl<T: Transport> Future for SessionTask<T> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if matches!(self.phase, Phase::Open) {
+            let end = ready!(self.poll_open(context));
+            self.session.ended(T::NAME, &end);
+            if end.is_silent() {
+                return Poll::Ready(());
+            }
+            self.phase = Phase::Goodbye {
+                end: Box::new(end),
+                said: false,
+                deadline: self.session.shared.wheel.now() + GOODBYE,
+            };
+        }
+        self.poll_goodbye(context)
+    }
+}
+
+impl Session {
+    fn poll_input<T: Transport>(
+        &mut self,
+        transport: &mut T,
+        context: &mut Context<'_>,
+    ) -> Poll<()> {
+        let wanted = self.work.is_none() || self.stomp.buffered() < READ_AHEAD;
+        if !wanted || self.requested.is_some() || self.end.is_some() {
+            return Poll::Pending;
+        }
+        let received = transport.poll_receive(context, &mut |context, chunk| {
+            self.stomp.receive(chunk, self.shared.wheel.now());
+            self.process(context);
+        });
+        let Poll::Ready(received) = received else {
+            return Poll::Pending;
+        };
+        self.uncork();
+        if let Err(lost) = received
+            && self.end.is_none()
+        {
+            self.end = Some(Box::new(End::from(lost)));
+        }
+        Poll::Ready(())
+    }
+
+    /// Looks at the deadlines, when the wheel says that it is time.
+    fn handle_timeouts<T: Transport>(&mut self, transport: &mut T) {
+        if !self
+            .armed
+            .is_some_and(|tick| self.shared.wheel.has_fired(tick))
+        {
+            return;
+        }
+        self.armed = None;
+        let now = self.shared.wheel.now();
+        self.stomp.handle_timeout(now);
+        if let Err(lost) = transport.handle_timeout(now) {
+            self.end = Some(Box::new(End::from(lost)));
+        } else if self
+            .connect_deadline()
+            .is_some_and(|deadline| deadline <= now)
+        {
+            self.end = Some(Box::new(End::NoConnect));
+        } else if self.send_deadline().is_some_and(|deadline| deadline <= now) {
+            let error = format!(
+                "nothing could be written for {:?}",
+                self.shared.limits.send_time
+            );
+            self.end = Some(Box::new(End::TooSlow(error)));
+        }
+    }
+
+    fn next_timeout<T: Transport>(&self, transport: &T) -> Option<Instant> {
+        [
+            self.stomp.next_timeout(),
+            transport.next_timeout(),
+            self.connect_deadline(),
+            self.send_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn connect_deadline(&self) -> Option<Instant> {
+        (!self.stomp.is_connected()).then(|| self.opened + self.shared.limits.connect_time)
+    }
+
+    fn send_deadline(&self) -> Option<Instant> {
+        self.blocked_since
+            .map(|since| since + self.shared.limits.send_time)
+    }
+
+    /// Has the wheel wake this session at `deadline`, unless it will do so earlier.
+    fn arm(&mut self, deadline: Option<Instant>) {
+        let Some(deadline) = deadline else { return };
+        let tick = self.shared.wheel.tick_of(deadline);
+        if self.armed.is_none_or(|armed| tick < armed) {
+            self.armed = Some(self.shared.wheel.wake_at(tick, &self.outbox));
+        }
+    }
+
+    /// The end that somebody requested, once nothing is being done any more.
+    fn requested_end(&mut self) -> Option<Box<End>> {
+        self.requested
+            .take_if(|_| self.work.is_none() && self.outbox.is_empty())
+    }
+
+    /// Tells everyone who needs to know, once: broker, counters, log.
+    fn ended(&mut self, transport: &'static str, end: &End) {
+        self.uncork();
+        self.work = None;
+        dispatch::close(&*self.shared.broker, self.info.id);
+        self.outbox.close();
+        end.count(&self.shared.counters);
+        end.log(&self.shared.name, &self.info, transport);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Again where the task ran to its end; for the first time where its runtime went away.
+        dispatch::close(&*self.shared.broker, self.info.id);
+        self.outbox.close();
+        self.shared.session_closed(self.info.id);
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("info", &self.info)
+            .field("outbox", &self.outbox)
+            .field("work", &self.work)
+            .finish_non_exhaustive()
+    }
+}
+
+impl From<Lost> for End {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Closed { code, reason } => Self::PeerClosed { code, reason },
+            Lost::Vanished(how) => Self::Vanished(how),
+            Lost::Violation { code, error } => Self::Violation { code, error },
+        }
+    }
+}

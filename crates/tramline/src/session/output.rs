@@ -1,0 +1,134 @@
+//! From the outbox to the transport.
+
+use std::cell::Cell;
+use std::task::{Context, Poll};
+
+use tramline_broker::{Delivery, Ending, Taken};
+use tramline_stomp::ErrorReply;
+
+use super::Session;
+use super::end::{End, not_text};
+use crate::transport::Transport;
+use crate::transport::io::Batch;
+
+/// Deliveries that one write carries at most, and bytes of them: enough that a write's own cost is spread thin, and few
+/// enough that the rest stays in the outbox, where it is counted.
+const BATCH_ITEMS: usize = 64;
+const BATCH_BYTES: usize = 64 * 1024;
+
+thread_local! {
+    /// Lent to whichever session of this worker writes.
+    static DELIVERIES: Cell<Vec<Delivery>> = const { Cell::new(Vec::new()) };
+}
+
+impl Session {
+    /// Writes what is queued, until nothing is or the transport is full; the task is woken when that changes.
+    pub(super) fn poll_output<T: Transport>(
+        &mut self,
+        transport: &mut T,
+        context: &mut Context<'_>,
+    ) {
+        loop {
+            match transport.poll_ready(context) {
+                Poll::Ready(Ok(())) => self.blocked_since = None,
+                Poll::Ready(Err(error)) => return self.end_with(End::Vanished(error.to_string())),
+                Poll::Pending => {
+                    self.blocked_since
+                        .get_or_insert_with(|| self.shared.wheel.now());
+                    if let Some(ending) = self.outbox.poll_overflow(context) {
+                        self.take_ending(ending);
+                    }
+                    return;
+                }
+            }
+            let mut deliveries = DELIVERIES.take();
+            let taken = self
+                .outbox
+                .poll_take(context, &mut deliveries, BATCH_ITEMS, BATCH_BYTES);
+            let written = Batch::with(|batch| {
+                transport.transmit(batch);
+                while let Some(frame) = self.stomp.poll_transmit() {
+                    transport.frame(&frame, batch);
+                }
+                self.encode(transport, &deliveries, batch);
+                if batch.is_empty() && deliveries.is_empty() {
+                    return Ok(());
+                }
+                transport.write(context, batch)
+            });
+            let more = matches!(taken, Taken::Some { more: true });
+            if !deliveries.is_empty() {
+                self.stomp.wrote(self.shared.wheel.now());
+                deliveries.clear();
+            }
+            DELIVERIES.set(deliveries);
+            if let Taken::Ending(ending) = taken {
+                self.take_ending(ending);
+            }
+            if let Err(error) = written {
+                return self.end_with(End::Vanished(error.to_string()));
+            }
+            if self.end.is_some() {
+                return;
+            }
+            if !more {
+                // What could not be written is found out, and the transport registered, by asking once more.
+                match transport.poll_ready(context) {
+                    Poll::Ready(Ok(())) => self.blocked_since = None,
+                    Poll::Ready(Err(error)) => self.end_with(End::Vanished(error.to_string())),
+                    Poll::Pending => {
+                        self.blocked_since
+                            .get_or_insert_with(|| self.shared.wheel.now());
+                    }
+                }
+                return;
+            }
+        }
+    }
+
+    fn encode<T: Transport>(
+        &mut self,
+        transport: &mut T,
+        deliveries: &[Delivery],
+        batch: &mut Batch,
+    ) {
+        let version = self.stomp.version();
+        let mut sent = 0;
+        for delivery in deliveries {
+            // A subscription that ended meanwhile gets nothing more.
+            let Some(head) = self.stomp.message_head(delivery.slot) else {
+                continue;
+            };
+            if transport.message(head, version, &delivery.message, batch) {
+                sent += 1;
+                continue;
+            }
+            let destination = delivery.message.destination().to_owned();
+            self.stomp
+                .error(ErrorReply::new("message cannot be carried").detail(not_text(&destination)));
+            self.end = Some(Box::new(End::NotText { destination }));
+            break;
+        }
+        if sent > 0 {
+            self.shared.counters.messages_sent.add(sent);
+        }
+    }
+
+    fn take_ending(&mut self, ending: Ending) {
+        match ending {
+            Ending::Requested { code, reason } => {
+                self.requested = Some(Box::new(End::Requested { code, reason }));
+            }
+            Ending::Overflow { queued, limit } => self.end_with(End::TooSlow(format!(
+                "the client reads too slowly: {queued} bytes would wait for it, and {limit} may (`Limits::outbox`)"
+            ))),
+            _ => {}
+        }
+    }
+
+    pub(super) fn end_with(&mut self, end: End) {
+        if self.end.is_none() {
+            self.end = Some(Box::new(end));
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What happened, counted.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What one messaging stack has done and refused since it was built: from
+        /// [`Messaging::stats`](crate::Messaging::stats).
+        ///
+        /// All numbers but `sessions_open` only grow.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Stats {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        /// The counters behind [`Stats`].
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters {
+            $(pub(crate) $name: Counter,)*
+        }
+
+        impl Counters {
+            pub(crate) fn snapshot(&self) -> Stats {
+                Stats { $($name: self.$name.0.load(Ordering::Relaxed),)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Sessions whose transport is open at the moment, CONNECT sent or not.
+    sessions_open,
+    /// Sessions whose transport was opened.
+    sessions_total,
+    /// HTTP requests refused because they came from a page of another origin.
+    origins_refused,
+    /// HTTP requests to an endpoint that were neither a handshake nor SockJS: unknown path, wrong method or headers.
+    requests_refused,
+    /// SEND frames that reached a handler or the broker.
+    messages_received,
+    /// MESSAGE frames written.
+    messages_sent,
+    /// Frames that the policy denied.
+    denied,
+    /// Messages that a handler did not take or whose reply could not be sent; see [`Rejection`](crate::Rejection).
+    rejected,
+    /// Handlers that panicked.
+    handler_panics,
+    /// Sessions ended because the client broke STOMP, WebSocket or SockJS.
+    protocol_errors,
+    /// Sessions ended because the client read too slowly.
+    slow_consumers,
+    /// Sessions ended because the client's heart-beats, or its CONNECT, did not come in time.
+    timeouts,
+    /// Sessions whose client vanished without saying goodbye.
+    vanished,
+}
+
+/// A number that many tasks count.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, n: usize) {
+        self.0.fetch_add(n as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn increment(&self) {
+        self.add(1);
+    }
+
+    pub(crate) fn decrement(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

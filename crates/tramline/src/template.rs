@@ -1,0 +1,71 @@
+//! Reply destinations with captures in them.
+
+use bytestring::ByteString;
+use tramline_broker::{Destination, DestinationError, Target};
+
+use crate::inbound::Inbound;
+use crate::rejection::Rejection;
+
+/// A destination with `{captures}` of the route, read once when the route is made.
+#[derive(Clone, Debug)]
+pub(crate) struct Template {
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug)]
+enum Part {
+    Text(ByteString),
+    Capture(ByteString),
+}
+
+/// What is wrong with a template: the application's fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TemplateError {
+    #[error("reply destination {0:?} has an unclosed `{{`")]
+    Unclosed(ByteString),
+    #[error("reply destination {0:?} uses {{{1}}}, which its route does not capture")]
+    UnknownCapture(ByteString, ByteString),
+    #[error(transparent)]
+    Destination(#[from] DestinationError),
+}
+
+impl Template {
+    /// Reads `text`, for a route that captures `captures`.
+    pub(crate) fn parse(text: &ByteString, captures: &[ByteString]) -> Result<Self, TemplateError> {
+        let mut parts = Vec::new();
+        let mut rest: &str = text;
+        while let Some((before, after)) = rest.split_once('{') {
+            let (name, after) = after
+                .split_once('}')
+                .ok_or_else(|| TemplateError::Unclosed(text.clone()))?;
+            if !captures.iter().any(|known| known == name) {
+                return Err(TemplateError::UnknownCapture(text.clone(), name.into()));
+            }
+            parts.push(Part::Text(before.into()));
+            parts.push(Part::Capture(name.into()));
+            rest = after;
+        }
+        parts.push(Part::Text(rest.into()));
+        let template = Self { parts };
+        // Any capture does for finding out whether the text around them makes a destination.
+        Destination::parse(template.fill(|_| Some("x")))?;
+        Ok(template)
+    }
+
+    /// The target for a message that has matched the route.
+    pub(crate) fn expand(&self, message: &Inbound) -> Result<Target, Rejection> {
+        let destination = Destination::parse(self.fill(|name| message.capture(name)));
+        Ok(destination.map_err(Rejection::bad_message)?.into())
+    }
+
+    fn fill<'a>(&'a self, capture: impl Fn(&str) -> Option<&'a str>) -> ByteString {
+        if let [Part::Text(text)] = self.parts.as_slice() {
+            return text.clone();
+        }
+        let part = |part: &'a Part| match part {
+            Part::Text(text) => text,
+            Part::Capture(name) => capture(name).unwrap_or_default(),
+        };
+        self.parts.iter().map(part).collect::<String>().into()
+    }
+}

@@ -1,0 +1,86 @@
+//! What carries a session's chunks of STOMP: one small type each, over the same scratch memory.
+
+pub(crate) mod io;
+pub(crate) mod sockjs;
+pub(crate) mod websocket;
+
+use std::fmt;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use tramline_broker::Message;
+use tramline_stomp::Version;
+
+use self::io::Batch;
+
+/// The session's side of a transport.
+///
+/// Chunks come in by [`poll_receive`](Self::poll_receive). What goes out is put into a [`Batch`] by [`frame`](Self::frame)
+/// and [`message`](Self::message) and leaves with [`write`](Self::write), which is called only after
+/// [`poll_ready`](Self::poll_ready) said that everything before is out.
+pub(crate) trait Transport: fmt::Debug + Send + Unpin + 'static {
+    /// The name for logs and counters.
+    const NAME: &'static str;
+
+    /// Hands what one read brings to `sink`; `Err` once the peer is gone or says goodbye. Nothing comes after that.
+    fn poll_receive(
+        &mut self,
+        context: &mut Context<'_>,
+        sink: &mut dyn FnMut(&mut Context<'_>, Bytes),
+    ) -> Poll<Result<(), Lost>>;
+
+    /// Ready when everything written before is out.
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>>;
+
+    /// Adds what the transport itself owes its peer, such as pongs.
+    fn transmit(&mut self, batch: &mut Batch);
+
+    /// Adds one encoded STOMP frame or heart-beat.
+    fn frame(&mut self, frame: &[u8], batch: &mut Batch);
+
+    /// Adds a MESSAGE frame: `head` is the subscription's own, the rest is shared by all that get the message.
+    ///
+    /// False when this transport cannot carry the body.
+    fn message(
+        &mut self,
+        head: &[u8],
+        version: Version,
+        message: &Message,
+        batch: &mut Batch,
+    ) -> bool;
+
+    /// Writes the batch, or keeps what cannot be written now.
+    fn write(&mut self, context: &mut Context<'_>, batch: &Batch) -> std::io::Result<()>;
+
+    /// Adds the goodbye, or what is owed of it when the peer began; nothing is added to batches after that.
+    fn close(&mut self, code: u16, reason: &str, batch: &mut Batch);
+
+    /// Writes what is left and waits for the peer's part of the goodbye.
+    fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<()>;
+
+    /// When the transport wants [`handle_timeout`](Self::handle_timeout) to be called.
+    fn next_timeout(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Looks at the transport's own deadlines; `Err` when the peer is gone.
+    fn handle_timeout(&mut self, _now: Instant) -> Result<(), Lost> {
+        Ok(())
+    }
+}
+
+/// How a transport ended from the peer's side.
+#[derive(Debug)]
+pub(crate) enum Lost {
+    /// It said goodbye, with this code if it gave one.
+    Closed {
+        code: Option<u16>,
+        reason: ByteString,
+    },
+    /// It vanished: the stream ended, failed, or nobody came to collect.
+    Vanished(String),
+    /// It broke the transport's protocol; the transport's close is already under way.
+    Violation { code: u16, error: String },
+}

@@ -1,0 +1,284 @@
+//! SockJS over plain HTTP requests: one session, carried by many short connections.
+//!
+//! The session's task and the HTTP requests meet in [`Shared`]: requests that send put chunks in, the response of the
+//! request that receives takes frames out.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use parking_lot::Mutex;
+use tramline_broker::Message;
+use tramline_sockjs::frame::escape_into;
+use tramline_sockjs::{Attach, Output, ReceiverId, Refusal, Session, TimedOut, Transport as Kind};
+use tramline_stomp::Version;
+
+use super::io::Batch;
+use super::{Lost, Transport};
+use crate::wheel::Wheel;
+use crate::wire;
+
+/// The task's end of a session.
+#[derive(Debug)]
+pub(crate) struct SockJsHttp {
+    shared: Arc<Shared>,
+}
+
+/// The meeting place of a session's task and its HTTP requests.
+pub(crate) struct Shared {
+    wheel: Arc<Wheel>,
+    state: Mutex<State>,
+}
+
+struct State {
+    machine: Session,
+    inbound: VecDeque<Bytes>,
+    inbound_bytes: usize,
+    /// The session's task.
+    task: Option<Waker>,
+    /// The response that receives.
+    receiver: Option<Waker>,
+    /// Requests that wait until the task has taken what is there.
+    senders: Vec<Waker>,
+    gone: bool,
+}
+
+/// Bytes that wait for a receiving request before the session's task keeps what is left in its outbox, where the
+/// overflow policy counts it; also what may wait in the other direction. As much as one read from a socket.
+const QUEUE_LIMIT: usize = 64 * 1024;
+
+impl SockJsHttp {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(machine: Session, wheel: Arc<Wheel>) -> Arc<Self> {
+        Arc::new(Self {
+            wheel,
+            state: Mutex::new(State {
+                machine,
+                inbound: VecDeque::new(),
+                inbound_bytes: 0,
+                task: None,
+                receiver: None,
+                senders: Vec::new(),
+                gone: false,
+            }),
+        })
+    }
+
+    /// A request arrived that wants to receive.
+    pub(crate) fn attach(self: &Arc<Self>, kind: Kind) -> Result<Receiver, Refusal> {
+        match self.state.lock().machine.attach(kind, self.wheel.now()) {
+            Attach::Accepted(id) => Ok(Receiver {
+                shared: Arc::clone(self),
+                id,
+            }),
+            Attach::Refused(refusal) => Err(refusal),
+        }
+    }
+
+    /// Hands in what a request sent; ready when there is room. Gives false if nobody takes it any more.
+    pub(crate) fn poll_send(
+        &self,
+        context: &mut Context<'_>,
+        chunks: &mut Vec<Bytes>,
+    ) -> Poll<bool> {
+        let mut state = self.state.lock();
+        if state.gone || state.machine.is_closed() {
+            return Poll::Ready(false);
+        }
+        if state.inbound_bytes > QUEUE_LIMIT {
+            state.senders.push(context.waker().clone());
+            return Poll::Pending;
+        }
+        state.inbound_bytes += chunks.iter().map(Bytes::len).sum::<usize>();
+        state.inbound.extend(chunks.drain(..));
+        wake(&mut state.task);
+        Poll::Ready(true)
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        self.state.lock().machine.next_timeout()
+    }
+
+    /// For a session whose task is over: whether the time is up in which its close frame can still be asked for.
+    pub(crate) fn is_forgotten(&self, now: Instant) -> bool {
+        self.state.lock().machine.handle_timeout(now).is_some()
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+/// The receiving request's end of a session; dropped when its response is over.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    shared: Arc<Shared>,
+    id: ReceiverId,
+}
+
+impl Receiver {
+    /// The next piece of the response, `None` when it is complete.
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let mut state = self.shared.state.lock();
+        let mut piece = Vec::new();
+        let output = state
+            .machine
+            .poll_output(self.id, self.shared.wheel.now(), &mut piece);
+        if !piece.is_empty() {
+            // The task may have waited for room.
+            wake(&mut state.task);
+            return Poll::Ready(Some(piece.into()));
+        }
+        match output {
+            Output::Pending | Output::Data => {
+                state.receiver = Some(context.waker().clone());
+                Poll::Pending
+            }
+            Output::End => Poll::Ready(None),
+        }
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        let mut state = self.shared.state.lock();
+        state.machine.detach(self.id, self.shared.wheel.now());
+        // The time in which the next request has to come begins now.
+        wake(&mut state.task);
+    }
+}
+
+impl Transport for SockJsHttp {
+    const NAME: &'static str = "sockjs-http";
+
+    fn poll_receive(
+        &mut self,
+        context: &mut Context<'_>,
+        sink: &mut dyn FnMut(&mut Context<'_>, Bytes),
+    ) -> Poll<Result<(), Lost>> {
+        let chunks = {
+            let mut state = self.shared.state.lock();
+            if state.machine.is_closed() {
+                return Poll::Ready(Err(Lost::Vanished(
+                    "the receiving request was cut off".into(),
+                )));
+            }
+            if state.inbound.is_empty() {
+                state.register(context);
+                return Poll::Pending;
+            }
+            state.inbound_bytes = 0;
+            state.senders.drain(..).for_each(Waker::wake);
+            std::mem::take(&mut state.inbound)
+        };
+        chunks.into_iter().for_each(|chunk| sink(context, chunk));
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        let mut state = self.shared.state.lock();
+        if state.machine.queued() < QUEUE_LIMIT {
+            return Poll::Ready(Ok(()));
+        }
+        state.register(context);
+        Poll::Pending
+    }
+
+    fn transmit(&mut self, _: &mut Batch) {}
+
+    fn frame(&mut self, frame: &[u8], _: &mut Batch) {
+        let mut escaped = Vec::with_capacity(frame.len() + 16);
+        escape_into(&mut escaped, &String::from_utf8_lossy(frame));
+        self.shared.state.lock().machine.send(&[&escaped]);
+    }
+
+    fn message(&mut self, head: &[u8], version: Version, message: &Message, _: &mut Batch) -> bool {
+        let Some(tail) = wire::sockjs_tail(message, version) else {
+            return false;
+        };
+        let mut escaped = Vec::with_capacity(head.len() + 16);
+        escape_into(&mut escaped, &String::from_utf8_lossy(head));
+        self.shared.state.lock().machine.send(&[&escaped, tail]);
+        true
+    }
+
+    fn write(&mut self, _: &mut Context<'_>, _: &Batch) -> std::io::Result<()> {
+        wake(&mut self.shared.state.lock().receiver);
+        Ok(())
+    }
+
+    fn close(&mut self, code: u16, reason: &str, _: &mut Batch) {
+        let mut state = self.shared.state.lock();
+        state.machine.close(code, reason, self.shared.wheel.now());
+        state.senders.drain(..).for_each(Waker::wake);
+        wake(&mut state.receiver);
+    }
+
+    fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        // The close frame waits in the machine for whoever asks.
+        Poll::Ready(())
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.shared.next_timeout()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), Lost> {
+        let mut state = self.shared.state.lock();
+        match state.machine.handle_timeout(now) {
+            Some(TimedOut::Disconnected | TimedOut::Forgotten) => Err(Lost::Vanished(
+                "no request came to receive within the disconnect delay".into(),
+            )),
+            None => {
+                // A heart-beat may be due.
+                wake(&mut state.receiver);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Drop for SockJsHttp {
+    fn drop(&mut self) {
+        let mut state = self.shared.state.lock();
+        state.gone = true;
+        let (code, reason) = (1011, "the session ended");
+        state.machine.close(code, reason, self.shared.wheel.now());
+        state.senders.drain(..).for_each(Waker::wake);
+        wake(&mut state.receiver);
+    }
+}
+
+impl State {
+    fn register(&mut self, context: &Context<'_>) {
+        if !self
+            .task
+            .as_ref()
+            .is_some_and(|task| task.will_wake(context.waker()))
+        {
+            self.task = Some(context.waker().clone());
+        }
+    }
+}
+
+fn wake(waker: &mut Option<Waker>) {
+    if let Some(waker) = waker.take() {
+        waker.wake();
+    }
+}
+
+/// What a request that sends hands in.
+pub(crate) fn chunks(messages: Vec<ByteString>) -> Vec<Bytes> {
+    messages.into_iter().map(ByteString::into_bytes).collect()
+}

@@ -1,0 +1,276 @@
+//! STOMP over WebSocket, plain or in SockJS frames.
+
+use std::marker::PhantomData;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use tramline_broker::Message;
+use tramline_sockjs::{PayloadLimits, frame as sockjs_frame, parse_messages};
+use tramline_stomp::Version;
+use tramline_websocket::{CloseCode, Connection, Event, OpCode, State, write_head};
+
+use super::io::{Batch, Io, Unsent};
+use super::{Lost, Transport};
+use crate::wire;
+
+/// A WebSocket whose handshake is done.
+#[derive(Debug)]
+pub(crate) struct WebSocket<F: Framing> {
+    io: Io,
+    machine: Connection,
+    unsent: Unsent,
+    framing: PhantomData<F>,
+    opened: bool,
+    shut_down: bool,
+}
+
+/// How chunks of STOMP stand in WebSocket messages.
+pub(crate) trait Framing: std::fmt::Debug + Send + Unpin + 'static {
+    const NAME: &'static str;
+
+    /// What is sent before anything else.
+    fn open(batch: &mut Batch);
+
+    /// Takes a message apart into chunks.
+    fn receive(message: Bytes, sink: &mut dyn FnMut(Bytes)) -> Result<(), Lost>;
+
+    /// Adds an encoded frame.
+    fn frame(frame: &[u8], batch: &mut Batch);
+
+    /// Adds a MESSAGE frame; false if it cannot be carried.
+    fn message(head: &[u8], version: Version, message: &Message, batch: &mut Batch) -> bool;
+
+    /// Adds what goes before the Close frame.
+    fn close(code: u16, reason: &str, batch: &mut Batch);
+}
+
+impl<F: Framing> WebSocket<F> {
+    pub(crate) fn new(io: Io, machine: Connection) -> Self {
+        Self {
+            io,
+            machine,
+            unsent: Unsent::default(),
+            framing: PhantomData,
+            opened: false,
+            shut_down: false,
+        }
+    }
+}
+
+impl<F: Framing> Transport for WebSocket<F> {
+    const NAME: &'static str = F::NAME;
+
+    fn poll_receive(
+        &mut self,
+        context: &mut Context<'_>,
+        sink: &mut dyn FnMut(&mut Context<'_>, Bytes),
+    ) -> Poll<Result<(), Lost>> {
+        let machine = &mut self.machine;
+        let read = self.io.poll_read(context, |context, mut input| {
+            if input.is_empty() {
+                return Err(Lost::Vanished(
+                    "the stream ended without a closing handshake".into(),
+                ));
+            }
+            loop {
+                let message = match machine.receive(&mut input) {
+                    Ok(None) => return Ok(()),
+                    Ok(Some(Event::Text(text))) => text.into_bytes(),
+                    Ok(Some(Event::Binary(bytes))) => bytes,
+                    Ok(Some(Event::Ping(_) | Event::Pong(_))) => continue,
+                    Ok(Some(Event::Close(frame))) => {
+                        return Err(Lost::Closed {
+                            code: frame.as_ref().map(|frame| frame.code.as_u16()),
+                            reason: frame.map(|frame| frame.reason).unwrap_or_default(),
+                        });
+                    }
+                    Err(error) => {
+                        return Err(Lost::Violation {
+                            code: error.close_code().as_u16(),
+                            error: error.to_string(),
+                        });
+                    }
+                };
+                F::receive(message, &mut |chunk| sink(context, chunk))?;
+            }
+        });
+        read.map(|read| read.unwrap_or_else(|error| Err(Lost::Vanished(error.to_string()))))
+    }
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        self.unsent.poll_flush(&mut self.io, context)
+    }
+
+    fn transmit(&mut self, batch: &mut Batch) {
+        if !self.opened {
+            self.opened = true;
+            F::open(batch);
+        }
+        self.machine.poll_transmit(&mut batch.bytes);
+    }
+
+    fn frame(&mut self, frame: &[u8], batch: &mut Batch) {
+        F::frame(frame, batch);
+    }
+
+    fn message(
+        &mut self,
+        head: &[u8],
+        version: Version,
+        message: &Message,
+        batch: &mut Batch,
+    ) -> bool {
+        F::message(head, version, message, batch)
+    }
+
+    fn write(&mut self, context: &mut Context<'_>, batch: &Batch) -> std::io::Result<()> {
+        self.unsent.write(&mut self.io, context, batch)
+    }
+
+    fn close(&mut self, code: u16, reason: &str, batch: &mut Batch) {
+        if self.machine.state() == State::Open {
+            F::close(code, reason, batch);
+            // Only codes that may be sent come here; another would be our own mistake, and says so.
+            let code = CloseCode::new(code).unwrap_or(CloseCode::INTERNAL_ERROR);
+            self.machine.close(code, reason);
+        }
+        self.machine.poll_transmit(&mut batch.bytes);
+    }
+
+    fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        // Our side of TCP ends first (RFC 6455 §7.1.1), and what the peer sent meanwhile is read: a socket that is
+        // dropped with unread bytes is reset, and the peer might never see what was written last.
+        let mut close = || -> Poll<std::io::Result<()>> {
+            loop {
+                ready!(self.unsent.poll_flush(&mut self.io, context))?;
+                if self.machine.has_transmit() {
+                    Batch::with(|batch| {
+                        self.machine.poll_transmit(&mut batch.bytes);
+                        self.unsent.write(&mut self.io, context, batch)
+                    })?;
+                    continue;
+                }
+                if self.machine.is_closed() && !self.shut_down {
+                    ready!(self.io.poll_shutdown(context))?;
+                    self.shut_down = true;
+                }
+                let machine = &mut self.machine;
+                let at_end = ready!(self.io.poll_read(context, |_, mut input| {
+                    let at_end = input.is_empty();
+                    while let Ok(Some(_)) = machine.receive(&mut input) {}
+                    at_end
+                }))?;
+                if at_end {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        };
+        close().map(|_| ())
+    }
+}
+
+/// One STOMP frame in one WebSocket message.
+#[derive(Debug)]
+pub(crate) struct Plain;
+
+impl Framing for Plain {
+    const NAME: &'static str = "websocket";
+
+    fn open(_: &mut Batch) {}
+
+    fn receive(message: Bytes, sink: &mut dyn FnMut(Bytes)) -> Result<(), Lost> {
+        sink(message);
+        Ok(())
+    }
+
+    fn frame(frame: &[u8], batch: &mut Batch) {
+        let opcode = opcode(std::str::from_utf8(frame).is_ok());
+        write_head(&mut batch.bytes, opcode, frame.len());
+        batch.bytes.extend_from_slice(frame);
+    }
+
+    fn message(head: &[u8], version: Version, message: &Message, batch: &mut Batch) -> bool {
+        let Some(tail) = wire::tail(message, version) else {
+            return false;
+        };
+        write_head(
+            &mut batch.bytes,
+            opcode(tail.text),
+            head.len() + tail.bytes.len(),
+        );
+        batch.bytes.extend_from_slice(head);
+        batch.payload(&tail.bytes);
+        true
+    }
+
+    fn close(_: u16, _: &str, _: &mut Batch) {}
+}
+
+fn opcode(text: bool) -> OpCode {
+    if text { OpCode::Text } else { OpCode::Binary }
+}
+
+/// SockJS frames in WebSocket messages: the `websocket` transport of SockJS.
+#[derive(Debug)]
+pub(crate) struct SockJs;
+
+impl Framing for SockJs {
+    const NAME: &'static str = "sockjs-websocket";
+
+    fn open(batch: &mut Batch) {
+        text(sockjs_frame::OPEN, batch);
+    }
+
+    fn receive(message: Bytes, sink: &mut dyn FnMut(Bytes)) -> Result<(), Lost> {
+        // sockjs-client never sends an empty message; some others do, and mean nothing by it.
+        if message.is_empty() {
+            return Ok(());
+        }
+        let messages = parse_messages(&message, &PayloadLimits::default()).map_err(|error| {
+            Lost::Violation {
+                code: CloseCode::INVALID_PAYLOAD.as_u16(),
+                error: error.to_string(),
+            }
+        })?;
+        messages
+            .into_iter()
+            .map(ByteString::into_bytes)
+            .for_each(sink);
+        Ok(())
+    }
+
+    fn frame(frame: &[u8], batch: &mut Batch) {
+        let frame = String::from_utf8_lossy(frame);
+        let mut framed = Vec::with_capacity(frame.len() + 16);
+        sockjs_frame::message_array(&mut framed, [&*frame]);
+        text(&framed, batch);
+    }
+
+    fn message(head: &[u8], version: Version, message: &Message, batch: &mut Batch) -> bool {
+        let Some(tail) = wire::sockjs_tail(message, version) else {
+            return false;
+        };
+        let mut escaped = Vec::with_capacity(head.len() + 16);
+        sockjs_frame::escape_into(&mut escaped, &String::from_utf8_lossy(head));
+        write_head(
+            &mut batch.bytes,
+            OpCode::Text,
+            escaped.len() + tail.len() + 5,
+        );
+        batch.bytes.extend_from_slice(b"a[\"");
+        batch.bytes.extend_from_slice(&escaped);
+        batch.payload(tail);
+        batch.bytes.extend_from_slice(b"\"]");
+        true
+    }
+
+    fn close(code: u16, reason: &str, batch: &mut Batch) {
+        text(&sockjs_frame::close(code, reason), batch);
+    }
+}
+
+fn text(payload: &[u8], batch: &mut Batch) {
+    write_head(&mut batch.bytes, OpCode::Text, payload.len());
+    batch.bytes.extend_from_slice(payload);
+}

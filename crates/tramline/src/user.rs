@@ -1,0 +1,96 @@
+//! Who is on the other side.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use http::{HeaderMap, HeaderName};
+
+/// The authenticated principal of a session.
+///
+/// Put one into the HTTP request's extensions (a middleware of your web framework that knows the login does that) and
+/// the session that the request opens belongs to that user: handlers extract it, policy rules ask it, user
+/// destinations find it by name.
+///
+/// # Example: a user with roles
+///
+/// ```
+/// use tramline::User;
+///
+/// let user = User::new("alice").with_roles(["admin"]);
+/// assert!(user.has_role("admin") && !user.has_role("auditor"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User(Arc<Inner>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Inner {
+    name: ByteString,
+    roles: Vec<ByteString>,
+}
+
+impl User {
+    /// A user called `name` without roles. Names may have any characters, `/` and `@` included.
+    pub fn new(name: impl Into<ByteString>) -> Self {
+        Self(Arc::new(Inner {
+            name: name.into(),
+            roles: Vec::new(),
+        }))
+    }
+
+    /// The same user with these roles, in place of those it had.
+    #[must_use]
+    pub fn with_roles<R: Into<ByteString>>(self, roles: impl IntoIterator<Item = R>) -> Self {
+        Self(Arc::new(Inner {
+            name: self.0.name.clone(),
+            roles: roles.into_iter().map(Into::into).collect(),
+        }))
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Whether the user has the role.
+    pub fn has_role(&self, role: &str) -> bool {
+        self.0.roles.iter().any(|has| has == role)
+    }
+
+    pub(crate) fn shared_name(&self) -> &ByteString {
+        &self.0.name
+    }
+}
+
+/// What a session keeps of the HTTP request that opened it.
+///
+/// Only what is asked for: a browser sends some 4 KiB of headers, and an idle session should not hold them.
+#[derive(Clone, Debug, Default)]
+pub struct Handshake {
+    pub(crate) path: Box<str>,
+    pub(crate) origin: Option<Box<str>>,
+    pub(crate) remote: Option<SocketAddr>,
+    pub(crate) headers: Option<Box<HeaderMap>>,
+}
+
+impl Handshake {
+    /// The request's path, as the endpoint saw it.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The `Origin` header: the web page that the client's script came from. Programs other than browsers send none.
+    pub fn origin(&self) -> Option<&str> {
+        self.origin.as_deref()
+    }
+
+    /// The address at the other end of the connection, where the web server tells it: a proxy's, if one is between.
+    pub fn remote(&self) -> Option<SocketAddr> {
+        self.remote
+    }
+
+    /// A header that was named in [`MessagingBuilder::keep_headers`](crate::MessagingBuilder::keep_headers).
+    pub fn header(&self, name: &HeaderName) -> Option<&str> {
+        self.headers.as_ref()?.get(name)?.to_str().ok()
+    }
+}
