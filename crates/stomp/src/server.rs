@@ -27,10 +27,11 @@ mod subscriptions;
 /// sockets, clocks and brokers:
 ///
 /// ```text
-///   bytes ── receive ──▶ ┌──────────────────┐ ── poll_event ─────▶ Connect, Send, Subscribe, …
-///                        │ ServerConnection │ ◀─ accept, refuse, receipt, error ── your answer
-///   bytes ◀─ poll_transmit └──────────────────┘ ── message_head ───▶ the beginning of a MESSAGE
-///                          next_timeout, handle_timeout, wrote ◀──▶ your clock
+///                          ┌──────────────────┐
+/// bytes ── receive ───────▶│                  │── poll_event ──▶ Connect, Send, Subscribe, …
+/// bytes ◀─ poll_transmit ──│ ServerConnection │◀─ accept, refuse, receipt, error
+/// clock ── handle_timeout ▶│                  │── message_head ▶ the beginning of a MESSAGE
+///                          └──────────────────┘
 /// ```
 ///
 /// After every call to `receive`, `accept` and `handle_timeout`, call
