@@ -42,7 +42,7 @@ mod subscriptions;
 ///
 /// Frames are read one per `poll_event`, so whoever stops polling stops the client, and what was
 /// received and not polled is held. Between frames a connection owns no buffer: what remains is
-/// the value itself, at most 256 bytes, and about 24 bytes and the id per subscription.
+/// the value itself, at most 250 bytes, and about 24 bytes and the id per subscription.
 ///
 /// # Failures
 ///
