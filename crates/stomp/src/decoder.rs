@@ -1,4 +1,4 @@
-use std::{collections::VecDeque, mem};
+use std::{collections::VecDeque, fmt, mem};
 
 use bytes::{Buf, Bytes};
 
@@ -56,7 +56,6 @@ mod scan;
 /// assert_eq!(decoder.buffered(), 0);
 /// # Ok::<(), tramline_stomp::DecodeError>(())
 /// ```
-#[derive(Debug)]
 pub struct Decoder {
     limits: Limits,
     /// The piece being read; never an exhausted view of an allocation.
@@ -253,9 +252,19 @@ impl Decoder {
     }
 }
 
+/// Counts only: a CONNECT frame has a passcode.
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoder")
+            .field("limits", &self.limits)
+            .field("version", &self.version)
+            .field("buffered", &self.buffered())
+            .finish_non_exhaustive()
+    }
+}
+
 /// The beginning of a frame whose end is not here yet. Boxed: most sessions have none most of
 /// the time.
-#[derive(Debug)]
 struct Partial {
     bytes: Vec<u8>,
     scan: Scan,

@@ -125,11 +125,17 @@ impl Timers {
         }
     }
 
+    /// Both timers run from `now`.
     pub(crate) fn start(&mut self, ours: HeartBeat, theirs: HeartBeat, now: Instant) {
-        self.send_every = interval(ours.send, theirs.receive).unwrap_or(0);
-        self.expect_within = interval(ours.receive, theirs.send).unwrap_or(0);
+        self.agree(ours, theirs);
         self.last_write = now;
         self.last_read = now;
+    }
+
+    /// Both timers run from the last write and the last read.
+    pub(crate) fn agree(&mut self, ours: HeartBeat, theirs: HeartBeat) {
+        self.send_every = interval(ours.send, theirs.receive).unwrap_or(0);
+        self.expect_within = interval(ours.receive, theirs.send).unwrap_or(0);
     }
 
     pub(crate) fn stop(&mut self) {

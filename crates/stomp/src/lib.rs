@@ -1,9 +1,59 @@
-//! The walls; the rooms come with the commits that follow.
+//! STOMP 1.0, 1.1 and 1.2 without IO: bytes and `now` in, events and bytes out.
+//!
+//! The crate opens no socket, reads no clock, spawns nothing and logs nothing; it does not know
+//! what a broker is. Drive it from any runtime, or from a test that moves the clock by hand.
+//!
+//! ```text
+//!              Bytes ──▶ Decoder ──▶ Frame ──▶ ServerConnection ──▶ ServerEvent
+//!                                              ClientConnection     ClientEvent
+//!              Bytes ◀── Frame::encode ◀─────── accept, receipt, send, subscribe, …
+//! ```
+//!
+//! - [`Decoder`] and [`Frame::encode`] are the codec: escapes per [`Version`], [`Limits`] on
+//!   everything that a peer sends, no copy of a frame that arrives whole.
+//! - [`ServerConnection`] and [`ClientConnection`] are the two sides of a session: versions,
+//!   order of frames, subscription ids, receipts, [`HeartBeat`]s.
+//! - [`encode_message_tail`] lets all subscribers of a destination share one encoded message.
+//!
+//! Errors say who did what: [`DecodeError`] and [`PeerViolation`] are the peer's fault,
+//! [`PeerIncompatible`] a polite disagreement. Nothing a peer sends makes this crate panic.
+//!
+//! Where Spring's codec and the specification differ, the specification wins. Where the
+//! specification leaves room, the choice is in the documentation of the item that makes it.
+//!
+//! # Example: both sides, without a network
+//!
+//! ```
+//! use std::{sync::Arc, time::Instant};
+//! use tramline_stomp::{
+//!     ClientConfig, ClientConnection, ClientEvent, Headers, ServerConfig, ServerConnection,
+//!     ServerEvent,
+//! };
+//!
+//! let now = Instant::now();
+//! let mut client = ClientConnection::new(ClientConfig::new("example"), now);
+//! let mut server = ServerConnection::new(Arc::new(ServerConfig::default()), now);
+//!
+//! client.send("/app/hello", Headers::new(), "Ann", None);
+//! server.receive(client.poll_transmit().unwrap(), now);
+//! assert!(matches!(server.poll_event(), Some(ServerEvent::Connect(_))));
+//!
+//! server.accept(Some("ann"), None, now);
+//! client.receive(server.poll_transmit().unwrap(), now);
+//! let Some(ClientEvent::Connected(connected)) = client.poll_event() else { panic!() };
+//! assert_eq!(connected.user_name.as_deref(), Some("ann"));
+//!
+//! // What was sent early has waited for the session.
+//! server.receive(client.poll_transmit().unwrap(), now);
+//! let Some(ServerEvent::Send(send)) = server.poll_event() else { panic!() };
+//! assert_eq!(send.body, "Ann");
+//! ```
 
 pub use bytes::Bytes;
 pub use bytestring::ByteString;
 
 pub use self::{
+    client::{ClientConfig, ClientConnection, ClientError, ClientEvent, Connected, Message},
     command::Command,
     decoder::{DecodeError, Decoded, Decoder, Limits},
     error_reply::ErrorReply,
@@ -17,6 +67,7 @@ pub use self::{
     version::{UnknownVersion, Version},
 };
 
+mod client;
 mod command;
 mod decoder;
 mod error_reply;

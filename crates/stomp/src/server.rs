@@ -27,10 +27,11 @@ mod subscriptions;
 /// sockets, clocks and brokers:
 ///
 /// ```text
-///   bytes ── receive ──▶ ┌──────────────────┐ ── poll_event ─────▶ Connect, Send, Subscribe, …
-///                        │ ServerConnection │ ◀─ accept, refuse, receipt, error ── your answer
-///   bytes ◀─ poll_transmit └──────────────────┘ ── message_head ───▶ the beginning of a MESSAGE
-///                          next_timeout, handle_timeout, wrote ◀──▶ your clock
+///                          ┌──────────────────┐
+/// bytes ── receive ───────▶│                  │── poll_event ──▶ Connect, Send, Subscribe, …
+/// bytes ◀─ poll_transmit ──│ ServerConnection │◀─ accept, refuse, receipt, error
+/// clock ── handle_timeout ▶│                  │── message_head ▶ the beginning of a MESSAGE
+///                          └──────────────────┘
 /// ```
 ///
 /// After every call to `receive`, `accept` and `handle_timeout`, call
@@ -41,7 +42,7 @@ mod subscriptions;
 ///
 /// Frames are read one per `poll_event`, so whoever stops polling stops the client, and what was
 /// received and not polled is held. Between frames a connection owns no buffer: what remains is
-/// the value itself, at most 256 bytes, and about 24 bytes and the id per subscription.
+/// the value itself, at most 250 bytes, and about 24 bytes and the id per subscription.
 ///
 /// # Failures
 ///

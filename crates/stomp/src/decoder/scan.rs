@@ -123,10 +123,11 @@ impl Scan {
                 (line, rest) = rest.split_once('\n').unwrap_or((rest, ""));
                 let line = line.strip_suffix('\r').unwrap_or(line);
                 let (name, value) = line.split_once(':').unwrap_or((line, ""));
-                headers.push(
-                    text(&head, name, line, escaping)?,
-                    text(&head, value, line, escaping)?,
-                );
+                let name = match common_name(name) {
+                    Some(name) => ByteString::from_static(name),
+                    None => text(&head, name, line, escaping)?,
+                };
+                headers.push(name, text(&head, value, line, escaping)?);
             }
         }
         Ok(Frame {
@@ -263,6 +264,21 @@ fn content_length(value: &[u8]) -> Result<usize, DecodeError> {
             .saturating_mul(10)
             .saturating_add(usize::from(digit - b'0'))
     }))
+}
+
+/// The names that most frames have: a static text needs no reference count.
+fn common_name(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "destination" => "destination",
+        "content-type" => "content-type",
+        CONTENT_LENGTH => CONTENT_LENGTH,
+        "receipt" => "receipt",
+        "id" => "id",
+        "ack" => "ack",
+        "subscription" => "subscription",
+        "message-id" => "message-id",
+        _ => return None,
+    })
 }
 
 /// A slice of the head, or a copy where it has escapes.

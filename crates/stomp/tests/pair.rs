@@ -1,0 +1,233 @@
+//! A client and a server that talk over a simulated line and a simulated clock.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use tramline_stomp::{
+    ClientConfig, ClientConnection, ClientError, ClientEvent, ErrorReply, Headers, HeartBeat,
+    ServerConfig, ServerConnection, ServerError, ServerEvent, Version, encode_message_tail,
+};
+
+struct Pair {
+    client: ClientConnection,
+    server: ServerConnection,
+    start: Instant,
+    now: Instant,
+    /// Each write is cut into pieces of this many bytes.
+    piece: usize,
+    /// What is written while the line is cut is lost.
+    line_cut: bool,
+    to_client: Vec<ClientEvent>,
+    to_server: Vec<ServerEvent>,
+    /// Line feeds that came from the client and from the server.
+    heart_beats: (usize, usize),
+}
+
+impl Pair {
+    fn new(client: HeartBeat, server: HeartBeat) -> Self {
+        let now = Instant::now();
+        let config = ServerConfig::default().with_heart_beat(server);
+        Self {
+            client: ClientConnection::new(ClientConfig::new("h").with_heart_beat(client), now),
+            server: ServerConnection::new(Arc::new(config), now),
+            start: now,
+            now,
+            piece: 7,
+            line_cut: false,
+            to_client: Vec::new(),
+            to_server: Vec::new(),
+            heart_beats: (0, 0),
+        }
+    }
+
+    fn connected(client: HeartBeat, server: HeartBeat) -> Self {
+        let mut pair = Self::new(client, server);
+        pair.drive();
+        assert!(matches!(pair.to_server[..], [ServerEvent::Connect(_)]));
+        pair.server.accept(Some("ann"), Some("s"), pair.now);
+        pair.drive();
+        assert!(matches!(pair.to_client[..], [ClientEvent::Connected(_)]));
+        pair.to_client.clear();
+        pair.to_server.clear();
+        pair
+    }
+
+    /// Moves bytes and events until nobody has anything to say at this moment.
+    fn drive(&mut self) {
+        loop {
+            let mut idle = true;
+            while let Some(bytes) = self.client.poll_transmit() {
+                idle = false;
+                self.client.wrote(self.now);
+                self.heart_beats.0 += usize::from(&*bytes == b"\n");
+                if !self.line_cut {
+                    for piece in bytes.chunks(self.piece) {
+                        self.server.receive(Bytes::copy_from_slice(piece), self.now);
+                    }
+                }
+            }
+            while let Some(bytes) = self.server.poll_transmit() {
+                idle = false;
+                self.server.wrote(self.now);
+                self.heart_beats.1 += usize::from(&*bytes == b"\n");
+                self.deliver(&bytes);
+            }
+            while let Some(event) = self.server.poll_event() {
+                idle = false;
+                self.to_server.push(event);
+            }
+            while let Some(event) = self.client.poll_event() {
+                idle = false;
+                self.to_client.push(event);
+            }
+            if idle {
+                return;
+            }
+        }
+    }
+
+    fn deliver(&mut self, bytes: &[u8]) {
+        if !self.line_cut {
+            for piece in bytes.chunks(self.piece) {
+                self.client.receive(Bytes::copy_from_slice(piece), self.now);
+            }
+        }
+    }
+
+    /// Lets the clock run from timeout to timeout.
+    fn run_for(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        loop {
+            let client = self.client.next_timeout();
+            let Some(next) = client.into_iter().chain(self.server.next_timeout()).min() else {
+                break;
+            };
+            if next > end {
+                break;
+            }
+            self.now = self.now.max(next);
+            self.client.handle_timeout(self.now);
+            self.server.handle_timeout(self.now);
+            self.drive();
+        }
+        self.now = end;
+    }
+}
+
+fn beat(send: u32, receive: u32) -> HeartBeat {
+    HeartBeat { send, receive }
+}
+
+#[test]
+fn a_whole_session() {
+    for piece in [1, 2, 1000] {
+        let mut pair = Pair::connected(HeartBeat::NONE, HeartBeat::NONE);
+        pair.piece = piece;
+        let id = pair
+            .client
+            .subscribe("/topic/a", Headers::new(), Some("r-1"));
+        pair.drive();
+        let [ServerEvent::Subscribe(subscribe)] = &pair.to_server[..] else {
+            panic!("{:?}", pair.to_server)
+        };
+        let (slot, receipt) = (subscribe.slot, subscribe.receipt.clone().unwrap());
+        assert_eq!(subscribe.id, id);
+        pair.server.receipt(&receipt);
+
+        let mut message = pair.server.message_head(slot).unwrap().to_vec();
+        let headers = Headers::from_iter([("note", "a:b\r\n")]);
+        encode_message_tail(
+            Version::V1_2,
+            "m",
+            "/topic/a",
+            &headers,
+            b"\0\n",
+            &mut message,
+        );
+        pair.drive();
+        pair.deliver(&message);
+        pair.drive();
+        let [ClientEvent::Receipt(receipt), ClientEvent::Message(message)] = &pair.to_client[..]
+        else {
+            panic!("{:?}", pair.to_client)
+        };
+        assert_eq!(receipt, "r-1");
+        assert_eq!(message.subscription, id);
+        assert_eq!(message.headers.get("note"), Some("a:b\r\n"));
+        assert_eq!(message.body, b"\0\n"[..]);
+
+        pair.to_server.clear();
+        pair.client.unsubscribe(&id, None);
+        pair.client.disconnect(Some("bye"));
+        pair.drive();
+        assert!(matches!(
+            pair.to_server[..],
+            [ServerEvent::Unsubscribe(_), ServerEvent::Disconnect(_)]
+        ));
+        pair.server.receipt("bye");
+        pair.drive();
+        assert_eq!(
+            pair.to_client.last(),
+            Some(&ClientEvent::Receipt("bye".into()))
+        );
+    }
+}
+
+#[test]
+fn a_refusal_reaches_the_client() {
+    let mut pair = Pair::new(HeartBeat::NONE, HeartBeat::NONE);
+    pair.drive();
+    pair.server.refuse(ErrorReply::new("bad login: try again"));
+    pair.drive();
+    let [ClientEvent::Error(frame)] = &pair.to_client[..] else {
+        panic!("{:?}", pair.to_client)
+    };
+    assert_eq!(frame.headers.get("message"), Some("bad login: try again"));
+}
+
+#[test]
+fn heart_beats_keep_an_idle_session_alive() {
+    let mut pair = Pair::connected(beat(10_000, 4_000), beat(5_000, 20_000));
+    pair.run_for(Duration::from_secs(100));
+    assert_eq!((&pair.to_client, &pair.to_server), (&vec![], &vec![]));
+    // The client every max(10, 20) seconds, the server every max(5, 4).
+    assert_eq!(pair.heart_beats, (5, 20));
+}
+
+#[test]
+fn no_heart_beats_unless_both_sides_agree() {
+    let mut pair = Pair::connected(beat(0, 0), beat(10_000, 10_000));
+    pair.run_for(Duration::from_secs(1_000));
+    assert_eq!(pair.heart_beats, (0, 0));
+    assert_eq!(pair.server.next_timeout(), None);
+}
+
+#[test]
+fn a_dead_line_is_noticed_after_three_intervals() {
+    let mut pair = Pair::connected(beat(10_000, 10_000), beat(10_000, 10_000));
+    pair.line_cut = true;
+    pair.run_for(Duration::from_millis(29_999));
+    assert_eq!((&pair.to_client, &pair.to_server), (&vec![], &vec![]));
+    pair.run_for(Duration::from_millis(1));
+    let silent_for = Duration::from_secs(30);
+    assert_eq!(pair.now - pair.start, silent_for);
+    let gone = ServerError::HeartBeatTimeout { silent_for };
+    assert_eq!(pair.to_server, [ServerEvent::Failed(gone)]);
+    let gone = ClientError::HeartBeatTimeout { silent_for };
+    assert_eq!(pair.to_client, [ClientEvent::Failed(gone)]);
+}
+
+#[test]
+fn traffic_replaces_heart_beats() {
+    let mut pair = Pair::connected(beat(10_000, 0), beat(0, 10_000));
+    for _ in 0..20 {
+        pair.run_for(Duration::from_secs(9));
+        pair.client.send("/app/a", Headers::new(), "x", None);
+        pair.drive();
+    }
+    assert_eq!(pair.heart_beats, (0, 0));
+    assert_eq!(pair.to_server.len(), 20);
+}
