@@ -107,11 +107,8 @@ mod tests {
         let outbox = Arc::new(Outbox::new(1, Overflow::Close));
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
-        assert!(
-            outbox
-                .poll_take(&mut Context::from_waker(&waker), &mut Vec::new(), 1, 1)
-                .is_pending()
-        );
+        let taken = outbox.poll_take(&mut Context::from_waker(&waker), &mut Vec::new(), 1, 1);
+        assert_eq!(taken, tramline_broker::Taken::Nothing);
 
         let deadline = start + Duration::from_millis(250);
         let tick = wheel.wake_at(wheel.tick_of(deadline), &outbox);
