@@ -11,6 +11,8 @@ export class Panel {
   #name = element('name');
   #state = 'disconnected';
   #clock = 0;
+  /** The button that holds the focus because we put it there. */
+  #parked = null;
 
   /** `actions`: connect(), disconnect(), send(name). */
   constructor(actions) {
@@ -107,13 +109,21 @@ export class Panel {
     this.#keepFocus(focused);
   }
 
-  /** A button that was just used and is now disabled would drop the keyboard's place in the page. */
+  /**
+   * A button that was just used and is now disabled would drop the keyboard's place in the page. After Connect it goes
+   * to Disconnect, and on to the name as soon as there is something to type for.
+   */
   #keepFocus(focused) {
-    if (!focused?.disabled || !Object.values(this.#buttons).includes(focused)) {
+    const { connect, disconnect } = this.#buttons;
+    const moves = focused === this.#parked || (focused?.disabled && Object.values(this.#buttons).includes(focused));
+    this.#parked = null;
+    if (!moves) {
       return;
     }
-    const { connect, disconnect } = this.#buttons;
-    const next = { connected: this.#name, connecting: disconnect }[this.#state] ?? connect;
+    const next = { connected: this.#name, connecting: disconnect, waiting: disconnect }[this.#state] ?? connect;
+    if (next === disconnect) {
+      this.#parked = disconnect;
+    }
     next.focus();
   }
 }
