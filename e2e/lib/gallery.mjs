@@ -78,6 +78,8 @@ export async function startGallery({ path = binary(), listen = '127.0.0.1:0' } =
     log: () => log,
     /** As an operator ends it; resolves to `{ code, signal }`. */
     stop: () => end('SIGTERM'),
+    /** As Ctrl-C ends it. */
+    interrupt: () => end('SIGINT'),
     /** As a crash ends it. */
     kill: () => end('SIGKILL'),
   };
