@@ -1,2 +1,93 @@
-//! x
-fn main() {}
+//! Set-up and checks of the repository: `cargo xtask help` lists them.
+
+mod checks;
+mod setup;
+mod soak;
+mod steps;
+mod tidy;
+
+use std::env;
+use std::process::ExitCode;
+
+use steps::Steps;
+
+const HELP: &str = "\
+Usage: cargo xtask COMMAND
+
+  test   set up what the tests need, then run every test: Rust, foreign clients, browser
+  ci     fmt, clippy, docs, tidy and test, as .ci/run calls it
+  soak   what takes longer: fuzz targets and long random tests
+  tidy   dependency edges, licences, long files and other rules of the house
+  help   this text
+
+`cargo xtask COMMAND --help` says more.";
+
+const TEST_HELP: &str = "\
+Usage: cargo xtask test
+
+Sets up: checks node (18 or newer) and npm, installs the clients of e2e/package-lock.json, and Debian's chromium where
+no Chromium is found. Then runs `cargo test --workspace`, builds the gallery and runs e2e/tests against it.
+
+  TRAMLINE_CHROMIUM=PATH   use this Chromium
+  CI=true                  a part that cannot run is a failure
+
+Screenshots are left in target/screenshots.";
+
+const CI_HELP: &str = "\
+Usage: cargo xtask ci
+
+Runs `cargo fmt --check`, `cargo clippy` and `cargo doc` with warnings denied, `cargo xtask tidy` and `cargo xtask
+test`. Every part runs, also after one that failed; the tests are last.";
+
+const SOAK_HELP: &str = "\
+Usage: cargo xtask soak [--seconds N]
+
+Runs each target of fuzz/Cargo.toml for N seconds (300 unless told) by nightly and cargo-fuzz, which is installed when
+missing, then the workspace's tests with 20000 cases per property and the ignored ones included.";
+
+const TIDY_HELP: &str = "\
+Usage: cargo xtask tidy
+
+Checks who depends on whom, that the ground floor and the broker are free of tokio, licences, long files, leftovers
+such as `todo!`, who calls the broker for clients, and that no file names a package registry's host.";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let mut words = arguments.iter().map(String::as_str);
+    let command = words.next().unwrap_or("help");
+    let rest: Vec<&str> = words.collect();
+
+    let help = match command {
+        "test" => TEST_HELP,
+        "ci" => CI_HELP,
+        "soak" => SOAK_HELP,
+        "tidy" => TIDY_HELP,
+        "help" | "--help" | "-h" => {
+            println!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        unknown => return usage(&format!("no command {unknown:?}"), HELP),
+    };
+    if rest.iter().any(|word| matches!(*word, "--help" | "-h")) {
+        println!("{help}");
+        return ExitCode::SUCCESS;
+    }
+
+    let mut steps = Steps::new();
+    match (command, rest.as_slice()) {
+        ("test", []) => checks::test(&mut steps),
+        ("ci", []) => checks::ci(&mut steps),
+        ("tidy", []) => checks::tidy(&mut steps),
+        ("soak", rest) => match soak::Options::parse(rest) {
+            Ok(options) => soak::run(&mut steps, &options),
+            Err(error) => return usage(&error, help),
+        },
+        (_, rest) => return usage(&format!("unknown: {}", rest.join(" ")), help),
+    }
+    steps.finish()
+}
+
+fn usage(error: &str, help: &str) -> ExitCode {
+    eprintln!("xtask: {error}\n\n{help}");
+    ExitCode::from(2)
+}

@@ -1,2 +1,127 @@
-//! x
-fn main() {}
+//! The demo applications of Tramline under one roof: `cargo run --release` at the root of the repository.
+//!
+//! Each demo is a crate of its own next door, with its page beside it; this one mounts them, serves the pages from
+//! memory and starts and ends well.
+
+mod libraries;
+mod pages;
+
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use axum::Router;
+use clap::Parser;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tracing_subscriber::EnvFilter;
+
+/// What a stopping gallery may still take for running handlers and queued messages. Ten seconds are what
+/// orchestrators commonly leave between SIGTERM and SIGKILL.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Tramline's demo applications.
+#[derive(Debug, Parser)]
+#[command(name = "gallery", version)]
+struct Options {
+    /// Address to listen on; port 0 takes any free port.
+    #[arg(
+        long,
+        env = "TRAMLINE_LISTEN",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:8080"
+    )]
+    listen: String,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = Options::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
+        )
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
+
+    let listener = match TcpListener::bind(&options.listen).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            eprintln!(
+                "cannot listen on {}: {error}\nChoose another address with --listen ADDR or TRAMLINE_LISTEN=ADDR.",
+                options.listen
+            );
+            return ExitCode::FAILURE;
+        }
+    };
+    match serve(listener).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("the gallery ended: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Every page, and the messaging endpoints that the pages talk to.
+fn app() -> Router {
+    pages::router()
+    // The demos' endpoints are mounted here: `/ws` for greeting, `/gs-guide-websocket` for greeting-json.
+}
+
+async fn serve(listener: TcpListener) -> io::Result<()> {
+    let app = app();
+    println!("Tramline gallery: http://{}", listener.local_addr()?);
+
+    let (begin, begun) = oneshot::channel();
+    let server = axum::serve(listener, app).with_graceful_shutdown(async move {
+        shutdown_signal().await;
+        tracing::info!("stopping");
+        // `overdue` below is there whether or not it still listens.
+        let _ = begin.send(());
+        // `messaging.shutdown(SHUTDOWN_DEADLINE)` of each demo is awaited here: until then axum goes on accepting.
+    });
+    let overdue = async {
+        // An error means that the server future, which holds the sender, is gone: then it won the race below.
+        let _ = begun.await;
+        tokio::time::sleep(SHUTDOWN_DEADLINE + Duration::from_secs(1)).await;
+    };
+    tokio::select! {
+        ended = server => ended?,
+        () = overdue => tracing::warn!("some connections did not end in time and are dropped"),
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Ctrl-C, or SIGTERM where there is one.
+async fn shutdown_signal() {
+    let interrupt = async {
+        if let Err(error) = tokio::signal::ctrl_c().await {
+            tracing::warn!(%error, "cannot listen for Ctrl-C");
+            std::future::pending::<()>().await;
+        }
+    };
+
+    #[cfg(unix)]
+    let terminate = async {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot listen for SIGTERM");
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    #[cfg(not(unix))]
+    let terminate = std::future::pending::<()>();
+
+    tokio::select! {
+        () = interrupt => {}
+        () = terminate => {}
+    }
+}

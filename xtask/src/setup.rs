@@ -1,0 +1,105 @@
+//! What the tests need besides Rust: node, npm, the locked clients, a Chromium.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::steps::{self, Trouble, failed, output, program, root, run};
+
+const OLDEST_NODE: u32 = 18;
+
+/// Checks for node and npm.
+pub(crate) fn node() -> steps::Result {
+    let version = output(program("node", &root()).arg("--version"))?;
+    let version = version.trim();
+    let major = version
+        .trim_start_matches('v')
+        .split('.')
+        .next()
+        .and_then(|major| major.parse::<u32>().ok());
+    if major.is_none_or(|major| major < OLDEST_NODE) {
+        return failed(format!("node {version} is older than {OLDEST_NODE}"));
+    }
+    let npm = output(npm(&root()).arg("--version"))?;
+    Ok(format!("node {version}, npm {}", npm.trim()))
+}
+
+/// Installs the clients of e2e/package-lock.json, unless they are there already.
+pub(crate) fn clients() -> steps::Result {
+    let folder = root().join("e2e");
+    let wanted = fs::read(folder.join("package-lock.json"))
+        .map_err(|error| Trouble::Failed(format!("e2e/package-lock.json: {error}")))?;
+    // npm empties node_modules first, so this copy is there only after a whole installation.
+    let installed = folder.join("node_modules/.tramline-installed");
+    if fs::read(&installed).is_ok_and(|lock| lock == wanted) {
+        return Ok("as locked".to_owned());
+    }
+    run(npm(&folder).args([
+        "ci",
+        "--ignore-scripts",
+        "--omit=optional",
+        "--no-audit",
+        "--no-fund",
+    ]))?;
+    fs::write(&installed, wanted)
+        .map_err(|error| Trouble::Failed(format!("{}: {error}", installed.display())))?;
+    Ok("installed".to_owned())
+}
+
+/// Finds a Chromium, or installs Debian's.
+pub(crate) fn chromium() -> Result<PathBuf, Trouble> {
+    if let Some(named) = env::var_os("TRAMLINE_CHROMIUM") {
+        let named = PathBuf::from(named);
+        return if named.is_file() {
+            Ok(named)
+        } else {
+            failed(format!(
+                "TRAMLINE_CHROMIUM names {}, which is not there",
+                named.display()
+            ))
+        };
+    }
+    if let Some(found) = find_chromium() {
+        return Ok(found);
+    }
+    let by_hand = "install a Chromium (Debian: sudo apt-get update && sudo apt-get install --yes chromium) or name one \
+                   in TRAMLINE_CHROMIUM";
+    if !Path::new("/usr/bin/apt-get").exists() {
+        return failed(by_hand);
+    }
+    let root_user = output(program("id", &root()).arg("-u")).is_ok_and(|id| id.trim() == "0");
+    for arguments in [
+        &["update"][..],
+        &["install", "--yes", "--no-install-recommends", "chromium"],
+    ] {
+        let mut apt = if root_user {
+            Command::new("apt-get")
+        } else {
+            let mut sudo = Command::new("sudo");
+            sudo.args(["-n", "apt-get"]);
+            sudo
+        };
+        if run(apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive")).is_err() {
+            return failed(by_hand);
+        }
+    }
+    find_chromium().ok_or_else(|| Trouble::Failed(by_hand.to_owned()))
+}
+
+fn find_chromium() -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    [
+        "chromium",
+        "chromium-browser",
+        "google-chrome",
+        "google-chrome-stable",
+    ]
+    .iter()
+    .flat_map(|name| env::split_paths(&path).map(move |folder| folder.join(name)))
+    .find(|candidate| candidate.is_file())
+}
+
+fn npm(folder: &Path) -> Command {
+    program(if cfg!(windows) { "npm.cmd" } else { "npm" }, folder)
+}

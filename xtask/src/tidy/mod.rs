@@ -1,0 +1,66 @@
+//! Rules of the house that no compiler checks.
+
+mod edges;
+mod licences;
+mod texts;
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::steps::{Trouble, cargo, output, program, root};
+
+/// Everything that is out of order, one line each.
+pub(crate) fn problems() -> Result<Vec<String>, Trouble> {
+    let metadata = metadata()?;
+    let files = tracked_files()?;
+    let mut problems = edges::problems(&metadata);
+    problems.extend(licences::crates(&metadata));
+    problems.extend(licences::packages(&files));
+    problems.extend(texts::problems(&files));
+    Ok(problems)
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target_folder() -> Result<PathBuf, Trouble> {
+    let metadata = metadata()?;
+    let folder = metadata["target_directory"].as_str();
+    folder
+        .map(PathBuf::from)
+        .ok_or_else(|| Trouble::Failed("cargo metadata names no target_directory".to_owned()))
+}
+
+fn metadata() -> Result<Value, Trouble> {
+    let text = output(cargo().args(["metadata", "--format-version", "1", "--locked"]))?;
+    serde_json::from_str(&text).map_err(|error| Trouble::Failed(format!("cargo metadata: {error}")))
+}
+
+/// A text file that git tracks, or would if it were added.
+#[derive(Debug)]
+struct File {
+    path: String,
+    text: String,
+}
+
+fn tracked_files() -> Result<Vec<File>, Trouble> {
+    let root = root();
+    let list = output(program("git", &root).args([
+        "ls-files",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+        "-z",
+    ]))?;
+    let files = list
+        .split('\0')
+        .filter(|path| !path.is_empty())
+        .filter_map(|path| {
+            // Neither a deleted file nor a binary one has lines to check.
+            let text = std::fs::read_to_string(root.join(path)).ok()?;
+            Some(File {
+                path: path.to_owned(),
+                text,
+            })
+        });
+    Ok(files.collect())
+}

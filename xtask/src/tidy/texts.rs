@@ -1,0 +1,121 @@
+//! What files say: not too much at once, nothing left over, nothing out of place.
+
+use super::File;
+
+const LONGEST: usize = 800;
+const EXCUSE: &str = "tidy: long file because";
+
+/// The files under crates/tramline/src that may name the broker's trait: what calls it for clients is one module, and
+/// applications and set-up are the other ways in.
+const BROKER_CALLERS: &[&str] = &[];
+
+/// Written in pieces, so that these lines do not find themselves.
+const LEFTOVERS: &[&str] = &[
+    concat!("todo", "!("),
+    concat!("dbg", "!("),
+    concat!("unimplemented", "!("),
+];
+
+/// Hosts of package registries, in pieces too: sources name none, so that a mirror is a setting and no edit.
+const REGISTRIES: &[&str] = &[
+    concat!("registry.", "npmjs.org"),
+    concat!("registry.", "yarnpkg.com"),
+    concat!("crates", ".io/"),
+    concat!("index.", "crates", ".io"),
+    concat!("static.", "crates", ".io"),
+    concat!("deb.", "debian.org"),
+    concat!("pypi", ".org"),
+    concat!("pythonhosted", ".org"),
+    concat!("proxy.", "golang.org"),
+    concat!("repo1.", "maven.org"),
+];
+
+pub(super) fn problems(files: &[File]) -> Vec<String> {
+    files.iter().flat_map(check).collect()
+}
+
+fn check(file: &File) -> Vec<String> {
+    let File { path, text } = file;
+    let mut problems = Vec::new();
+    let is = |endings: &[&str]| endings.iter().any(|ending| path.ends_with(ending));
+
+    let lines = text.lines().count();
+    if is(&[".rs", ".js", ".mjs", ".css", ".html"]) && lines > LONGEST && !text.contains(EXCUSE) {
+        problems.push(format!(
+            "{path}: {lines} lines; split it, or say `{EXCUSE} …`"
+        ));
+    }
+    for (number, line) in (1..).zip(text.lines()) {
+        let mut complain = |what: String| problems.push(format!("{path}:{number}: {what}"));
+        if is(&[".rs"])
+            && let Some(word) = LEFTOVERS.iter().find(|word| line.contains(*word))
+        {
+            complain(format!("{word}…) is left over"));
+        }
+        if !is(&["Cargo.lock", "package-lock.json"])
+            && let Some(host) = REGISTRIES.iter().find(|host| line.contains(*host))
+        {
+            complain(format!("names {host}"));
+        }
+        if calls_broker(path, line) && !BROKER_CALLERS.contains(&path.as_str()) {
+            complain("names the broker's trait: only the files in BROKER_CALLERS of xtask/src/tidy/texts.rs do".to_owned());
+        }
+    }
+    problems
+}
+
+fn calls_broker(path: &str, line: &str) -> bool {
+    path.starts_with("crates/tramline/src/")
+        && !line.trim_start().starts_with("//")
+        && line.contains("dyn Broker")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complaints(path: &str, text: &str) -> usize {
+        let file = File {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        };
+        check(&file).len()
+    }
+
+    #[test]
+    fn long_files_need_a_reason() {
+        let long = "x\n".repeat(LONGEST + 1);
+        assert_eq!(complaints("a.rs", &long), 1);
+        assert_eq!(complaints("a.md", &long), 0);
+        assert_eq!(
+            complaints("a.rs", &format!("// {EXCUSE} it is a table\n{long}")),
+            0
+        );
+        assert_eq!(complaints("a.rs", &"x\n".repeat(LONGEST)), 0);
+    }
+
+    #[test]
+    fn leftovers_and_registries_are_found() {
+        assert_eq!(complaints("a.rs", &format!("    {}1);", LEFTOVERS[1])), 1);
+        assert_eq!(complaints("a.md", LEFTOVERS[0]), 0);
+        assert_eq!(
+            complaints("a.md", &format!("https://{}/x", REGISTRIES[0])),
+            1
+        );
+        assert_eq!(complaints("Cargo.lock", REGISTRIES[2]), 0);
+    }
+
+    #[test]
+    fn the_broker_is_called_from_named_files_only() {
+        let line = "    broker: Arc<dyn Broker>,";
+        assert_eq!(complaints("crates/tramline/src/nowhere.rs", line), 1);
+        assert_eq!(
+            complaints(
+                "crates/tramline/src/nowhere.rs",
+                "/// Holds `Arc<dyn Broker>`."
+            ),
+            0
+        );
+        assert_eq!(complaints("crates/broker/src/lib.rs", line), 0);
+    }
+}
