@@ -15,6 +15,7 @@ use clap::Parser;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
+use tramline::{BuildError, Messaging};
 
 /// What a stopping gallery may still take for running handlers and queued messages. Ten seconds are what
 /// orchestrators commonly leave between SIGTERM and SIGKILL.
@@ -64,14 +65,44 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Every page, and the messaging endpoints that the pages talk to.
-fn app() -> Router {
-    pages::router()
-    // The demos' endpoints are mounted here: `/ws` for greeting, `/gs-guide-websocket` for greeting-json.
+/// The demos' messaging, one stack each.
+struct Demos {
+    greeting: Messaging,
+    greeting_json: Messaging,
 }
 
-async fn serve(listener: TcpListener) -> io::Result<()> {
-    let app = app();
+impl Demos {
+    fn build() -> Result<Self, BuildError> {
+        Ok(Self {
+            greeting: tramline_example_greeting::messaging()?,
+            greeting_json: tramline_example_greeting::json::messaging()?,
+        })
+    }
+
+    /// Every page, and the messaging endpoints that the pages talk to.
+    fn app(&self) -> Router {
+        pages::router()
+            .nest_service("/ws", self.greeting.endpoint().with_sockjs())
+            .nest_service("/gs-guide-websocket", self.greeting_json.endpoint())
+    }
+
+    async fn shutdown(&self, deadline: Duration) {
+        let left = tokio::join!(
+            self.greeting.shutdown(deadline),
+            self.greeting_json.shutdown(deadline)
+        );
+        if left.0 + left.1 > 0 {
+            tracing::warn!(
+                sessions = left.0 + left.1,
+                "some sessions did not end in time"
+            );
+        }
+    }
+}
+
+async fn serve(listener: TcpListener) -> Result<(), Box<dyn std::error::Error>> {
+    let demos = Demos::build()?;
+    let app = demos.app();
     println!("Tramline gallery: http://{}", listener.local_addr()?);
 
     let (begin, begun) = oneshot::channel();
@@ -80,7 +111,8 @@ async fn serve(listener: TcpListener) -> io::Result<()> {
         tracing::info!("stopping");
         // `overdue` below is there whether or not it still listens.
         let _ = begin.send(());
-        // `messaging.shutdown(SHUTDOWN_DEADLINE)` of each demo is awaited here: until then axum goes on accepting.
+        // Meanwhile axum goes on accepting, and newcomers hear 503.
+        demos.shutdown(SHUTDOWN_DEADLINE).await;
     });
     let overdue = async {
         // An error means that the server future, which holds the sender, is gone: then it won the race below.

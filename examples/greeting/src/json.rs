@@ -1,0 +1,36 @@
+//! The same greeting in JSON, as Spring's guide has it: an application of its own, with its own broker.
+
+use serde::{Deserialize, Serialize};
+use tramline::{BuildError, EmbeddedBroker, Json, MessageRouter, Messaging, message};
+
+#[derive(Deserialize)]
+struct Hello {
+    name: String,
+}
+
+#[derive(Serialize)]
+struct Greeting {
+    content: String,
+}
+
+async fn greet(Json(hello): Json<Hello>) -> Json<Greeting> {
+    Json(Greeting {
+        content: format!("Hello, {}!", hello.name),
+    })
+}
+
+/// What the page `page-json/app.js` talks to at `/gs-guide-websocket`.
+///
+/// # Errors
+///
+/// None: the parts fit together.
+pub fn messaging() -> Result<Messaging, BuildError> {
+    let routes = MessageRouter::new().route("/hello", message(greet).send_to("/topic/greetings"));
+
+    Messaging::builder()
+        .name("greeting-json")
+        .routes(routes)
+        .broker(EmbeddedBroker::new().topics("/topic"))
+        .policy(super::policy())
+        .build()
+}
