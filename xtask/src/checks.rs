@@ -1,7 +1,7 @@
 //! `test`, `ci` and `tidy`: which steps, in which order.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::setup;
 use crate::steps::{self, Steps, Trouble, cargo, failed, program, root, run, run_watched};
@@ -44,30 +44,46 @@ pub(crate) fn tidy(steps: &mut Steps) {
     });
 }
 
-/// Set-up, then every test. The browser tests need what comes before them; a failing Rust test does not stop them.
+/// Set-up, then every test. A failing Rust test does not stop the browser.
 pub(crate) fn test(steps: &mut Steps) {
-    let mut ready = steps.step("node and npm", setup::node);
-    ready = ready && steps.step("clients for e2e", setup::clients);
-    let mut chromium = PathBuf::new();
-    ready &= steps.step("chromium", || {
-        chromium = setup::chromium()?;
-        Ok(chromium.display().to_string())
-    });
+    let chromium = set_up(steps);
     steps.step("cargo test", cargo_test);
-
-    let mut gallery = None;
-    ready = ready
-        && steps.step("build the gallery", || {
-            gallery = Some(Gallery::build()?);
-            Ok(String::new())
-        });
-    if !ready {
-        return;
+    if let Some(chromium) = chromium {
+        against_gallery(steps, &chromium, &[]);
     }
+}
+
+/// Set-up, then the browser and the foreign clients alone: the test files with one of `words` in their names, or all.
+pub(crate) fn e2e(steps: &mut Steps, words: &[&str]) {
+    if let Some(chromium) = set_up(steps) {
+        against_gallery(steps, &chromium, words);
+    }
+}
+
+/// What the browser tests need; `None` when a part is not there.
+fn set_up(steps: &mut Steps) -> Option<PathBuf> {
+    let mut chromium = None;
+    let clients =
+        steps.step("node and npm", setup::node) && steps.step("clients for e2e", setup::clients);
+    steps.step("chromium", || {
+        let found = setup::chromium()?;
+        let remark = found.display().to_string();
+        chromium = Some(found);
+        Ok(remark)
+    });
+    chromium.filter(|_| clients)
+}
+
+fn against_gallery(steps: &mut Steps, chromium: &Path, words: &[&str]) {
+    let mut gallery = None;
+    steps.step("build the gallery", || {
+        gallery = Some(Gallery::build()?);
+        Ok(String::new())
+    });
     let Some(gallery) = gallery else { return };
     let mut closing = Vec::new();
     steps.step("browser and foreign clients", || {
-        e2e(&gallery, &chromium, &mut closing)
+        run_node(&gallery, chromium, words, &mut closing)
     });
     steps.close_with(closing);
 }
@@ -123,14 +139,26 @@ fn binary(name: &str) -> String {
     format!("{name}{}", std::env::consts::EXE_SUFFIX)
 }
 
-fn e2e(gallery: &Gallery, chromium: &PathBuf, closing: &mut Vec<String>) -> steps::Result {
+fn run_node(
+    gallery: &Gallery,
+    chromium: &Path,
+    words: &[&str],
+    closing: &mut Vec<String>,
+) -> steps::Result {
     let folder = root().join("e2e");
     let mut tests: Vec<_> = fs::read_dir(folder.join("tests"))
         .map_err(|error| Trouble::Failed(format!("e2e/tests: {error}")))?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| name.ends_with(".test.mjs"))
+        .filter(|name| words.is_empty() || words.iter().any(|word| name.contains(word)))
         .map(|name| format!("tests/{name}"))
         .collect();
+    if tests.is_empty() {
+        return failed(format!(
+            "no file in e2e/tests has {} in its name",
+            words.join(" or ")
+        ));
+    }
     tests.sort();
     let screenshots = rules::target_folder()?.join("screenshots");
     let result = run_watched(

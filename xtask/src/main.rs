@@ -15,6 +15,7 @@ const HELP: &str = "\
 Usage: cargo xtask COMMAND
 
   test   set up what the tests need, then run every test: Rust, foreign clients, browser
+  e2e    the browser and foreign-client tests alone, or some of them
   ci     fmt, clippy, docs, tidy and test, as .ci/run calls it
   soak   what takes longer: fuzz targets and long random tests
   tidy   dependency edges, licences, long files and other rules of the house
@@ -32,6 +33,11 @@ no Chromium is found. Then runs `cargo test --workspace`, builds the gallery and
   CI=true                  a part that cannot run is a failure
 
 Screenshots are left in target/screenshots.";
+
+const E2E_HELP: &str = "\
+Usage: cargo xtask e2e [WORD...]
+
+Sets up like `cargo xtask test` and runs the files of e2e/tests whose names contain one of the words, or all.";
 
 const CI_HELP: &str = "\
 Usage: cargo xtask ci
@@ -59,6 +65,7 @@ fn main() -> ExitCode {
 
     let help = match command {
         "test" => TEST_HELP,
+        "e2e" => E2E_HELP,
         "ci" => CI_HELP,
         "soak" => SOAK_HELP,
         "tidy" => TIDY_HELP,
@@ -76,6 +83,9 @@ fn main() -> ExitCode {
     let mut steps = Steps::new();
     match (command, rest.as_slice()) {
         ("test", []) => checks::test(&mut steps),
+        ("e2e", words) if !words.iter().any(|word| word.starts_with('-')) => {
+            checks::e2e(&mut steps, words);
+        }
         ("ci", []) => checks::ci(&mut steps),
         ("tidy", []) => checks::tidy(&mut steps),
         ("soak", rest) => match soak::Options::parse(rest) {

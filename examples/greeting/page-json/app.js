@@ -24,8 +24,10 @@ if (panel.needs('StompJs')) {
 
     onConnect: () => {
       delay = FIRST_DELAY;
-      demo.stomp.subscribe('/topic/greetings', (message) => panel.answer(JSON.parse(message.body).content));
-      panel.connected('by websocket');
+      // From the receipt on, no greeting passes us by.
+      demo.stomp.watchForReceipt('subscribed', () => panel.connected('by websocket'));
+      const show = (message) => panel.answer(JSON.parse(message.body).content);
+      demo.stomp.subscribe('/topic/greetings', show, { receipt: 'subscribed' });
     },
 
     onStompError: (frame) => {

@@ -28,8 +28,9 @@ function connect() {
   let refusal = null;
   stomp.connect({}, () => {
     backOff.reset();
-    stomp.subscribe('/topic/greetings', (message) => panel.answer(message.body));
-    panel.connected(`by ${socket.transport}`);
+    stomp.subscribe('/topic/greetings', (message) => panel.answer(message.body), { receipt: 'subscribed' });
+    // From the receipt on, no greeting passes us by.
+    stomp.onreceipt = () => panel.connected(`by ${socket.transport}`);
   }, (error) => {
     // An ERROR frame comes with its reason; the text that stompjs makes of a loss says less than the close event.
     if (error.command === 'ERROR') {
