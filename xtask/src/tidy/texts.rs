@@ -5,9 +5,27 @@ use super::File;
 const LONGEST: usize = 800;
 const EXCUSE: &str = "tidy: long file because";
 
-/// The files under crates/tramline/src that may name the broker's trait: what calls it for clients is one module, and
-/// applications and set-up are the other ways in.
-const BROKER_CALLERS: &[&str] = &[];
+/// The files under crates/tramline/src that may name the broker's trait.
+const BROKER_HOLDERS: &[&str] = &[
+    "crates/tramline/src/dispatch.rs",
+    "crates/tramline/src/messaging.rs",
+    "crates/tramline/src/publisher.rs",
+];
+
+/// Those that may call it: one for what clients want, which takes authorized wishes only, and one for the application.
+const BROKER_CALLERS: &[&str] = &[
+    "crates/tramline/src/dispatch.rs",
+    "crates/tramline/src/publisher.rs",
+];
+
+/// What calling it looks like.
+const BROKER_CALLS: &[&str] = &[
+    "broker.open(",
+    "broker.close(",
+    "broker.subscribe(",
+    "broker.unsubscribe(",
+    "broker.publish(",
+];
 
 /// Written in pieces, so that these lines do not find themselves.
 const LEFTOVERS: &[&str] = &[
@@ -57,17 +75,23 @@ fn check(file: &File) -> Vec<String> {
         {
             complain(format!("names {host}"));
         }
-        if calls_broker(path, line) && !BROKER_CALLERS.contains(&path.as_str()) {
-            complain("names the broker's trait: only the files in BROKER_CALLERS of xtask/src/tidy/texts.rs do".to_owned());
+        if path.starts_with("crates/tramline/src/") && !line.trim_start().starts_with("//") {
+            if line.contains("dyn Broker") && !BROKER_HOLDERS.contains(&path.as_str()) {
+                complain(
+                    "holds the broker; only BROKER_HOLDERS of xtask/src/tidy/texts.rs do"
+                        .to_owned(),
+                );
+            }
+            let calls = BROKER_CALLS.iter().any(|call| line.contains(call));
+            if calls && !BROKER_CALLERS.contains(&path.as_str()) {
+                complain(
+                    "calls the broker; only BROKER_CALLERS of xtask/src/tidy/texts.rs do"
+                        .to_owned(),
+                );
+            }
         }
     }
     problems
-}
-
-fn calls_broker(path: &str, line: &str) -> bool {
-    path.starts_with("crates/tramline/src/")
-        && !line.trim_start().starts_with("//")
-        && line.contains("dyn Broker")
 }
 
 #[cfg(test)]
@@ -107,15 +131,24 @@ mod tests {
 
     #[test]
     fn the_broker_is_called_from_named_files_only() {
-        let line = "    broker: Arc<dyn Broker>,";
-        assert_eq!(complaints("crates/tramline/src/nowhere.rs", line), 1);
+        let held = "    broker: Arc<dyn Broker>,";
+        let called = "    shared.broker.publish(batch);";
+        let complain = |file: &str, line: &str| complaints(&format!("crates/{file}"), line);
+        for (file, for_holding, for_calling) in [
+            ("tramline/src/session/work.rs", 1, 1),
+            ("tramline/src/messaging.rs", 0, 1),
+            ("tramline/src/dispatch.rs", 0, 0),
+            ("broker/src/lib.rs", 0, 0),
+        ] {
+            assert_eq!(complain(file, held), for_holding, "{file}");
+            assert_eq!(complain(file, called), for_calling, "{file}");
+        }
         assert_eq!(
-            complaints(
-                "crates/tramline/src/nowhere.rs",
+            complain(
+                "tramline/src/session/work.rs",
                 "/// Holds `Arc<dyn Broker>`."
             ),
             0
         );
-        assert_eq!(complaints("crates/broker/src/lib.rs", line), 0);
     }
 }

@@ -47,14 +47,18 @@ impl Session {
                 .poll_take(context, &mut deliveries, BATCH_ITEMS, BATCH_BYTES);
             let written = Batch::with(|batch| {
                 transport.transmit(batch);
+                // Not every transport queues into the batch.
+                let mut queued = !batch.is_empty() || !deliveries.is_empty();
                 while let Some(frame) = self.stomp.poll_transmit() {
                     transport.frame(&frame, batch);
+                    queued = true;
                 }
                 self.encode(transport, &deliveries, batch);
-                if batch.is_empty() && deliveries.is_empty() {
-                    return Ok(());
+                if queued {
+                    transport.write(context, batch)
+                } else {
+                    Ok(())
                 }
-                transport.write(context, batch)
             });
             let more = matches!(taken, Taken::Some { more: true });
             if !deliveries.is_empty() {
