@@ -234,7 +234,7 @@ where
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| Mistake(error.to_string()))?;
         let finish = |output: H::Output, targets: &[Target], effects: &mut Effects| {
-            output.into_reply(targets, effects)
+            output.into_reply(targets, effects);
         };
         let fixed = |text: &ByteString| text.split('{').next().unwrap_or_default().into();
         Ok(Route {

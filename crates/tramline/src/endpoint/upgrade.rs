@@ -19,6 +19,10 @@ use crate::transport::io::Io;
 use crate::transport::websocket::{Framing, WebSocket};
 
 /// Checks a handshake; gives the response that accepts it, or the one that says what is wrong.
+#[expect(
+    clippy::result_large_err,
+    reason = "once per connection, and it is the answer"
+)]
 pub(super) fn answer<F: Framing>(
     shared: &Shared,
     request: &mut Request<impl Sized>,

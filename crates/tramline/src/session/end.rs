@@ -1,5 +1,7 @@
 //! Why sessions end, and who hears of it.
 
+use std::fmt;
+
 use bytestring::ByteString;
 use tramline_stomp::ServerError;
 
@@ -48,9 +50,8 @@ impl End {
             Self::Violation { code, error } => (*code, error.as_str().into()),
             Self::Stomp(error) => (1002, error.to_string().into()),
             Self::Refused { error } => (1002, error.as_str().into()),
-            Self::NoConnect => (NOT_RELIABLE, "no CONNECT frame came in time".into()),
-            Self::TooSlow(error) => (NOT_RELIABLE, error.as_str().into()),
-            Self::NotText { .. } => (1003, self.error().into()),
+            Self::NoConnect | Self::TooSlow(_) => (NOT_RELIABLE, self.to_string().into()),
+            Self::NotText { .. } => (1003, self.to_string().into()),
             Self::Requested { code, reason } => (*code, reason.clone()),
         }
     }
@@ -77,56 +78,51 @@ impl End {
         counter.increment();
     }
 
-    /// One line for each session that ends for a reason other than its own wish.
+    /// One line for each session; at INFO or WARN when it ends for a reason other than its own wish.
     pub(super) fn log(&self, stack: &str, info: &SessionInfo, transport: &'static str) {
-        let (session, user) = (info.id, info.user.as_ref().map(crate::User::name));
-        let remote = info.handshake.remote;
         macro_rules! log {
-            ($level:ident, $text:literal $(, $($field:tt)*)?) => {
-                tracing::$level!(stack, %session, user, remote = ?remote, transport, $($($field)*,)? $text)
+            ($level:ident) => {
+                tracing::$level!(
+                    stack,
+                    session = %info.id,
+                    user = info.user.as_ref().map(crate::User::name),
+                    remote = ?info.handshake.remote,
+                    transport,
+                    "session ended: {self}"
+                )
             };
         }
         match self {
-            Self::Disconnected => log!(debug, "session disconnected"),
-            Self::PeerClosed { code, reason } => {
-                log!(debug, "session closed by its client", code, %reason)
-            }
-            Self::Requested { code, reason } => {
-                log!(debug, "session closed by the server", code, %reason)
-            }
-            Self::Vanished(how) => log!(info, "session ended: its client vanished", how),
-            Self::Violation { .. } | Self::Stomp(_) => {
-                log!(
-                    warn,
-                    "session ended: its client broke the protocol",
-                    error = self.error()
-                );
-            }
-            Self::Refused { .. } => {
-                log!(warn, "session ended: it was refused", error = self.error())
-            }
-            Self::NoConnect => log!(info, "session ended: no CONNECT came in time"),
-            Self::TooSlow(_) => log!(
-                warn,
-                "session ended: its client reads too slowly",
-                error = self.error()
-            ),
-            Self::NotText { .. } => log!(
-                warn,
-                "session ended: a message cannot be carried",
-                error = self.error()
-            ),
+            Self::Disconnected | Self::PeerClosed { .. } | Self::Requested { .. } => log!(debug),
+            Self::Vanished(_) | Self::NoConnect => log!(info),
+            Self::Violation { .. }
+            | Self::Stomp(_)
+            | Self::Refused { .. }
+            | Self::TooSlow(_)
+            | Self::NotText { .. } => log!(warn),
         }
     }
+}
 
-    fn error(&self) -> String {
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Violation { error, .. } | Self::Refused { error } | Self::TooSlow(error) => {
-                error.clone()
+            Self::Disconnected => f.write_str("the client disconnected"),
+            Self::PeerClosed { code, reason } => {
+                write!(f, "the client closed with {code:?} {reason:?}")
             }
-            Self::Stomp(error) => error.to_string(),
-            Self::NotText { destination } => not_text(destination),
-            _ => String::new(),
+            Self::Vanished(how) => write!(f, "the client vanished: {how}"),
+            Self::Violation { error, .. } => {
+                write!(f, "the client broke its transport's protocol: {error}")
+            }
+            Self::Stomp(error) => write!(f, "{error}"),
+            Self::Refused { error } => write!(f, "refused: {error}"),
+            Self::NoConnect => f.write_str("no CONNECT frame came in time"),
+            Self::TooSlow(error) => f.write_str(error),
+            Self::NotText { destination } => f.write_str(&not_text(destination)),
+            Self::Requested { code, reason } => {
+                write!(f, "the server closed it with {code} {reason:?}")
+            }
         }
     }
 }
