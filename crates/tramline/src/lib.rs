@@ -1,4 +1,82 @@
-//! x
+//! Two-way messaging between a web application and its browsers: WebSocket, SockJS and STOMP, with Spring's messaging
+//! model and axum's manners.
+//!
+//! Clients SEND to *application destinations*, where [handlers](#handlers) take their messages, and SUBSCRIBE to *broker
+//! destinations*, where replies go. Between a client and either stands a [policy](#policy).
+//!
+//! ```text
+//!              /app/hello                       /topic/greetings
+//!   browser ───────────────▶ handler ──reply──▶ broker ───────────────▶ every subscribed browser
+//! ```
+//!
+//! # Example: a greeting
+//!
+//! ```
+//! use tramline::policy::{Policy, deny, permit};
+//! use tramline::{EmbeddedBroker, Json, MessageRouter, Messaging, message};
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Hello { name: String }
+//!
+//! #[derive(serde::Serialize)]
+//! struct Greeting { content: String }
+//!
+//! async fn greet(Json(hello): Json<Hello>) -> Json<Greeting> {
+//!     Json(Greeting { content: format!("Hello, {}!", hello.name) })
+//! }
+//!
+//! let routes = MessageRouter::new()
+//!     .route("/hello", message(greet).send_to("/topic/greetings"));
+//!
+//! let messaging = Messaging::builder()
+//!     .routes(routes)                                   // under "/app" unless told otherwise
+//!     .broker(EmbeddedBroker::new().topics("/topic"))
+//!     .policy(
+//!         Policy::builder()
+//!             .on_connect(permit())
+//!             .on_message("/app/hello", permit())
+//!             .on_subscribe("/topic/greetings", permit())
+//!             .otherwise(deny()),
+//!     )
+//!     .build()?;                                        // every mistake in the above is said here
+//!
+//! let app: axum::Router = axum::Router::new().nest_service("/ws", messaging.endpoint().with_sockjs());
+//! # let _ = app;
+//! # Ok::<(), tramline::BuildError>(())
+//! ```
+//!
+//! # Handlers
+//!
+//! An async function whose arguments are extractors ([`Json`], [`Text`], `String`, [`Bytes`], [`Path`], [`State`],
+//! [`Headers`], [`User`] or `Option<User>`, [`SessionId`], [`Handshake`], [`Inbound`], your own by [`FromMessageParts`]) is a
+//! [handler](Handler). [`message`] makes a route of it, [`MessageRouter`] holds the routes. Where a reply goes is always
+//! written: at the route with [`send_to`](Message::send_to), or in the return type with [`To`].
+//!
+//! The messages of one session are handled one after the other, in the order they were sent. A handler that takes its time
+//! holds up its own session's next messages, not what is sent *to* that session, and nobody else.
+//!
+//! # Errors
+//!
+//! A body that does not fit, a handler that panics, a reply that cannot be sent: the client hears of it at
+//! `/user/queue/errors`, as [`Rejection`] says, and goes on. A frame that breaks STOMP or that the policy denies gets an
+//! ERROR that says what was wrong, and the connection is closed with 1002. [`Stats`] counts all of it, and the log
+//! (`tracing`) has a line for each session that ends otherwise than by its own wish.
+//!
+//! # Policy
+//!
+//! [`Policy`](policy::Policy) decides who may connect, send and subscribe; there is no default. Requests from web pages of
+//! another origin are refused unless [allowed](MessagingBuilder::allowed_origins). The session's user is the [`User`] that
+//! a middleware of the web framework puts into the request's extensions.
+//!
+//! # Limits
+//!
+//! Everything a client can make grow has a limit in [`Limits`], with its default and the reason for it.
+//!
+//! # What this crate does not do
+//!
+//! It serves no HTTP itself: [`Endpoint`] is a tower service for axum and others to mount. It logs nobody in. It keeps
+//! nothing on disk.
+
 mod captures;
 mod dispatch;
 mod effects;
@@ -45,3 +123,8 @@ pub use crate::reply::{IntoEffects, IntoReply, Payload, To};
 pub use crate::router::{IntoRoute, Message, MessageRouter, MessageTo, message};
 pub use crate::stats::Stats;
 pub use crate::user::{Handshake, User};
+
+/// Compiles the README's server.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

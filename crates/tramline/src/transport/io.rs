@@ -291,7 +291,8 @@ mod tests {
         };
         let flush = std::future::poll_fn(|context| unsent.poll_flush(&mut io, context));
         let (read, flushed) = tokio::join!(read, flush);
-        (read.unwrap(), flushed.unwrap());
+        read.unwrap();
+        flushed.unwrap();
         assert_eq!(got, expected);
         assert_eq!(expected.len(), 3 * (700 + VECTORED_FROM + 5));
     }
