@@ -21,6 +21,11 @@ use crate::template::Template;
 /// * it is `Clone + Send + Sync + 'static` and its future is `Send`;
 /// * it returns something that can be [sent](crate::IntoReply) or says [what to do](crate::IntoEffects).
 ///
+/// A session's messages are handled one after the other; while a handler runs, its session's next messages wait. What
+/// a client sent before it left is still handled. A session that is ended for another reason (its client reads too
+/// slowly, the runtime shuts down) drops the handler that runs, at one of its `await`s. A handler that panics is
+/// [rejected](crate::Rejection); its session goes on.
+///
 /// `T` is there for the compiler only.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot handle messages",

@@ -66,12 +66,13 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The most bytes that one frame can have.
-    pub(crate) fn frame(&self) -> usize {
-        self.body.saturating_add(
-            self.header_line
-                .saturating_mul(self.header_count)
-                .min(256 * 1024),
-        )
+    /// The most bytes of one message of a transport: a whole frame with long headers, and once more as much for what
+    /// SockJS escapes. STOMP's own limits are the decoder's; this one keeps the transport from gathering more.
+    pub(crate) fn message(&self) -> usize {
+        let head = self
+            .header_line
+            .saturating_mul(self.header_count)
+            .min(128 * 1024);
+        self.body.saturating_add(head).saturating_mul(2)
     }
 }

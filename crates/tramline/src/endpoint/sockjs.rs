@@ -162,7 +162,8 @@ where
     let Ok(session) = shared.sockjs.find(name, user) else {
         return not_yours();
     };
-    let limits = PayloadLimits::default();
+    let mut limits = PayloadLimits::default();
+    limits.bytes = limits.bytes.max(shared.limits.message());
     let body = match Limited::new(body, limits.bytes).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) => {

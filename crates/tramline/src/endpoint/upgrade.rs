@@ -137,8 +137,8 @@ pub(super) fn start<F: Framing>(shared: Arc<Shared>, mut info: SessionInfo, on_u
         }
         shared.drive();
         let config = Config::default()
-            .with_max_message(shared.limits.frame())
-            .with_max_frame(shared.limits.frame());
+            .with_max_message(shared.limits.message())
+            .with_max_frame(shared.limits.message());
         let transport = WebSocket::<F>::new(io, Connection::new(Role::Server, config));
         // A task of its own: the handshake's is larger, and its memory goes to the next one.
         tokio::spawn(SessionTask::new(shared, info, transport));

@@ -72,6 +72,8 @@ struct Session {
     end: Option<Box<End>>,
     /// Somebody on the server's side wants the end, after what is being done.
     requested: Option<Box<End>>,
+    /// The peer is gone or said goodbye. What it sent before is still worked on.
+    lost: Option<Box<End>>,
     opened: Instant,
     /// Since when the transport takes nothing more.
     blocked_since: Option<Instant>,
@@ -95,6 +97,7 @@ impl<T: Transport> SessionTask<T> {
             work: None,
             end: None,
             requested: None,
+            lost: None,
             opened: now,
             blocked_since: None,
             armed: None,
@@ -113,14 +116,11 @@ impl<T: Transport> SessionTask<T> {
             transport, session, ..
         } = self;
         loop {
-            session.handle_timeouts(transport);
+            session.handle_timeouts(transport, context);
             let mut progress = session.poll_work(context);
             progress |= session.poll_input(transport, context).is_ready();
-            if let Some(end) = session.end.take() {
-                return Poll::Ready(*end);
-            }
             session.poll_output(transport, context);
-            if let Some(end) = session.end.take().or_else(|| session.requested_end()) {
+            if let Some(end) = session.take_end() {
                 return Poll::Ready(*end);
             }
             if !progress {
@@ -198,7 +198,7 @@ impl Session {
         context: &mut Context<'_>,
     ) -> Poll<()> {
         let wanted = self.work.is_none() || self.stomp.buffered() < READ_AHEAD;
-        if !wanted || self.requested.is_some() || self.end.is_some() {
+        if !wanted || self.requested.is_some() || self.lost.is_some() || self.end.is_some() {
             return Poll::Pending;
         }
         let received = transport.poll_receive(context, &mut |context, chunk| {
@@ -209,16 +209,16 @@ impl Session {
             return Poll::Pending;
         };
         self.uncork();
-        if let Err(lost) = received
-            && self.end.is_none()
-        {
-            self.end = Some(Box::new(End::from(lost)));
+        match received {
+            Ok(()) => {}
+            Err(lost @ Lost::Violation { .. }) => self.end_with(lost.into()),
+            Err(lost) => self.lose(lost.into()),
         }
         Poll::Ready(())
     }
 
     /// Looks at the deadlines, when the wheel says that it is time.
-    fn handle_timeouts<T: Transport>(&mut self, transport: &mut T) {
+    fn handle_timeouts<T: Transport>(&mut self, transport: &mut T, context: &mut Context<'_>) {
         if !self
             .armed
             .is_some_and(|tick| self.shared.wheel.has_fired(tick))
@@ -228,19 +228,21 @@ impl Session {
         self.armed = None;
         let now = self.shared.wheel.now();
         self.stomp.handle_timeout(now);
+        // A heart-beat that did not come shows as an event.
+        self.process(context);
         if let Err(lost) = transport.handle_timeout(now) {
-            self.end = Some(Box::new(End::from(lost)));
-        } else if self
+            self.lose(lost.into());
+        }
+        if self
             .connect_deadline()
             .is_some_and(|deadline| deadline <= now)
         {
-            self.end = Some(Box::new(End::NoConnect));
-        } else if self.send_deadline().is_some_and(|deadline| deadline <= now) {
-            let error = format!(
-                "nothing could be written for {:?}",
-                self.shared.limits.send_time
-            );
-            self.end = Some(Box::new(End::TooSlow(error)));
+            self.end_with(End::NoConnect);
+        }
+        if self.send_deadline().is_some_and(|deadline| deadline <= now) {
+            let limit = self.shared.limits.send_time;
+            let error = format!("nothing could be written for {limit:?} (`Limits::send_time`)");
+            self.end_with(End::TooSlow(error));
         }
     }
 
@@ -274,10 +276,27 @@ impl Session {
         }
     }
 
-    /// The end that somebody requested, once nothing is being done any more.
-    fn requested_end(&mut self) -> Option<Box<End>> {
-        self.requested
-            .take_if(|_| self.work.is_none() && self.outbox.is_empty())
+    /// The session ends with what is being worked on.
+    fn end_with(&mut self, end: End) {
+        if self.end.is_none() {
+            self.end = Some(Box::new(end));
+        }
+    }
+
+    /// The peer is gone; what it sent before is still worked on.
+    fn lose(&mut self, end: End) {
+        if self.lost.is_none() {
+            self.lost = Some(Box::new(end));
+        }
+    }
+
+    /// The end, if it has come: at once where the session cannot go on, else when nothing is being worked on.
+    fn take_end(&mut self) -> Option<Box<End>> {
+        if self.end.is_some() || self.work.is_some() {
+            return self.end.take();
+        }
+        let requested = self.requested.take_if(|_| self.outbox.is_empty());
+        self.lost.take().or(requested)
     }
 
     /// Tells everyone who needs to know, once: broker, counters, log.

@@ -28,10 +28,10 @@ impl Session {
         transport: &mut T,
         context: &mut Context<'_>,
     ) {
-        loop {
+        while self.end.is_none() && self.lost.is_none() {
             match transport.poll_ready(context) {
                 Poll::Ready(Ok(())) => self.blocked_since = None,
-                Poll::Ready(Err(error)) => return self.end_with(End::Vanished(error.to_string())),
+                Poll::Ready(Err(error)) => return self.lose(End::Vanished(error.to_string())),
                 Poll::Pending => {
                     self.blocked_since
                         .get_or_insert_with(|| self.shared.wheel.now());
@@ -70,7 +70,7 @@ impl Session {
                 self.take_ending(ending);
             }
             if let Err(error) = written {
-                return self.end_with(End::Vanished(error.to_string()));
+                return self.lose(End::Vanished(error.to_string()));
             }
             if self.end.is_some() {
                 return;
@@ -79,7 +79,7 @@ impl Session {
                 // What could not be written is found out, and the transport registered, by asking once more.
                 match transport.poll_ready(context) {
                     Poll::Ready(Ok(())) => self.blocked_since = None,
-                    Poll::Ready(Err(error)) => self.end_with(End::Vanished(error.to_string())),
+                    Poll::Ready(Err(error)) => self.lose(End::Vanished(error.to_string())),
                     Poll::Pending => {
                         self.blocked_since
                             .get_or_insert_with(|| self.shared.wheel.now());
@@ -127,12 +127,6 @@ impl Session {
                 "the client reads too slowly: {queued} bytes would wait for it, and {limit} may (`Limits::outbox`)"
             ))),
             _ => {}
-        }
-    }
-
-    pub(super) fn end_with(&mut self, end: End) {
-        if self.end.is_none() {
-            self.end = Some(Box::new(end));
         }
     }
 }
