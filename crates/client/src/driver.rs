@@ -1,0 +1,363 @@
+//! The task behind a connection: commands in, messages out, until one side leaves.
+
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytestring::ByteString;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::mpsc,
+    time::timeout,
+};
+use tramline_stomp::{ClientEvent, Connected, Frame};
+use tramline_websocket::CloseCode;
+
+use crate::{
+    Error, Message,
+    handle::{Command, Reply, Shared},
+    inbox::{Inbox, Pushed},
+    link::Link,
+    receipts::Receipts,
+};
+
+/// Everything that one connection owns. It is one task; nothing here has a lock.
+///
+/// However it ends, dropped by its runtime included, everyone who waits hears of it.
+pub(crate) struct Driver<I> {
+    link: Link<I>,
+    commands: mpsc::UnboundedReceiver<Command>,
+    shared: Arc<Shared>,
+    close_timeout: Duration,
+    subscriptions: HashMap<ByteString, Arc<Inbox>>,
+    receipts: Receipts,
+    /// The inbox that has no room. Nothing is read until it has.
+    full: Option<Arc<Inbox>>,
+    goodbye: Option<Goodbye>,
+}
+
+/// We are leaving.
+#[derive(Default)]
+struct Goodbye {
+    receipt: u64,
+    /// Those who asked for it; none if all handles are gone.
+    callers: Vec<Reply>,
+}
+
+/// Waits for CONNECTED.
+pub(crate) async fn open<I: AsyncRead + AsyncWrite + Unpin>(
+    link: &mut Link<I>,
+) -> Result<Connected, Error> {
+    poll_fn(|context| {
+        loop {
+            let _ = link.poll_write(context);
+            match ready!(link.poll_event(context))? {
+                ClientEvent::Connected(connected) => return Poll::Ready(Ok(connected)),
+                ClientEvent::Error(frame) => return Poll::Ready(Err(server_error(&frame))),
+                ClientEvent::Failed(error) => return Poll::Ready(Err(error.into())),
+                // The machine lets nothing else through before CONNECTED.
+                _ => {}
+            }
+        }
+    })
+    .await
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
+    pub(crate) fn new(
+        link: Link<I>,
+        commands: mpsc::UnboundedReceiver<Command>,
+        shared: Arc<Shared>,
+        close_timeout: Duration,
+    ) -> Self {
+        Self {
+            link,
+            commands,
+            shared,
+            close_timeout,
+            subscriptions: HashMap::new(),
+            receipts: Receipts::default(),
+            full: None,
+            goodbye: None,
+        }
+    }
+
+    /// Drives the connection to its end.
+    pub(crate) async fn run(mut self) {
+        let error = match poll_fn(|context| self.poll(context)).await {
+            Ok(()) => self.leave().await,
+            Err(error) => error,
+        };
+        tracing::debug!(target: "tramline::client", %error, "the connection ends");
+        let callers = self.finish(&error);
+        let closed = self.close(&error).await;
+        let outcome = match error {
+            Error::Disconnected => closed,
+            error => Err(error),
+        };
+        for caller in callers {
+            let _ = caller.send(outcome.clone());
+        }
+    }
+
+    /// Sends DISCONNECT and waits for its receipt.
+    async fn leave(&mut self) -> Error {
+        self.say_goodbye();
+        let patience = self.close_timeout;
+        match timeout(patience, poll_fn(|context| self.poll(context))).await {
+            Ok(Ok(())) => Error::Disconnected,
+            Ok(Err(error)) => error,
+            Err(_) => self.too_slow("the receipt of DISCONNECT"),
+        }
+    }
+
+    /// Ready when all handles are gone or one wants to leave, and then when the server has
+    /// confirmed that; or when the connection has ended.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        loop {
+            let more_events = match self.poll_events(context) {
+                Poll::Ready(Ok(Turn::Left)) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(Turn::Over)) => true,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => false,
+            };
+            let timer = self.link.poll_timer(context).is_ready();
+            let commands = self.poll_commands(context);
+            if commands == Commands::Leave {
+                return Poll::Ready(Ok(()));
+            }
+            let written = self.link.poll_write(context).is_ready();
+            let more_commands = commands == Commands::NoRoom && written;
+            if !(more_events || timer || more_commands || self.link.broken().is_some()) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// What the server said, while there is room for it.
+    fn poll_events(&mut self, context: &mut Context<'_>) -> Poll<Result<Turn, Error>> {
+        for _ in 0..EVENTS_PER_TURN {
+            if let Some(inbox) = &self.full {
+                if inbox.poll_room(context).is_pending() {
+                    // Its last words could be read only if there were room for them.
+                    return match self.link.broken() {
+                        Some(error) => Poll::Ready(Err(error.clone())),
+                        None => Poll::Pending,
+                    };
+                }
+                self.full = None;
+                self.pause_reading(false);
+            }
+            match ready!(self.link.poll_event(context))? {
+                ClientEvent::Message(message) => self.deliver(message.into()),
+                ClientEvent::Receipt(id) => {
+                    let number = self.receipts.done(&id);
+                    if let Some(goodbye) = &self.goodbye
+                        && number == Some(goodbye.receipt)
+                    {
+                        return Poll::Ready(Ok(Turn::Left));
+                    }
+                }
+                ClientEvent::Error(frame) => return Poll::Ready(Err(server_error(&frame))),
+                ClientEvent::Failed(error) => return Poll::Ready(Err(error.into())),
+                // CONNECTED has been before, and comes once.
+                _ => {}
+            }
+        }
+        Poll::Ready(Ok(Turn::Over))
+    }
+
+    fn deliver(&mut self, message: Message) {
+        // Messages come on for a moment after UNSUBSCRIBE.
+        let Some(inbox) = self.subscriptions.get(&message.subscription) else {
+            return;
+        };
+        match inbox.push(message) {
+            Pushed::Taken => {}
+            Pushed::Full | Pushed::Refused if self.goodbye.is_some() => {}
+            Pushed::Full => {
+                self.full = Some(inbox.clone());
+                self.pause_reading(true);
+            }
+            Pushed::Refused => {
+                let inbox = inbox.clone();
+                self.unsubscribe(&inbox);
+            }
+        }
+    }
+
+    fn poll_commands(&mut self, context: &mut Context<'_>) -> Commands {
+        while self.link.has_room() {
+            match self.commands.poll_recv(context) {
+                Poll::Ready(Some(command)) => {
+                    if self.command(command) {
+                        return Commands::Leave;
+                    }
+                }
+                Poll::Ready(None) if self.goodbye.is_none() => return Commands::Leave,
+                Poll::Ready(None) | Poll::Pending => return Commands::Done,
+            }
+        }
+        Commands::NoRoom
+    }
+
+    /// Does what a handle asks for; true if it asks to leave.
+    fn command(&mut self, command: Command) -> bool {
+        if self.goodbye.is_some() {
+            self.refuse(command);
+            return false;
+        }
+        match command {
+            Command::Send {
+                destination,
+                headers,
+                body,
+                receipt,
+                room,
+            } => {
+                let receipt = receipt.map(|reply| self.receipts.promise(reply).to_string());
+                let machine = self.link.machine();
+                machine.send(&destination, headers, body, receipt.as_deref());
+                drop(room);
+            }
+            Command::Subscribe {
+                destination,
+                headers,
+                inbox,
+                receipt,
+                room,
+            } => {
+                let receipt = receipt.map(|reply| self.receipts.promise(reply).to_string());
+                let machine = self.link.machine();
+                let id = machine.subscribe(&destination, headers, receipt.as_deref());
+                let _ = inbox.id.set(id.clone());
+                self.subscriptions.insert(id, inbox);
+                drop(room);
+            }
+            Command::Unsubscribe(inbox) => self.unsubscribe(&inbox),
+            Command::Disconnect(reply) => {
+                let callers = vec![reply];
+                self.goodbye = Some(Goodbye {
+                    receipt: 0,
+                    callers,
+                });
+                return true;
+            }
+        }
+        false
+    }
+
+    fn unsubscribe(&mut self, inbox: &Inbox) {
+        if let Some(id) = inbox.id.get()
+            && self.subscriptions.remove(id).is_some()
+        {
+            self.link.machine().unsubscribe(id, None);
+        }
+    }
+
+    /// Queues DISCONNECT. Nothing is waited for any more but receipts.
+    fn say_goodbye(&mut self) {
+        self.shared.finish(Error::Disconnected);
+        let receipt = self.receipts.next();
+        self.goodbye.get_or_insert_default().receipt = receipt;
+        let machine = self.link.machine();
+        machine.disconnect(Some(&receipt.to_string()));
+        if self.full.take().is_some() {
+            self.pause_reading(false);
+        }
+    }
+
+    /// Ends the stream in order, as far as there is anyone to do it with.
+    async fn close(&mut self, error: &Error) -> Result<(), Error> {
+        let (code, reason) = match error {
+            Error::Io(_) | Error::HeartBeatLost { .. } => return Ok(()),
+            Error::Protocol(error) => (CloseCode::PROTOCOL_ERROR, error.to_string()),
+            _ => (CloseCode::NORMAL, String::new()),
+        };
+        self.link.close(code, &reason);
+        let closed = poll_fn(|context| self.link.poll_close(context));
+        let closed = timeout(self.close_timeout, closed).await;
+        closed.map_err(|_| self.too_slow("the end of the connection"))
+    }
+
+    fn too_slow(&self, waiting_for: &'static str) -> Error {
+        let after = self.close_timeout;
+        Error::Timeout { waiting_for, after }
+    }
+
+    fn pause_reading(&mut self, paused: bool) {
+        let now = tokio::time::Instant::now().into_std();
+        self.link.machine().pause_reading(paused, now);
+    }
+}
+
+impl<I> Driver<I> {
+    /// Tells everyone who waits that the session is over; answers those who asked for it.
+    fn finish(&mut self, error: &Error) -> Vec<Reply> {
+        self.shared.finish(error.clone());
+        self.receipts.fail(error);
+        for (_, inbox) in self.subscriptions.drain() {
+            inbox.end(error.clone());
+        }
+        self.commands.close();
+        while let Ok(command) = self.commands.try_recv() {
+            if let Command::Subscribe { inbox, .. } = &command {
+                inbox.end(error.clone());
+            }
+            self.refuse(command);
+        }
+        self.goodbye.take().unwrap_or_default().callers
+    }
+
+    /// A command that comes too late.
+    fn refuse(&mut self, command: Command) {
+        match command {
+            Command::Send { receipt, .. } | Command::Subscribe { receipt, .. } => {
+                if let Some(reply) = receipt {
+                    let _ = reply.send(Err(self.shared.end()));
+                }
+            }
+            Command::Unsubscribe(_) => {}
+            Command::Disconnect(reply) => {
+                let goodbye = self.goodbye.get_or_insert_default();
+                goodbye.callers.push(reply);
+            }
+        }
+    }
+}
+
+impl<I> Drop for Driver<I> {
+    fn drop(&mut self) {
+        self.finish(&Error::Disconnected);
+    }
+}
+
+/// Whether there is more to do with the server's events.
+enum Turn {
+    /// Others have their turn first.
+    Over,
+    /// The server has confirmed that we leave.
+    Left,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Commands {
+    Done,
+    NoRoom,
+    Leave,
+}
+
+fn server_error(frame: &Frame) -> Error {
+    let message = frame.headers.get_bytestring("message");
+    Error::ServerError {
+        message: message.cloned().unwrap_or_default(),
+        body: String::from_utf8_lossy(&frame.body).into_owned(),
+    }
+}
+
+/// How many events are handled before commands and writes have their turn.
+const EVENTS_PER_TURN: usize = 256;

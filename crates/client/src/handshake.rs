@@ -1,0 +1,265 @@
+//! The opening handshake of a WebSocket, by an HTTP library.
+
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Empty};
+use hyper::{
+    body::{Bytes, Incoming},
+    client::conn::http1,
+};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tramline_stomp::Version;
+use tramline_websocket::{accept_key, client_key};
+
+use crate::Error;
+
+/// What a `ws:` URL says.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// Without the brackets of an IPv6 address.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// For the `Host` header.
+    authority: String,
+    path: String,
+}
+
+impl Target {
+    pub(crate) fn parse(url: &str) -> Result<Self, Error> {
+        // The URL is not repeated in errors: its query may have a token.
+        let uri: Uri = url.parse().map_err(|error| {
+            Error::invalid(format!("not a URL such as ws://host:port/path ({error})"))
+        })?;
+        match uri.scheme_str() {
+            Some("ws") => {}
+            Some(scheme) => {
+                return Err(Error::invalid(format!(
+                    "the scheme `{scheme}` is not supported; use ws:// (or `Client::over` with \
+                     a stream of your own)"
+                )));
+            }
+            None => return Err(Error::invalid("the URL has no scheme; begin it with ws://")),
+        }
+        let authority = uri
+            .authority()
+            .filter(|authority| !authority.host().is_empty())
+            .ok_or_else(|| Error::invalid("the URL has no host"))?;
+        if authority.as_str().contains('@') {
+            return Err(Error::invalid(
+                "the URL has a user name or password; use `login`, or `http_header` with \
+                 `authorization`",
+            ));
+        }
+        Ok(Self {
+            host: authority.host().trim_matches(['[', ']']).to_owned(),
+            port: authority.port_u16().unwrap_or(80),
+            authority: authority.to_string(),
+            path: uri
+                .path_and_query()
+                .map_or_else(|| "/".to_owned(), ToString::to_string),
+        })
+    }
+}
+
+/// Checks an HTTP header that the application adds.
+pub(crate) fn http_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Error> {
+    let bad = || Error::invalid(format!("`{name}` and its value are not an HTTP header"));
+    let parsed: HeaderName = name.parse().map_err(|_| bad())?;
+    let ours = [
+        header::CONNECTION,
+        header::UPGRADE,
+        header::HOST,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+    ];
+    if ours.contains(&parsed) || parsed.as_str().starts_with("sec-websocket-") {
+        let reason = format!("the HTTP header `{parsed}` is the handshake's own");
+        return Err(Error::invalid(reason));
+    }
+    let mut value = HeaderValue::from_str(value).map_err(|_| bad())?;
+    value.set_sensitive(parsed == header::AUTHORIZATION || parsed == header::COOKIE);
+    Ok((parsed, value))
+}
+
+/// Asks for a WebSocket. Answers the stream, and what was read of it beyond the handshake.
+pub(crate) async fn shake_hands<I>(
+    io: I,
+    target: &Target,
+    versions: &[Version],
+    headers: Vec<(HeaderName, HeaderValue)>,
+) -> Result<(I, Bytes), Error>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut nonce = [0; 16];
+    getrandom::fill(&mut nonce).map_err(|error| std::io::Error::other(error.to_string()))?;
+    let key = client_key(nonce);
+    let request = request(target, &key, versions, headers)?;
+
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(HEAD_LIMIT)
+        .handshake(TokioIo::new(io))
+        .await
+        .map_err(failed)?;
+    // It ends with the response, or when this future and so `sender` is dropped.
+    tokio::spawn(connection.with_upgrades());
+    let response = sender.send_request(request).await.map_err(failed)?;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Err(refused(response).await);
+    }
+    check(&response, &key, versions)?;
+    let upgraded = hyper::upgrade::on(response).await.map_err(failed)?;
+    let parts = upgraded
+        .downcast::<TokioIo<I>>()
+        .map_err(|_| Error::bad_handshake("the stream is not the one it began with"))?;
+    Ok((parts.io.into_inner(), parts.read_buf))
+}
+
+fn request(
+    target: &Target,
+    key: &str,
+    versions: &[Version],
+    headers: Vec<(HeaderName, HeaderValue)>,
+) -> Result<Request<Empty<Bytes>>, Error> {
+    let mut request = Request::get(&target.path)
+        .header(header::HOST, &target.authority)
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "websocket")
+        .header(header::SEC_WEBSOCKET_VERSION, "13")
+        .header(header::SEC_WEBSOCKET_KEY, key);
+    if !versions.is_empty() {
+        let offered: Vec<_> = versions.iter().map(|one| one.subprotocol()).collect();
+        request = request.header(header::SEC_WEBSOCKET_PROTOCOL, offered.join(", "));
+    }
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    request
+        .body(Empty::new())
+        .map_err(|error| Error::invalid(error.to_string()))
+}
+
+/// Checks what the server must answer (RFC 6455 §4.1).
+fn check(response: &Response<Incoming>, key: &str, versions: &[Version]) -> Result<(), Error> {
+    let value = |name| {
+        let value: Option<&HeaderValue> = response.headers().get(name);
+        value.and_then(|value| value.to_str().ok()).unwrap_or("")
+    };
+    if !value(header::UPGRADE).eq_ignore_ascii_case("websocket") {
+        return Err(Error::bad_handshake("it upgrades to another protocol"));
+    }
+    let connection = response.headers().get_all(header::CONNECTION);
+    let upgrades = connection
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
+    if !upgrades {
+        return Err(Error::bad_handshake("`Connection: Upgrade` is missing"));
+    }
+    if value(header::SEC_WEBSOCKET_ACCEPT) != accept_key(key) {
+        return Err(Error::bad_handshake("it does not accept our key"));
+    }
+    if response
+        .headers()
+        .contains_key(header::SEC_WEBSOCKET_EXTENSIONS)
+    {
+        return Err(Error::bad_handshake(
+            "it uses an extension, none is offered",
+        ));
+    }
+    // A server that names none speaks STOMP all the same; CONNECT negotiates the version.
+    let chosen = value(header::SEC_WEBSOCKET_PROTOCOL);
+    let offered = Version::from_subprotocol(chosen).is_some_and(|one| versions.contains(&one));
+    if response
+        .headers()
+        .contains_key(header::SEC_WEBSOCKET_PROTOCOL)
+        && !offered
+    {
+        return Err(Error::bad_handshake(
+            "it chose a sub-protocol we did not offer",
+        ));
+    }
+    Ok(())
+}
+
+async fn refused(response: Response<Incoming>) -> Error {
+    let status = response.status().as_u16();
+    let mut incoming = response.into_body();
+    let mut body = Vec::new();
+    while body.len() < BODY_LIMIT
+        && let Some(Ok(frame)) = incoming.frame().await
+    {
+        if let Some(data) = frame.data_ref() {
+            let room = BODY_LIMIT - body.len();
+            body.extend_from_slice(&data[..data.len().min(room)]);
+        }
+    }
+    let body = String::from_utf8_lossy(&body).into_owned();
+    Error::Handshake { status, body }
+}
+
+fn failed(error: hyper::Error) -> Error {
+    let network = std::error::Error::source(&error)
+        .and_then(|source| source.downcast_ref::<std::io::Error>())
+        .map(std::io::Error::kind);
+    match network {
+        Some(kind) => std::io::Error::new(kind, error).into(),
+        None if error.is_incomplete_message() || error.is_canceled() || error.is_closed() => {
+            std::io::Error::new(std::io::ErrorKind::UnexpectedEof, error).into()
+        }
+        None => Error::bad_handshake(error.to_string()),
+    }
+}
+
+/// The longest response head, in bytes: HTTP servers draw the same line for requests.
+const HEAD_LIMIT: usize = 16 * 1024;
+
+/// How much of a refusal's body is kept, in bytes: its words, not a whole page of HTML.
+const BODY_LIMIT: usize = 4 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_taken_apart() {
+        let target = Target::parse("ws://[::1]:9000/chat?room=1").unwrap();
+        assert_eq!((target.host.as_str(), target.port), ("::1", 9000));
+        assert_eq!(target.authority, "[::1]:9000");
+        assert_eq!(target.path, "/chat?room=1");
+
+        let target = Target::parse("ws://example").unwrap();
+        assert_eq!((target.host.as_str(), target.port), ("example", 80));
+        assert_eq!(target.path, "/");
+    }
+
+    #[test]
+    fn other_urls_are_refused_with_a_reason() {
+        for (url, reason) in [
+            ("wss://example/", "the scheme `wss` is not supported"),
+            ("example.org", "the URL has no scheme"),
+            ("/path", "the URL has no scheme"),
+            ("ws://ann:secret@example/", "the URL has a user name"),
+            ("ws:///path", "not a URL"),
+            ("", "not a URL"),
+        ] {
+            let error = Target::parse(url).unwrap_err().to_string();
+            assert!(error.contains(reason), "{url}: {error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn headers_of_the_handshake_are_ours() {
+        assert!(http_header("Origin", "http://example").is_ok());
+        for (name, value) in [
+            ("Sec-WebSocket-Key", "x"),
+            ("Upgrade", "x"),
+            ("a b", "x"),
+            ("a", "x\r\nb: c"),
+        ] {
+            assert!(http_header(name, value).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::OnceLock,
+    task::{Context, Poll, Waker},
+};
+
+use bytestring::ByteString;
+use parking_lot::Mutex;
+
+use crate::{Error, Message};
+
+/// What happens when messages come faster than the application reads a subscription.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// The client stops reading from the server until half of the inbox is read, and so makes the
+    /// server hold messages back. Nothing is lost, unless the server has a limit of its own. The
+    /// default.
+    ///
+    /// *All* subscriptions of the connection wait meanwhile, and receipts too. So a task that
+    /// awaits a receipt, or another subscription, while nobody reads this one may wait for ever:
+    /// read in a task of its own, or choose [`End`](Self::End).
+    #[default]
+    PushBack,
+    /// The subscription ends: what it holds can still be read, then comes
+    /// [`Error::InboxFull`]. The client unsubscribes, and the connection goes on.
+    End,
+}
+
+/// The queue between the driver and one subscription.
+///
+/// A message is taken as long as the queue is below its limit, so it holds at most one message
+/// more than that, and a message larger than the limit passes.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    /// The id on the wire; the driver sets it when it subscribes.
+    pub(crate) id: OnceLock<ByteString>,
+    limit: usize,
+    overflow: Overflow,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: VecDeque<Message>,
+    /// What `queue` counts for.
+    bytes: usize,
+    end: End,
+    reader: Option<Waker>,
+    /// The driver, while it waits for room.
+    driver: Option<Waker>,
+}
+
+/// How far a subscription has come to its end.
+#[derive(Debug, Default)]
+enum End {
+    #[default]
+    Open,
+    /// Nothing more is taken; the reason is told behind the last message.
+    Because(Error),
+    Told,
+}
+
+/// What became of a message.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) enum Pushed {
+    Taken,
+    /// Taken, and now there is no room: wait for [`Inbox::poll_room`].
+    Full,
+    /// Not taken: unsubscribe.
+    Refused,
+}
+
+impl Inbox {
+    pub(crate) fn new(limit: usize, overflow: Overflow) -> Self {
+        Self {
+            id: OnceLock::new(),
+            limit,
+            overflow,
+            state: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn push(&self, message: Message) -> Pushed {
+        let mut state = self.state.lock();
+        if !matches!(state.end, End::Open) {
+            return Pushed::Refused;
+        }
+        if state.bytes >= self.limit && !state.queue.is_empty() {
+            // One that pushes back gets here only while the client says goodbye.
+            if self.overflow == Overflow::End {
+                let limit = self.limit;
+                state.end = End::Because(Error::InboxFull { limit });
+            }
+            return Pushed::Refused;
+        }
+        state.bytes += message.cost();
+        state.queue.push_back(message);
+        let full = state.bytes >= self.limit && self.overflow == Overflow::PushBack;
+        wake(state.reader.take(), state);
+        if full { Pushed::Full } else { Pushed::Taken }
+    }
+
+    /// Ready when half of the inbox is free, or nobody reads it any more.
+    pub(crate) fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state.lock();
+        if self.has_room(&state) {
+            return Poll::Ready(());
+        }
+        state.driver = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    pub(crate) fn poll_next(
+        &self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Message, Error>>> {
+        let mut state = self.state.lock();
+        if let Some(message) = state.queue.pop_front() {
+            state.bytes -= message.cost();
+            if self.has_room(&state) {
+                wake(state.driver.take(), state);
+            }
+            return Poll::Ready(Some(Ok(message)));
+        }
+        match mem::replace(&mut state.end, End::Told) {
+            End::Open => {
+                state.end = End::Open;
+                state.reader = Some(context.waker().clone());
+                Poll::Pending
+            }
+            End::Because(error) => Poll::Ready(Some(Err(error))),
+            End::Told => Poll::Ready(None),
+        }
+    }
+
+    /// Nothing comes any more, for this reason. The first reason stands.
+    pub(crate) fn end(&self, error: Error) {
+        let mut state = self.state.lock();
+        if matches!(state.end, End::Open) {
+            state.end = End::Because(error);
+        }
+        wake(state.reader.take(), state);
+    }
+
+    /// Nobody reads any more.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        state.end = End::Told;
+        state.bytes = 0;
+        let unread = mem::take(&mut state.queue);
+        wake(state.driver.take(), state);
+        drop(unread);
+    }
+
+    fn has_room(&self, state: &State) -> bool {
+        state.queue.is_empty() || state.bytes <= self.limit / 2
+    }
+}
+
+/// Wakes with the lock released, because a waker may run anything.
+fn wake(waker: Option<Waker>, state: parking_lot::MutexGuard<'_, State>) {
+    drop(state);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}

@@ -1,0 +1,330 @@
+//! A byte stream and the machines that make STOMP of it.
+
+use std::{
+    cell::Cell,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep_until},
+};
+use tramline_stomp::{ClientConfig, ClientConnection, ClientEvent};
+use tramline_websocket::{CloseCode, Config, Connection, Event, OpCode, State};
+
+use crate::Error;
+
+/// A driven STOMP connection: it reads, writes and keeps heart-beats.
+///
+/// The machine queues what is to be sent; [`poll_write`](Self::poll_write) sends it. Once
+/// [`poll_event`](Self::poll_event) has answered an error, only [`poll_close`](Self::poll_close)
+/// is of use.
+pub(crate) struct Link<I> {
+    io: I,
+    framing: Framing,
+    machine: ClientConnection,
+    /// Encoded, and from `written` on not taken by `io` yet.
+    out: Vec<u8>,
+    written: usize,
+    sleep: Pin<Box<Sleep>>,
+    /// Why nothing more can be read; told behind the events that were read before.
+    lost: Option<Error>,
+    /// Why nothing more can be written; told behind what the server has said before.
+    broken: Option<Error>,
+    shut_down: bool,
+}
+
+/// How STOMP stands in the byte stream.
+#[derive(Debug)]
+pub(crate) enum Framing {
+    /// As it is.
+    Plain,
+    /// In WebSocket messages, one frame in each.
+    WebSocket(Box<Connection>),
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> Link<I> {
+    /// A link whose stream is ready for STOMP; the CONNECT frame is queued. `leading` was read
+    /// from the stream already.
+    pub(crate) fn new(io: I, framing: Framing, config: ClientConfig, leading: &[u8]) -> Self {
+        let mut link = Self {
+            io,
+            framing,
+            machine: ClientConnection::new(config, now()),
+            out: Vec::new(),
+            written: 0,
+            sleep: Box::pin(sleep_until(Instant::now())),
+            lost: None,
+            broken: None,
+            shut_down: false,
+        };
+        if !leading.is_empty() {
+            link.receive(&mut leading.to_vec());
+        }
+        link
+    }
+
+    pub(crate) fn machine(&mut self) -> &mut ClientConnection {
+        &mut self.machine
+    }
+
+    /// What the server said next, or why there is no more. Reads from the stream only when
+    /// everything read before has been told.
+    pub(crate) fn poll_event(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<ClientEvent, Error>> {
+        loop {
+            if let Some(event) = self.machine.poll_event() {
+                return Poll::Ready(Ok(event));
+            }
+            if let Some(error) = &self.lost {
+                return Poll::Ready(Err(error.clone()));
+            }
+            if self.poll_read(context).is_pending() {
+                return match &self.broken {
+                    Some(error) => Poll::Ready(Err(error.clone())),
+                    None => Poll::Pending,
+                };
+            }
+        }
+    }
+
+    /// Ready when the machine's timer has fired: there may be an event, or something to write.
+    pub(crate) fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while let Some(at) = self.machine.next_timeout() {
+            let at = Instant::from_std(at);
+            if at <= Instant::now() {
+                self.machine.handle_timeout(now());
+                return Poll::Ready(());
+            }
+            // One that is set too early costs a turn; resetting it at every frame would cost more.
+            if self.sleep.is_elapsed() || at < self.sleep.deadline() {
+                self.sleep.as_mut().reset(at);
+            }
+            ready!(self.sleep.as_mut().poll(context));
+        }
+        Poll::Pending
+    }
+
+    /// Whether more should be queued before the next write.
+    pub(crate) fn has_room(&mut self) -> bool {
+        self.encode();
+        self.out.len() - self.written < WRITE_SIZE
+    }
+
+    /// Why nothing can be written any more.
+    pub(crate) fn broken(&self) -> Option<&Error> {
+        self.broken.as_ref()
+    }
+
+    /// Writes what is queued, as much in one write as there is; ready when all is written or
+    /// nothing can be.
+    pub(crate) fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while self.broken.is_none() {
+            self.encode();
+            match self.poll_write_out(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(true)) => self.machine.wrote(now()),
+                Poll::Ready(Ok(false)) => break,
+                Poll::Ready(Err(error)) => self.broken = Some(error.into()),
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Ends the WebSocket in order, if it is one and has not ended.
+    pub(crate) fn close(&mut self, code: CloseCode, reason: &str) {
+        self.encode();
+        if let Framing::WebSocket(websocket) = &mut self.framing
+            && websocket.state() == State::Open
+        {
+            websocket.close(code, reason);
+        }
+    }
+
+    /// Writes what is left and waits until the server has ended the stream too. The server ends a
+    /// WebSocket first (RFC 6455 §7.1.1); plain STOMP has no rule, and we do.
+    pub(crate) fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.poll_write(context));
+            if self.broken.is_some() {
+                return Poll::Ready(());
+            }
+            if matches!(self.framing, Framing::Plain) && !self.shut_down {
+                let _ = ready!(Pin::new(&mut self.io).poll_shutdown(context));
+                self.shut_down = true;
+            }
+            let websocket = match &mut self.framing {
+                Framing::Plain => None,
+                Framing::WebSocket(websocket) => Some(websocket),
+            };
+            let at_end = poll_read(&mut self.io, context, |mut input| {
+                let at_end = input.is_empty();
+                if let Some(websocket) = websocket {
+                    while let Ok(Some(_)) = websocket.receive(&mut input) {}
+                }
+                at_end
+            });
+            if ready!(at_end).unwrap_or(true) {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        // The closure needs all of `self`, so the bytes are taken behind it.
+        let Self {
+            io,
+            framing,
+            machine,
+            lost,
+            ..
+        } = self;
+        let read = ready!(poll_read(io, context, |input| receive(
+            input, framing, machine
+        )));
+        match read {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => *lost = Some(error),
+            Err(error) => *lost = Some(error.into()),
+        }
+        Poll::Ready(())
+    }
+
+    fn receive(&mut self, input: &mut [u8]) {
+        if let Err(error) = receive(input, &mut self.framing, &mut self.machine) {
+            self.lost = Some(error);
+        }
+    }
+
+    /// Moves what the machines have to say into `out`, as long as there is room.
+    fn encode(&mut self) {
+        while self.out.len() - self.written < WRITE_SIZE
+            && let Some(frame) = self.machine.poll_transmit()
+        {
+            match &mut self.framing {
+                Framing::Plain => self.out.extend_from_slice(&frame),
+                Framing::WebSocket(websocket) => {
+                    let opcode = match std::str::from_utf8(&frame) {
+                        Ok(_) => OpCode::Text,
+                        Err(_) => OpCode::Binary,
+                    };
+                    websocket.send(opcode, &frame, &mut self.out);
+                }
+            }
+        }
+        if self.out.len() - self.written < WRITE_SIZE
+            && let Framing::WebSocket(websocket) = &mut self.framing
+        {
+            websocket.poll_transmit(&mut self.out);
+        }
+    }
+
+    /// One write; false if nothing was left and the stream has passed all on.
+    fn poll_write_out(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let io = Pin::new(&mut self.io);
+        let unwritten = &self.out[self.written..];
+        if unwritten.is_empty() {
+            return io.poll_flush(context).map_ok(|()| false);
+        }
+        let written = ready!(io.poll_write(context, unwritten))?;
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.written += written;
+        if self.written == self.out.len() {
+            self.written = 0;
+            self.out.clear();
+            if self.out.capacity() > KEPT {
+                self.out = Vec::new();
+            }
+        }
+        Poll::Ready(Ok(true))
+    }
+}
+
+/// Takes what was read; an empty `input` is the end of the stream.
+fn receive(
+    mut input: &mut [u8],
+    framing: &mut Framing,
+    machine: &mut ClientConnection,
+) -> Result<(), Error> {
+    let at_end = input.is_empty();
+    let websocket = match framing {
+        Framing::Plain if at_end => {
+            return Err(Error::ClosedByServer {
+                code: None,
+                reason: Default::default(),
+            });
+        }
+        Framing::Plain => {
+            machine.receive(Bytes::copy_from_slice(input), now());
+            return Ok(());
+        }
+        Framing::WebSocket(websocket) => websocket,
+    };
+    if at_end {
+        let words = "the stream ended without a closing handshake";
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, words).into());
+    }
+    loop {
+        match websocket.receive(&mut input)? {
+            None => return Ok(()),
+            Some(Event::Text(text)) => machine.receive(text.into_bytes(), now()),
+            Some(Event::Binary(bytes)) => machine.receive(bytes, now()),
+            Some(Event::Ping(_) | Event::Pong(_)) => {}
+            Some(Event::Close(frame)) => {
+                return Err(Error::ClosedByServer {
+                    code: frame.as_ref().map(|frame| frame.code.as_u16()),
+                    reason: frame.map(|frame| frame.reason).unwrap_or_default(),
+                });
+            }
+        }
+    }
+}
+
+/// One read into the worker's scratch buffer, so that an idle connection owns none.
+fn poll_read<I: AsyncRead + Unpin, T>(
+    io: &mut I,
+    context: &mut Context<'_>,
+    consume: impl FnOnce(&mut [u8]) -> T,
+) -> Poll<io::Result<T>> {
+    let mut scratch = SCRATCH.take();
+    scratch.resize(READ_SIZE, 0);
+    let mut buffer = ReadBuf::new(&mut scratch);
+    let read = Pin::new(io)
+        .poll_read(context, &mut buffer)
+        .map_ok(|()| buffer.filled().len());
+    let taken = read.map_ok(|len| consume(&mut scratch[..len]));
+    SCRATCH.set(scratch);
+    taken
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
+/// The limits of the WebSocket below: a whole STOMP frame must fit, and servers may put several
+/// into one message.
+pub(crate) fn websocket_config(max_body: usize) -> Config {
+    let default = Config::default();
+    let bytes = default.max_message.saturating_add(max_body);
+    default.with_max_message(bytes).with_max_frame(bytes)
+}
+
+thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// The most that one read takes. It bounds what has been read and waits for room in an inbox.
+const READ_SIZE: usize = 64 * 1024;
+
+/// Once so much waits to be written, it is written before more is encoded.
+const WRITE_SIZE: usize = 64 * 1024;
+
+/// The capacity that the write buffer keeps while nothing is written, in bytes.
+const KEPT: usize = 4 * 1024;

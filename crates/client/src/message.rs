@@ -1,0 +1,98 @@
+use bytes::Bytes;
+use bytestring::ByteString;
+use tramline_stomp::Headers;
+
+use crate::Error;
+
+/// A message that a subscription received.
+///
+/// Header values and body are slices of what was read from the network and keep it alive: copy
+/// what you keep for long.
+///
+/// # Example: where it came from, and what it says
+///
+/// ```no_run
+/// # async fn example(mut prices: tramline_client::Subscription) -> Result<(), tramline_client::Error> {
+/// while let Some(message) = prices.next().await {
+///     let message = message?;
+///     println!("{}: {}", message.destination, message.text()?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Message {
+    /// Where it was sent to. It differs from what was subscribed to if that was a pattern, or a
+    /// user destination that the server translated.
+    pub destination: ByteString,
+    /// All headers, as sent.
+    pub headers: Headers,
+    /// The body.
+    pub body: Bytes,
+    /// The server's name for the message, unique in this connection.
+    pub message_id: ByteString,
+    /// The id of the subscription on the wire.
+    pub subscription: ByteString,
+}
+
+impl Message {
+    /// The body as text.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidBody`] if it is not UTF-8.
+    pub fn text(&self) -> Result<&str, Error> {
+        std::str::from_utf8(&self.body).map_err(|error| invalid("UTF-8 text", &error))
+    }
+
+    /// The body, read as JSON whatever its `content-type` says.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidBody`] if it is not JSON or does not fit `T`.
+    ///
+    /// # Example: a price
+    ///
+    /// ```no_run
+    /// # fn example(message: tramline_client::Message) -> Result<(), tramline_client::Error> {
+    /// let price: f64 = message.json()?;
+    /// assert!(price > 0.0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "json")]
+    pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, Error> {
+        serde_json::from_slice(&self.body).map_err(|error| invalid("JSON of this type", &error))
+    }
+
+    /// The value of the `content-type` header, if there is one.
+    pub fn content_type(&self) -> Option<&str> {
+        self.headers.get("content-type")
+    }
+
+    /// What the message counts for in an inbox, in bytes.
+    pub(crate) fn cost(&self) -> usize {
+        self.body.len() + self.headers.encoded_len_hint() + OVERHEAD
+    }
+}
+
+impl From<tramline_stomp::Message> for Message {
+    fn from(message: tramline_stomp::Message) -> Self {
+        Self {
+            destination: message.destination,
+            headers: message.headers,
+            body: message.body,
+            message_id: message.message_id,
+            subscription: message.subscription,
+        }
+    }
+}
+
+fn invalid(expected: &'static str, error: &dyn std::error::Error) -> Error {
+    let reason = error.to_string();
+    Error::InvalidBody { expected, reason }
+}
+
+/// What an empty message takes in a queue, roughly; so that empty ones are not free.
+const OVERHEAD: usize = 256;
