@@ -109,8 +109,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Whatever ended the connection before its time; [`Error::Timeout`] if the server did not
-    /// confirm or close within [`Connect::close_timeout`]. The connection is gone even so.
+    /// Whatever ended the connection before its time; [`Error::Timeout`] if the server took longer
+    /// than [`Connect::close_timeout`] to read what was sent, to confirm, or to close. The
+    /// connection is gone even so.
     pub async fn disconnect(&self) -> Result<(), Error> {
         let (reply, answer) = oneshot::channel();
         let asked = self.handle.submit(Command::Disconnect(reply));

@@ -160,8 +160,9 @@ impl Connect {
         self
     }
 
-    /// How long the server may take to confirm DISCONNECT, and then to close. Default 5 s each:
-    /// what it still has to read is handled by then.
+    /// How long the server may take, when we leave, to read what was sent; then to confirm
+    /// DISCONNECT; then to close. Default 5 s each: enough for a busy server, and a process that
+    /// stops is not held up for long.
     pub fn close_timeout(mut self, limit: Duration) -> Self {
         self.close_timeout = limit;
         self

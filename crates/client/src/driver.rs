@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     future::poll_fn,
+    pin::pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -12,7 +13,7 @@ use bytestring::ByteString;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::mpsc,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tramline_stomp::{ClientEvent, Connected, Frame};
 use tramline_websocket::CloseCode;
@@ -88,7 +89,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
 
     /// Drives the connection to its end.
     pub(crate) async fn run(mut self) {
-        let error = match poll_fn(|context| self.poll(context)).await {
+        let error = match self.serve().await {
             Ok(()) => self.leave().await,
             Err(error) => error,
         };
@@ -102,6 +103,24 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
         for caller in callers {
             let _ = caller.send(outcome.clone());
         }
+    }
+
+    /// Drives the connection until all handles are gone or one wants to leave. A server that does
+    /// not read what is queued before that cannot keep us.
+    async fn serve(&mut self) -> Result<(), Error> {
+        let (shared, patience) = (self.shared.clone(), self.close_timeout);
+        let mut kept_waiting = pin!(async move {
+            shared.leaving().await;
+            sleep(patience).await;
+        });
+        poll_fn(|context| match self.poll(context) {
+            Poll::Pending => {
+                ready!(kept_waiting.as_mut().poll(context));
+                Poll::Ready(Err(self.too_slow("the server to read what was sent")))
+            }
+            ready => ready,
+        })
+        .await
     }
 
     /// Sends DISCONNECT and waits for its receipt.

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tramline_stomp::{Connected, Headers};
 
 use crate::{Error, inbox::Inbox};
@@ -50,6 +50,7 @@ pub(crate) struct Shared {
     /// Bytes that the queue still takes. Closed at the end.
     room: Arc<Semaphore>,
     queue_limit: u32,
+    leave: Notify,
     end: OnceLock<Error>,
 }
 
@@ -67,6 +68,7 @@ impl Handle {
         let shared = Arc::new(Shared {
             room: Arc::new(Semaphore::new(queue_limit as usize)),
             queue_limit,
+            leave: Notify::new(),
             end: OnceLock::new(),
         });
         let handle = Self {
@@ -89,7 +91,11 @@ impl Handle {
         room.map_err(|_| self.shared.end())
     }
 
+    /// Queues a command; without waiting, so its caller has room or needs none.
     pub(crate) fn submit(&self, command: Command) -> Result<(), Error> {
+        if matches!(command, Command::Disconnect(_)) {
+            self.shared.leave.notify_one();
+        }
         self.commands.send(command).map_err(|_| self.shared.end())
     }
 
@@ -107,7 +113,18 @@ impl Handle {
     }
 }
 
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.leave.notify_one();
+    }
+}
+
 impl Shared {
+    /// Waits until someone wants to leave; what was queued before may still have to be written.
+    pub(crate) async fn leaving(&self) {
+        self.leave.notified().await;
+    }
+
     /// From now on nothing is queued any more, for this reason. The first reason stands.
     pub(crate) fn finish(&self, error: Error) {
         let _ = self.end.set(error);

@@ -18,7 +18,8 @@ pub enum Overflow {
     /// server hold messages back. Nothing is lost, unless the server has a limit of its own. The
     /// default.
     ///
-    /// *All* subscriptions of the connection wait meanwhile, and receipts too. So a task that
+    /// *All* subscriptions of the connection wait meanwhile, and receipts too; nor is it noticed
+    /// that the server has gone, as nobody listens. Sends and our heart-beats go out. So a task that
     /// awaits a receipt, or another subscription, while nobody reads this one may wait for ever:
     /// read in a task of its own, or choose [`End`](Self::End).
     #[default]

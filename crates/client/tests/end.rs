@@ -174,6 +174,25 @@ async fn a_goodbye_without_an_answer_ends_in_time() {
     drop(server);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_read_cannot_keep_us() {
+    let (client, _server) = connected().await;
+    for _ in 0..4 {
+        client.send("/app/a", vec![0; 200_000]).await.unwrap();
+    }
+    let left = soon(client.disconnect()).await;
+    assert!(matches!(left, Err(Error::Timeout { .. })), "{left:?}");
+
+    let (client, mut server) = connected().await;
+    for _ in 0..4 {
+        client.send("/app/a", vec![0; 200_000]).await.unwrap();
+    }
+    drop(client);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    // The stream ends, wherever that leaves the frame.
+    soon(async { while server.event().await.is_some() {} }).await;
+}
+
 #[tokio::test]
 async fn the_last_handle_says_goodbye() {
     let (client, mut server) = connected().await;
