@@ -1,0 +1,16 @@
+//! The server as its clients meet it: sockets in, bytes out, everything between as it ships.
+//!
+//! Each module is a conversation topic; `support` has the server under test and clients that may misbehave.
+
+mod building;
+mod delivery;
+mod ending;
+mod handlers;
+mod handshake;
+mod policy;
+mod shutdown;
+mod sockjs;
+mod stomp;
+mod support;
+mod ui;
+mod websocket;

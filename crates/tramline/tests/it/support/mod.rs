@@ -1,0 +1,55 @@
+//! A server per test, and clients that do by hand what browsers do for us, so that they can do it wrong.
+
+mod client;
+mod http;
+mod server;
+
+use std::future::Future;
+use std::panic::Location;
+use std::time::Duration;
+
+pub(crate) use self::client::{Client, FrameExt};
+pub(crate) use self::http::{Request, Response};
+pub(crate) use self::server::{SHORT, Server, Setup};
+
+/// How long anything may take before a test fails: long for a busy machine, and nothing waits for it when all is well.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The first 123 bytes: what a close frame has room for.
+pub(crate) fn cut(text: &str) -> String {
+    let mut end = text.len().min(123);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
+}
+
+/// Waits for `future`, and fails with what `context` tells when it takes too long.
+pub(crate) async fn within<T>(
+    at: &'static Location<'static>,
+    what: &str,
+    context: impl FnOnce() -> String,
+    future: impl Future<Output = T>,
+) -> T {
+    match tokio::time::timeout(DEADLINE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("{at}: waited in vain for {what}\n{}", context()),
+    }
+}
+
+/// Asks `condition` again and again until it holds.
+#[track_caller]
+pub(crate) fn eventually(
+    what: &'static str,
+    mut condition: impl FnMut() -> bool,
+) -> impl Future<Output = ()> {
+    let at = Location::caller();
+    async move {
+        let wait = async {
+            while !condition() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        within(at, what, String::new, wait).await;
+    }
+}
