@@ -143,6 +143,11 @@ impl Timers {
         self.expect_within = 0;
     }
 
+    /// Whether this side sends any.
+    pub(crate) fn sends(&self) -> bool {
+        self.send_every > 0
+    }
+
     pub(crate) fn wrote(&mut self, now: Instant) {
         self.last_write = now;
     }

@@ -15,6 +15,18 @@ impl Outgoing {
         self.queue.push_back(frame);
     }
 
+    /// Puts a frame in front of the last one, if that is still here.
+    pub(crate) fn push_before_last(&mut self, frame: Bytes) {
+        if let Some(last) = self.queue.pop_back() {
+            self.queue.extend([frame, last]);
+        }
+    }
+
+    /// The bytes of all that waits.
+    pub(crate) fn bytes(&self) -> usize {
+        self.queue.iter().map(Bytes::len).sum()
+    }
+
     /// A heart-beat, unless something else is about to be written anyway.
     pub(crate) fn push_heart_beat(&mut self) {
         if self.queue.is_empty() {

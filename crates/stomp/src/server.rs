@@ -181,10 +181,17 @@ impl ServerConnection {
     }
 
     /// Tells the client that what it asked a receipt for is done.
+    ///
+    /// After a failure too: what came before the frame that failed is done all the same. The RECEIPT then goes in front
+    /// of the ERROR, as long as that was not taken from [`poll_transmit`](Self::poll_transmit).
     pub fn receipt(&mut self, receipt_id: &str) {
-        if self.state != State::Failed {
-            let name = ByteString::from_static("receipt-id");
-            self.queue(&Frame::new(Command::Receipt).header(name, receipt_id));
+        let name = ByteString::from_static("receipt-id");
+        let receipt = Frame::new(Command::Receipt).header(name, receipt_id);
+        if self.state == State::Failed {
+            self.outgoing
+                .push_before_last(receipt.to_bytes(self.decoder.version()));
+        } else {
+            self.queue(&receipt);
         }
     }
 
@@ -222,6 +229,17 @@ impl ServerConnection {
     /// The bytes received that no event has told yet.
     pub fn buffered(&self) -> usize {
         self.decoder.buffered()
+    }
+
+    /// The bytes that wait in [`poll_transmit`](Self::poll_transmit). A client that asks for receipts and does not read
+    /// them makes this grow: then do not read from it.
+    pub fn queued(&self) -> usize {
+        self.outgoing.bytes()
+    }
+
+    /// Whether it was agreed that this side sends heart-beats.
+    pub fn sends_heart_beats(&self) -> bool {
+        self.timers.sends()
     }
 
     /// The number of live subscriptions.

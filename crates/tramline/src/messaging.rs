@@ -372,10 +372,22 @@ impl MessagingBuilder {
                 ));
             }
         }
+        let within = |inner: &str, outer: &str| {
+            inner
+                .strip_prefix(outer)
+                .is_some_and(|rest| rest.starts_with('/'))
+        };
         if self.app_prefix == self.user_prefix {
             mistakes.push(format!(
                 "application prefix and user prefix are both {:?}",
                 self.app_prefix
+            ));
+        } else if within(&self.app_prefix, &self.user_prefix)
+            || within(&self.user_prefix, &self.app_prefix)
+        {
+            let (app, user) = (&self.app_prefix, &self.user_prefix);
+            mistakes.push(format!(
+                "application prefix {app:?} and user prefix {user:?}: one lies inside the other"
             ));
         }
         let (routes, wrong) = RouteTable::build(self.routes, carried);

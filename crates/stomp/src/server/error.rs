@@ -89,8 +89,7 @@ pub enum PeerViolation {
 
     /// One subscription more than the limit.
     #[error(
-        "a session may hold {limit} subscriptions; unsubscribe some or raise \
-         `ServerConfig::max_subscriptions`"
+        "a session may hold {limit} subscriptions; unsubscribe some, or raise the server's limit"
     )]
     TooManySubscriptions {
         /// [`ServerConfig::max_subscriptions`](crate::ServerConfig::max_subscriptions).

@@ -118,12 +118,6 @@ impl Endpoint {
                 "this page's origin may not connect here; see `allowed_origins`\n",
             );
         }
-        if shared.is_closing() {
-            return text(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the server is going away\n",
-            );
-        }
         let path = request.uri().path().to_owned();
         let Some(path) = self.path(&path) else {
             return self.refused(not_found());
@@ -135,11 +129,12 @@ impl Endpoint {
             };
         };
         match route(path) {
+            Route::Greeting if request.method() != Method::GET => self.refused(not_get()),
             // An endpoint takes WebSocket at its own path; without an upgrade that is SockJS's greeting.
             Route::Greeting if request.headers().contains_key(header::UPGRADE) => {
                 self.upgrade::<Plain, _>(&mut request)
             }
-            Route::Greeting if request.method() == Method::GET => text(StatusCode::OK, GREETING),
+            Route::Greeting => text(StatusCode::OK, GREETING),
             Route::RawWebSocket if config.websocket => self.upgrade::<Plain, _>(&mut request),
             Route::Info => sockjs::info(config, &request),
             Route::Transport {
@@ -164,6 +159,9 @@ impl Endpoint {
     where
         F: crate::transport::websocket::Framing,
     {
+        if self.handle.shared.is_closing() {
+            return going_away();
+        }
         match upgrade::answer::<F>(&self.handle.shared, request) {
             Ok((response, on_upgrade)) => {
                 let info = self.session_info(request);
@@ -244,6 +242,25 @@ fn text(status: StatusCode, text: &'static str) -> Response<Body> {
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, content_type);
+    response
+}
+
+/// For newcomers at the end; sessions that are there may collect what is theirs.
+fn going_away() -> Response<Body> {
+    text(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "the server is going away\n",
+    )
+}
+
+fn not_get() -> Response<Body> {
+    let mut response = text(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "a WebSocket handshake is a GET\n",
+    );
+    response
+        .headers_mut()
+        .insert(header::ALLOW, HeaderValue::from_static("GET"));
     response
 }
 

@@ -15,7 +15,7 @@ use tramline_sockjs::{
     Config, Info, PayloadError, PayloadLimits, Session, Transport, headers, parse_messages,
 };
 
-use super::{Body, BoxError, text};
+use super::{Body, BoxError, going_away, text};
 use crate::inbound::SessionInfo;
 use crate::messaging::Shared;
 use crate::session::SessionTask;
@@ -109,6 +109,7 @@ fn receive(
     let session = match shared.sockjs.0.lock().entry(name.into()) {
         Entry::Occupied(known) if known.get().owner != user => return not_yours(),
         Entry::Occupied(known) => Arc::clone(&known.get().shared),
+        Entry::Vacant(_) if shared.is_closing() => return going_away(),
         Entry::Vacant(place) => {
             shared.drive();
             let machine = Session::new(Arc::clone(config), shared.wheel.now());
@@ -197,14 +198,8 @@ where
     if !taken {
         return not_yours();
     }
-    let mut response = text(StatusCode::NO_CONTENT, "");
-    let content_type = Transport::XhrSend
-        .content_type()
-        .map(HeaderValue::from_static);
-    response
-        .headers_mut()
-        .extend(content_type.map(|value| (header::CONTENT_TYPE, value)));
-    response
+    // With the content type of `xhr_send`, which is the text's.
+    text(StatusCode::NO_CONTENT, "")
 }
 
 /// `/info`: what the client may try.

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tramline_stomp::Version;
 use tramline_websocket::{Config, Connection, Role, accept_key, is_valid_key};
 
-use super::{Body, text};
+use super::{Body, not_get, text};
 use crate::inbound::SessionInfo;
 use crate::messaging::Shared;
 use crate::session::SessionTask;
@@ -28,14 +28,7 @@ pub(super) fn answer<F: Framing>(
     request: &mut Request<impl Sized>,
 ) -> Result<(Response<Body>, OnUpgrade), Response<Body>> {
     if request.method() != Method::GET {
-        let mut response = text(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "a WebSocket handshake is a GET\n",
-        );
-        response
-            .headers_mut()
-            .insert(header::ALLOW, HeaderValue::from_static("GET"));
-        return Err(response);
+        return Err(not_get());
     }
     let headers = request.headers();
     if !has_token(headers, header::UPGRADE, "websocket") {

@@ -63,6 +63,7 @@ impl Session {
                 dispatch::open(&*self.shared.broker, open);
                 let session = self.info.id.to_string();
                 let now = self.shared.wheel.now();
+                self.just_connected = true;
                 self.stomp.accept(
                     self.info.user.as_ref().map(crate::User::name),
                     Some(&session),
@@ -161,35 +162,30 @@ impl Session {
             receipt,
             ..
         } = subscribe;
-        let source = match self.source(&destination) {
-            Ok(source) => source,
-            Err(detail) => {
-                self.stomp.drop_subscription(slot);
-                return self.refuse("subscription refused", detail, receipt);
-            }
-        };
-        let request = SubscribeRequest::new(self.info.id, slot, source);
+        let source = self.source(&destination);
+        let request = source.map(|source| SubscribeRequest::new(self.info.id, slot, source));
+        // Asked first, so that who may not subscribe there does not learn what is there.
         let action = Action::Subscribe(&destination);
         match self
             .shared
             .policy
             .authorize(action, self.info.user.as_ref(), request)
         {
-            Ok(request) => {
-                let confirm = dispatch::subscribe(&*self.shared.broker, request);
-                self.step(
-                    Work::Subscribe {
-                        confirm,
-                        slot,
-                        receipt,
-                    },
-                    context,
-                );
-            }
-            Err(decision) => {
-                self.stomp.drop_subscription(slot);
-                self.denied("SUBSCRIBE to", Some(&destination), &decision, receipt);
-            }
+            Ok(request) => match request.transpose() {
+                Ok(request) => {
+                    let confirm = dispatch::subscribe(&*self.shared.broker, request);
+                    self.step(
+                        Work::Subscribe {
+                            confirm,
+                            slot,
+                            receipt,
+                        },
+                        context,
+                    );
+                }
+                Err(detail) => self.refuse("subscription refused", detail, receipt),
+            },
+            Err(decision) => self.denied("SUBSCRIBE to", Some(&destination), &decision, receipt),
         }
     }
 
@@ -238,7 +234,7 @@ impl Session {
                 format!("user {:?}", user.name())
             });
         let detail = format!("{frame}{destination} is denied to {who} by this server's policy");
-        self.refuse("access denied", detail, receipt);
+        self.end_with_error("access denied", detail, receipt);
     }
 }
 

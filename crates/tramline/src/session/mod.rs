@@ -54,6 +54,9 @@ const GOODBYE: Duration = Duration::from_secs(5);
 /// peer went away; more would only move its backlog here.
 const READ_AHEAD: usize = 16 * 1024;
 
+/// Bytes of answers that the peer has not taken from which nothing more is read from it: who wants receipts reads them.
+const UNHEARD: usize = 64 * 1024;
+
 /// What a session is, whatever carries it.
 struct Session {
     shared: Arc<Shared>,
@@ -75,6 +78,7 @@ struct Session {
     /// The peer is gone or said goodbye. What it sent before is still worked on.
     lost: Option<Box<End>>,
     opened: Instant,
+    just_connected: bool,
     /// Since when the transport takes nothing more.
     blocked_since: Option<Instant>,
     /// The tick for which the wheel has an entry of this session.
@@ -99,6 +103,7 @@ impl<T: Transport> SessionTask<T> {
             requested: None,
             lost: None,
             opened: now,
+            just_connected: false,
             blocked_since: None,
             armed: None,
             shared,
@@ -119,7 +124,12 @@ impl<T: Transport> SessionTask<T> {
             session.handle_timeouts(transport, context);
             let mut progress = session.poll_work(context);
             progress |= session.poll_input(transport, context).is_ready();
+            if std::mem::take(&mut session.just_connected) && session.stomp.sends_heart_beats() {
+                transport.heart_beats_agreed();
+            }
+            let unheard = session.is_unheard();
             session.poll_output(transport, context);
+            progress |= unheard && !session.is_unheard();
             if let Some(end) = session.take_end() {
                 return Poll::Ready(*end);
             }
@@ -197,8 +207,12 @@ impl Session {
         transport: &mut T,
         context: &mut Context<'_>,
     ) -> Poll<()> {
-        let wanted = self.work.is_none() || self.stomp.buffered() < READ_AHEAD;
-        if !wanted || self.requested.is_some() || self.lost.is_some() || self.end.is_some() {
+        let over = self.requested.is_some() || self.lost.is_some() || self.end.is_some();
+        let busy = self.work.is_some() && self.stomp.buffered() >= READ_AHEAD;
+        let unheard = self.is_unheard();
+        self.stomp
+            .pause_reading(self.work.is_some() || unheard, self.shared.wheel.now());
+        if over || busy || unheard {
             return Poll::Pending;
         }
         let received = transport.poll_receive(context, &mut |context, chunk| {
@@ -215,6 +229,11 @@ impl Session {
             Err(lost) => self.lose(lost.into()),
         }
         Poll::Ready(())
+    }
+
+    /// Whether so many answers wait for the peer to take them that it is not listened to.
+    fn is_unheard(&self) -> bool {
+        self.stomp.queued() >= UNHEARD
     }
 
     /// Looks at the deadlines, when the wheel says that it is time.
@@ -283,10 +302,12 @@ impl Session {
         }
     }
 
-    /// The peer is gone; what it sent before is still worked on.
+    /// The peer is gone: it subscribes to nothing any more, but what it sent before is still worked on.
     fn lose(&mut self, end: End) {
         if self.lost.is_none() {
             self.lost = Some(Box::new(end));
+            dispatch::close(&*self.shared.broker, self.info.id);
+            self.outbox.close();
         }
     }
 

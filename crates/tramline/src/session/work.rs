@@ -10,6 +10,7 @@ use bytestring::ByteString;
 use tramline_broker::{
     Confirm, Destination, Headers, Publish, PublishError, Published, SubscribeError, Target,
 };
+use tramline_stomp::ErrorReply;
 
 use super::Session;
 use super::end::End;
@@ -25,6 +26,11 @@ pub(super) enum Work {
     },
     /// The broker confirms what the handler published.
     Effects {
+        confirm: Confirm<Result<Published, PublishError>>,
+        about: About,
+    },
+    /// The broker confirms the news, to the client, that it did not take what the handler published.
+    News {
         confirm: Confirm<Result<Published, PublishError>>,
         about: About,
     },
@@ -64,7 +70,6 @@ impl Session {
         if self.work.is_some() {
             return false;
         }
-        self.stomp.pause_reading(false, self.shared.wheel.now());
         self.process(context);
         self.uncork();
         true
@@ -85,7 +90,24 @@ impl Session {
             Work::Effects { mut confirm, about } => match Pin::new(&mut confirm).poll(context) {
                 Poll::Pending => self.wait(Work::Effects { confirm, about }),
                 Poll::Ready(Ok(_)) => self.receipt(about.receipt),
-                Poll::Ready(Err(error)) => self.apply(Effects::rejected(error), about, context),
+                Poll::Ready(Err(error)) => {
+                    let news = self.rejected(&error.into(), &about.destination);
+                    let confirm = self
+                        .shared
+                        .publisher
+                        .publish_all(news.into_iter().collect());
+                    self.step(Work::News { confirm, about }, context);
+                }
+            },
+            Work::News { mut confirm, about } => match Pin::new(&mut confirm).poll(context) {
+                Poll::Pending => self.wait(Work::News { confirm, about }),
+                Poll::Ready(outcome) => {
+                    // The log has it already; a broker that takes neither leaves only that.
+                    if let Err(error) = outcome {
+                        tracing::warn!(stack = %self.shared.name, session = %self.info.id, %error, "rejection not told");
+                    }
+                    self.receipt(about.receipt);
+                }
             },
             Work::Sends {
                 mut confirm,
@@ -121,8 +143,6 @@ impl Session {
     }
 
     fn wait(&mut self, work: Work) {
-        // What the peer sends is not looked at until this is done, so its silence means nothing.
-        self.stomp.pause_reading(true, self.shared.wheel.now());
         self.work = Some(Box::new(work));
     }
 
@@ -154,10 +174,6 @@ impl Session {
             error = %rejection,
             "message rejected"
         );
-        // What the broker did not take it would not take a second time.
-        if rejection.kind() == RejectionKind::NotPublished {
-            return None;
-        }
         let path = Destination::parse(ByteString::from_static(ERRORS)).ok()?;
         let target = Target::Session {
             id: self.info.id,
@@ -224,9 +240,19 @@ impl Session {
         }
     }
 
-    /// Ends the session with an ERROR: the client wants what it may not, or what there is not.
+    /// Ends the session: the client wants what there is not.
     pub(super) fn refuse(&mut self, message: &str, detail: String, receipt: Option<ByteString>) {
-        let reply = tramline_stomp::ErrorReply::new(message)
+        self.shared.counters.rejected.increment();
+        self.end_with_error(message, detail, receipt);
+    }
+
+    pub(super) fn end_with_error(
+        &mut self,
+        message: &str,
+        detail: String,
+        receipt: Option<ByteString>,
+    ) {
+        let reply = ErrorReply::new(message)
             .detail(detail.clone())
             .receipt(receipt);
         self.stomp.error(reply);
@@ -239,6 +265,7 @@ impl fmt::Debug for Work {
         f.write_str(match self {
             Self::Handler { .. } => "Handler",
             Self::Effects { .. } => "Effects",
+            Self::News { .. } => "News",
             Self::Sends { .. } => "Sends",
             Self::Subscribe { .. } => "Subscribe",
             Self::Unsubscribe { .. } => "Unsubscribe",

@@ -54,6 +54,9 @@ pub(crate) trait Transport: fmt::Debug + Send + Unpin + 'static {
     /// Writes the batch, or keeps what cannot be written now.
     fn write(&mut self, context: &mut Context<'_>, batch: &Batch) -> std::io::Result<()>;
 
+    /// STOMP's own heart-beats are sent, so that the transport's are not needed.
+    fn heart_beats_agreed(&mut self) {}
+
     /// Adds the goodbye, or what is owed of it when the peer began; nothing is added to batches after that.
     fn close(&mut self, code: u16, reason: &str, batch: &mut Batch);
 

@@ -44,7 +44,10 @@ struct State {
     receiver: Option<Waker>,
     /// Requests that wait until the task has taken what is there.
     senders: Vec<Waker>,
+    /// The session's task is over.
     gone: bool,
+    /// Nobody will ask any more.
+    expired: bool,
 }
 
 /// Bytes that wait for a receiving request before the session's task keeps what is left in its outbox, where the
@@ -69,13 +72,17 @@ impl Shared {
                 receiver: None,
                 senders: Vec::new(),
                 gone: false,
+                expired: false,
             }),
         })
     }
 
     /// A request arrived that wants to receive.
     pub(crate) fn attach(self: &Arc<Self>, kind: Kind) -> Result<Receiver, Refusal> {
-        match self.state.lock().machine.attach(kind, self.wheel.now()) {
+        let mut state = self.state.lock();
+        // The task looks at the machine's new deadlines.
+        wake(&mut state.task);
+        match state.machine.attach(kind, self.wheel.now()) {
             Attach::Accepted(id) => Ok(Receiver {
                 shared: Arc::clone(self),
                 id,
@@ -110,7 +117,8 @@ impl Shared {
 
     /// For a session whose task is over: whether the time is up in which its close frame can still be asked for.
     pub(crate) fn is_forgotten(&self, now: Instant) -> bool {
-        self.state.lock().machine.handle_timeout(now).is_some()
+        let mut state = self.state.lock();
+        state.expired || state.machine.handle_timeout(now).is_some()
     }
 }
 
@@ -228,6 +236,10 @@ impl Transport for SockJsHttp {
     fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<()> {
         // The close frame waits in the machine for whoever asks.
         Poll::Ready(())
+    }
+
+    fn heart_beats_agreed(&mut self) {
+        self.shared.state.lock().machine.set_heartbeats(false);
     }
 
     fn next_timeout(&self) -> Option<Instant> {

@@ -22,6 +22,7 @@ pub(crate) struct WebSocket<F: Framing> {
     unsent: Unsent,
     framing: PhantomData<F>,
     opened: bool,
+    violated: bool,
     shut_down: bool,
 }
 
@@ -53,6 +54,7 @@ impl<F: Framing> WebSocket<F> {
             unsent: Unsent::default(),
             framing: PhantomData,
             opened: false,
+            violated: false,
             shut_down: false,
         }
     }
@@ -95,7 +97,10 @@ impl<F: Framing> Transport for WebSocket<F> {
                 F::receive(message, &mut |chunk| sink(context, chunk))?;
             }
         });
-        read.map(|read| read.unwrap_or_else(|error| Err(Lost::Vanished(error.to_string()))))
+        let received =
+            read.map(|read| read.unwrap_or_else(|error| Err(Lost::Vanished(error.to_string()))));
+        self.violated |= matches!(received, Poll::Ready(Err(Lost::Violation { .. })));
+        received
     }
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
@@ -129,8 +134,11 @@ impl<F: Framing> Transport for WebSocket<F> {
     }
 
     fn close(&mut self, code: u16, reason: &str, batch: &mut Batch) {
+        // A peer that broke the protocol hears the machine's Close alone.
         if self.machine.state() == State::Open {
-            F::close(code, reason, batch);
+            if !self.violated {
+                F::close(code, reason, batch);
+            }
             // Only codes that may be sent come here; another would be our own mistake, and says so.
             let code = CloseCode::new(code).unwrap_or(CloseCode::INTERNAL_ERROR);
             self.machine.close(code, reason);
