@@ -49,6 +49,20 @@ fn all_mistakes_are_reported_at_once() {
         [
             "application prefix \"app\": must begin with `/` and not end with it",
             "user prefix \"/topic/user\": the broker carries destinations there too",
+            "route \"no-slash\": a path begins with `/`",
+            "route \"/old/:name\": captures are written {name}, not :name",
+            "route \"/open/{name\": unclosed `{`",
+            "route \"/a\": reply destination \"/topic/{missing}\" uses {missing}, which its route does not capture",
+            "route \"/b\": reply destination \"/topic/{unclosed\" has an unclosed `{`",
+            "route \"/c\": destination \"/topic/*\" has a wildcard; messages go to one destination, only \
+             subscriptions may use `*`, `?` and `**`",
+            "route \"/twice\": Insertion failed due to conflict with previously registered route: /twice",
+            "route \"/d\": the broker carries no destination \"/queue/x\"",
+            "allowed origin \"app.example\": must look like `https://app.example` or be `*`",
+            "allowed origin \"https://a.example/path\": must look like `https://app.example` or be `*`",
+            "policy: destination \"/topic/\\n\" has a control character; use printable characters",
+            "policy: pattern \"/*/*/*/*/*/*/*/*/*\" has more than 8 segments with wildcards; subscribe to a shorter \
+             pattern",
         ]
     );
     assert!(

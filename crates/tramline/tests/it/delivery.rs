@@ -312,7 +312,7 @@ async fn user_destinations_are_no_topics() {
 }
 
 /// All who listen to a destination see one order.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn subscribers_see_one_order() {
     let server = Server::start().await;
     let mut listeners = Vec::new();

@@ -21,6 +21,20 @@ async fn a_client_that_vanishes_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn a_connection_that_is_reset_has_vanished() {
+    let server = Server::start().await;
+    let client = Client::subscribed(&server, ["/topic/x"]).await;
+    client.reset();
+    server
+        .counted("it is missed", |stats| {
+            stats.vanished == 1 && stats.sessions_open == 0
+        })
+        .await;
+    assert_eq!(server.receivers("/topic/x").await, 0);
+    server.serves().await;
+}
+
+#[tokio::test]
 async fn a_client_may_vanish_in_the_middle_of_anything() {
     let server = Server::start().await;
     for (number, bytes) in [

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, FrameExt, SHORT, Server, Setup};
+use crate::support::{Client, FrameExt, Request, SHORT, Server, Setup, eventually};
 
 const ERRORS: &str = "/user/queue/errors";
 
@@ -287,6 +287,27 @@ async fn handlers_see_all_headers() {
 }
 
 #[tokio::test]
+async fn handlers_see_what_is_kept_of_the_handshake() {
+    let server = Server::start().await;
+    let own = format!("http://{}", server.address);
+    let request = Request::upgrade("/ws")
+        .with("Origin", &own)
+        .with("x-tenant", "acme")
+        .with("x-secret", "dropped");
+    let mut client = request.open(&server).await;
+    client.send("CONNECT\naccept-version:1.2\n\n\0").await;
+    client.expect("CONNECTED").await;
+    client.subscribe("0", "/topic/handshake").await;
+    client.send("SEND\ndestination:/app/handshake\n\n\0").await;
+    let message = client.expect("MESSAGE").await;
+    let expected = json!({"origin": own, "tenant": "acme", "secret": null, "remote": "127.0.0.1"});
+    assert_eq!(
+        serde_json::from_slice::<Value>(&message.body).unwrap(),
+        expected
+    );
+}
+
+#[tokio::test]
 async fn messages_of_a_session_are_handled_in_order() {
     let server = Server::start().await;
     let mut client = Client::connect(&server).await;
@@ -394,6 +415,28 @@ async fn while_a_handler_runs_heart_beats_go_on_and_the_clients_are_not_missed()
     server.gate.release();
     client.expect("RECEIPT").await.has("receipt-id", "1");
     assert_eq!(server.stats().timeouts, 0);
+}
+
+/// `stompjs` ends its WebSocket right behind DISCONNECT, so `send("/app/leave"); disconnect()` looks like this.
+#[tokio::test]
+#[ignore = "undecided: today a client's close cancels its running handler and drops the frames behind it"]
+async fn what_came_before_a_goodbye_is_handled_to_its_end() {
+    let server = Server::start().await;
+    let mut client = Client::connect(&server).await;
+    let frames = [
+        "SEND\ndestination:/app/slow\n\none\0",
+        "SEND\ndestination:/app/log\n\ntwo\0",
+        "DISCONNECT\n\n\0",
+    ];
+    client.send(&frames.concat()).await;
+    client.close(1000, "").await;
+    server.gate.started(1).await;
+    server.gate.release();
+    let gate = server.gate.clone();
+    eventually("both are handled", move || {
+        gate.log() == ["slow one", "two"]
+    })
+    .await;
 }
 
 /// A thousand frames behind a running handler do not pile up in the server's memory.

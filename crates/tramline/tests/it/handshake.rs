@@ -314,6 +314,23 @@ async fn what_is_sent_right_behind_the_handshake_is_not_lost() {
     client.expect_close(1000, "").await;
 }
 
+/// The mistake of whoever mounts it, so it is 500 and not the client's.
+#[tokio::test]
+async fn a_web_server_that_cannot_upgrade_says_so() {
+    let server = Server::start().await;
+    let mut endpoint = server.messaging().endpoint();
+    let request = http::Request::get("/")
+        .header("upgrade", "websocket")
+        .header("connection", "upgrade")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .body(axum::body::Body::empty())
+        .unwrap();
+    let answer = tower_service::Service::call(&mut endpoint, request).await;
+    assert_eq!(answer.unwrap().status(), 500);
+    assert_eq!(server.stats().sessions_total, 0);
+}
+
 #[tokio::test]
 async fn connected_tells_version_heart_beat_user_and_session_in_this_order() {
     let server = Server::start().await;
@@ -328,7 +345,7 @@ async fn connected_tells_version_heart_beat_user_and_session_in_this_order() {
         .has("version", "1.2")
         .has("heart-beat", "10000,10000");
 
-    let mut alice = Request::upgrade("/ws").as_user("alice").open(&server).await;
+    let mut alice = Request::upgrade("/ws").by_user("alice").open(&server).await;
     alice
         .send("STOMP\naccept-version:1.1\nlogin:mallory\n\n\0")
         .await;

@@ -50,7 +50,7 @@ impl<'a> Polling<'a> {
         let path = format!("/sockjs/000/{}/{transport}", self.name);
         let request = Request::new(method, &path);
         match self.user {
-            Some(user) => request.as_user(user),
+            Some(user) => request.by_user(user),
             None => request,
         }
     }
@@ -626,7 +626,7 @@ async fn sockjs_heart_beats_stop_where_stomp_has_its_own() {
 #[tokio::test]
 async fn the_websocket_transport_frames_both_ways() {
     let server = Server::start().await;
-    let request = Request::upgrade("/sockjs/000/abc/websocket").as_user("alice");
+    let request = Request::upgrade("/sockjs/000/abc/websocket").by_user("alice");
     let mut client = request.open(&server).await.without_stomp();
     assert_eq!(client.expect_text().await, "o");
     let connect = r#"CONNECT\naccept-version:1.1,1.0\nheart-beat:10000,10000\n\n\u0000"#;

@@ -1,8 +1,38 @@
 //! What the compiler says to those who hold it wrong.
 
+/// What each message has to tell, so that accepting a new golden does not lose it.
+const FIXES: &[(&str, &[&str])] = &[
+    (
+        "bare_reply",
+        &["message(handler).send_to(\"/topic/...\")", "To::topic("],
+    ),
+    (
+        "bare_string",
+        &["message(handler).send_to(\"/topic/...\")", "To::topic("],
+    ),
+    ("body_first", &["only the last may take the body"]),
+    ("missing_state", &["with_state"]),
+    ("not_an_extractor", &["whose arguments are extractors"]),
+    ("reply_not_sendable", &["IntoReply"]),
+];
+
+#[test]
+fn expected_messages_name_the_fix() {
+    for (name, fixes) in FIXES {
+        let path = format!("{}/tests/ui/{name}.stderr", env!("CARGO_MANIFEST_DIR"));
+        let message = std::fs::read_to_string(&path).unwrap();
+        for fix in *fixes {
+            assert!(
+                message.contains(fix),
+                "{path} does not say {fix:?}:\n{message}"
+            );
+        }
+    }
+}
+
 /// Compares the compiler's words, which belong to one compiler: elsewhere they may differ without anything being wrong.
 #[test]
-fn compile_errors_name_the_fix() {
+fn the_compiler_says_what_is_expected() {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let version = std::process::Command::new(rustc).arg("--version").output();
     let version = String::from_utf8(version.unwrap().stdout).unwrap();

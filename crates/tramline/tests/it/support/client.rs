@@ -70,10 +70,10 @@ impl Client {
         async move { opened.await.connected().await }
     }
 
-    /// An open session of `user`, as in [`Request::as_user`].
+    /// An open session of `user`, as in [`Request::by_user`].
     #[track_caller]
     pub(crate) fn connect_as(server: &Server, user: &str) -> impl Future<Output = Self> {
-        let opened = Request::upgrade("/ws").as_user(user).open(server);
+        let opened = Request::upgrade("/ws").by_user(user).open(server);
         async move { opened.await.connected().await }
     }
 
@@ -179,6 +179,11 @@ impl Client {
         let mut out = Vec::new();
         self.machine.poll_transmit(&mut out);
         self.write(&out).await;
+    }
+
+    /// Goes away by a TCP reset, as when its process is killed with unread data.
+    pub(crate) fn reset(self) {
+        self.stream.set_zero_linger().unwrap();
     }
 
     async fn write(&mut self, bytes: &[u8]) {

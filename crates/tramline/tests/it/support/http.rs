@@ -71,7 +71,7 @@ impl Request {
     }
 
     /// As the user that the login in front of the endpoint knows, `alice` or `alice:admin,auditor`.
-    pub(crate) fn as_user(self, user: &str) -> Self {
+    pub(crate) fn by_user(self, user: &str) -> Self {
         self.with("x-user", user)
     }
 

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use http::HeaderName;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tramline::policy::{Policy, deny, permit};
 use tramline::{
-    Bytes, EmbeddedBroker, Inbound, Json, Limits, MessageRouter, Messaging, Path, Payload,
-    SockJsConfig, State, Stats, To, User, message,
+    Bytes, EmbeddedBroker, Handshake, Inbound, Json, Limits, MessageRouter, Messaging, Path,
+    Payload, SockJsConfig, State, Stats, To, User, message,
 };
 
 use super::{Client, eventually};
@@ -104,6 +105,7 @@ impl Setup {
             .policy(self.policy)
             .limits(self.limits)
             .allowed_origins(self.origins)
+            .keep_headers([HeaderName::from_static("x-tenant")])
             .build()
             .unwrap();
         let plain_at = messaging.endpoint().at("/at");
@@ -267,7 +269,18 @@ pub(crate) fn router(gate: Gate) -> MessageRouter {
         Json(message.headers().iter().map(own).collect())
     }
 
+    async fn handshake(handshake: Handshake) -> Json<serde_json::Value> {
+        let header = |name| handshake.header(&HeaderName::from_static(name));
+        Json(serde_json::json!({
+            "origin": handshake.origin(),
+            "tenant": header("x-tenant"),
+            "secret": header("x-secret"),
+            "remote": handshake.remote().map(|remote| remote.ip()),
+        }))
+    }
+
     MessageRouter::new()
+        .route("/handshake", message(handshake).send_to("/topic/handshake"))
         .route("/hello", message(hello).send_to("/topic/greetings"))
         .route("/order", message(order).send_to("/topic/orders"))
         .route("/echo", message(echo).send_to("/topic/echo"))
