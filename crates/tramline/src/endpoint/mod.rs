@@ -136,6 +136,7 @@ impl Endpoint {
             }
             Route::Greeting => text(StatusCode::OK, GREETING),
             Route::RawWebSocket if config.websocket => self.upgrade::<Plain, _>(&mut request),
+            Route::Info if shared.is_closing() => going_away(),
             Route::Info => sockjs::info(config, &request),
             Route::Transport {
                 session, transport, ..

@@ -249,9 +249,12 @@ impl Transport for SockJsHttp {
     fn handle_timeout(&mut self, now: Instant) -> Result<(), Lost> {
         let mut state = self.shared.state.lock();
         match state.machine.handle_timeout(now) {
-            Some(TimedOut::Disconnected | TimedOut::Forgotten) => Err(Lost::Vanished(
-                "no request came to receive within the disconnect delay".into(),
-            )),
+            Some(TimedOut::Disconnected | TimedOut::Forgotten) => {
+                state.expired = true;
+                Err(Lost::Vanished(
+                    "no request came to receive within the disconnect delay".into(),
+                ))
+            }
             None => {
                 // A heart-beat may be due.
                 wake(&mut state.receiver);

@@ -11,7 +11,13 @@ const FIXES: &[(&str, &[&str])] = &[
         &["message(handler).send_to(\"/topic/...\")", "To::topic("],
     ),
     ("body_first", &["only the last may take the body"]),
-    ("missing_state", &["with_state"]),
+    (
+        "missing_state",
+        &[
+            "expected struct `MessageRouter<()>`",
+            "found struct `MessageRouter<Greeting>`",
+        ],
+    ),
     ("not_an_extractor", &["whose arguments are extractors"]),
     ("reply_not_sendable", &["IntoReply"]),
 ];
