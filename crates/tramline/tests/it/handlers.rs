@@ -419,7 +419,6 @@ async fn while_a_handler_runs_heart_beats_go_on_and_the_clients_are_not_missed()
 
 /// `stompjs` ends its WebSocket right behind DISCONNECT, so `send("/app/leave"); disconnect()` looks like this.
 #[tokio::test]
-#[ignore = "undecided: today a client's close cancels its running handler and drops the frames behind it"]
 async fn what_came_before_a_goodbye_is_handled_to_its_end() {
     let server = Server::start().await;
     let mut client = Client::connect(&server).await;
