@@ -229,9 +229,11 @@ impl Outbox {
         };
     }
 
-    /// Whether nothing is queued.
-    pub fn is_empty(&self) -> bool {
-        self.state.lock().queue.is_empty()
+    /// Takes nothing more from now on, while what is queued can still be taken out; whether that is nothing.
+    pub fn seal(&self) -> bool {
+        let mut state = self.state.lock();
+        state.closed = true;
+        state.queue.is_empty()
     }
 
     /// Bytes queued now.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tramline_broker::Overflow;
+use tramline_sockjs::PayloadLimits;
 use tramline_stomp::HeartBeat;
 
 /// The limits that hold for each session of a messaging stack.
@@ -66,6 +67,13 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// What one SockJS message, or one body of `xhr_send`, may have.
+    pub(crate) fn payload(&self) -> PayloadLimits {
+        let mut limits = PayloadLimits::default();
+        limits.bytes = limits.bytes.max(self.message());
+        limits
+    }
+
     /// The most bytes of one message of a transport: a whole frame with long headers, and once more as much for what
     /// SockJS escapes. STOMP's own limits are the decoder's; this one keeps the transport from gathering more.
     pub(crate) fn message(&self) -> usize {

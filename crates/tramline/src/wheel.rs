@@ -46,17 +46,21 @@ impl Wheel {
 
     /// Wakes the session of `outbox` at `tick`, or on the way when that is far away; gives when.
     pub(crate) fn wake_at(&self, tick: u64, outbox: &Arc<Outbox>) -> u64 {
-        let now = self.tick.load(Ordering::Relaxed);
+        let now = self.tick.load(Ordering::Acquire);
         let tick = tick.clamp(now + 1, now + SLOTS as u64 - 1);
-        self.slots[tick as usize % SLOTS]
-            .lock()
-            .push(Arc::downgrade(outbox));
+        let mut slot = self.slots[tick as usize % SLOTS].lock();
+        slot.push(Arc::downgrade(outbox));
+        drop(slot);
+        // The wheel may have come by between the look at it and the push; the next time would be a whole turn later.
+        if self.has_fired(tick) {
+            outbox.wake();
+        }
         tick
     }
 
     /// Whether a timer that was set for `tick` has fired.
     pub(crate) fn has_fired(&self, tick: u64) -> bool {
-        self.tick.load(Ordering::Relaxed) >= tick
+        self.tick.load(Ordering::Acquire) >= tick
     }
 
     /// Goes on to `now` and wakes whose time has come. Called by one task, about every [`TICK`].
@@ -65,7 +69,7 @@ impl Wheel {
             (now.saturating_duration_since(self.started).as_millis() / TICK.as_millis()) as u64;
         let first = self.tick.load(Ordering::Relaxed) + 1;
         for tick in first..=target {
-            self.tick.store(tick, Ordering::Relaxed);
+            self.tick.store(tick, Ordering::Release);
             let due = std::mem::take(&mut *self.slots[tick as usize % SLOTS].lock());
             for outbox in due.iter().filter_map(Weak::upgrade) {
                 outbox.wake();

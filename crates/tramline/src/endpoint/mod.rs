@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Buf;
 use bytestring::ByteString;
@@ -25,7 +26,7 @@ pub(crate) use self::sockjs::SockJsSessions;
 
 use crate::inbound::SessionInfo;
 use crate::messaging::Handle;
-use crate::transport::websocket::{Plain, SockJs};
+use crate::transport::websocket::{Framing, Plain, SockJs};
 use crate::{Handshake, SessionId, User};
 
 /// A tower [`Service`] that clients connect to: WebSocket at its own path and, [with SockJS](Self::with_sockjs), that
@@ -39,7 +40,8 @@ use crate::{Handshake, SessionId, User};
 /// | from a page of another origin | 403 |
 /// | anything else | 400, 404, 405 or 426, with a text that says why |
 ///
-/// The session's user is the [`User`] in the request's extensions. The web server must let connections be upgraded, as
+/// The session's user is the [`User`] in the request's extensions, and its [remote address](Handshake::remote) the
+/// `std::net::SocketAddr` there, if a middleware put one in; else the socket's own. The web server must let connections be upgraded, as
 /// `axum::serve` does.
 ///
 /// # Example: mounted in axum
@@ -110,7 +112,7 @@ impl Endpoint {
     {
         let shared = &self.handle.shared;
         let origin = request.headers().get(header::ORIGIN).cloned();
-        if !shared.origins.permit(request.headers()) {
+        if !shared.origins.permit(request.headers(), request.uri()) {
             shared.counters.origins_refused.increment();
             tracing::info!(stack = %shared.name, ?origin, path = request.uri().path(), "foreign origin refused");
             return text(
@@ -124,7 +126,7 @@ impl Endpoint {
         };
         let Some(config) = &self.sockjs else {
             return match path {
-                "" | "/" => self.upgrade::<Plain, _>(&mut request),
+                "" | "/" => self.upgrade(&mut request, |_| Plain),
                 _ => self.refused(not_found()),
             };
         };
@@ -132,10 +134,10 @@ impl Endpoint {
             Route::Greeting if request.method() != Method::GET => self.refused(not_get()),
             // An endpoint takes WebSocket at its own path; without an upgrade that is SockJS's greeting.
             Route::Greeting if request.headers().contains_key(header::UPGRADE) => {
-                self.upgrade::<Plain, _>(&mut request)
+                self.upgrade(&mut request, |_| Plain)
             }
             Route::Greeting => text(StatusCode::OK, GREETING),
-            Route::RawWebSocket if config.websocket => self.upgrade::<Plain, _>(&mut request),
+            Route::RawWebSocket if config.websocket => self.upgrade(&mut request, |_| Plain),
             Route::Info if shared.is_closing() => going_away(),
             Route::Info => sockjs::info(config, &request),
             Route::Transport {
@@ -145,7 +147,8 @@ impl Endpoint {
                     if !config.websocket {
                         return self.refused(not_found());
                     }
-                    return self.upgrade::<SockJs, _>(&mut request);
+                    let (limits, every) = (shared.limits.payload(), config.heartbeat);
+                    return self.upgrade(&mut request, move |now| SockJs::new(limits, every, now));
                 }
                 let session = session.to_owned();
                 let info = self.session_info(&request);
@@ -156,17 +159,19 @@ impl Endpoint {
     }
 
     /// Answers a WebSocket handshake and starts the session behind it.
-    fn upgrade<F, B>(&self, request: &mut Request<B>) -> Response<Body>
-    where
-        F: crate::transport::websocket::Framing,
-    {
-        if self.handle.shared.is_closing() {
+    fn upgrade<F: Framing, B>(
+        &self,
+        request: &mut Request<B>,
+        framing: impl FnOnce(Instant) -> F + Send + 'static,
+    ) -> Response<Body> {
+        let shared = &self.handle.shared;
+        if shared.is_closing() {
             return going_away();
         }
-        match upgrade::answer::<F>(&self.handle.shared, request) {
+        match upgrade::answer(shared, F::NAME, request) {
             Ok((response, on_upgrade)) => {
                 let info = self.session_info(request);
-                upgrade::start::<F>(Arc::clone(&self.handle.shared), info, on_upgrade);
+                upgrade::start(Arc::clone(shared), info, on_upgrade, framing);
                 response
             }
             Err(response) => self.refused(response),
@@ -178,7 +183,13 @@ impl Endpoint {
         let keep = &self.handle.shared.keep_headers;
         let kept = keep.iter().flat_map(|name| {
             let values = request.headers().get_all(name).iter();
-            values.map(move |value| (name.clone(), value.clone()))
+            // A copy: the value is a slice of the whole request head.
+            values.filter_map(move |value| {
+                Some((
+                    name.clone(),
+                    HeaderValue::from_bytes(value.as_bytes()).ok()?,
+                ))
+            })
         });
         let headers =
             (!keep.is_empty()).then(|| Box::new(kept.collect::<HeaderMap<HeaderValue>>()));

@@ -1,6 +1,7 @@
 //! Which pages may connect.
 
 use bytestring::ByteString;
+use http::uri::Authority;
 use http::{HeaderMap, Uri, header};
 
 /// The origins that may connect besides the endpoint's own.
@@ -41,7 +42,7 @@ impl Origins {
     /// `Host`, or an allowed one.
     ///
     /// Host and port are compared, not the scheme: a proxy in front of us may have ended TLS.
-    pub(crate) fn permit(&self, headers: &HeaderMap) -> bool {
+    pub(crate) fn permit(&self, headers: &HeaderMap, uri: &Uri) -> bool {
         let Some(origin) = headers.get(header::ORIGIN) else {
             return true;
         };
@@ -51,7 +52,7 @@ impl Origins {
         let Some(origin) = origin.to_str().ok().and_then(Origin::parse) else {
             return false;
         };
-        self.allowed.contains(&origin) || origin.is_same_host(headers)
+        self.allowed.contains(&origin) || origin.is_same_host(headers, uri)
     }
 }
 
@@ -70,12 +71,13 @@ impl Origin {
         })
     }
 
-    fn is_same_host(&self, headers: &HeaderMap) -> bool {
+    fn is_same_host(&self, headers: &HeaderMap, uri: &Uri) -> bool {
+        // HTTP/2 has no `Host`; what stands for it is in the URI.
         let host = headers
             .get(header::HOST)
             .and_then(|host| host.to_str().ok());
-        let Some(authority) = host.and_then(|host| host.parse::<http::uri::Authority>().ok())
-        else {
+        let host = host.and_then(|host| host.parse::<Authority>().ok());
+        let Some(authority) = host.as_ref().or(uri.authority()) else {
             return false;
         };
         // Where `Host` has no port, it is the default of the scheme that the page has.
@@ -102,7 +104,7 @@ mod tests {
         if let Some(origin) = origin {
             headers.insert(header::ORIGIN, origin.parse().unwrap());
         }
-        origins.permit(&headers)
+        origins.permit(&headers, &Uri::from_static("/ws"))
     }
 
     #[test]
@@ -138,6 +140,16 @@ mod tests {
                 "{origin:?} at {host}"
             );
         }
+    }
+
+    #[test]
+    fn without_a_host_header_the_uri_has_the_host() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ORIGIN, "https://app.example".parse().unwrap());
+        let permit = |uri| Origins::default().permit(&headers, &Uri::from_static(uri));
+        assert!(permit("https://app.example/ws/info"));
+        assert!(!permit("https://other.example/ws/info"));
+        assert!(!permit("/ws/info"));
     }
 
     #[test]

@@ -11,9 +11,7 @@ use bytestring::ByteString;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use parking_lot::Mutex;
-use tramline_sockjs::{
-    Config, Info, PayloadError, PayloadLimits, Session, Transport, headers, parse_messages,
-};
+use tramline_sockjs::{Config, Info, PayloadError, Session, Transport, headers, parse_messages};
 
 use super::{Body, BoxError, going_away, text};
 use crate::inbound::SessionInfo;
@@ -40,6 +38,9 @@ impl SockJsSessions {
         let mut sessions = self.0.lock();
         if !sessions.is_empty() {
             sessions.retain(|_, known| !(known.over && known.shared.is_forgotten(now)));
+            if sessions.len() < sessions.capacity() / 4 {
+                sessions.shrink_to_fit();
+            }
         }
     }
 
@@ -105,13 +106,13 @@ fn receive(
     kind: Transport,
     info: SessionInfo,
 ) -> Response<Body> {
+    shared.drive();
     let user = info.user.as_ref().map(|user| user.shared_name().clone());
-    let session = match shared.sockjs.0.lock().entry(name.into()) {
+    let (session, is_new) = match shared.sockjs.0.lock().entry(name.into()) {
         Entry::Occupied(known) if known.get().owner != user => return not_yours(),
-        Entry::Occupied(known) => Arc::clone(&known.get().shared),
+        Entry::Occupied(known) => (Arc::clone(&known.get().shared), false),
         Entry::Vacant(_) if shared.is_closing() => return going_away(),
         Entry::Vacant(place) => {
-            shared.drive();
             let machine = Session::new(Arc::clone(config), shared.wheel.now());
             let session = transport::Shared::new(machine, Arc::clone(&shared.wheel));
             place.insert(Known {
@@ -119,19 +120,21 @@ fn receive(
                 owner: user,
                 over: false,
             });
-            let task = SessionTask::new(
-                Arc::clone(shared),
-                info,
-                SockJsHttp::new(Arc::clone(&session)),
-            );
-            let over = Over(Arc::clone(shared), name.into());
-            tokio::spawn(async move {
-                let _over = over;
-                task.await;
-            });
-            session
+            (session, true)
         }
     };
+    if is_new {
+        let task = SessionTask::new(
+            Arc::clone(shared),
+            info,
+            SockJsHttp::new(Arc::clone(&session)),
+        );
+        let over = Over(Arc::clone(shared), name.into());
+        tokio::spawn(async move {
+            let _over = over;
+            task.await;
+        });
+    }
     let body = match session.attach(kind) {
         Ok(receiver) => Body::receiver(receiver),
         Err(refusal) => Body::from(refusal.into_bytes()),
@@ -163,8 +166,7 @@ where
     let Ok(session) = shared.sockjs.find(name, user) else {
         return not_yours();
     };
-    let mut limits = PayloadLimits::default();
-    limits.bytes = limits.bytes.max(shared.limits.message());
+    let limits = shared.limits.payload();
     let body = match Limited::new(body, limits.bytes).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) => {

@@ -1,6 +1,7 @@
 //! The opening handshake (RFC 6455 §4.2), and from the HTTP connection to the bare socket.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -23,8 +24,9 @@ use crate::transport::websocket::{Framing, WebSocket};
     clippy::result_large_err,
     reason = "once per connection, and it is the answer"
 )]
-pub(super) fn answer<F: Framing>(
+pub(super) fn answer(
     shared: &Shared,
+    transport: &'static str,
     request: &mut Request<impl Sized>,
 ) -> Result<(Response<Body>, OnUpgrade), Response<Body>> {
     if request.method() != Method::GET {
@@ -71,7 +73,7 @@ pub(super) fn answer<F: Framing>(
     let accept = HeaderValue::try_from(accept_key(key));
     let subprotocol = subprotocol(headers);
     let Some(on_upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
-        tracing::error!(stack = %shared.name, transport = F::NAME, "the web server does not let connections be upgraded");
+        tracing::error!(stack = %shared.name, transport, "the web server does not let connections be upgraded");
         let error = "this web server does not let connections be upgraded\n";
         return Err(text(StatusCode::INTERNAL_SERVER_ERROR, error));
     };
@@ -112,7 +114,12 @@ fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool
 }
 
 /// Starts the session when the connection has left HTTP.
-pub(super) fn start<F: Framing>(shared: Arc<Shared>, mut info: SessionInfo, on_upgrade: OnUpgrade) {
+pub(super) fn start<F: Framing>(
+    shared: Arc<Shared>,
+    mut info: SessionInfo,
+    on_upgrade: OnUpgrade,
+    framing: impl FnOnce(Instant) -> F + Send + 'static,
+) {
     tokio::spawn(async move {
         let upgraded = match on_upgrade.await {
             Ok(upgraded) => upgraded,
@@ -123,7 +130,7 @@ pub(super) fn start<F: Framing>(shared: Arc<Shared>, mut info: SessionInfo, on_u
         };
         let io = bare(upgraded);
         if let Io::Tcp(socket) = &io {
-            info.handshake.remote = socket.peer_addr().ok().or(info.handshake.remote);
+            info.handshake.remote = info.handshake.remote.or_else(|| socket.peer_addr().ok());
             if let Err(error) = socket.set_nodelay(true) {
                 tracing::debug!(stack = %shared.name, %error, "a socket does not take TCP_NODELAY");
             }
@@ -132,7 +139,8 @@ pub(super) fn start<F: Framing>(shared: Arc<Shared>, mut info: SessionInfo, on_u
         let config = Config::default()
             .with_max_message(shared.limits.message())
             .with_max_frame(shared.limits.message());
-        let transport = WebSocket::<F>::new(io, Connection::new(Role::Server, config));
+        let framing = framing(shared.wheel.now());
+        let transport = WebSocket::new(io, Connection::new(Role::Server, config), framing);
         // A task of its own: the handshake's is larger, and its memory goes to the next one.
         tokio::spawn(SessionTask::new(shared, info, transport));
     });

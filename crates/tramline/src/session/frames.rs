@@ -39,6 +39,8 @@ impl Session {
             match event {
                 ServerEvent::Connect(_) => self.connect(),
                 ServerEvent::Send(send) => self.send(send, context),
+                // Who is gone hears nothing, and the broker knows it no more.
+                ServerEvent::Subscribe(_) | ServerEvent::Unsubscribe(_) if self.lost.is_some() => {}
                 ServerEvent::Subscribe(subscribe) => self.subscribe(subscribe, context),
                 ServerEvent::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe, context),
                 ServerEvent::Disconnect(disconnect) => {
@@ -64,6 +66,7 @@ impl Session {
                 let session = self.info.id.to_string();
                 let now = self.shared.wheel.now();
                 self.just_connected = true;
+                self.connect_by = None;
                 self.stomp.accept(
                     self.info.user.as_ref().map(crate::User::name),
                     Some(&session),

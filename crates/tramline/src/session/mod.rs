@@ -77,10 +77,11 @@ struct Session {
     requested: Option<Box<End>>,
     /// The peer is gone or said goodbye. What it sent before is still worked on.
     lost: Option<Box<End>>,
-    opened: Instant,
+    /// Until when CONNECT has to come, while it has not.
+    connect_by: Option<Instant>,
     just_connected: bool,
-    /// Since when the transport takes nothing more.
-    blocked_since: Option<Instant>,
+    /// While the transport takes nothing more: since when, and how much is left.
+    blocked: Option<(Instant, usize)>,
     /// The tick for which the wheel has an entry of this session.
     armed: Option<u64>,
 }
@@ -102,9 +103,9 @@ impl<T: Transport> SessionTask<T> {
             end: None,
             requested: None,
             lost: None,
-            opened: now,
+            connect_by: Some(now + shared.limits.connect_time),
             just_connected: false,
-            blocked_since: None,
+            blocked: None,
             armed: None,
             shared,
         };
@@ -123,7 +124,7 @@ impl<T: Transport> SessionTask<T> {
         loop {
             session.handle_timeouts(transport, context);
             let mut progress = session.poll_work(context);
-            progress |= session.poll_input(transport, context).is_ready();
+            let input = session.poll_input(transport, context).is_ready();
             if std::mem::take(&mut session.just_connected) && session.stomp.sends_heart_beats() {
                 transport.heart_beats_agreed();
             }
@@ -132,6 +133,11 @@ impl<T: Transport> SessionTask<T> {
             progress |= unheard && !session.is_unheard();
             if let Some(end) = session.take_end() {
                 return Poll::Ready(*end);
+            }
+            if input {
+                // One read at a time: what it set going is for others of this worker to take before more comes.
+                context.waker().wake_by_ref();
+                return Poll::Pending;
             }
             if !progress {
                 session.arm(session.next_timeout(transport));
@@ -252,10 +258,7 @@ impl Session {
         if let Err(lost) = transport.handle_timeout(now) {
             self.lose(lost.into());
         }
-        if self
-            .connect_deadline()
-            .is_some_and(|deadline| deadline <= now)
-        {
+        if self.connect_by.is_some_and(|deadline| deadline <= now) {
             self.end_with(End::NoConnect);
         }
         if self.send_deadline().is_some_and(|deadline| deadline <= now) {
@@ -269,7 +272,7 @@ impl Session {
         [
             self.stomp.next_timeout(),
             transport.next_timeout(),
-            self.connect_deadline(),
+            self.connect_by,
             self.send_deadline(),
         ]
         .into_iter()
@@ -277,21 +280,21 @@ impl Session {
         .min()
     }
 
-    fn connect_deadline(&self) -> Option<Instant> {
-        (!self.stomp.is_connected()).then(|| self.opened + self.shared.limits.connect_time)
-    }
-
     fn send_deadline(&self) -> Option<Instant> {
-        self.blocked_since
-            .map(|since| since + self.shared.limits.send_time)
+        let (since, _) = self.blocked?;
+        Some(since + self.shared.limits.send_time)
     }
 
     /// Has the wheel wake this session at `deadline`, unless it will do so earlier.
     fn arm(&mut self, deadline: Option<Instant>) {
         let Some(deadline) = deadline else { return };
         let tick = self.shared.wheel.tick_of(deadline);
-        if self.armed.is_none_or(|armed| tick < armed) {
-            self.armed = Some(self.shared.wheel.wake_at(tick, &self.outbox));
+        let wheel = &self.shared.wheel;
+        if self
+            .armed
+            .is_none_or(|armed| tick < armed || wheel.has_fired(armed))
+        {
+            self.armed = Some(wheel.wake_at(tick, &self.outbox));
         }
     }
 
@@ -316,7 +319,8 @@ impl Session {
         if self.end.is_some() || self.work.is_some() {
             return self.end.take();
         }
-        let requested = self.requested.take_if(|_| self.outbox.is_empty());
+        // Nobody may add to what such a session still has to write, or it would never come to its end.
+        let requested = self.requested.take_if(|_| self.outbox.seal());
         self.lost.take().or(requested)
     }
 

@@ -29,17 +29,8 @@ impl Session {
         context: &mut Context<'_>,
     ) {
         while self.end.is_none() && self.lost.is_none() {
-            match transport.poll_ready(context) {
-                Poll::Ready(Ok(())) => self.blocked_since = None,
-                Poll::Ready(Err(error)) => return self.lose(End::Vanished(error.to_string())),
-                Poll::Pending => {
-                    self.blocked_since
-                        .get_or_insert_with(|| self.shared.wheel.now());
-                    if let Some(ending) = self.outbox.poll_overflow(context) {
-                        self.take_ending(ending);
-                    }
-                    return;
-                }
+            if !self.is_ready(transport, context) {
+                return;
             }
             let mut deliveries = DELIVERIES.take();
             let taken = self
@@ -77,15 +68,32 @@ impl Session {
             }
             if !more {
                 // What could not be written is found out, and the transport registered, by asking once more.
-                match transport.poll_ready(context) {
-                    Poll::Ready(Ok(())) => self.blocked_since = None,
-                    Poll::Ready(Err(error)) => self.lose(End::Vanished(error.to_string())),
-                    Poll::Pending => {
-                        self.blocked_since
-                            .get_or_insert_with(|| self.shared.wheel.now());
-                    }
-                }
+                self.is_ready(transport, context);
                 return;
+            }
+        }
+    }
+
+    /// Whether everything written before is out; if not, how long that has been without progress is watched.
+    fn is_ready<T: Transport>(&mut self, transport: &mut T, context: &mut Context<'_>) -> bool {
+        match transport.poll_ready(context) {
+            Poll::Ready(Ok(())) => {
+                self.blocked = None;
+                true
+            }
+            Poll::Ready(Err(error)) => {
+                self.lose(End::Vanished(error.to_string()));
+                false
+            }
+            Poll::Pending => {
+                let unsent = transport.unsent();
+                if self.blocked.is_none_or(|(_, before)| before != unsent) {
+                    self.blocked = Some((self.shared.wheel.now(), unsent));
+                }
+                if let Some(ending) = self.outbox.poll_overflow(context) {
+                    self.take_ending(ending);
+                }
+                false
             }
         }
     }

@@ -212,6 +212,15 @@ impl Unsent {
         self.0.get_or_insert_default().push_back(kept);
     }
 
+    /// The bytes that are left.
+    pub(crate) fn len(&self) -> usize {
+        self.0
+            .iter()
+            .flat_map(|kept| kept.iter())
+            .map(Bytes::len)
+            .sum()
+    }
+
     /// Writes on; ready when nothing is left and the stream has passed it on.
     #[inline]
     pub(crate) fn poll_flush(

@@ -34,6 +34,9 @@ pub(crate) trait Transport: fmt::Debug + Send + Unpin + 'static {
     /// Ready when everything written before is out.
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>>;
 
+    /// Bytes that were written and are not out, by which progress shows.
+    fn unsent(&self) -> usize;
+
     /// Adds what the transport itself owes its peer, such as pongs.
     fn transmit(&mut self, batch: &mut Batch);
 

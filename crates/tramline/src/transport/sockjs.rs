@@ -46,6 +46,8 @@ struct State {
     senders: Vec<Waker>,
     /// The session's task is over.
     gone: bool,
+    /// The close frame was handed out.
+    heard_close: bool,
     /// Nobody will ask any more.
     expired: bool,
 }
@@ -72,6 +74,7 @@ impl Shared {
                 receiver: None,
                 senders: Vec::new(),
                 gone: false,
+                heard_close: false,
                 expired: false,
             }),
         })
@@ -87,7 +90,10 @@ impl Shared {
                 shared: Arc::clone(self),
                 id,
             }),
-            Attach::Refused(refusal) => Err(refusal),
+            Attach::Refused(refusal) => {
+                state.heard_close |= state.machine.is_closed();
+                Err(refusal)
+            }
         }
     }
 
@@ -143,6 +149,9 @@ impl Receiver {
         let output = state
             .machine
             .poll_output(self.id, self.shared.wheel.now(), &mut piece);
+        if output == Output::End && state.machine.is_closed() && state.machine.queued() == 0 {
+            state.heard_close = true;
+        }
         if !piece.is_empty() {
             // The task may have waited for room.
             wake(&mut state.task);
@@ -177,12 +186,12 @@ impl Transport for SockJsHttp {
     ) -> Poll<Result<(), Lost>> {
         let chunks = {
             let mut state = self.shared.state.lock();
-            if state.machine.is_closed() {
-                return Poll::Ready(Err(Lost::Vanished(
-                    "the receiving request was cut off".into(),
-                )));
-            }
             if state.inbound.is_empty() {
+                if state.machine.is_closed() {
+                    return Poll::Ready(Err(Lost::Vanished(
+                        "the receiving request was cut off".into(),
+                    )));
+                }
                 state.register(context);
                 return Poll::Pending;
             }
@@ -201,6 +210,10 @@ impl Transport for SockJsHttp {
         }
         state.register(context);
         Poll::Pending
+    }
+
+    fn unsent(&self) -> usize {
+        self.shared.state.lock().machine.queued()
     }
 
     fn transmit(&mut self, _: &mut Batch) {}
@@ -233,9 +246,14 @@ impl Transport for SockJsHttp {
         wake(&mut state.receiver);
     }
 
-    fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<()> {
-        // The close frame waits in the machine for whoever asks.
-        Poll::Ready(())
+    fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        // The close frame waits in the machine for whoever asks, this task for whoever comes in time.
+        let mut state = self.shared.state.lock();
+        if state.heard_close || state.expired {
+            return Poll::Ready(());
+        }
+        state.register(context);
+        Poll::Pending
     }
 
     fn heart_beats_agreed(&mut self) {

@@ -1,12 +1,12 @@
 //! STOMP over WebSocket, plain or in SockJS frames.
 
-use std::marker::PhantomData;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use bytestring::ByteString;
 use tramline_broker::Message;
-use tramline_sockjs::{PayloadLimits, frame as sockjs_frame, parse_messages};
+use tramline_sockjs::{PayloadError, PayloadLimits, frame as sockjs_frame, parse_messages};
 use tramline_stomp::Version;
 use tramline_websocket::{CloseCode, Connection, Event, OpCode, State, write_head};
 
@@ -20,8 +20,9 @@ pub(crate) struct WebSocket<F: Framing> {
     io: Io,
     machine: Connection,
     unsent: Unsent,
-    framing: PhantomData<F>,
+    framing: F,
     opened: bool,
+    /// The peer broke the protocol: then it hears the Close alone, as the SockJS tests want it.
     violated: bool,
     shut_down: bool,
 }
@@ -30,11 +31,11 @@ pub(crate) struct WebSocket<F: Framing> {
 pub(crate) trait Framing: std::fmt::Debug + Send + Unpin + 'static {
     const NAME: &'static str;
 
-    /// What is sent before anything else.
-    fn open(batch: &mut Batch);
+    /// Adds what is sent before anything else.
+    fn open(&self, batch: &mut Batch);
 
     /// Takes a message apart into chunks.
-    fn receive(message: Bytes, sink: &mut dyn FnMut(Bytes)) -> Result<(), Lost>;
+    fn receive(&self, message: Bytes, sink: &mut dyn FnMut(Bytes)) -> Result<(), Lost>;
 
     /// Adds an encoded frame.
     fn frame(frame: &[u8], batch: &mut Batch);
@@ -44,15 +45,29 @@ pub(crate) trait Framing: std::fmt::Debug + Send + Unpin + 'static {
 
     /// Adds what goes before the Close frame.
     fn close(code: u16, reason: &str, batch: &mut Batch);
+
+    /// When the next heart-beat of the framing itself is due.
+    fn next_heart_beat(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Takes note of the time; adds a heart-beat to what [`heart_beat`](Self::heart_beat) owes, if one is due.
+    fn handle_timeout(&mut self, _now: Instant) {}
+
+    /// Adds a heart-beat that is owed.
+    fn heart_beat(&mut self, _batch: &mut Batch) {}
+
+    /// STOMP's own heart-beats are sent.
+    fn heart_beats_agreed(&mut self) {}
 }
 
 impl<F: Framing> WebSocket<F> {
-    pub(crate) fn new(io: Io, machine: Connection) -> Self {
+    pub(crate) fn new(io: Io, machine: Connection, framing: F) -> Self {
         Self {
             io,
             machine,
             unsent: Unsent::default(),
-            framing: PhantomData,
+            framing,
             opened: false,
             violated: false,
             shut_down: false,
@@ -68,7 +83,7 @@ impl<F: Framing> Transport for WebSocket<F> {
         context: &mut Context<'_>,
         sink: &mut dyn FnMut(&mut Context<'_>, Bytes),
     ) -> Poll<Result<(), Lost>> {
-        let machine = &mut self.machine;
+        let (machine, framing) = (&mut self.machine, &self.framing);
         let read = self.io.poll_read(context, |context, mut input| {
             if input.is_empty() {
                 return Err(Lost::Vanished(
@@ -94,7 +109,7 @@ impl<F: Framing> Transport for WebSocket<F> {
                         });
                     }
                 };
-                F::receive(message, &mut |chunk| sink(context, chunk))?;
+                framing.receive(message, &mut |chunk| sink(context, chunk))?;
             }
         });
         let received =
@@ -107,11 +122,29 @@ impl<F: Framing> Transport for WebSocket<F> {
         self.unsent.poll_flush(&mut self.io, context)
     }
 
+    fn unsent(&self) -> usize {
+        self.unsent.len()
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.framing.next_heart_beat()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), Lost> {
+        self.framing.handle_timeout(now);
+        Ok(())
+    }
+
+    fn heart_beats_agreed(&mut self) {
+        self.framing.heart_beats_agreed();
+    }
+
     fn transmit(&mut self, batch: &mut Batch) {
         if !self.opened {
             self.opened = true;
-            F::open(batch);
+            self.framing.open(batch);
         }
+        self.framing.heart_beat(batch);
         self.machine.poll_transmit(&mut batch.bytes);
     }
 
@@ -185,9 +218,9 @@ pub(crate) struct Plain;
 impl Framing for Plain {
     const NAME: &'static str = "websocket";
 
-    fn open(_: &mut Batch) {}
+    fn open(&self, _: &mut Batch) {}
 
-    fn receive(message: Bytes, sink: &mut dyn FnMut(Bytes)) -> Result<(), Lost> {
+    fn receive(&self, message: Bytes, sink: &mut dyn FnMut(Bytes)) -> Result<(), Lost> {
         sink(message);
         Ok(())
     }
@@ -221,25 +254,54 @@ fn opcode(text: bool) -> OpCode {
 
 /// SockJS frames in WebSocket messages: the `websocket` transport of SockJS.
 #[derive(Debug)]
-pub(crate) struct SockJs;
+pub(crate) struct SockJs {
+    limits: PayloadLimits,
+    heart_beat: Option<HeartBeat>,
+}
+
+/// SockJS's own sign of life, `h`, for clients that agreed on none of STOMP's: proxies cut what is silent.
+#[derive(Debug)]
+struct HeartBeat {
+    every: Duration,
+    next: Instant,
+    owed: bool,
+}
+
+impl SockJs {
+    /// `every` is zero for no heart-beats.
+    pub(crate) fn new(limits: PayloadLimits, every: Duration, now: Instant) -> Self {
+        Self {
+            limits,
+            heart_beat: (!every.is_zero()).then(|| HeartBeat {
+                every,
+                next: now + every,
+                owed: false,
+            }),
+        }
+    }
+}
 
 impl Framing for SockJs {
     const NAME: &'static str = "sockjs-websocket";
 
-    fn open(batch: &mut Batch) {
+    fn open(&self, batch: &mut Batch) {
         text(sockjs_frame::OPEN, batch);
     }
 
-    fn receive(message: Bytes, sink: &mut dyn FnMut(Bytes)) -> Result<(), Lost> {
+    fn receive(&self, message: Bytes, sink: &mut dyn FnMut(Bytes)) -> Result<(), Lost> {
         // sockjs-client never sends an empty message; some others do, and mean nothing by it.
         if message.is_empty() {
             return Ok(());
         }
-        let messages = parse_messages(&message, &PayloadLimits::default()).map_err(|error| {
-            Lost::Violation {
-                code: CloseCode::INVALID_PAYLOAD.as_u16(),
-                error: error.to_string(),
+        let messages = parse_messages(&message, &self.limits).map_err(|error| Lost::Violation {
+            code: match error {
+                PayloadError::TooLarge { .. } | PayloadError::TooManyMessages { .. } => {
+                    CloseCode::TOO_BIG
+                }
+                _ => CloseCode::INVALID_PAYLOAD,
             }
+            .as_u16(),
+            error: error.to_string(),
         })?;
         messages
             .into_iter()
@@ -275,6 +337,29 @@ impl Framing for SockJs {
 
     fn close(code: u16, reason: &str, batch: &mut Batch) {
         text(&sockjs_frame::close(code, reason), batch);
+    }
+
+    fn next_heart_beat(&self) -> Option<Instant> {
+        self.heart_beat.as_ref().map(|beat| beat.next)
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        if let Some(beat) = self.heart_beat.as_mut().filter(|beat| beat.next <= now) {
+            beat.owed = true;
+            beat.next = now + beat.every;
+        }
+    }
+
+    fn heart_beat(&mut self, batch: &mut Batch) {
+        if let Some(beat) = &mut self.heart_beat
+            && std::mem::take(&mut beat.owed)
+        {
+            text(sockjs_frame::HEARTBEAT, batch);
+        }
+    }
+
+    fn heart_beats_agreed(&mut self) {
+        self.heart_beat = None;
     }
 }
 
