@@ -1,6 +1,6 @@
 //! How sessions end that nobody ended properly.
 
-use crate::support::{Client, FrameExt, Request, SHORT, Server, Setup};
+use crate::support::{Client, DEADLINE, FrameExt, Request, SHORT, Server, Setup};
 
 #[tokio::test]
 async fn a_client_that_vanishes_leaves_nothing_behind() {
@@ -73,9 +73,14 @@ async fn a_client_may_vanish_while_its_handler_runs() {
     server.gate.started(1).await;
     drop(client);
     // It subscribes to nothing any more, while what it sent is still handled.
-    while server.receivers("/topic/x").await > 0 {
-        tokio::task::yield_now().await;
-    }
+    let gone = async {
+        while server.receivers("/topic/x").await > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, gone)
+        .await
+        .expect("its subscription ends");
     server.gate.release();
     witness.expect("MESSAGE").await;
     server
