@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytestring::ByteString;
 
@@ -28,8 +29,8 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// Whether `destination` (a destination's or pattern's text) is one that this broker carries.
     fn serves(&self, destination: &str) -> bool;
 
-    /// Tells of a new session. It can subscribe and be a target from now on.
-    fn open(&self, session: OpenSession);
+    /// Tells of a new session. Once confirmed, it can subscribe and be a target; an engine may refuse it.
+    fn open(&self, session: OpenSession) -> Confirm<Result<(), OpenError>>;
 
     /// Tells that a session ended: its subscriptions end, its outbox is let go. Unknown sessions are ignored.
     fn close(&self, session: SessionId);
@@ -40,11 +41,43 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// Ends the subscription that the session knows as `slot`. Deliveries that are already in the outbox stay there.
     fn unsubscribe(&self, session: SessionId, slot: u32) -> Confirm<()>;
 
-    /// Publishes a batch, in order. Either all of it is published or, on an error, nothing.
+    /// Publishes a batch, in order. What can be known before is checked before anything of it is published; an engine
+    /// that fails in the middle says so.
     fn publish(&self, batch: Vec<Publish>) -> Confirm<Result<Published, PublishError>>;
 
-    /// Lets go of what nobody uses any more. Called every few seconds by whoever drives the broker.
-    fn sweep(&self) {}
+    /// Lets go of what nobody uses any more. Called every few seconds by whoever drives the broker, with the time that
+    /// it is.
+    fn sweep(&self, _now: Instant) {}
+}
+
+impl<B: Broker + ?Sized> Broker for Arc<B> {
+    fn serves(&self, destination: &str) -> bool {
+        (**self).serves(destination)
+    }
+
+    fn open(&self, session: OpenSession) -> Confirm<Result<(), OpenError>> {
+        (**self).open(session)
+    }
+
+    fn close(&self, session: SessionId) {
+        (**self).close(session);
+    }
+
+    fn subscribe(&self, request: SubscribeRequest) -> Confirm<Result<(), SubscribeError>> {
+        (**self).subscribe(request)
+    }
+
+    fn unsubscribe(&self, session: SessionId, slot: u32) -> Confirm<()> {
+        (**self).unsubscribe(session, slot)
+    }
+
+    fn publish(&self, batch: Vec<Publish>) -> Confirm<Result<Published, PublishError>> {
+        (**self).publish(batch)
+    }
+
+    fn sweep(&self, now: Instant) {
+        (**self).sweep(now);
+    }
 }
 
 /// A session that [`Broker::open`] is told of.
@@ -123,6 +156,15 @@ impl Published {
     }
 }
 
+/// Why a session was not opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The engine cannot be reached; try again later.
+    #[error("the broker is not available")]
+    BrokerUnavailable,
+}
+
 /// Why a batch was not published.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -134,6 +176,14 @@ pub enum PublishError {
         destination: ByteString,
         /// The prefixes that the broker has, for the text.
         prefixes: ByteString,
+    },
+    /// The broker knows as many destinations as it may.
+    #[error(
+        "the broker has {limit} destinations, as many as it may; use fewer names or raise its limit"
+    )]
+    TooManyDestinations {
+        /// The limit.
+        limit: usize,
     },
     /// The engine cannot be reached; try again later.
     #[error("the broker is not available")]
@@ -157,6 +207,14 @@ pub enum SubscribeError {
     UnknownSession {
         /// The session.
         session: SessionId,
+    },
+    /// The broker knows as many destinations as it may.
+    #[error(
+        "the broker has {limit} destinations, as many as it may; use fewer names or raise its limit"
+    )]
+    TooManyDestinations {
+        /// The limit.
+        limit: usize,
     },
     /// The engine cannot be reached; try again later.
     #[error("the broker is not available")]

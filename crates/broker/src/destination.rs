@@ -105,8 +105,24 @@ impl Pattern {
     ///
     /// [`DestinationError`], caused by whoever wrote the text.
     pub fn parse(text: impl Into<ByteString>) -> Result<Self, DestinationError> {
-        let text = text.into();
+        let mut text: ByteString = text.into();
         check_characters(&text)?;
+        if text.contains("***") {
+            // More than two stars mean what one does; many spellings of one pattern would be many patterns.
+            let one = |segment: &str| {
+                if segment.contains("***") {
+                    collapse_stars(segment)
+                } else {
+                    segment.to_owned()
+                }
+            };
+            text = text
+                .split('/')
+                .map(one)
+                .collect::<Vec<_>>()
+                .join("/")
+                .into();
+        }
         let wild_segments = text.split('/').filter(|s| s.contains(['*', '?'])).count();
         if wild_segments > Self::MAX_WILD_SEGMENTS {
             return Err(DestinationError::TooManyWildcards { pattern: text });
@@ -272,6 +288,16 @@ pub enum DestinationError {
     },
 }
 
+fn collapse_stars(segment: &str) -> String {
+    let mut collapsed = String::with_capacity(segment.len());
+    for c in segment.chars() {
+        if c != '*' || !collapsed.ends_with('*') {
+            collapsed.push(c);
+        }
+    }
+    collapsed
+}
+
 fn check_characters(text: &ByteString) -> Result<(), DestinationError> {
     if text.is_empty() {
         return Err(DestinationError::Empty);
@@ -386,6 +412,9 @@ mod tests {
             ("/topic/*a*b*", "/topic/xbxa", false),
             ("/**/**/x", "/x", true),
             ("/topic/*é?", "/topic/caféx", true),
+            ("/topic/***", "/topic/a", true),
+            ("/topic/***", "/topic/a/b", false),
+            ("/topic/a***b/**", "/topic/axb/c", true),
         ] {
             assert_eq!(
                 matches(pattern, destination),

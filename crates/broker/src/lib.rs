@@ -26,7 +26,8 @@ mod session_id;
 pub use tramline_stomp::Headers;
 
 pub use self::broker::{
-    Broker, Confirm, OpenSession, PublishError, Published, Source, SubscribeError, SubscribeRequest,
+    Broker, Confirm, OpenError, OpenSession, PublishError, Published, Source, SubscribeError,
+    SubscribeRequest,
 };
 pub use self::destination::{Destination, DestinationError, Pattern, Target};
 pub use self::embedded::EmbeddedBroker;

@@ -54,6 +54,7 @@ struct State {
 
 /// One message on its way to one subscription of a session.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Delivery {
     /// The message, shared with its other receivers.
     pub message: Arc<Message>,
@@ -75,6 +76,7 @@ pub enum Overflow {
 
 /// What [`Outbox::poll_take`] found.
 #[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Taken {
     /// Deliveries were moved into the batch.
     Some {

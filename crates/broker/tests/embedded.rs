@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::{Context, Waker};
+use std::time::Instant;
 
 use tramline_broker::{
     Broker, Delivery, Destination, EmbeddedBroker, Headers, OpenSession, Outbox, Overflow, Pattern,
@@ -21,7 +22,8 @@ impl Client {
             outbox: Arc::new(Outbox::new(1 << 24, Overflow::Close)),
         };
         let outbox = Arc::clone(&client.outbox);
-        broker.open(OpenSession::new(client.id, user.map(Into::into), outbox));
+        let open = OpenSession::new(client.id, user.map(Into::into), outbox);
+        broker.open(open).into_ready().unwrap().unwrap();
         client
     }
 
@@ -137,9 +139,9 @@ fn positions_count_up_within_an_epoch_and_a_forgotten_topic_starts_a_new_one() {
         1,
         "nobody listens to /topic/b, so it leaves nothing behind"
     );
-    broker.sweep();
+    broker.sweep(Instant::now());
     assert_eq!(broker.destinations(), 1, "recently used");
-    broker.sweep();
+    broker.sweep(Instant::now());
     assert_eq!(broker.destinations(), 0);
 
     alice.subscribe(&broker, 1, "/topic/a");
@@ -289,4 +291,31 @@ fn subscribing_elsewhere_or_without_a_session_is_refused() {
         SubscribeRequest::new(SessionId::random(), 0, Pattern::parse("/topic/a").unwrap());
     let answer = broker.subscribe(request).into_ready().unwrap();
     assert!(matches!(answer, Err(SubscribeError::UnknownSession { .. })));
+}
+
+#[test]
+fn destinations_have_a_limit_and_forgotten_ones_make_room() {
+    let broker = broker().max_destinations(2);
+    let alice = Client::open(&broker, None);
+    alice.subscribe(&broker, 0, "/topic/**");
+    alice.subscribe(&broker, 1, "/topic/a");
+    publish(&broker, vec![to("/topic/b", "x")]);
+    let too_many = broker
+        .publish(vec![to("/topic/c", "x")])
+        .into_ready()
+        .unwrap();
+    assert_eq!(
+        too_many,
+        Err(PublishError::TooManyDestinations { limit: 2 })
+    );
+    let request = SubscribeRequest::new(alice.id, 2, Pattern::parse("/topic/d").unwrap());
+    let answer = broker.subscribe(request).into_ready().unwrap();
+    assert_eq!(
+        answer,
+        Err(SubscribeError::TooManyDestinations { limit: 2 })
+    );
+    broker.sweep(Instant::now());
+    broker.sweep(Instant::now());
+    assert_eq!(broker.destinations(), 1, "the one that is subscribed to");
+    assert_eq!(publish(&broker, vec![to("/topic/c", "x")]), 1);
 }

@@ -33,7 +33,8 @@ mod scan;
 /// # Memory
 ///
 /// A frame that lies in one piece is sliced from it: nothing is copied except a name or value
-/// with escapes. A frame that spans pieces is gathered in one buffer that grows by doubling, and
+/// with escapes. Only a frame of less than half its piece is copied out, so that what is kept of
+/// it keeps at most twice its size alive. A frame that spans pieces is gathered in one buffer that grows by doubling, and
 /// no byte is searched twice. Between frames the decoder owns no allocation. The worst that a
 /// peer can make it hold is `header_count × (header_line + 2) + body` bytes of [`Limits`], twice
 /// that while the buffer grows. Each limit is checked before the bytes beyond it are kept.
@@ -69,6 +70,8 @@ pub struct Decoder {
     /// The last byte between frames was a CR.
     after_cr: bool,
     spent: bool,
+    /// How long the piece was that `input` is what is left of.
+    piece: u32,
 }
 
 /// What [`Decoder::next`] found.
@@ -93,6 +96,7 @@ impl Decoder {
             after_frame: false,
             after_cr: false,
             spent: false,
+            piece: 0,
         }
     }
 
@@ -113,8 +117,7 @@ impl Decoder {
             return;
         }
         if self.input.is_empty() && self.queue.is_empty() {
-            self.input = bytes;
-            self.after_frame = false;
+            self.begin_piece(bytes);
         } else {
             self.queue.push_back(bytes);
         }
@@ -182,9 +185,14 @@ impl Decoder {
         if self.queue.is_empty() {
             self.queue = VecDeque::new();
         }
+        self.begin_piece(piece);
+        true
+    }
+
+    fn begin_piece(&mut self, piece: Bytes) {
+        self.piece = u32::try_from(piece.len()).unwrap_or(u32::MAX);
         self.input = piece;
         self.after_frame = false;
-        true
     }
 
     /// Passes over line ends between frames; says whether they were a heart-beat.
@@ -214,7 +222,11 @@ impl Decoder {
             let mut scan = Scan::default();
             return match scan.run(&[], &self.input, &self.limits)? {
                 Some(end) => {
-                    let bytes = self.input.split_to(end);
+                    let mut bytes = self.input.split_to(end);
+                    if end < self.piece as usize / 2 {
+                        // A slice would keep the whole piece alive, which nobody's limits count.
+                        bytes = Bytes::copy_from_slice(&bytes);
+                    }
                     scan.into_frame(&bytes, self.version).map(Some)
                 }
                 None => {

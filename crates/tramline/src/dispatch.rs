@@ -4,15 +4,18 @@
 //! that no other module but `publisher`, for the application's own messages, calls the broker's methods.
 
 use tramline_broker::{
-    Broker, Confirm, OpenSession, Publish, PublishError, Published, SessionId, SubscribeError,
-    SubscribeRequest,
+    Broker, Confirm, OpenError, OpenSession, Publish, PublishError, Published, SessionId,
+    SubscribeError, SubscribeRequest,
 };
 
 use crate::policy::Authorized;
 
 /// Makes a session known.
-pub(crate) fn open(broker: &dyn Broker, session: Authorized<OpenSession>) {
-    broker.open(session.into_inner());
+pub(crate) fn open(
+    broker: &dyn Broker,
+    session: Authorized<OpenSession>,
+) -> Confirm<Result<(), OpenError>> {
+    broker.open(session.into_inner())
 }
 
 /// Publishes what one session sent, in its order.

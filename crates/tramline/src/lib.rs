@@ -50,7 +50,7 @@
 //! An async function whose arguments are extractors ([`Json`], [`Text`], `String`, [`Bytes`], [`Path`], [`State`],
 //! [`Headers`], [`User`] or `Option<User>`, [`SessionId`], [`Handshake`], [`Inbound`], your own by [`FromMessageParts`]) is a
 //! [handler](Handler). [`message`] makes a route of it, [`MessageRouter`] holds the routes. Where a reply goes is always
-//! written: at the route with [`send_to`](Message::send_to), or in the return type with [`To`].
+//! written: at the route with [`send_to`](MessageHandler::send_to), or in the return type with [`To`].
 //!
 //! The messages of one session are handled one after the other, in the order they were sent. A handler that takes its time
 //! holds up its own session's next messages, not what is sent *to* that session, and nobody else.
@@ -120,7 +120,7 @@ pub use crate::messaging::{BuildError, Messaging, MessagingBuilder};
 pub use crate::publisher::{Publisher, SendError};
 pub use crate::rejection::{Rejection, RejectionKind};
 pub use crate::reply::{IntoEffects, IntoReply, Payload, To};
-pub use crate::router::{IntoRoute, Message, MessageRouter, MessageTo, message};
+pub use crate::router::{IntoRoute, MessageHandler, MessageHandlerTo, MessageRouter, message};
 pub use crate::stats::Stats;
 pub use crate::user::{Handshake, User};
 

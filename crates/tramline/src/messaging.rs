@@ -202,7 +202,7 @@ impl Shared {
                 shared.sockjs.forget(now);
                 if now >= next_sweep {
                     next_sweep = now + SWEEP;
-                    shared.broker.sweep();
+                    shared.broker.sweep(now);
                 }
             }
         });

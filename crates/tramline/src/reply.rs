@@ -11,11 +11,30 @@ use crate::rejection::{Rejection, RejectionKind};
 
 /// A body and its media type, ready to be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Payload {
     /// The `content-type` header; `None` sends none.
     pub content_type: Option<ByteString>,
     /// The body.
     pub body: Bytes,
+}
+
+impl Payload {
+    /// A body of the given media type.
+    pub fn new(content_type: impl Into<ByteString>, body: impl Into<Bytes>) -> Self {
+        Self {
+            content_type: Some(content_type.into()),
+            body: body.into(),
+        }
+    }
+
+    /// A body that is sent without a media type.
+    pub fn untyped(body: impl Into<Bytes>) -> Self {
+        Self {
+            content_type: None,
+            body: body.into(),
+        }
+    }
 }
 
 /// A type that can be sent, once it is said where to.
@@ -24,7 +43,7 @@ pub struct Payload {
 /// `application/octet-stream`), [`Payload`]; an `Option`, where `None` sends nothing; a `Result`, whose error
 /// [says itself](IntoEffects) where it goes.
 ///
-/// A handler that returns one needs [`send_to`](crate::Message::send_to).
+/// A handler that returns one needs [`send_to`](crate::MessageHandler::send_to).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as a message",
     note = "return `Json<T>`, `Text`, `String`, `Bytes`, or an `Option` or `Result` of these"
@@ -35,7 +54,7 @@ pub trait IntoReply: Send {
 }
 
 /// A type that says itself what is to be done: what a handler may return without
-/// [`send_to`](crate::Message::send_to).
+/// [`send_to`](crate::MessageHandler::send_to).
 ///
 /// `()` does nothing; [`To`] sends; tuples do one after the other; an `Option` may do nothing; a `Result` does what its
 /// value or its error says; a [`Rejection`] tells the client.
@@ -118,7 +137,7 @@ impl IntoReply for Payload {
 impl<T: Serialize + Send> IntoReply for Json<T> {
     fn into_reply(self, targets: &[Target], effects: &mut Effects) {
         match serde_json::to_vec(&self.0) {
-            Ok(body) => payload("application/json", body).into_reply(targets, effects),
+            Ok(body) => Payload::new("application/json", body).into_reply(targets, effects),
             Err(error) => effects.reject(Rejection::new(RejectionKind::BadReply, error)),
         }
     }
@@ -132,19 +151,19 @@ impl IntoReply for Text {
 
 impl IntoReply for String {
     fn into_reply(self, targets: &[Target], effects: &mut Effects) {
-        payload("text/plain;charset=UTF-8", self).into_reply(targets, effects);
+        Payload::new("text/plain;charset=UTF-8", self).into_reply(targets, effects);
     }
 }
 
 impl IntoReply for &'static str {
     fn into_reply(self, targets: &[Target], effects: &mut Effects) {
-        payload("text/plain;charset=UTF-8", self).into_reply(targets, effects);
+        Payload::new("text/plain;charset=UTF-8", self).into_reply(targets, effects);
     }
 }
 
 impl IntoReply for Bytes {
     fn into_reply(self, targets: &[Target], effects: &mut Effects) {
-        payload("application/octet-stream", self).into_reply(targets, effects);
+        Payload::new("application/octet-stream", self).into_reply(targets, effects);
     }
 }
 
@@ -219,10 +238,3 @@ macro_rules! tuple_into_effects {
 tuple_into_effects!(A B);
 tuple_into_effects!(A B C);
 tuple_into_effects!(A B C D);
-
-fn payload(content_type: &'static str, body: impl Into<Bytes>) -> Payload {
-    Payload {
-        content_type: Some(ByteString::from_static(content_type)),
-        body: body.into(),
-    }
-}

@@ -121,12 +121,12 @@ impl<S> fmt::Debug for MessageRouter<S> {
 /// Handles messages with `handler`: the argument of [`MessageRouter::route`].
 ///
 /// A handler that returns what [says itself](IntoEffects) where it goes is complete; one that returns a
-/// [reply](IntoReply) needs [`send_to`](Message::send_to).
-pub fn message<H, T, S>(handler: H) -> Message<H, T, S>
+/// [reply](IntoReply) needs [`send_to`](MessageHandler::send_to).
+pub fn message<H, T, S>(handler: H) -> MessageHandler<H, T, S>
 where
     H: Handler<T, S>,
 {
-    Message {
+    MessageHandler {
         handler,
         types: PhantomData,
     }
@@ -134,20 +134,20 @@ where
 
 /// A handler for messages, on its way into a route.
 #[must_use = "give it to `MessageRouter::route`"]
-pub struct Message<H, T, S> {
+pub struct MessageHandler<H, T, S> {
     handler: H,
     types: PhantomData<fn() -> (T, S)>,
 }
 
-impl<H, T, S> Message<H, T, S>
+impl<H, T, S> MessageHandler<H, T, S>
 where
     H: Handler<T, S>,
     H::Output: IntoReply,
 {
     /// Sends what the handler returns to everyone who is subscribed to `destination`, which may use the captures of
     /// the route: `/topic/rooms/{room}`. Called repeatedly, sends it to each.
-    pub fn send_to(self, destination: impl Into<ByteString>) -> MessageTo<H, T, S> {
-        MessageTo {
+    pub fn send_to(self, destination: impl Into<ByteString>) -> MessageHandlerTo<H, T, S> {
+        MessageHandlerTo {
             message: self,
             destinations: vec![destination.into()],
         }
@@ -156,12 +156,12 @@ where
 
 /// A handler whose replies have a destination.
 #[must_use = "give it to `MessageRouter::route`"]
-pub struct MessageTo<H, T, S> {
-    message: Message<H, T, S>,
+pub struct MessageHandlerTo<H, T, S> {
+    message: MessageHandler<H, T, S>,
     destinations: Vec<ByteString>,
 }
 
-impl<H, T, S> MessageTo<H, T, S> {
+impl<H, T, S> MessageHandlerTo<H, T, S> {
     /// Sends the replies to `destination` too.
     pub fn send_to(mut self, destination: impl Into<ByteString>) -> Self {
         self.destinations.push(destination.into());
@@ -169,13 +169,13 @@ impl<H, T, S> MessageTo<H, T, S> {
     }
 }
 
-impl<H, T, S> fmt::Debug for Message<H, T, S> {
+impl<H, T, S> fmt::Debug for MessageHandler<H, T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "message({})", std::any::type_name::<H>())
     }
 }
 
-impl<H, T, S> fmt::Debug for MessageTo<H, T, S> {
+impl<H, T, S> fmt::Debug for MessageHandlerTo<H, T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}.send_to({:?})", self.message, self.destinations)
     }
@@ -203,7 +203,7 @@ pub struct Route<S> {
 #[derive(Debug)]
 pub struct Mistake(String);
 
-impl<H, T, S> IntoRoute<S> for Message<H, T, S>
+impl<H, T, S> IntoRoute<S> for MessageHandler<H, T, S>
 where
     H: Handler<T, S>,
     H::Output: IntoEffects,
@@ -219,7 +219,7 @@ where
     }
 }
 
-impl<H, T, S> IntoRoute<S> for MessageTo<H, T, S>
+impl<H, T, S> IntoRoute<S> for MessageHandlerTo<H, T, S>
 where
     H: Handler<T, S>,
     H::Output: IntoReply,

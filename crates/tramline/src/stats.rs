@@ -43,7 +43,8 @@ counters! {
     messages_sent,
     /// Frames that the policy denied.
     denied,
-    /// Messages that a handler did not take or whose reply could not be sent; see [`Rejection`](crate::Rejection).
+    /// Messages that a handler did not take or whose reply could not be sent, see [`Rejection`](crate::Rejection); and
+    /// frames for destinations that there are not.
     rejected,
     /// Handlers that panicked.
     handler_panics,

@@ -7,15 +7,16 @@ mod topics;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use bytestring::ByteString;
 
 use self::subscribers::Subscriber;
-use self::topics::{Place, Topics};
+use self::topics::{Full, Place, Topics};
 use crate::registry::{Held, Registry, Session};
 use crate::{
-    Broker, Confirm, Destination, Message, OpenSession, Outbox, Publish, PublishError, Published,
-    SessionId, Source, SubscribeError, SubscribeRequest, Target,
+    Broker, Confirm, Destination, Message, OpenError, OpenSession, Outbox, Publish, PublishError,
+    Published, SessionId, Source, SubscribeError, SubscribeRequest, Target,
 };
 
 /// The broker that lives in the application's process and keeps everything in memory.
@@ -41,7 +42,7 @@ use crate::{
 ///
 /// let broker = EmbeddedBroker::new().topics("/topic");
 /// let (session, outbox) = (SessionId::random(), Arc::new(Outbox::new(65_536, Overflow::Close)));
-/// broker.open(OpenSession::new(session, None, outbox.clone()));
+/// broker.open(OpenSession::new(session, None, outbox.clone())).into_ready().unwrap()?;
 /// let request = SubscribeRequest::new(session, 0, Pattern::parse("/topic/rooms/*")?);
 /// broker.subscribe(request).into_ready().unwrap()?;
 ///
@@ -60,13 +61,15 @@ pub struct EmbeddedBroker {
     next_id: AtomicU64,
 }
 
+const MAX_DESTINATIONS: usize = 1_000_000;
+
 impl EmbeddedBroker {
     /// A broker that carries nothing yet: say what, with [`topics`](Self::topics).
     pub fn new() -> Self {
         let id_prefix = u64::from_ne_bytes(crate::random_bytes());
         Self {
             topic_prefixes: Vec::new(),
-            topics: Topics::new(id_prefix),
+            topics: Topics::new(id_prefix, MAX_DESTINATIONS),
             registry: Registry::default(),
             id_prefix,
             next_id: AtomicU64::new(1),
@@ -79,6 +82,15 @@ impl EmbeddedBroker {
         let prefix: ByteString = prefix.into();
         self.topic_prefixes
             .push(prefix.trim_end_matches('/').into());
+        self
+    }
+
+    /// Knows at most `limit` destinations at a time; beyond it, SUBSCRIBE to a new name and publishing to one that a
+    /// pattern covers are refused by name. Default 1,000,000: at some 300 bytes each they stay below what a server has,
+    /// and no sensible application comes near.
+    #[must_use]
+    pub fn max_destinations(mut self, limit: usize) -> Self {
+        self.topics.limit = limit;
         self
     }
 
@@ -108,7 +120,10 @@ impl EmbeddedBroker {
             }
             Source::Pattern(pattern) => {
                 let outbox: Arc<Outbox> = Arc::clone(&session.outbox);
-                Held::Broker(self.topics.subscribe(&pattern, Subscriber { outbox, slot }))
+                let place = self.topics.subscribe(&pattern, Subscriber { outbox, slot });
+                Held::Broker(place.map_err(|Full| SubscribeError::TooManyDestinations {
+                    limit: self.topics.limit,
+                })?)
             }
         };
         session.hold(slot, held).map_err(|held| {
@@ -138,7 +153,7 @@ impl EmbeddedBroker {
         })
     }
 
-    fn publish_all(&self, batch: Vec<Publish>) -> usize {
+    fn publish_all(&self, batch: Vec<Publish>) -> Result<Published, PublishError> {
         let mut receivers = 0;
         let mut batch = batch.into_iter().peekable();
         while let Some(publish) = batch.next() {
@@ -151,7 +166,10 @@ impl EmbeddedBroker {
                     {
                         run.push(next);
                     }
-                    receivers += self.topics.publish(&destination, run, || self.message_id());
+                    let published = self.topics.publish(&destination, run, || self.message_id());
+                    receivers += published.map_err(|Full| PublishError::TooManyDestinations {
+                        limit: self.topics.limit,
+                    })?;
                 }
                 Target::User { name, path } => {
                     receivers += self.publish_to(self.registry.sessions_of(&name), &path, publish);
@@ -161,7 +179,7 @@ impl EmbeddedBroker {
                 }
             }
         }
-        receivers
+        Ok(Published::new(receivers))
     }
 
     fn publish_to(
@@ -205,8 +223,9 @@ impl Broker for EmbeddedBroker {
         })
     }
 
-    fn open(&self, session: OpenSession) {
+    fn open(&self, session: OpenSession) -> Confirm<Result<(), OpenError>> {
         self.registry.open(session);
+        Confirm::ready(Ok(()))
     }
 
     fn close(&self, session: SessionId) {
@@ -235,13 +254,10 @@ impl Broker for EmbeddedBroker {
     }
 
     fn publish(&self, batch: Vec<Publish>) -> Confirm<Result<Published, PublishError>> {
-        Confirm::ready(
-            self.check(&batch)
-                .map(|()| Published::new(self.publish_all(batch))),
-        )
+        Confirm::ready(self.check(&batch).and_then(|()| self.publish_all(batch)))
     }
 
-    fn sweep(&self) {
+    fn sweep(&self, _now: Instant) {
         self.topics.sweep();
     }
 }

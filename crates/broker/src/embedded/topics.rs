@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytestring::ByteString;
 use parking_lot::{Mutex, RwLock};
@@ -13,7 +13,7 @@ use super::patterns::{Group, Patterns};
 use super::subscribers::{Subscriber, Subscribers};
 use crate::{Destination, Message, Pattern, Position, Publish};
 
-const SHARDS: usize = 16;
+const SHARDS: usize = 64;
 
 /// All topics of a broker.
 #[derive(Debug)]
@@ -24,13 +24,20 @@ pub(super) struct Topics {
     /// Counts changes of the set of pattern groups; topics remember which set they saw.
     patterns_version: AtomicU64,
     next_epoch: AtomicU64,
+    /// How many there are.
+    count: AtomicUsize,
+    /// How many there may be.
+    pub(super) limit: usize,
 }
+
+/// There are as many destinations as there may be.
+#[derive(Debug)]
+pub(super) struct Full;
 
 /// One destination. Its lock is its *turn*: numbering and queueing of a message happen in one, so that every
 /// subscriber sees the same order.
 #[derive(Debug)]
 pub(super) struct Topic {
-    destination: ByteString,
     state: Mutex<TopicState>,
 }
 
@@ -56,17 +63,23 @@ pub(super) enum Place {
 
 impl Topics {
     /// `first_epoch` must differ between starts of the process.
-    pub(super) fn new(first_epoch: u64) -> Self {
+    pub(super) fn new(first_epoch: u64, limit: usize) -> Self {
         Self {
-            shards: Default::default(),
+            shards: std::array::from_fn(|_| RwLock::default()),
             hasher: RandomState::new(),
             patterns: RwLock::default(),
             patterns_version: AtomicU64::new(1),
             next_epoch: AtomicU64::new(first_epoch),
+            count: AtomicUsize::new(0),
+            limit,
         }
     }
 
-    pub(super) fn subscribe(&self, pattern: &Pattern, subscriber: Subscriber) -> Place {
+    pub(super) fn subscribe(
+        &self,
+        pattern: &Pattern,
+        subscriber: Subscriber,
+    ) -> Result<Place, Full> {
         let Some(destination) = pattern.as_destination() else {
             // Under the index's lock, so that the group is not forgotten between being found and being used.
             let mut patterns = self.patterns.write();
@@ -75,16 +88,16 @@ impl Topics {
             if new {
                 self.patterns_version.fetch_add(1, Ordering::Release);
             }
-            return Place::Group(group, key);
+            return Ok(Place::Group(group, key));
         };
         loop {
-            let topic = self.topic(&destination);
+            let topic = self.topic(&destination)?;
             let mut state = topic.state.lock();
             if !state.forgotten {
                 state.used = true;
                 let key = state.subscribers.add(subscriber);
                 drop(state);
-                return Place::Topic(topic, key);
+                return Ok(Place::Topic(topic, key));
             }
         }
     }
@@ -108,10 +121,10 @@ impl Topics {
         destination: &Destination,
         messages: Vec<Publish>,
         mut next_id: impl FnMut() -> ByteString,
-    ) -> usize {
+    ) -> Result<usize, Full> {
         loop {
-            let Some(topic) = self.topic_for_publish(destination) else {
-                return 0;
+            let Some(topic) = self.topic_for_publish(destination)? else {
+                return Ok(0);
             };
             let mut state = topic.state.lock();
             if state.forgotten {
@@ -142,77 +155,76 @@ impl Topics {
                 subscribers.deliver(&messages);
                 receivers += subscribers.len();
             }
-            return receivers * messages.len();
+            return Ok(receivers * messages.len());
         }
     }
 
     /// Forgets topics that have no subscribers and were not used since the sweep before.
     pub(super) fn sweep(&self) {
         for shard in &self.shards {
-            // Looked at under the shared lock first: an idle broker's sweep disturbs nobody.
-            let idle = |topic: &Topic| {
-                let mut state = topic.state.lock();
-                !std::mem::take(&mut state.used) && state.subscribers.is_empty()
-            };
-            let candidates: Vec<Arc<Topic>> = shard
-                .read()
-                .values()
-                .filter(|topic| idle(topic))
-                .cloned()
-                .collect();
-            for topic in candidates {
-                let mut shard = shard.write();
-                let mut state = topic.state.lock();
-                if !state.used && state.subscribers.is_empty() {
-                    state.forgotten = true;
-                    shard.remove(&topic.destination);
-                }
+            let mut shard = shard.write();
+            let before = shard.len();
+            shard.retain(|_, topic| {
+                // A topic whose turn somebody has is used; nobody waits for it with the shard in hand.
+                let Some(mut state) = topic.state.try_lock() else {
+                    return true;
+                };
+                let used = std::mem::take(&mut state.used) || !state.subscribers.is_empty();
+                state.forgotten = !used;
+                used
+            });
+            self.count
+                .fetch_sub(before - shard.len(), Ordering::Relaxed);
+            if shard.len() < shard.capacity() / 4 {
+                shard.shrink_to_fit();
             }
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.read().len()).sum()
+        self.count.load(Ordering::Relaxed)
     }
 
     fn shard(&self, destination: &str) -> &RwLock<HashMap<ByteString, Arc<Topic>>> {
         &self.shards[self.hasher.hash_one(destination) as usize % SHARDS]
     }
 
-    fn topic(&self, destination: &Destination) -> Arc<Topic> {
+    fn topic(&self, destination: &Destination) -> Result<Arc<Topic>, Full> {
         let shard = self.shard(destination);
         if let Some(topic) = shard.read().get(destination.as_str()) {
-            return Arc::clone(topic);
+            return Ok(Arc::clone(topic));
         }
         let mut shard = shard.write();
         if let Some(topic) = shard.get(destination.as_str()) {
-            return Arc::clone(topic);
+            return Ok(Arc::clone(topic));
+        }
+        if self.count.fetch_add(1, Ordering::Relaxed) >= self.limit {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+            return Err(Full);
         }
         // A copy: the text may be a slice of a whole frame, which the topic must not keep alive.
         let name = ByteString::from(destination.as_str());
-        let topic = shard.entry(name.clone()).or_insert_with(|| {
-            Arc::new(Topic {
-                destination: name,
-                state: Mutex::new(TopicState {
-                    epoch: self.next_epoch.fetch_add(1, Ordering::Relaxed),
-                    sequence: 0,
-                    subscribers: Subscribers::default(),
-                    groups: Vec::new(),
-                    groups_version: 0,
-                    used: true,
-                    forgotten: false,
-                }),
-            })
+        let topic = Arc::new(Topic {
+            state: Mutex::new(TopicState {
+                epoch: self.next_epoch.fetch_add(1, Ordering::Relaxed),
+                sequence: 0,
+                subscribers: Subscribers::default(),
+                groups: Vec::new(),
+                groups_version: 0,
+                used: true,
+                forgotten: false,
+            }),
         });
-        Arc::clone(topic)
+        shard.insert(name, Arc::clone(&topic));
+        Ok(topic)
     }
 
     /// As [`Topics::topic`], but a name that nobody listens to is not remembered.
-    fn topic_for_publish(&self, destination: &Destination) -> Option<Arc<Topic>> {
+    fn topic_for_publish(&self, destination: &Destination) -> Result<Option<Arc<Topic>>, Full> {
         if let Some(topic) = self.shard(destination).read().get(destination.as_str()) {
-            return Some(Arc::clone(topic));
+            return Ok(Some(Arc::clone(topic)));
         }
         let heard = !self.patterns.read().matching(destination).is_empty();
-        heard.then(|| self.topic(destination))
+        heard.then(|| self.topic(destination)).transpose()
     }
 }

@@ -93,8 +93,8 @@ impl End {
             };
         }
         match self {
-            Self::Disconnected | Self::PeerClosed { .. } | Self::Requested { .. } => log!(debug),
-            Self::Vanished(_) | Self::NoConnect => log!(info),
+            Self::Disconnected | Self::PeerClosed { .. } => log!(debug),
+            Self::Vanished(_) | Self::NoConnect | Self::Requested { .. } => log!(info),
             Self::Violation { .. }
             | Self::Stomp(_)
             | Self::Refused { .. }

@@ -1,5 +1,6 @@
 //! What each frame of a client sets going.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::Context;
 
@@ -37,7 +38,7 @@ impl Session {
                 }
             }
             match event {
-                ServerEvent::Connect(_) => self.connect(),
+                ServerEvent::Connect(_) => self.connect(context),
                 ServerEvent::Send(send) => self.send(send, context),
                 // Who is gone hears nothing, and the broker knows it no more.
                 ServerEvent::Subscribe(_) | ServerEvent::Unsubscribe(_) if self.lost.is_some() => {}
@@ -53,28 +54,30 @@ impl Session {
         }
     }
 
-    fn connect(&mut self) {
+    fn connect(&mut self, context: &mut Context<'_>) {
         let user = self.info.user.as_ref();
         let open = OpenSession::new(
             self.info.id,
             user.map(|user| user.shared_name().clone()),
             Arc::clone(&self.outbox),
         );
+        self.connect_by = None;
         match self.shared.policy.authorize(Action::Connect, user, open) {
             Ok(open) => {
-                dispatch::open(&*self.shared.broker, open);
-                let session = self.info.id.to_string();
-                let now = self.shared.wheel.now();
-                self.just_connected = true;
-                self.connect_by = None;
-                self.stomp.accept(
-                    self.info.user.as_ref().map(crate::User::name),
-                    Some(&session),
-                    now,
-                );
+                let confirm = dispatch::open(&*self.shared.broker, open);
+                self.step(Work::Open { confirm }, context);
             }
             Err(decision) => self.denied("CONNECT", None, &decision, None),
         }
+    }
+
+    /// The broker knows the session: now its client may.
+    pub(super) fn connected(&mut self) {
+        let session = self.info.id.to_string();
+        let now = self.shared.wheel.now();
+        let user = self.info.user.as_ref().map(crate::User::name);
+        self.stomp.accept(user, Some(&session), now);
+        self.just_connected = true;
     }
 
     fn can_be_corked(&self, event: &ServerEvent) -> bool {
@@ -150,12 +153,19 @@ impl Session {
             Ok(inbound) => inbound,
             Err(decision) => return self.denied("SEND to", Some(&destination), &decision, receipt),
         };
-        let future = self.shared.routes.call(&destination[path_from..], inbound);
         let about = About {
             destination,
             receipt,
         };
-        self.step(Work::Handler { future, about }, context);
+        // Handlers and state are the application's, down to their `Clone`.
+        let routes = &self.shared.routes;
+        let started = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            routes.call(&about.destination[path_from..], inbound)
+        }));
+        match started {
+            Ok(future) => self.step(Work::Handler { future, about }, context),
+            Err(panic) => self.apply(self.panicked(&about, &*panic), about, context),
+        }
     }
 
     fn subscribe(&mut self, subscribe: Subscribe, context: &mut Context<'_>) {

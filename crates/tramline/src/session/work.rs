@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 
 use bytestring::ByteString;
 use tramline_broker::{
-    Confirm, Destination, Headers, Publish, PublishError, Published, SubscribeError, Target,
+    Confirm, Destination, Headers, OpenError, Publish, PublishError, Published, SubscribeError,
+    Target,
 };
 use tramline_stomp::ErrorReply;
 
@@ -20,6 +21,10 @@ use crate::rejection::{Rejection, RejectionKind};
 
 /// A handler that runs, or a broker that confirms later.
 pub(super) enum Work {
+    /// The broker confirms the session itself.
+    Open {
+        confirm: Confirm<Result<(), OpenError>>,
+    },
     Handler {
         future: EffectsFuture,
         about: About,
@@ -78,6 +83,11 @@ impl Session {
     /// Does what can be done of `work` now, and keeps the rest.
     pub(super) fn step(&mut self, work: Work, context: &mut Context<'_>) {
         match work {
+            Work::Open { mut confirm } => match Pin::new(&mut confirm).poll(context) {
+                Poll::Pending => self.wait(Work::Open { confirm }),
+                Poll::Ready(Ok(())) => self.connected(),
+                Poll::Ready(Err(error)) => self.refuse("session refused", error.to_string(), None),
+            },
             Work::Handler { mut future, about } => {
                 let polled =
                     std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
@@ -147,12 +157,18 @@ impl Session {
     }
 
     /// Does what a handler wants done; its client's receipt comes after that.
-    fn apply(&mut self, effects: Effects, about: About, context: &mut Context<'_>) {
+    pub(super) fn apply(&mut self, effects: Effects, about: About, context: &mut Context<'_>) {
         let Effects {
-            publishes,
-            rejections,
+            publishes: mut batch,
+            mut rejections,
         } = effects;
-        let mut batch: Vec<Publish> = publishes;
+        // One misspelt destination does not take the others with it.
+        batch.retain(|publish| {
+            let nowhere = self.nowhere(publish);
+            let carried = nowhere.is_none();
+            rejections.extend(nowhere);
+            carried
+        });
         for rejection in rejections {
             batch.extend(self.rejected(&rejection, &about.destination));
         }
@@ -161,6 +177,17 @@ impl Session {
         }
         let confirm = self.shared.publisher.publish_all(batch);
         self.step(Work::Effects { confirm, about }, context);
+    }
+
+    /// What is wrong with a reply that the broker does not carry.
+    fn nowhere(&self, publish: &Publish) -> Option<Rejection> {
+        let Target::Destination(destination) = &publish.target else {
+            return None;
+        };
+        (!self.shared.broker.serves(destination)).then(|| {
+            let error = format!("the broker carries no destination {destination:?}");
+            Rejection::new(RejectionKind::NotPublished, error)
+        })
     }
 
     /// Counts and logs a rejection, and gives the message that tells the client.
@@ -187,7 +214,7 @@ impl Session {
         ))
     }
 
-    fn panicked(&self, about: &About, panic: &(dyn std::any::Any + Send)) -> Effects {
+    pub(super) fn panicked(&self, about: &About, panic: &(dyn std::any::Any + Send)) -> Effects {
         let text = panic.downcast_ref::<&str>().copied();
         let text = text
             .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
@@ -263,6 +290,7 @@ impl Session {
 impl fmt::Debug for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Open { .. } => "Open",
             Self::Handler { .. } => "Handler",
             Self::Effects { .. } => "Effects",
             Self::News { .. } => "News",

@@ -230,10 +230,7 @@ pub(crate) fn router(gate: Gate) -> MessageRouter {
         Json(order)
     }
     async fn echo(body: Bytes) -> Payload {
-        Payload {
-            content_type: None,
-            body,
-        }
+        Payload::untyped(body)
     }
     async fn panics(what: String) -> String {
         panic!("the handler was asked to panic: {what}")
