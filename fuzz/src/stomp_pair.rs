@@ -64,9 +64,8 @@ struct Pair<'a> {
     server: ServerConnection,
     version: Version,
     now: Instant,
-    pieces: Pieces<'a>,
-    to_server: VecDeque<u8>,
-    to_client: VecDeque<u8>,
+    to_server: Line<'a>,
+    to_client: Line<'a>,
     client_hears: Hearing,
     server_hears: Hearing,
     /// What each side still has to see, in order.
@@ -79,6 +78,27 @@ struct Pair<'a> {
     slots: Vec<(u32, ByteString)>,
     disconnected: bool,
     failed: bool,
+}
+
+/// What is on its way to one side.
+struct Line<'a> {
+    bytes: VecDeque<u8>,
+    /// Its own: with common ones, one side could get all the pieces and the other those of no length.
+    pieces: Pieces<'a>,
+}
+
+impl<'a> Line<'a> {
+    fn new(pieces: Pieces<'a>) -> Self {
+        Self {
+            bytes: VecDeque::new(),
+            pieces,
+        }
+    }
+
+    fn next_piece(&mut self) -> Bytes {
+        let length = self.pieces.length().min(self.bytes.len());
+        self.bytes.drain(..length).collect()
+    }
 }
 
 #[derive(PartialEq, Debug)]
@@ -142,9 +162,8 @@ impl<'a> Pair<'a> {
             server: ServerConnection::new(Arc::new(server_config), now),
             version,
             now,
-            pieces,
-            to_server: VecDeque::new(),
-            to_client: VecDeque::new(),
+            to_server: Line::new(pieces.clone()),
+            to_client: Line::new(pieces),
             client_hears: Hearing::new(client.receive, server.send, now),
             server_hears: Hearing::new(server.receive, client.send, now),
             sent: VecDeque::new(),
@@ -253,7 +272,7 @@ impl<'a> Pair<'a> {
             let headers = Headers::from_iter([("note", text)]);
             let version = self.server.version();
             encode_message_tail(version, "m", "/d", &headers, text.as_bytes(), &mut message);
-            self.to_client.extend(message);
+            self.to_client.bytes.extend(message);
             self.server.wrote(self.now);
             self.published.push_back((id.clone(), text.to_owned()));
         }
@@ -262,11 +281,11 @@ impl<'a> Pair<'a> {
     /// Both sides write what they have.
     fn transmit(&mut self) {
         while let Some(bytes) = self.client.poll_transmit() {
-            self.to_server.extend(bytes);
+            self.to_server.bytes.extend(bytes);
             self.client.wrote(self.now);
         }
         while let Some(bytes) = self.server.poll_transmit() {
-            self.to_client.extend(bytes);
+            self.to_client.bytes.extend(bytes);
             self.server.wrote(self.now);
         }
     }
@@ -276,9 +295,8 @@ impl<'a> Pair<'a> {
         if self.server_hears.paused {
             return;
         }
-        let length = self.pieces.length().min(self.to_server.len());
-        if length > 0 {
-            let piece: Bytes = self.to_server.drain(..length).collect();
+        let piece = self.to_server.next_piece();
+        if !piece.is_empty() {
             self.server.receive(piece, self.now);
             self.server_hears.last = self.now;
         }
@@ -287,9 +305,8 @@ impl<'a> Pair<'a> {
 
     fn move_to_client(&mut self) {
         self.transmit();
-        let length = self.pieces.length().min(self.to_client.len());
-        if length > 0 {
-            let piece: Bytes = self.to_client.drain(..length).collect();
+        let piece = self.to_client.next_piece();
+        if !piece.is_empty() {
             self.client.receive(piece, self.now);
             self.client_hears.last = self.now;
         }
@@ -302,8 +319,8 @@ impl<'a> Pair<'a> {
             self.server_events();
             self.client_events();
             self.transmit();
-            let unread = !self.to_server.is_empty() && !self.server_hears.paused;
-            if self.to_client.is_empty() && !unread {
+            let unread = !self.to_server.bytes.is_empty() && !self.server_hears.paused;
+            if self.to_client.bytes.is_empty() && !unread {
                 return;
             }
             self.move_to_server();
