@@ -25,30 +25,31 @@ impl<'a> Head<'a> {
     }
 
     /// The rest of the line.
-    pub(crate) fn pieces(self) -> Pieces<'a> {
-        let lengths = self.0;
-        let usable = lengths.iter().any(|length| piece(*length) > 0);
-        Pieces {
-            lengths: if usable { lengths } else { &[] },
-            next: 0,
+    pub(crate) fn pieces(self) -> Pieces {
+        let mut lengths: Vec<usize> = self.0.iter().map(|octet| usize::from(octet % 64)).collect();
+        // One empty piece at a place shows as much as many do.
+        lengths.dedup_by(|next, last| *next == 0 && *last == 0);
+        if lengths == [0] {
+            lengths.clear();
         }
+        Pieces { lengths, next: 0 }
     }
 }
 
-/// Lengths of pieces, again and again.
+/// Lengths of pieces, again and again; everything is one piece where there are none.
 #[derive(Clone)]
-pub(crate) struct Pieces<'a> {
-    lengths: &'a [u8],
+pub(crate) struct Pieces {
+    lengths: Vec<usize>,
     next: usize,
 }
 
-impl Pieces<'_> {
-    /// The next length; everything where the line names none.
+impl Pieces {
+    /// The next length.
     pub(crate) fn length(&mut self) -> usize {
         if self.lengths.is_empty() {
             return usize::MAX;
         }
-        let length = piece(self.lengths[self.next % self.lengths.len()]);
+        let length = self.lengths[self.next % self.lengths.len()];
         self.next += 1;
         length
     }
@@ -64,10 +65,6 @@ impl Pieces<'_> {
         }
         pieces
     }
-}
-
-fn piece(letter: u8) -> usize {
-    usize::from(letter % 64)
 }
 
 /// The operations: a letter and its argument each.

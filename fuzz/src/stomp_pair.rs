@@ -59,13 +59,13 @@ pub fn run(data: &[u8]) {
     pair.finish();
 }
 
-struct Pair<'a> {
+struct Pair {
     client: ClientConnection,
     server: ServerConnection,
     version: Version,
     now: Instant,
-    to_server: Line<'a>,
-    to_client: Line<'a>,
+    to_server: Line,
+    to_client: Line,
     client_hears: Hearing,
     server_hears: Hearing,
     /// What each side still has to see, in order.
@@ -81,14 +81,14 @@ struct Pair<'a> {
 }
 
 /// What is on its way to one side.
-struct Line<'a> {
+struct Line {
     bytes: VecDeque<u8>,
     /// Its own: with common ones, one side could get all the pieces and the other those of no length.
-    pieces: Pieces<'a>,
+    pieces: Pieces,
 }
 
-impl<'a> Line<'a> {
-    fn new(pieces: Pieces<'a>) -> Self {
+impl Line {
+    fn new(pieces: Pieces) -> Self {
         Self {
             bytes: VecDeque::new(),
             pieces,
@@ -139,13 +139,8 @@ impl Hearing {
     }
 }
 
-impl<'a> Pair<'a> {
-    fn new(
-        offered: Vec<Version>,
-        client: HeartBeat,
-        server: HeartBeat,
-        pieces: Pieces<'a>,
-    ) -> Self {
+impl Pair {
+    fn new(offered: Vec<Version>, client: HeartBeat, server: HeartBeat, pieces: Pieces) -> Self {
         let now = Instant::now();
         let limits = Limits::default().with_header_line(1 << 16);
         let version = offered.iter().copied().max().unwrap_or(Version::V1_0);

@@ -111,7 +111,7 @@ fn heard(role: Role, mut answers: Vec<u8>, code: Option<Option<CloseCode>>) {
 }
 
 /// Sends each piece of `stream` as a message, or as a ping where it is short and the third.
-fn round_trip(from: Role, pieces: &Pieces<'_>, stream: &[u8]) {
+fn round_trip(from: Role, pieces: &Pieces, stream: &[u8]) {
     let mut sender = new(from, Config::default());
     let mut receiver = new(opposite(from), Config::default());
     let (mut wire, mut sent) = (Vec::new(), Vec::new());
