@@ -22,8 +22,8 @@
 //! - A path with a transport can be put together from its parts, which have no dot and no slash and are not too long.
 //! - Nothing is lost, doubled or overtaken: what was received is the beginning of what was sent, and all of it unless
 //!   the session timed out or an abort closed it.
-//! - The open frame is first and comes once; nothing follows the close frame; a response keeps its limit; a second
-//!   receiver is refused.
+//! - The open frame is first and comes once; nothing follows the close frame; no message starts beyond a
+//!   response's limit; a second receiver is refused.
 
 use std::{
     sync::Arc,
@@ -268,6 +268,10 @@ impl Client {
             return;
         }
         assert!(!self.timed_out, "output of a session that is over");
+        let room = match transport {
+            Transport::XhrStreaming => self.config.response_limit.saturating_sub(self.response),
+            _ => self.config.response_limit,
+        };
         self.response += piece.len();
         let suffix: &[u8] = match transport {
             Transport::WebSocket => b"",
@@ -285,7 +289,14 @@ impl Client {
                 assert!(self.opened, "messages before the open frame");
                 let messages = parse_messages(array, &PayloadLimits::default());
                 let messages = messages.expect("an array of strings");
-                assert!(!messages.is_empty());
+                let last = messages.last().expect("no frame is empty");
+                let mut escaped = Vec::new();
+                frame::escape_into(&mut escaped, last);
+                let before_last = bare.len() - escaped.len() - r#"",""#.len() - r#""]"#.len();
+                assert!(
+                    messages.len() == 1 || before_last < room,
+                    "beyond the limit"
+                );
                 self.received
                     .extend(messages.iter().map(ToString::to_string));
             }

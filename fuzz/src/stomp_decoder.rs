@@ -9,7 +9,8 @@
 //!   (Heart-beats may: line ends behind a frame are padding if they arrive with it.)
 //! - What it holds stays within what its limits allow.
 //! - An error is the last it says, and it holds nothing afterwards.
-//! - A decoded frame, encoded in the same version, decodes to itself, and encodes to the same bytes again.
+//! - A decoded frame keeps the limits; encoded in the same version it decodes to itself, and encodes to the same bytes
+//!   again. So do all of them in one stream with line ends between them.
 
 use tramline_stomp::{Bytes, DecodeError, Decoded, Decoder, Frame, Limits, Version};
 
@@ -19,7 +20,8 @@ use crate::script;
 pub fn run(data: &[u8]) {
     let (mut head, stream) = script::head(data);
     let version = Version::ALL[usize::from(head.option(3))];
-    let pieces = head.pieces().cut(stream);
+    let lengths = head.pieces();
+    let pieces = lengths.cut(stream);
     let small = Limits::default()
         .with_body(40)
         .with_header_line(24)
@@ -31,8 +33,19 @@ pub fn run(data: &[u8]) {
         assert_eq!(whole, polled, "the cuts matter");
         assert_eq!(whole, queued, "the moment of polling matters");
         for frame in &whole.frames {
+            assert!(frame.body.len() <= limits.body);
+            assert!(frame.headers.len() <= limits.header_count);
             survives(frame, version);
         }
+        let mut wire = Vec::new();
+        for frame in &whole.frames {
+            wire.extend_from_slice(b"\r\n\n");
+            frame.encode(version, &mut wire);
+        }
+        let again = Reading::new(version, generous(), &lengths.cut(&wire), true);
+        assert_eq!(again.error, None, "{wire:?}");
+        let frames = whole.frames.iter().map(without_length);
+        assert!(frames.eq(again.frames.iter().map(without_length)));
     }
 }
 
@@ -112,12 +125,7 @@ fn without_length(frame: &Frame) -> Frame {
 
 /// The frame that `wire` is, with nothing before it and behind it.
 pub(crate) fn one_frame(wire: &Bytes, version: Version) -> Frame {
-    let generous = 1 << 20;
-    let limits = Limits::default()
-        .with_body(generous)
-        .with_header_line(generous)
-        .with_header_count(generous);
-    let mut decoder = Decoder::new(limits);
+    let mut decoder = Decoder::new(generous());
     decoder.set_version(version);
     decoder.feed(wire.clone());
     let decoded = decoder.next();
@@ -126,4 +134,12 @@ pub(crate) fn one_frame(wire: &Bytes, version: Version) -> Frame {
     };
     assert_eq!(decoder.buffered(), 0, "more than a frame in {wire:?}");
     frame
+}
+
+/// Room for whatever an input of any size can make us write.
+fn generous() -> Limits {
+    Limits::default()
+        .with_body(1 << 20)
+        .with_header_line(1 << 20)
+        .with_header_count(1 << 20)
 }

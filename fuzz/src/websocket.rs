@@ -6,6 +6,7 @@
 //! Held to be true, with small limits and with the default ones:
 //!
 //! - No input makes it panic.
+//! - Events are those that a plain reading of RFC 6455 finds, and an error comes exactly where it finds one.
 //! - Events and the error do not depend on where the stream is cut, nor on when the machine's own frames are taken.
 //! - What it holds stays within its limits, and is nothing after a Close and after an error.
 //! - After a Close and after an error nothing more comes, and what was sent back is well-formed: a peer reads it, and
@@ -15,6 +16,8 @@
 use tramline_websocket::{CloseCode, Config, Connection, Error, Event, OpCode, Role};
 
 use crate::script::{self, Pieces};
+
+mod reference;
 
 /// Tries one input.
 pub fn run(data: &[u8]) {
@@ -28,6 +31,9 @@ pub fn run(data: &[u8]) {
     for config in [small, Config::default()] {
         let cut = pieces.cut(stream);
         let whole = Reading::new(role, config, &[stream], true);
+        let (events, broken) = reference::read(role, config, stream);
+        assert_eq!(whole.events, events);
+        assert_eq!(whole.error.is_some(), broken, "{whole:?}");
         assert_eq!(whole, Reading::new(role, config, &cut, true));
         assert_eq!(whole, Reading::new(role, config, &cut, false));
     }
