@@ -20,7 +20,7 @@
 //!   `error` of the caller there is none.
 //! - Each transmit is one heart-beat or one frame that a decoder reads; ERROR comes once at most, as the last of all,
 //!   and exactly if the session has failed.
-//! - Receipts go out in order, with the text that came in.
+//! - Receipts go out in order, with the text that came in, unless the ERROR has gone out before.
 //! - Subscriptions are counted right, bounded, forgotten with the session; their slots are never used twice; the head
 //!   of their messages names them.
 //! - Once polled, what it holds stays within what its limits allow.
@@ -170,7 +170,8 @@ impl Driver {
     }
 
     fn receipt(&mut self, expected: Option<ByteString>, text: &str) {
-        if !self.server.is_failed() {
+        // After a failure it still goes in front of the ERROR.
+        if !self.error {
             self.given.push_back(expected);
         }
         self.server.receipt(text);
@@ -311,6 +312,7 @@ impl Driver {
     }
 
     fn check_end(&self) {
+        assert_eq!(self.server.queued(), 0);
         assert_eq!(self.server.is_failed(), self.error);
         assert_eq!(self.connected, self.phase == Phase::Open);
         assert!(self.given.is_empty(), "a receipt was not transmitted");
