@@ -3,6 +3,10 @@
 use std::fs;
 
 use crate::steps::{self, Steps, Trouble, cargo, failed, program, root};
+use crate::tidy;
+
+/// What an input may take before it counts as a failure. The slowest seed takes a thousandth of it.
+const SECONDS_PER_INPUT: u32 = 5;
 
 const PROPERTY_CASES: &str = "20000";
 
@@ -46,12 +50,27 @@ fn fuzz(seconds: u32) -> steps::Result {
     if cargo_fuzz(&["--version"]).is_err() {
         steps::run(cargo().args(["install", "cargo-fuzz", "--locked"]))?;
     }
+    let built = tidy::target_folder()?;
     for target in &targets {
         println!("\n    {target}, {seconds} s");
-        let limit = format!("-max_total_time={seconds}");
-        if let Err(Trouble::Failed(reason)) = cargo_fuzz(&["run", target, "--", &limit]) {
+        // What is found goes to the first folder; the seeds stay as they are.
+        let corpus = built.join("fuzz-corpus").join(target);
+        fs::create_dir_all(&corpus)
+            .map_err(|error| Trouble::Failed(format!("{}: {error}", corpus.display())))?;
+        let run = cargo_fuzz(&[
+            "run",
+            "--features=libfuzzer",
+            &format!("--target-dir={}", built.join("fuzz").display()),
+            target,
+            &corpus.display().to_string(),
+            &format!("fuzz/seeds/{target}"),
+            "--",
+            &format!("-max_total_time={seconds}"),
+            &format!("-timeout={SECONDS_PER_INPUT}"),
+        ]);
+        if let Err(Trouble::Failed(reason) | Trouble::Missing(reason)) = run {
             return failed(format!(
-                "{target}: {reason}; its input is in fuzz/artifacts/{target}"
+                "{target}: {reason}; its input, if it was one, is in fuzz/artifacts/{target}"
             ));
         }
     }
