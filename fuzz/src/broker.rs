@@ -147,7 +147,7 @@ impl Model {
                 self.publish(&destinations);
             }
             b'w' => {
-                self.broker.sweep();
+                self.broker.sweep(std::time::Instant::now());
                 let wanted = self.subscriptions.iter().map(|held| &held.source);
                 let patterns = wanted.filter_map(|wanted| match wanted {
                     Wanted::Pattern(pattern) => Some(pattern.clone()),
@@ -166,11 +166,12 @@ impl Model {
             outbox: Arc::new(Outbox::new(1 << 24, Overflow::Close)),
             open: true,
         };
-        self.broker.open(OpenSession::new(
+        let opened = self.broker.open(OpenSession::new(
             session.id,
             session.user.clone().map(Into::into),
             Arc::clone(&session.outbox),
         ));
+        assert!(matches!(opened.into_ready(), Ok(Ok(()))), "opens at once");
         self.sessions.push(session);
     }
 
@@ -383,8 +384,8 @@ impl Model {
         self.check_ids();
         self.check_positions();
         assert_eq!(self.broker.sessions(), 0);
-        self.broker.sweep();
-        self.broker.sweep();
+        self.broker.sweep(std::time::Instant::now());
+        self.broker.sweep(std::time::Instant::now());
         assert_eq!(self.broker.destinations(), 0, "{:?}", self.broker);
     }
 

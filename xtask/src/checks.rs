@@ -48,6 +48,9 @@ pub(crate) fn tidy(steps: &mut Steps) {
 pub(crate) fn test(steps: &mut Steps) {
     let chromium = set_up(steps);
     steps.step("cargo test", cargo_test);
+    steps.step("fuzz seeds", || {
+        run(cargo().args(["test", "--manifest-path", "fuzz/Cargo.toml", "--locked"]))
+    });
     if let Some(chromium) = chromium {
         against_gallery(steps, &chromium, &[]);
     }

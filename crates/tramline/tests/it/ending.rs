@@ -1,6 +1,6 @@
 //! How sessions end that nobody ended properly.
 
-use crate::support::{Client, DEADLINE, FrameExt, Request, SHORT, Server, Setup};
+use crate::support::{Client, DEADLINE, FrameExt, Request, SHORT, Server, Setup, eventually};
 
 #[tokio::test]
 async fn a_client_that_vanishes_leaves_nothing_behind() {
@@ -306,4 +306,47 @@ async fn a_client_that_asks_for_receipts_and_never_reads_is_not_served_for_ever(
         "the server took all of {taken} bytes and keeps the receipts"
     );
     server.serves().await;
+}
+
+/// The goodbye has its five seconds, whatever timer was set before it.
+#[tokio::test]
+async fn a_client_that_never_says_goodbye_is_not_waited_for_for_ever() {
+    let server = Setup::new()
+        .limits(|limits| limits.heart_beat.send = 1000)
+        .start()
+        .await;
+    let mut client = Client::open(&server).await;
+    client
+        .send("CONNECT\naccept-version:1.2\nheart-beat:0,1000\n\n\0")
+        .await;
+    client.expect("CONNECTED").await;
+    client.send("SEND\ndestination:/forbidden\n\nx\0").await;
+    // It neither answers the close nor ends its stream.
+    server
+        .counted("it is let go", |stats| stats.sessions_open == 0)
+        .await;
+    drop(client);
+}
+
+/// What was sent before leaving is handled; a SUBSCRIBE among it leads to nothing.
+#[tokio::test]
+async fn a_subscribe_among_the_last_words_costs_nothing() {
+    let server = Server::start().await;
+    let mut client = Client::connect(&server).await;
+    client.send("SEND\ndestination:/app/slow\n\na\0").await;
+    server.gate.started(1).await;
+    client
+        .send("SUBSCRIBE\nid:0\ndestination:/topic/x\n\n\0")
+        .await;
+    client
+        .send("SEND\ndestination:/app/log\n\nlast words\0")
+        .await;
+    client.close(1000, "").await;
+    server.gate.release();
+    let gate = server.gate.clone();
+    eventually("the last words", move || {
+        gate.log() == ["slow a", "last words"]
+    })
+    .await;
+    assert_eq!(server.stats().rejected, 0);
 }

@@ -7,6 +7,7 @@ mod delivery;
 mod ending;
 mod handlers;
 mod handshake;
+mod late_broker;
 mod policy;
 mod shutdown;
 mod sockjs;

@@ -12,8 +12,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tramline::policy::{Policy, deny, permit};
 use tramline::{
-    Bytes, EmbeddedBroker, Handshake, Inbound, Json, Limits, MessageRouter, Messaging, Path,
-    Payload, SockJsConfig, State, Stats, To, User, message,
+    Broker, Bytes, EmbeddedBroker, Handshake, Inbound, Json, Limits, MessageRouter, Messaging,
+    Path, Payload, SockJsConfig, State, Stats, To, User, message,
 };
 
 use super::{Client, eventually};
@@ -24,6 +24,7 @@ pub(crate) struct Setup {
     limits: Limits,
     origins: Vec<&'static str>,
     sockjs: SockJsConfig,
+    broker: Arc<dyn Broker>,
 }
 
 /// A running server. It ends when it is dropped.
@@ -64,11 +65,17 @@ impl Gate {
 impl Setup {
     pub(crate) fn new() -> Self {
         Self {
+            broker: Arc::new(EmbeddedBroker::new().topics("/topic")),
             policy: open_policy(),
             limits: Limits::default(),
             origins: Vec::new(),
             sockjs: SockJsConfig::default(),
         }
+    }
+
+    pub(crate) fn broker(mut self, broker: impl Broker) -> Self {
+        self.broker = Arc::new(broker);
+        self
     }
 
     pub(crate) fn policy(mut self, policy: Policy) -> Self {
@@ -101,7 +108,7 @@ impl Setup {
         let messaging = Messaging::builder()
             .name("test")
             .routes(router(gate.clone()))
-            .broker(EmbeddedBroker::new().topics("/topic"))
+            .broker(self.broker)
             .policy(self.policy)
             .limits(self.limits)
             .allowed_origins(self.origins)
