@@ -36,8 +36,9 @@ mod scan;
 /// with escapes. Only a frame of less than half its piece is copied out, so that what is kept of
 /// it keeps at most twice its size alive. A frame that spans pieces is gathered in one buffer that grows by doubling, and
 /// no byte is searched twice. Between frames the decoder owns no allocation. The worst that a
-/// peer can make it hold is `header_count × (header_line + 2) + body` bytes of [`Limits`], twice
-/// that while the buffer grows. Each limit is checked before the bytes beyond it are kept.
+/// peer can make it hold of one frame is, by [`Limits`], the command's line, `header_count ×
+/// (header_line + 2)` and the larger of one more line and `body + 2` bytes; twice that while the
+/// buffer grows. Each limit is checked before the bytes beyond it are kept.
 ///
 /// # Example: a frame in two pieces
 ///
