@@ -330,7 +330,8 @@ impl MessagingBuilder {
     /// The web pages whose scripts may connect, besides those of the server's own origin: `https://app.example`, or
     /// `*` for all. Requests without an `Origin` header do not come from a script in a browser and always pass.
     ///
-    /// Default: none besides the same origin, so that no foreign page can act with a visitor's cookies.
+    /// Default: none besides the same origin, so that no foreign page can act with a visitor's cookies; with `*` any page
+    /// can.
     pub fn allowed_origins<O: Into<ByteString>>(
         mut self,
         origins: impl IntoIterator<Item = O>,

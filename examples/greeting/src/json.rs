@@ -1,6 +1,7 @@
 //! The same greeting in JSON, as Spring's guide has it: an application of its own, with its own broker.
 
 use serde::{Deserialize, Serialize};
+use tramline::policy::{Policy, deny, permit};
 use tramline::{BuildError, EmbeddedBroker, Json, MessageRouter, Messaging, message};
 
 #[derive(Deserialize)]
@@ -25,12 +26,17 @@ async fn greet(Json(hello): Json<Hello>) -> Json<Greeting> {
 ///
 /// None: the parts fit together.
 pub fn messaging() -> Result<Messaging, BuildError> {
-    let routes = MessageRouter::new().route("/hello", message(greet).send_to("/topic/greetings"));
+    let policy = Policy::builder()
+        .on_connect(permit())
+        .on_message("/app/hello", permit())
+        .on_subscribe("/topic/greetings", permit())
+        .on_subscribe("/user/queue/errors", permit())
+        .otherwise(deny());
 
     Messaging::builder()
         .name("greeting-json")
-        .routes(routes)
+        .routes(MessageRouter::new().route("/hello", message(greet).send_to("/topic/greetings")))
         .broker(EmbeddedBroker::new().topics("/topic"))
-        .policy(super::policy())
+        .policy(policy)
         .build()
 }
