@@ -23,6 +23,13 @@ use bytestring::ByteString;
 pub struct Destination(ByteString);
 
 impl Destination {
+    /// The most bytes that a destination's text may have: 512, twice what AMQP allows, and few enough that a hostile name
+    /// cannot make matching expensive.
+    pub const MAX_LENGTH: usize = 512;
+
+    /// The most segments that a destination or pattern may have: 64, deeper than any naming scheme.
+    pub const MAX_SEGMENTS: usize = 64;
+
     /// Checks `text` and makes it a destination.
     ///
     /// # Errors
@@ -99,6 +106,10 @@ impl Pattern {
     /// and few enough that a hostile subscription cannot make matching expensive.
     pub const MAX_WILD_SEGMENTS: usize = 8;
 
+    /// The most bytes that a pattern with wildcards may have: 256. Matching costs at most this times a destination's
+    /// length.
+    pub const MAX_WILD_LENGTH: usize = 256;
+
     /// Checks `text` and makes it a pattern.
     ///
     /// # Errors
@@ -126,6 +137,12 @@ impl Pattern {
         let wild_segments = text.split('/').filter(|s| s.contains(['*', '?'])).count();
         if wild_segments > Self::MAX_WILD_SEGMENTS {
             return Err(DestinationError::TooManyWildcards { pattern: text });
+        }
+        if wild_segments > 0 && text.len() > Self::MAX_WILD_LENGTH {
+            return Err(DestinationError::TooLong {
+                length: text.len(),
+                limit: Self::MAX_WILD_LENGTH,
+            });
         }
         Ok(Self {
             text,
@@ -277,6 +294,23 @@ pub enum DestinationError {
         /// The text.
         destination: ByteString,
     },
+    /// Longer than [`Destination::MAX_LENGTH`], or than [`Pattern::MAX_WILD_LENGTH`] with wildcards.
+    #[error("a destination of {length} bytes is too long; {limit} are allowed here")]
+    TooLong {
+        /// Its length in bytes.
+        length: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// More segments than [`Destination::MAX_SEGMENTS`].
+    #[error(
+        "a destination of {segments} segments is too deep; {} are allowed",
+        Destination::MAX_SEGMENTS
+    )]
+    TooManySegments {
+        /// How many it has.
+        segments: usize,
+    },
     /// More wildcards than [`Pattern::MAX_WILD_SEGMENTS`].
     #[error(
         "pattern {pattern:?} has more than {} segments with wildcards; subscribe to a shorter pattern",
@@ -301,6 +335,16 @@ fn collapse_stars(segment: &str) -> String {
 fn check_characters(text: &ByteString) -> Result<(), DestinationError> {
     if text.is_empty() {
         return Err(DestinationError::Empty);
+    }
+    if text.len() > Destination::MAX_LENGTH {
+        return Err(DestinationError::TooLong {
+            length: text.len(),
+            limit: Destination::MAX_LENGTH,
+        });
+    }
+    let segments = text.split('/').count();
+    if segments > Destination::MAX_SEGMENTS {
+        return Err(DestinationError::TooManySegments { segments });
     }
     if text.chars().any(char::is_control) {
         return Err(DestinationError::ControlCharacter {
@@ -463,9 +507,34 @@ mod tests {
     }
 
     #[test]
+    fn what_could_make_matching_expensive_is_refused() {
+        let deep = format!("/topic/*{}", "/".repeat(Destination::MAX_SEGMENTS));
+        let error = Pattern::parse(deep).unwrap_err();
+        assert_eq!(error, DestinationError::TooManySegments { segments: 66 });
+        let long = format!("/topic/*{}", "a".repeat(Pattern::MAX_WILD_LENGTH));
+        let error = Pattern::parse(long).unwrap_err();
+        assert_eq!(
+            error,
+            DestinationError::TooLong {
+                length: 264,
+                limit: 256
+            }
+        );
+        let long = format!("/topic/{}", "a".repeat(Destination::MAX_LENGTH));
+        let error = Destination::parse(long).unwrap_err();
+        assert_eq!(
+            error,
+            DestinationError::TooLong {
+                length: 519,
+                limit: 512
+            }
+        );
+    }
+
+    #[test]
     fn a_star_bomb_is_cheap() {
-        let pattern = format!("/{}b", "*a".repeat(200));
-        let destination = format!("/{}", "a".repeat(4000));
+        let pattern = format!("/{}b", "*a".repeat(120));
+        let destination = format!("/{}", "a".repeat(500));
         assert!(!matches(&pattern, &destination));
     }
 }

@@ -211,7 +211,8 @@ impl Shared {
     /// The text for a destination that leads nowhere.
     pub(crate) fn nowhere(&self, destination: &str) -> String {
         format!(
-            "{destination:?} is neither below {:?}, where handlers are, nor below {:?}, nor a destination of the broker",
+            "{destination:?} leads nowhere: handlers are below \"{}/\", what is for users is below \"{}/\", and the broker \
+             carries no such destination",
             self.app_prefix, self.user_prefix
         )
     }

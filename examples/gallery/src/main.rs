@@ -17,9 +17,9 @@ use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 use tramline::{BuildError, Messaging};
 
-/// What a stopping gallery may still take for running handlers and queued messages. Ten seconds are what
-/// orchestrators commonly leave between SIGTERM and SIGKILL.
-const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
+/// What a stopping gallery may still take for running handlers and queued messages; with the second that connections get
+/// beyond it, less than the ten that orchestrators commonly leave between SIGTERM and SIGKILL.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(8);
 
 /// Tramline's demo applications.
 #[derive(Debug, Parser)]

@@ -3,7 +3,7 @@
 //! Finding the groups that match a destination walks the destination's segments once, with the set of trie nodes
 //! reached so far; what it costs depends on the patterns along that way, not on how many subscriptions there are.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytestring::ByteString;
@@ -64,16 +64,15 @@ impl Patterns {
 
     /// The groups whose pattern covers `destination`.
     pub(super) fn matching(&self, destination: &str) -> Vec<Arc<Group>> {
-        let mut reached = Vec::new();
+        let (mut reached, mut next) = (Reached::default(), Reached::default());
         self.root.reach(&mut reached);
-        let mut next = Vec::new();
         for segment in destination.split('/') {
-            if reached.is_empty() {
+            if reached.nodes.is_empty() {
                 return Vec::new();
             }
-            for node in reached.drain(..) {
+            for node in reached.drain() {
                 if node.stays {
-                    add(&mut next, node);
+                    next.add(node);
                 }
                 if let Some(child) = node.exact.get(segment) {
                     child.reach(&mut next);
@@ -87,6 +86,7 @@ impl Patterns {
             std::mem::swap(&mut reached, &mut next);
         }
         reached
+            .nodes
             .into_iter()
             .filter_map(|node| node.group.clone())
             .collect()
@@ -114,8 +114,8 @@ impl Node {
     }
 
     /// Adds this node, and what `**` reaches from it without taking a segment.
-    fn reach<'a>(&'a self, reached: &mut Vec<&'a Self>) {
-        add(reached, self);
+    fn reach<'a>(&'a self, reached: &mut Reached<'a>) {
+        reached.add(self);
         if let Some(any) = &self.any {
             any.reach(reached);
         }
@@ -164,9 +164,24 @@ impl Node {
     }
 }
 
-fn add<'a>(nodes: &mut Vec<&'a Node>, node: &'a Node) {
-    if !nodes.iter().any(|known| std::ptr::eq(*known, node)) {
-        nodes.push(node);
+/// Nodes that are reached after some segments, each once.
+#[derive(Default)]
+struct Reached<'a> {
+    nodes: Vec<&'a Node>,
+    /// Those among them that a `**` leads to: only they can be reached in two ways, from above and by staying.
+    staying: HashSet<*const Node>,
+}
+
+impl<'a> Reached<'a> {
+    fn add(&mut self, node: &'a Node) {
+        if !node.stays || self.staying.insert(node) {
+            self.nodes.push(node);
+        }
+    }
+
+    fn drain(&mut self) -> impl Iterator<Item = &'a Node> {
+        self.staying.clear();
+        self.nodes.drain(..)
     }
 }
 

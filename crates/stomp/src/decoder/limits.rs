@@ -12,7 +12,8 @@
 #[non_exhaustive]
 pub struct Limits {
     /// The longest body, in bytes. Default 65,536: what Spring accepts, and enough for a chat or
-    /// a price, while a thousand peers that stall inside a frame hold 64 MiB at most.
+    /// a price. What a peer that stalls inside a frame can hold is at
+    /// [`Decoder`](crate::Decoder#memory).
     pub body: usize,
 
     /// The longest header line, in bytes as sent, without its line end. Default 8,192: a bearer

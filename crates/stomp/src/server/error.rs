@@ -81,7 +81,7 @@ pub enum PeerViolation {
     },
 
     /// UNSUBSCRIBE with an id that no live subscription has.
-    #[error("no subscription has the id `{id}`; send the id that was given to SUBSCRIBE")]
+    #[error("no subscription has the id `{id}`; send the id that was given to SUBSCRIBE, once")]
     UnknownSubscription {
         /// The beginning of the id.
         id: String,

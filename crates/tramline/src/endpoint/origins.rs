@@ -43,9 +43,14 @@ impl Origins {
     ///
     /// Host and port are compared, not the scheme: a proxy in front of us may have ended TLS.
     pub(crate) fn permit(&self, headers: &HeaderMap, uri: &Uri) -> bool {
-        let Some(origin) = headers.get(header::ORIGIN) else {
+        let mut origins = headers.get_all(header::ORIGIN).iter();
+        let Some(origin) = origins.next() else {
             return true;
         };
+        // A browser sends one; of several, one could be meant for us and another for somebody else.
+        if origins.next().is_some() {
+            return false;
+        }
         if self.any {
             return true;
         }

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
+};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::upgrade::downcast;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tramline_stomp::Version;
+use tramline_stomp::Version as StompVersion;
 use tramline_websocket::{Config, Connection, Role, accept_key, is_valid_key};
 
 use super::{Body, not_get, text};
@@ -32,7 +34,20 @@ pub(super) fn answer(
     if request.method() != Method::GET {
         return Err(not_get());
     }
+    if request.version() < Version::HTTP_11 {
+        return Err(text(
+            StatusCode::BAD_REQUEST,
+            "a WebSocket handshake needs HTTP/1.1\n",
+        ));
+    }
     let headers = request.headers();
+    let once = |name: &HeaderName| headers.get_all(name).iter().count() <= 1;
+    if !once(&header::SEC_WEBSOCKET_KEY) || !once(&header::SEC_WEBSOCKET_VERSION) {
+        return Err(text(
+            StatusCode::BAD_REQUEST,
+            "\"Sec-WebSocket-Key\" and \"Sec-WebSocket-Version\" must stand once\n",
+        ));
+    }
     if !has_token(headers, header::UPGRADE, "websocket") {
         return Err(text(
             StatusCode::BAD_REQUEST,
@@ -99,7 +114,7 @@ fn subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
         .flat_map(|value| value.split(','));
     let chosen = offered
         .map(str::trim)
-        .find(|offer| Version::from_subprotocol(offer).is_some())?;
+        .find(|offer| StompVersion::from_subprotocol(offer).is_some())?;
     HeaderValue::from_str(chosen).ok()
 }
 

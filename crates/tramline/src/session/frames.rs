@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::Context;
 
+use bytes::Bytes;
 use bytestring::ByteString;
 use tramline_broker::{
     Destination, DestinationError, Headers, OpenSession, Pattern, Publish, Source,
@@ -107,10 +108,11 @@ impl Session {
             Err(self.shared.nowhere(&destination))
         };
         // Asked first, so that who may not send there does not learn what is there.
+        let (headers, body) = passed_on(headers, body);
         let publish = target.map(|target| {
             self.shared
                 .publisher
-                .shown(Publish::new(target, passed_on(headers), body))
+                .shown(Publish::new(target, headers, body))
         });
         match self.shared.policy.authorize(
             Action::Message(&destination),
@@ -175,6 +177,10 @@ impl Session {
             receipt,
             ..
         } = subscribe;
+        // What is no pattern at all is told as that, not as a matter of rights.
+        if let Err(error) = Pattern::parse(destination.clone()) {
+            return self.refuse("subscription refused", error.to_string(), receipt);
+        }
         let source = self.source(&destination);
         let request = source.map(|source| SubscribeRequest::new(self.info.id, slot, source));
         // Asked first, so that who may not subscribe there does not learn what is there.
@@ -267,7 +273,8 @@ fn user_target(path: &str) -> Result<Target, DestinationError> {
 }
 
 /// The headers of a SEND that its receivers see: all but those that are about the SEND, and those the server owns.
-fn passed_on(mut headers: Headers) -> Headers {
+fn passed_on(mut headers: Headers, body: Bytes) -> (Headers, Bytes) {
+    let whole = headers.encoded_len_hint() + body.len();
     headers.retain(|name, _| {
         !matches!(
             name,
@@ -282,5 +289,53 @@ fn passed_on(mut headers: Headers) -> Headers {
                 | "user-name"
         )
     });
-    headers
+    let kept = headers.encoded_len_hint() + body.len();
+    if whole > 2 * kept + SMALL {
+        // Slices would keep the whole frame alive, which nobody's limits count.
+        let copy = |text: &str| ByteString::from(text);
+        headers = headers
+            .iter()
+            .map(|(name, value)| (copy(name), copy(value)))
+            .collect();
+        return (headers, Bytes::copy_from_slice(&body));
+    }
+    (headers, body)
+}
+
+/// What a frame's own headers may take without its message being copied out of it.
+const SMALL: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether `part` lies inside `whole`.
+    fn is_slice_of(part: &[u8], whole: &[u8]) -> bool {
+        whole.as_ptr_range().contains(&part.as_ptr())
+    }
+
+    #[test]
+    fn a_small_message_is_copied_out_of_a_large_frame() {
+        let frame = Bytes::from(vec![b'x'; 10_000]);
+        let text = |range| ByteString::try_from(frame.slice(range)).unwrap();
+        let headers = |ack: usize| {
+            Headers::from_iter(
+                [("ack".into(), text(0..ack)), ("kind".into(), text(0..4))] as [(ByteString, _); 2]
+            )
+        };
+
+        let (kept, body) = passed_on(headers(9000), frame.slice(9990..));
+        assert_eq!(
+            (kept.len(), kept.get("kind"), &body[..]),
+            (1, Some("xxxx"), &[b'x'; 10][..])
+        );
+        let value = kept.get("kind").unwrap_or_default();
+        assert!(!is_slice_of(&body, &frame) && !is_slice_of(value.as_bytes(), &frame));
+
+        let (_, body) = passed_on(headers(100), frame.slice(1000..));
+        assert!(
+            is_slice_of(&body, &frame),
+            "most of the frame is the message: no copy"
+        );
+    }
 }

@@ -165,7 +165,7 @@ impl<T: Transport> SessionTask<T> {
         session.arm(Some(*deadline));
         session.outbox.poll_overflow(context);
         if !*said {
-            if ready!(transport.poll_ready(context)).is_err() {
+            if ready!(transport.poll_ready_to_close(context)).is_err() {
                 return Poll::Ready(());
             }
             *said = true;

@@ -34,6 +34,11 @@ pub(crate) trait Transport: fmt::Debug + Send + Unpin + 'static {
     /// Ready when everything written before is out.
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>>;
 
+    /// As [`poll_ready`](Self::poll_ready), for the goodbye.
+    fn poll_ready_to_close(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        self.poll_ready(context)
+    }
+
     /// Bytes that were written and are not out, by which progress shows.
     fn unsent(&self) -> usize;
 

@@ -212,6 +212,11 @@ impl Transport for SockJsHttp {
         Poll::Pending
     }
 
+    fn poll_ready_to_close(&mut self, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        // The close frame is one more, and must not wait for a client that collects nothing.
+        Poll::Ready(Ok(()))
+    }
+
     fn unsent(&self) -> usize {
         self.shared.state.lock().machine.queued()
     }

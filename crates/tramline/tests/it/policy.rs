@@ -179,8 +179,8 @@ async fn destinations_that_lead_nowhere() {
     let server = Server::start().await;
     let nowhere = |destination: &str| {
         format!(
-            "{destination:?} is neither below \"/app\", where handlers are, nor below \"/user\", nor a destination of \
-             the broker"
+            "{destination:?} leads nowhere: handlers are below \"/app/\", what is for users is below \"/user/\", and \
+             the broker carries no such destination"
         )
     };
     let mut client = Client::connect(&server).await;
@@ -238,5 +238,37 @@ async fn a_send_to_a_pattern_is_refused() {
     let error = client.expect("ERROR").await;
     error.has("message", "bad destination");
     assert!(error.text().contains("\"/topic/open/*\""), "{error:?}");
+    server.serves().await;
+}
+
+/// Patterns that would make matching expensive are told as that, whatever the policy permits.
+#[tokio::test]
+async fn hostile_patterns_are_refused_by_name() {
+    let server = Server::start().await;
+    let deep = format!("/topic/**{}", "/".repeat(8000));
+    let many = format!("/topic{}", "/*".repeat(9));
+    let long = format!("/topic/*{}b", "a".repeat(2000));
+    for (pattern, why) in [
+        (
+            &*deep,
+            "a destination of 8009 bytes is too long; 512 are allowed here",
+        ),
+        (
+            &many,
+            "more than 8 segments with wildcards; subscribe to a shorter pattern",
+        ),
+        (
+            &long,
+            "a destination of 2009 bytes is too long; 512 are allowed here",
+        ),
+    ] {
+        let mut client = Client::connect(&server).await;
+        client
+            .send(&format!("SUBSCRIBE\nid:0\ndestination:{pattern}\n\n\0"))
+            .await;
+        let error = client.expect("ERROR").await;
+        error.has("message", "subscription refused");
+        assert!(error.text().contains(why), "{error:?}");
+    }
     server.serves().await;
 }

@@ -381,13 +381,13 @@ async fn subscription_ids_in_use_and_unknown() {
     is_an_error(
         &server,
         "UNSUBSCRIBE\nid:7\n\n\0",
-        "no subscription has the id `7`; send the id that was given to SUBSCRIBE",
+        "no subscription has the id `7`; send the id that was given to SUBSCRIBE, once",
     )
     .await;
     is_an_error(
         &server,
         "UNSUBSCRIBE\nid:0\n\n\0UNSUBSCRIBE\nid:0\n\n\0",
-        "no subscription has the id `0`; send the id that was given to SUBSCRIBE",
+        "no subscription has the id `0`; send the id that was given to SUBSCRIBE, once",
     )
     .await;
 }
