@@ -91,13 +91,8 @@ impl Session {
             let path_from = send.destination.len() - path.len();
             return self.handle(send, path_from, context);
         }
-        let Send {
-            destination,
-            headers,
-            body,
-            receipt,
-            ..
-        } = send;
+        let (destination, headers, body) = passed_on(send.destination, send.headers, send.body);
+        let receipt = send.receipt;
         let target = if let Some(path) = below(&destination, &self.shared.user_prefix) {
             user_target(path).map_err(|error| error.to_string())
         } else if self.shared.broker.serves(&destination) {
@@ -108,7 +103,6 @@ impl Session {
             Err(self.shared.nowhere(&destination))
         };
         // Asked first, so that who may not send there does not learn what is there.
-        let (headers, body) = passed_on(headers, body);
         let publish = target.map(|target| {
             self.shared
                 .publisher
@@ -272,8 +266,12 @@ fn user_target(path: &str) -> Result<Target, DestinationError> {
     })
 }
 
-/// The headers of a SEND that its receivers see: all but those that are about the SEND, and those the server owns.
-fn passed_on(mut headers: Headers, body: Bytes) -> (Headers, Bytes) {
+/// What of a SEND its receivers see: all headers but those that are about the SEND, and those the server owns.
+fn passed_on(
+    destination: ByteString,
+    mut headers: Headers,
+    body: Bytes,
+) -> (ByteString, Headers, Bytes) {
     let whole = headers.encoded_len_hint() + body.len();
     headers.retain(|name, _| {
         !matches!(
@@ -290,16 +288,16 @@ fn passed_on(mut headers: Headers, body: Bytes) -> (Headers, Bytes) {
         )
     });
     let kept = headers.encoded_len_hint() + body.len();
-    if whole > 2 * kept + SMALL {
-        // Slices would keep the whole frame alive, which nobody's limits count.
-        let copy = |text: &str| ByteString::from(text);
-        headers = headers
-            .iter()
-            .map(|(name, value)| (copy(name), copy(value)))
-            .collect();
-        return (headers, Bytes::copy_from_slice(&body));
+    if whole <= 2 * kept + SMALL {
+        return (destination, headers, body);
     }
-    (headers, body)
+    // Slices would keep the whole frame alive, which nobody's limits count.
+    let copy = |text: &str| ByteString::from(text);
+    let headers = headers
+        .iter()
+        .map(|(name, value)| (copy(name), copy(value)))
+        .collect();
+    (copy(&destination), headers, Bytes::copy_from_slice(&body))
 }
 
 /// What a frame's own headers may take without its message being copied out of it.
@@ -324,15 +322,16 @@ mod tests {
             )
         };
 
-        let (kept, body) = passed_on(headers(9000), frame.slice(9990..));
-        assert_eq!(
-            (kept.len(), kept.get("kind"), &body[..]),
-            (1, Some("xxxx"), &[b'x'; 10][..])
-        );
+        let destination = || text(5000..5010);
+        let (name, kept, body) = passed_on(destination(), headers(9000), frame.slice(9990..));
+        assert_eq!((kept.len(), kept.get("kind")), (1, Some("xxxx")));
+        assert_eq!((&*name, &body[..]), ("xxxxxxxxxx", &[b'x'; 10][..]));
         let value = kept.get("kind").unwrap_or_default();
-        assert!(!is_slice_of(&body, &frame) && !is_slice_of(value.as_bytes(), &frame));
+        for part in [name.as_bytes(), value.as_bytes(), &body] {
+            assert!(!is_slice_of(part, &frame));
+        }
 
-        let (_, body) = passed_on(headers(100), frame.slice(1000..));
+        let (_, _, body) = passed_on(destination(), headers(100), frame.slice(1000..));
         assert!(
             is_slice_of(&body, &frame),
             "most of the frame is the message: no copy"
