@@ -510,7 +510,7 @@ mod tests {
     fn what_could_make_matching_expensive_is_refused() {
         let deep = format!("/topic/*{}", "/".repeat(Destination::MAX_SEGMENTS));
         let error = Pattern::parse(deep).unwrap_err();
-        assert_eq!(error, DestinationError::TooManySegments { segments: 66 });
+        assert_eq!(error, DestinationError::TooManySegments { segments: 67 });
         let long = format!("/topic/*{}", "a".repeat(Pattern::MAX_WILD_LENGTH));
         let error = Pattern::parse(long).unwrap_err();
         assert_eq!(
