@@ -156,6 +156,13 @@ impl Session {
         }
     }
 
+    /// Whether [`handle_timeout`](Self::handle_timeout) has told that the session timed out: nobody will ask for it any
+    /// more.
+    #[must_use]
+    pub fn is_expired(&self) -> bool {
+        self.expired
+    }
+
     /// Bytes that wait for a receiver, with eight for each message's length: what to bound before [`send`](Self::send).
     #[must_use]
     pub fn queued(&self) -> usize {

@@ -91,7 +91,7 @@ impl Topics {
             return Ok(Place::Group(group, key));
         };
         loop {
-            let topic = self.topic(&destination)?;
+            let topic = self.topic(&destination, Vec::new(), 0)?;
             let mut state = topic.state.lock();
             if !state.forgotten {
                 state.used = true;
@@ -189,7 +189,13 @@ impl Topics {
         &self.shards[self.hasher.hash_one(destination) as usize % SHARDS]
     }
 
-    fn topic(&self, destination: &Destination) -> Result<Arc<Topic>, Full> {
+    /// The topic, made with the pattern groups that match it, as far as they are known.
+    fn topic(
+        &self,
+        destination: &Destination,
+        groups: Vec<Arc<Group>>,
+        groups_version: u64,
+    ) -> Result<Arc<Topic>, Full> {
         let shard = self.shard(destination);
         if let Some(topic) = shard.read().get(destination.as_str()) {
             return Ok(Arc::clone(topic));
@@ -209,8 +215,8 @@ impl Topics {
                 epoch: self.next_epoch.fetch_add(1, Ordering::Relaxed),
                 sequence: 0,
                 subscribers: Subscribers::default(),
-                groups: Vec::new(),
-                groups_version: 0,
+                groups,
+                groups_version,
                 used: true,
                 forgotten: false,
             }),
@@ -224,7 +230,12 @@ impl Topics {
         if let Some(topic) = self.shard(destination).read().get(destination.as_str()) {
             return Ok(Some(Arc::clone(topic)));
         }
-        let heard = !self.patterns.read().matching(destination).is_empty();
-        heard.then(|| self.topic(destination)).transpose()
+        // Read before the groups: a change in between only makes the topic look again.
+        let version = self.patterns_version.load(Ordering::Acquire);
+        let groups = self.patterns.read().matching(destination);
+        if groups.is_empty() {
+            return Ok(None);
+        }
+        self.topic(destination, groups, version).map(Some)
     }
 }

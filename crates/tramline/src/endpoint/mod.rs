@@ -266,13 +266,13 @@ fn going_away() -> Response<Body> {
 }
 
 fn not_get() -> Response<Body> {
-    let mut response = text(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "a WebSocket handshake is a GET\n",
-    );
-    response
-        .headers_mut()
-        .insert(header::ALLOW, HeaderValue::from_static("GET"));
+    not_allowed("GET", "a WebSocket handshake is a GET\n")
+}
+
+fn not_allowed(allow: &'static str, why: &'static str) -> Response<Body> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, why);
+    let allow = HeaderValue::from_static(allow);
+    response.headers_mut().insert(header::ALLOW, allow);
     response
 }
 

@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Limited};
 use parking_lot::Mutex;
 use tramline_sockjs::{Config, Info, PayloadError, Session, Transport, headers, parse_messages};
 
-use super::{Body, BoxError, going_away, text};
+use super::{Body, BoxError, going_away, not_allowed, text};
 use crate::inbound::SessionInfo;
 use crate::messaging::Shared;
 use crate::session::SessionTask;
@@ -77,11 +77,7 @@ where
     let response = if parts.method == Method::OPTIONS {
         options(kind.allow())
     } else if parts.method != kind.method() {
-        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "");
-        response
-            .headers_mut()
-            .insert(header::ALLOW, HeaderValue::from_static(kind.allow()));
-        response
+        not_allowed(kind.allow(), "")
     } else if kind == Transport::XhrSend {
         uncached(
             send(
@@ -221,13 +217,7 @@ pub(super) fn info<B>(config: &Config, request: &Request<B>) -> Response<Body> {
             uncached(response)
         }
         Method::OPTIONS => options(headers::INFO_ALLOW),
-        _ => {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "");
-            response
-                .headers_mut()
-                .insert(header::ALLOW, HeaderValue::from_static(headers::INFO_ALLOW));
-            response
-        }
+        _ => not_allowed(headers::INFO_ALLOW, ""),
     };
     cross_origin(request.headers(), response)
 }

@@ -172,10 +172,11 @@ impl Session {
             ..
         } = subscribe;
         // What is no pattern at all is told as that, not as a matter of rights.
-        if let Err(error) = Pattern::parse(destination.clone()) {
-            return self.refuse("subscription refused", error.to_string(), receipt);
-        }
-        let source = self.source(&destination);
+        let pattern = match Pattern::parse(destination.clone()) {
+            Ok(pattern) => pattern,
+            Err(error) => return self.refuse("subscription refused", error.to_string(), receipt),
+        };
+        let source = self.source(pattern);
         let request = source.map(|source| SubscribeRequest::new(self.info.id, slot, source));
         // Asked first, so that who may not subscribe there does not learn what is there.
         let action = Action::Subscribe(&destination);
@@ -203,7 +204,8 @@ impl Session {
     }
 
     /// What a subscription's destination means.
-    fn source(&self, destination: &ByteString) -> Result<Source, String> {
+    fn source(&self, pattern: Pattern) -> Result<Source, String> {
+        let destination = pattern.as_str();
         if let Some(path) = below(destination, &self.shared.user_prefix) {
             let path = Destination::parse(path).map_err(|error| error.to_string())?;
             return Ok(Source::User { path });
@@ -216,9 +218,7 @@ impl Session {
         if !self.shared.broker.serves(destination) {
             return Err(self.shared.nowhere(destination));
         }
-        Pattern::parse(destination.clone())
-            .map(Source::from)
-            .map_err(|error| error.to_string())
+        Ok(pattern.into())
     }
 
     fn unsubscribe(&mut self, unsubscribe: Unsubscribe, context: &mut Context<'_>) {
@@ -252,7 +252,7 @@ impl Session {
 }
 
 /// What follows `prefix` in `destination`, beginning with `/`.
-fn below<'a>(destination: &'a ByteString, prefix: &str) -> Option<&'a str> {
+fn below<'a>(destination: &'a str, prefix: &str) -> Option<&'a str> {
     let path = destination.strip_prefix(prefix)?;
     (path.len() > 1 && path.starts_with('/')).then_some(path)
 }

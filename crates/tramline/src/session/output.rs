@@ -118,7 +118,7 @@ impl Session {
             let destination = delivery.message.destination().to_owned();
             self.stomp
                 .error(ErrorReply::new("message cannot be carried").detail(not_text(&destination)));
-            self.end = Some(Box::new(End::NotText { destination }));
+            self.end_with(End::NotText { destination });
             break;
         }
         if sent > 0 {

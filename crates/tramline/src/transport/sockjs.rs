@@ -48,8 +48,6 @@ struct State {
     gone: bool,
     /// The close frame was handed out.
     heard_close: bool,
-    /// Nobody will ask any more.
-    expired: bool,
 }
 
 /// Bytes that wait for a receiving request before the session's task keeps what is left in its outbox, where the
@@ -75,7 +73,6 @@ impl Shared {
                 senders: Vec::new(),
                 gone: false,
                 heard_close: false,
-                expired: false,
             }),
         })
     }
@@ -117,14 +114,11 @@ impl Shared {
         Poll::Ready(true)
     }
 
-    pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        self.state.lock().machine.next_timeout()
-    }
-
     /// For a session whose task is over: whether the time is up in which its close frame can still be asked for.
     pub(crate) fn is_forgotten(&self, now: Instant) -> bool {
         let mut state = self.state.lock();
-        state.expired || state.machine.handle_timeout(now).is_some()
+        state.machine.handle_timeout(now);
+        state.machine.is_expired()
     }
 }
 
@@ -254,7 +248,7 @@ impl Transport for SockJsHttp {
     fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<()> {
         // The close frame waits in the machine for whoever asks, this task for whoever comes in time.
         let mut state = self.shared.state.lock();
-        if state.heard_close || state.expired {
+        if state.heard_close || state.machine.is_expired() {
             return Poll::Ready(());
         }
         state.register(context);
@@ -266,18 +260,15 @@ impl Transport for SockJsHttp {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        self.shared.next_timeout()
+        self.shared.state.lock().machine.next_timeout()
     }
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), Lost> {
         let mut state = self.shared.state.lock();
         match state.machine.handle_timeout(now) {
-            Some(TimedOut::Disconnected | TimedOut::Forgotten) => {
-                state.expired = true;
-                Err(Lost::Vanished(
-                    "no request came to receive within the disconnect delay".into(),
-                ))
-            }
+            Some(TimedOut::Disconnected | TimedOut::Forgotten) => Err(Lost::Vanished(
+                "no request came to receive within the disconnect delay".into(),
+            )),
             None => {
                 // A heart-beat may be due.
                 wake(&mut state.receiver);
