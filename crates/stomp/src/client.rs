@@ -233,6 +233,7 @@ impl ClientConnection {
             .map_err(|error: InvalidHeartBeat| ClientError::from(error))?;
         self.decoder.set_version(version);
         self.timers.agree(self.heart_beat, theirs);
+        self.timers.start();
         self.state = State::Connected;
         for frame in std::mem::take(&mut self.waiting) {
             self.write(&frame);

@@ -88,8 +88,8 @@ impl Frame {
 ///
 /// [`ServerConnection::message_head`] followed by this tail is one whole frame, so that the
 /// subscribers of a destination share one encoded tail per version. The tail owns `message-id`,
-/// `destination` and `content-length`, and the head owns `subscription`: headers of these names
-/// are left out. For the rest the rules of [`Frame::encode`] hold.
+/// `destination` and `content-length`, and the head owns `subscription`, `ack`, `redelivered` and
+/// `delivery-count`: headers of these names are left out. For the rest the rules of [`Frame::encode`] hold.
 ///
 /// # Example: the shared part of a message
 ///
@@ -127,7 +127,13 @@ pub fn encode_message_tail(
     let owned = |name: &str| {
         matches!(
             name,
-            "message-id" | "destination" | "subscription" | CONTENT_LENGTH
+            "message-id"
+                | "destination"
+                | "subscription"
+                | "ack"
+                | "redelivered"
+                | "delivery-count"
+                | CONTENT_LENGTH
         )
     };
     write_headers(escaping, headers, owned, out);
@@ -168,13 +174,13 @@ fn write_header(escaping: Escaping, name: &str, value: &str, out: &mut Vec<u8>) 
 fn write_body(body: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(CONTENT_LENGTH.as_bytes());
     out.push(b':');
-    write_decimal(body.len(), out);
+    write_decimal(body.len() as u64, out);
     out.extend_from_slice(b"\n\n");
     out.extend_from_slice(body);
     out.push(0);
 }
 
-fn write_decimal(mut number: usize, out: &mut Vec<u8>) {
+pub(crate) fn write_decimal(mut number: u64, out: &mut Vec<u8>) {
     let mut digits = [0; 20];
     let mut at = digits.len();
     loop {

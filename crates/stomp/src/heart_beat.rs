@@ -66,23 +66,48 @@ impl FromStr for HeartBeat {
 
     /// Reads `send,receive`; blanks around the numbers are ignored.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parsed = text
+        let digits = text
             .split_once(',')
-            .and_then(|(send, receive)| Some((millis(send)?, millis(receive)?)));
-        match parsed {
-            Some((send, receive)) => Ok(Self { send, receive }),
-            None => Err(InvalidHeartBeat(excerpt(text))),
+            .and_then(|(send, receive)| Some((digits(send)?, digits(receive)?)));
+        let Some((send, receive)) = digits else {
+            return Err(InvalidHeartBeat::Malformed {
+                value: excerpt(text),
+            });
+        };
+        match (send.parse(), receive.parse()) {
+            (Ok(send), Ok(receive)) => Ok(Self { send, receive }),
+            _ => Err(InvalidHeartBeat::TooLarge {
+                value: excerpt(text),
+            }),
         }
     }
 }
 
-/// A `heart-beat` value that is not two numbers of milliseconds.
+/// A `heart-beat` value that means nothing.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error(
-    "`{0}` is not a heart-beat; send two numbers of milliseconds with a comma between them, \
-     such as 10000,10000"
-)]
-pub struct InvalidHeartBeat(String);
+#[non_exhaustive]
+pub enum InvalidHeartBeat {
+    /// It is not two numbers.
+    #[error(
+        "`{value}` is not a heart-beat; send two numbers of milliseconds with a comma between \
+         them, such as 10000,10000"
+    )]
+    Malformed {
+        /// The beginning of the value.
+        value: String,
+    },
+
+    /// One of its numbers is over the limit.
+    #[error(
+        "`{value}` exceeds the limit of {} milliseconds; send less, or 0 for no heart-beats in \
+         that direction",
+        u32::MAX
+    )]
+    TooLarge {
+        /// The beginning of the value.
+        value: String,
+    },
+}
 
 /// What two [`HeartBeat`]s agree on, seen from one side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -102,6 +127,7 @@ pub(crate) struct Timers {
     expect_within: u32,
     last_write: Instant,
     last_read: Instant,
+    running: bool,
     reading_paused: bool,
 }
 
@@ -114,38 +140,36 @@ pub(crate) enum Due {
 }
 
 impl Timers {
-    /// Timers that never fire, until [`Timers::start`].
+    /// Timers that never fire, until [`Timers::agree`] and [`Timers::start`].
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             send_every: 0,
             expect_within: 0,
             last_write: now,
             last_read: now,
+            running: false,
             reading_paused: false,
         }
     }
 
-    /// Both timers run from `now`.
-    pub(crate) fn start(&mut self, ours: HeartBeat, theirs: HeartBeat, now: Instant) {
-        self.agree(ours, theirs);
-        self.last_write = now;
-        self.last_read = now;
-    }
-
-    /// Both timers run from the last write and the last read.
+    /// Sets the intervals of the timers, which do not run for that.
     pub(crate) fn agree(&mut self, ours: HeartBeat, theirs: HeartBeat) {
         self.send_every = interval(ours.send, theirs.receive).unwrap_or(0);
         self.expect_within = interval(ours.receive, theirs.send).unwrap_or(0);
     }
 
+    /// Both timers run from the last write and the last read.
+    pub(crate) fn start(&mut self) {
+        self.running = true;
+    }
+
     pub(crate) fn stop(&mut self) {
-        self.send_every = 0;
-        self.expect_within = 0;
+        self.running = false;
     }
 
     /// Whether this side sends any.
     pub(crate) fn sends(&self) -> bool {
-        self.send_every > 0
+        self.running && self.send_every > 0
     }
 
     pub(crate) fn wrote(&mut self, now: Instant) {
@@ -185,13 +209,13 @@ impl Timers {
     }
 
     fn write_deadline(&self) -> Option<Instant> {
-        (self.send_every > 0)
+        self.sends()
             .then(|| self.last_write.checked_add(from_millis(self.send_every)))
             .flatten()
     }
 
     fn read_deadline(&self) -> Option<Instant> {
-        (self.expect_within > 0 && !self.reading_paused)
+        (self.running && self.expect_within > 0 && !self.reading_paused)
             .then(|| {
                 let silence = from_millis(self.expect_within) * READ_TOLERANCE;
                 self.last_read.checked_add(silence)
@@ -208,14 +232,11 @@ fn from_millis(millis: u32) -> Duration {
     Duration::from_millis(millis.into())
 }
 
-fn millis(text: &str) -> Option<u32> {
+/// A number without its blanks; `parse` alone would take a sign.
+fn digits(text: &str) -> Option<&str> {
     let digits = text.trim_matches([' ', '\t']);
-    // `parse` alone would take a sign.
-    digits
-        .bytes()
-        .all(|octet| octet.is_ascii_digit())
-        .then_some(())?;
-    digits.parse().ok()
+    let is_number = !digits.is_empty() && digits.bytes().all(|octet| octet.is_ascii_digit());
+    is_number.then_some(digits)
 }
 
 #[cfg(test)]

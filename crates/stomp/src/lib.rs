@@ -12,7 +12,7 @@
 //! - [`Decoder`] and [`Frame::encode`] are the codec: escapes per [`Version`], [`Limits`] on
 //!   everything that a peer sends, no copy of a frame that arrives whole.
 //! - [`ServerConnection`] and [`ClientConnection`] are the two sides of a session: versions,
-//!   order of frames, subscription ids, receipts, [`HeartBeat`]s.
+//!   order of frames, subscription ids, [`AckMode`]s, transactions, receipts, [`HeartBeat`]s.
 //! - [`encode_message_tail`] lets all subscribers of a destination share one encoded message.
 //!
 //! Errors say who did what: [`DecodeError`] and [`PeerViolation`] are the peer's fault,
@@ -53,6 +53,7 @@ pub use bytes::Bytes;
 pub use bytestring::ByteString;
 
 pub use self::{
+    ack_mode::{AckMode, InvalidAckMode},
     client::{ClientConfig, ClientConnection, ClientError, ClientEvent, Connected, Message},
     command::Command,
     decoder::{DecodeError, Decoded, Decoder, Limits},
@@ -61,12 +62,14 @@ pub use self::{
     headers::Headers,
     heart_beat::{HeartBeat, InvalidHeartBeat, Negotiated, READ_TOLERANCE},
     server::{
-        Connect, Disconnect, PeerIncompatible, PeerViolation, Send, ServerConfig, ServerConnection,
-        ServerError, ServerEvent, Subscribe, Unsubscribe,
+        Acknowledge, Connect, DeliveryId, Disconnect, PeerIncompatible, PeerViolation, Send,
+        ServerConfig, ServerConnection, ServerError, ServerEvent, Subscribe, Transaction,
+        Unsubscribe,
     },
     version::{UnknownVersion, Version},
 };
 
+mod ack_mode;
 mod client;
 mod command;
 mod decoder;

@@ -3,28 +3,33 @@ use std::{sync::Arc, time::Instant};
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use self::subscriptions::{NotAdded, Subscriptions};
 pub use self::{
     config::ServerConfig,
     error::{PeerIncompatible, PeerViolation, ServerError},
-    event::{Connect, Disconnect, Send, ServerEvent, Subscribe, Unsubscribe},
+    event::{
+        Acknowledge, Connect, DeliveryId, Disconnect, Send, ServerEvent, Subscribe, Transaction,
+        Unsubscribe,
+    },
 };
+use self::{frames::required, subscriptions::Subscriptions, transactions::Transactions};
 use crate::{
-    Command, Decoded, Decoder, ErrorReply, Frame, Headers, HeartBeat, InvalidHeartBeat, Version,
+    AckMode, Command, Decoded, Decoder, ErrorReply, Frame, Headers, Version,
     heart_beat::{Due, Timers},
     outgoing::Outgoing,
-    text::excerpt,
 };
 
+mod acks;
 mod config;
 mod error;
 mod event;
+mod frames;
 mod subscriptions;
+mod transactions;
 
 /// The server's side of one STOMP session.
 ///
-/// It knows versions, the order of frames, subscription ids and heart-beats, and nothing of
-/// sockets, clocks and brokers:
+/// It knows versions, the order of frames, subscription ids, ack modes, which transactions are
+/// open, and heart-beats, and nothing of sockets, clocks and brokers:
 ///
 /// ```text
 ///                          ┌──────────────────┐
@@ -37,12 +42,16 @@ mod subscriptions;
 /// After every call to `receive`, `accept` and `handle_timeout`, call
 /// [`poll_event`](Self::poll_event) and [`poll_transmit`](Self::poll_transmit) until both answer
 /// `None`, and arm a timer for [`next_timeout`](Self::next_timeout). MESSAGE frames do not pass
-/// through here: write [`message_head`](Self::message_head) and the shared
+/// through here: write [`message_head`](Self::message_head), or
+/// [`tagged_head`](Self::tagged_head) where the client has to acknowledge, and the shared
 /// [tail](crate::encode_message_tail), then say [`wrote`](Self::wrote).
+///
+/// What an ACK names and what a transaction holds is the caller's to know: this machine checks
+/// that the subscription takes acknowledgements and that the transaction is open.
 ///
 /// Frames are read one per `poll_event`, so whoever stops polling stops the client, and what was
 /// received and not polled is held. Between frames a connection owns no buffer: what remains is
-/// the value itself, at most 250 bytes, and about 24 bytes and the id per subscription.
+/// the value itself, at most 248 bytes, and about 24 bytes and the id per subscription.
 ///
 /// # Failures
 ///
@@ -80,6 +89,7 @@ pub struct ServerConnection {
     decoder: Decoder,
     timers: Timers,
     subscriptions: Subscriptions,
+    transactions: Transactions,
     outgoing: Outgoing,
     /// A failure that no `poll_event` has told yet.
     failure: Option<Box<ServerError>>,
@@ -91,9 +101,7 @@ enum State {
     /// Nothing but line ends was received.
     Opening,
     /// `Connect` was told, and waits for its answer.
-    Connecting {
-        theirs: HeartBeat,
-    },
+    Connecting,
     Connected,
     /// The client has said DISCONNECT.
     Disconnected,
@@ -108,6 +116,7 @@ impl ServerConnection {
             config,
             timers: Timers::new(now),
             subscriptions: Subscriptions::default(),
+            transactions: Transactions::default(),
             outgoing: Outgoing::default(),
             failure: None,
             state: State::Opening,
@@ -149,9 +158,9 @@ impl ServerConnection {
     /// `user-name`, `session` and `server` where there is one. Does nothing unless a `Connect`
     /// waits for its answer.
     pub fn accept(&mut self, user_name: Option<&str>, session: Option<&str>, now: Instant) {
-        let State::Connecting { theirs } = self.state else {
+        if self.state != State::Connecting {
             return;
-        };
+        }
         let name = ByteString::from_static;
         let mut headers = Headers::with_capacity(5);
         headers.push(name("version"), name(self.version().as_str()));
@@ -170,7 +179,9 @@ impl ServerConnection {
             headers,
             body: Bytes::new(),
         });
-        self.timers.start(self.config.heart_beat, theirs, now);
+        self.timers.read(now);
+        self.timers.wrote(now);
+        self.timers.start();
         self.state = State::Connected;
     }
 
@@ -251,7 +262,77 @@ impl ServerConnection {
     /// header `subscription`. `None` once the subscription or the session has ended, so a message
     /// that was on its way is dropped here.
     pub fn message_head(&self, slot: u32) -> Option<&[u8]> {
-        self.subscriptions.head(slot)
+        self.subscriptions
+            .get(slot)
+            .map(|subscription| &*subscription.head)
+    }
+
+    /// Appends the beginning of a MESSAGE that the client has to acknowledge or that it may have
+    /// seen before; says whether the subscription still lives, and appends nothing otherwise.
+    ///
+    /// - What [`message_head`](Self::message_head) answers comes first.
+    /// - In 1.2, unless the subscription is [`AckMode::Auto`], `ack` follows: slot and tag. The
+    ///   client's ACK or NACK gives them back as [`DeliveryId::Tag`]. Older versions acknowledge
+    ///   by `message-id`, so there the tag is not written.
+    /// - If `redeliveries`, the number of times the message was delivered before, is not zero,
+    ///   `redelivered:true` and `delivery-count` follow. The count is that number: the first
+    ///   redelivery has 1, as AMQP 1.0 counts.
+    ///
+    /// Allocates nothing if `head` has the room.
+    ///
+    /// # Example: the second attempt at a delivery
+    ///
+    /// ```
+    /// use std::{sync::Arc, time::Instant};
+    /// use tramline_stomp::{Bytes, DeliveryId, ServerConfig, ServerConnection, ServerEvent};
+    ///
+    /// let now = Instant::now();
+    /// let mut server = ServerConnection::new(Arc::new(ServerConfig::default()), now);
+    /// server.receive(Bytes::from_static(b"CONNECT\naccept-version:1.2\n\n\0"), now);
+    /// server.poll_event();
+    /// server.accept(None, None, now);
+    /// server.receive(
+    ///     Bytes::from_static(b"SUBSCRIBE\nid:jobs\ndestination:/queue/jobs\nack:client\n\n\0"),
+    ///     now,
+    /// );
+    /// let Some(ServerEvent::Subscribe(subscribe)) = server.poll_event() else { panic!() };
+    ///
+    /// let mut head = Vec::new();
+    /// assert!(server.tagged_head(subscribe.slot, 7, 1, &mut head));
+    /// assert_eq!(
+    ///     head,
+    ///     b"MESSAGE\nsubscription:jobs\nack:0-7\nredelivered:true\ndelivery-count:1\n",
+    /// );
+    ///
+    /// server.receive(Bytes::from_static(b"ACK\nid:0-7\n\n\0"), now);
+    /// let Some(ServerEvent::Ack(ack)) = server.poll_event() else { panic!() };
+    /// assert_eq!(ack.delivery, DeliveryId::Tag { slot: 0, tag: 7 });
+    /// ```
+    pub fn tagged_head(&self, slot: u32, tag: u32, redeliveries: u32, head: &mut Vec<u8>) -> bool {
+        let Some(subscription) = self.subscriptions.get(slot) else {
+            return false;
+        };
+        head.extend_from_slice(&subscription.head);
+        if self.version() == Version::V1_2 && subscription.ack != AckMode::Auto {
+            acks::write_ack_header(slot, tag, head);
+        }
+        if redeliveries > 0 {
+            acks::write_redelivery(redeliveries, head);
+        }
+        true
+    }
+
+    /// How the messages of the subscription in this slot are acknowledged. `None` once the
+    /// subscription or the session has ended.
+    pub fn ack_mode(&self, slot: u32) -> Option<AckMode> {
+        self.subscriptions
+            .get(slot)
+            .map(|subscription| subscription.ack)
+    }
+
+    /// The number of open transactions.
+    pub fn transaction_count(&self) -> usize {
+        self.transactions.len()
     }
 
     /// Forgets a subscription that nobody will serve; says whether it was live. Its id is free.
@@ -291,129 +372,6 @@ impl ServerConnection {
         self.timers.pause_reading(paused, now);
     }
 
-    fn frame(
-        &mut self,
-        frame: Frame,
-        receipt: Option<ByteString>,
-    ) -> Result<ServerEvent, ServerError> {
-        let Frame {
-            command,
-            headers,
-            body,
-        } = frame;
-        match (command, self.state) {
-            (Command::Connect | Command::Stomp, State::Opening) => self.connect(headers),
-            (Command::Connect | Command::Stomp, _) => Err(PeerViolation::AlreadyConnected.into()),
-            (_, State::Opening) => Err(PeerViolation::NotConnected { command }.into()),
-            (Command::Send, _) => send(headers, body, receipt),
-            (Command::Subscribe, _) => self.subscribe(headers, receipt),
-            (Command::Unsubscribe, _) => self.unsubscribe(&headers, receipt),
-            (Command::Disconnect, _) => {
-                self.end(State::Disconnected);
-                Ok(ServerEvent::Disconnect(Disconnect { receipt }))
-            }
-            (Command::Ack | Command::Nack, _) => Err(PeerIncompatible::NotOffered {
-                command,
-                instead: "subscribe with ack:auto",
-            }
-            .into()),
-            (Command::Begin | Command::Commit | Command::Abort, _) => {
-                Err(PeerIncompatible::NotOffered {
-                    command,
-                    instead: "send without a transaction",
-                }
-                .into())
-            }
-            (Command::Connected | Command::Message | Command::Receipt | Command::Error, _) => {
-                Err(PeerViolation::ServerCommand { command }.into())
-            }
-        }
-    }
-
-    fn connect(&mut self, mut headers: Headers) -> Result<ServerEvent, ServerError> {
-        let accept = headers.get("accept-version");
-        let version =
-            Version::highest_of(accept).ok_or_else(|| PeerIncompatible::NoCommonVersion {
-                accept: excerpt(accept.unwrap_or_default()),
-            })?;
-        self.decoder.set_version(version);
-        let theirs = headers
-            .get("heart-beat")
-            .map_or(Ok(HeartBeat::NONE), str::parse)
-            .map_err(|error: InvalidHeartBeat| PeerViolation::from(error))?;
-        self.state = State::Connecting { theirs };
-        let passcode = headers.get_bytestring("passcode").cloned();
-        headers.remove("passcode");
-        Ok(ServerEvent::Connect(Connect {
-            login: headers.get_bytestring("login").cloned(),
-            passcode,
-            host: headers.get_bytestring("host").cloned(),
-            headers,
-        }))
-    }
-
-    fn subscribe(
-        &mut self,
-        headers: Headers,
-        receipt: Option<ByteString>,
-    ) -> Result<ServerEvent, ServerError> {
-        let command = Command::Subscribe;
-        let destination = required(&headers, command, "destination")?;
-        let id = self.subscription_id(&headers, command)?;
-        if let Some(mode) = headers.get("ack")
-            && !matches!(mode, "auto" | "client" | "client-individual")
-        {
-            let value = excerpt(mode);
-            return Err(PeerViolation::InvalidAckMode { value }.into());
-        }
-        let limit = self.config.max_subscriptions;
-        let slot = self
-            .subscriptions
-            .add(self.decoder.version(), &id, limit)
-            .map_err(|reason| match reason {
-                NotAdded::IdInUse => PeerViolation::DuplicateSubscription { id: excerpt(&id) },
-                NotAdded::TooMany => PeerViolation::TooManySubscriptions { limit },
-            })?;
-        Ok(ServerEvent::Subscribe(Subscribe {
-            id,
-            slot,
-            destination,
-            headers,
-            receipt,
-        }))
-    }
-
-    fn unsubscribe(
-        &mut self,
-        headers: &Headers,
-        receipt: Option<ByteString>,
-    ) -> Result<ServerEvent, ServerError> {
-        let id = self.subscription_id(headers, Command::Unsubscribe)?;
-        let slot = self
-            .subscriptions
-            .remove_id(self.decoder.version(), &id)
-            .ok_or_else(|| PeerViolation::UnknownSubscription { id: excerpt(&id) })?;
-        Ok(ServerEvent::Unsubscribe(Unsubscribe { id, slot, receipt }))
-    }
-
-    /// The header `id`; a 1.0 client may leave it out, and its destination stands for it then.
-    fn subscription_id(
-        &self,
-        headers: &Headers,
-        command: Command,
-    ) -> Result<ByteString, PeerViolation> {
-        match headers.get_bytestring("id") {
-            None if self.version() == Version::V1_0 => {
-                let destination = headers.get_bytestring("destination").cloned();
-                destination.ok_or(PeerViolation::MissingHeader {
-                    command,
-                    header: "id",
-                })
-            }
-            _ => required(headers, command, "id"),
-        }
-    }
-
     fn failed(&mut self, error: ServerError, receipt: Option<ByteString>) -> ServerEvent {
         self.error(error.to_reply().receipt(receipt));
         ServerEvent::Failed(error)
@@ -429,36 +387,8 @@ impl ServerConnection {
         self.decoder.finish();
         self.timers.stop();
         self.subscriptions.clear();
+        self.transactions.clear();
     }
-}
-
-fn send(
-    headers: Headers,
-    body: Bytes,
-    receipt: Option<ByteString>,
-) -> Result<ServerEvent, ServerError> {
-    let destination = required(&headers, Command::Send, "destination")?;
-    if let Some(id) = headers.get("transaction") {
-        return Err(PeerViolation::UnknownTransaction { id: excerpt(id) }.into());
-    }
-    Ok(ServerEvent::Send(Send {
-        destination,
-        headers,
-        body,
-        receipt,
-    }))
-}
-
-fn required(
-    headers: &Headers,
-    command: Command,
-    header: &'static str,
-) -> Result<ByteString, PeerViolation> {
-    headers
-        .get_bytestring(header)
-        .filter(|value| !value.is_empty())
-        .cloned()
-        .ok_or(PeerViolation::MissingHeader { command, header })
 }
 
 #[cfg(test)]

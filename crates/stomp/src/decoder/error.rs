@@ -16,6 +16,13 @@ pub enum DecodeError {
         line: String,
     },
 
+    /// A NUL where a frame should begin or in its first line, which is no command.
+    #[error("{}", misplaced_nul(line))]
+    MisplacedNul {
+        /// What stands before the NUL, or its beginning; often nothing.
+        line: String,
+    },
+
     /// A CR that no LF follows.
     #[error(
         "a carriage return stands without a line feed; end lines with LF or CRLF, and write \\r \
@@ -31,7 +38,7 @@ pub enum DecodeError {
     HeadNotTerminated,
 
     /// A header line that does not separate a name from a value.
-    #[error("the header line `{line}` has no colon; write it as name:value")]
+    #[error("the header line `{line}` has no colon; {}", how_to_mend(line))]
     MissingColon {
         /// The beginning of the line.
         line: String,
@@ -96,8 +103,8 @@ pub enum DecodeError {
          `Limits::body`"
     )]
     ContentLengthTooLarge {
-        /// What the header announces, in bytes; `usize::MAX` stands for more than that too.
-        length: usize,
+        /// What the header announces, in bytes, as the peer wrote it, or its beginning.
+        length: String,
         /// [`Limits::body`](crate::Limits::body), in bytes.
         limit: usize,
     },
@@ -113,7 +120,10 @@ pub enum DecodeError {
     },
 
     /// A body in a frame that may not have one.
-    #[error("a {command} frame has no body; only SEND, MESSAGE and ERROR may have one")]
+    #[error(
+        "{command} has no body; end it with NUL right behind its blank line (only SEND, MESSAGE \
+         and ERROR may have one)"
+    )]
     BodyNotAllowed {
         /// The frame.
         command: Command,
@@ -128,4 +138,24 @@ pub enum DecodeError {
         /// What the header announced, in bytes.
         content_length: usize,
     },
+}
+
+fn misplaced_nul(line: &str) -> String {
+    let found = if line.is_empty() {
+        "a NUL stands where a frame should begin".to_owned()
+    } else {
+        format!("a NUL follows `{line}`, which is no STOMP command")
+    };
+    format!(
+        "{found}; end each frame with one NUL only, and announce a body that has NULs with \
+         content-length"
+    )
+}
+
+fn how_to_mend(line: &str) -> &'static str {
+    if Command::parse(line.as_bytes()).is_some() {
+        "end the frame before it with a blank line and NUL"
+    } else {
+        "write it as name:value"
+    }
 }

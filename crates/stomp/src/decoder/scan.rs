@@ -180,14 +180,7 @@ impl Scan {
         if name != CONTENT_LENGTH.as_bytes() || self.body_len != BodyLen::Unannounced {
             return Ok(());
         }
-        let length = content_length(value)?;
-        if length > limits.body {
-            return Err(DecodeError::ContentLengthTooLarge {
-                length,
-                limit: limits.body,
-            });
-        }
-        self.body_len = BodyLen::Announced(length);
+        self.body_len = BodyLen::Announced(content_length(value, limits.body)?);
         Ok(())
     }
 
@@ -220,7 +213,9 @@ impl Scan {
 
     fn nul_in_head(&self, line: &[u8]) -> DecodeError {
         match self.command {
-            None if Command::parse(line).is_none() => unknown_command(line),
+            None if Command::parse(line).is_none() => DecodeError::MisplacedNul {
+                line: lossy_excerpt(line),
+            },
             _ => DecodeError::HeadNotTerminated,
         }
     }
@@ -250,20 +245,25 @@ fn unknown_command(line: &[u8]) -> DecodeError {
     DecodeError::UnknownCommand { line }
 }
 
-/// Blanks around the digits are tolerated, a sign is not. A number that no `usize` holds is over
-/// every limit.
-fn content_length(value: &[u8]) -> Result<usize, DecodeError> {
+/// Blanks around the digits are tolerated, a sign is not.
+fn content_length(value: &[u8], limit: usize) -> Result<usize, DecodeError> {
     let digits = value.trim_ascii();
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(DecodeError::InvalidContentLength {
             value: lossy_excerpt(value),
         });
     }
-    Ok(digits.iter().fold(0usize, |number, digit| {
+    let length = digits.iter().try_fold(0usize, |number, digit| {
         number
-            .saturating_mul(10)
-            .saturating_add(usize::from(digit - b'0'))
-    }))
+            .checked_mul(10)?
+            .checked_add(usize::from(digit - b'0'))
+    });
+    length
+        .filter(|length| *length <= limit)
+        .ok_or_else(|| DecodeError::ContentLengthTooLarge {
+            length: lossy_excerpt(digits),
+            limit,
+        })
 }
 
 /// The names that most frames have: a static text needs no reference count.

@@ -200,7 +200,6 @@ fn an_unknown_command_fails_early_and_is_quoted() {
     let unknown = |line: &str| DecodeError::UnknownCommand { line: line.into() };
     assert_eq!(default_error(b"send\n"), unknown("send"));
     assert_eq!(default_error(b"SEND \n"), unknown("SEND "));
-    assert_eq!(default_error(b"FOO\0"), unknown("FOO"));
     assert_eq!(default_error(b"\xFF\xFE\n"), unknown("\u{FFFD}\u{FFFD}"));
     assert_eq!(
         default_error(&[b'x'; 34]),
@@ -210,6 +209,45 @@ fn an_unknown_command_fails_early_and_is_quoted() {
         default_error(&[b'x'; 100_000]),
         unknown(&format!("{}…", "x".repeat(32)))
     );
+}
+
+#[test]
+fn a_nul_in_the_wrong_place_gets_a_hint() {
+    let text = |wire: &[u8]| default_error(wire).to_string();
+    let advice = "; end each frame with one NUL only, and announce a body that has NULs with \
+                  content-length";
+    for stray in [&b"\0"[..], b"SEND\n\nx\0\0", b"SEND\n\nx\0\r\n\0"] {
+        let found = "a NUL stands where a frame should begin";
+        assert_eq!(text(stray), format!("{found}{advice}"));
+    }
+    assert_eq!(
+        text(b"SEND\n\nx\0tail\0"),
+        format!("a NUL follows `tail`, which is no STOMP command{advice}")
+    );
+}
+
+#[test]
+fn a_nul_that_is_missing_gets_a_hint() {
+    for (wire, found, advice) in [
+        (
+            &b"SUBSCRIBE\nid:1\n\nSEND\n"[..],
+            "SUBSCRIBE has no body",
+            "end it with NUL right behind its blank line",
+        ),
+        (
+            b"SUBSCRIBE\nid:1\nSEND\n",
+            "the header line `SEND` has no colon",
+            "end the frame before it with a blank line and NUL",
+        ),
+        (
+            b"SEND\ncontent-length:1\n\nxSEND\n",
+            "no NUL follows the 1 bytes",
+            "end the frame with NUL",
+        ),
+    ] {
+        let text = default_error(wire).to_string();
+        assert!(text.starts_with(found) && text.contains(advice), "{text}");
+    }
 }
 
 #[test]
@@ -298,10 +336,16 @@ fn a_body_ends_where_it_should() {
 fn a_body_over_the_limit_fails_at_its_announcement() {
     let limits = Limits::default().with_body(4);
     let error_of = |wire: &[u8]| error(limits, Version::V1_2, wire);
-    let too_large = |length| DecodeError::ContentLengthTooLarge { length, limit: 4 };
-    assert_eq!(error_of(b"SEND\ncontent-length:5\n"), too_large(5));
+    let too_large = |length: &str| DecodeError::ContentLengthTooLarge {
+        length: length.to_owned(),
+        limit: 4,
+    };
+    assert_eq!(error_of(b"SEND\ncontent-length:5\n"), too_large("5"));
     let huge = b"SEND\ncontent-length:99999999999999999999999\n";
-    assert_eq!(error_of(huge), too_large(usize::MAX));
+    assert_eq!(error_of(huge), too_large("99999999999999999999999"));
+    let endless = format!("SEND\ncontent-length:{}\n", "7".repeat(100));
+    let shown = format!("{}…", "7".repeat(64));
+    assert_eq!(error_of(endless.as_bytes()), too_large(&shown));
     assert_eq!(
         error_of(b"SEND\n\n12345"),
         DecodeError::BodyTooLarge { limit: 4 }

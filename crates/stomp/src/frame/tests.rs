@@ -104,7 +104,7 @@ fn head_and_tail_are_one_message() {
 
 #[test]
 fn decimals() {
-    for number in [0, 9, 10, 12_345, usize::MAX] {
+    for number in [0, 9, 10, 12_345, u64::MAX] {
         let mut out = Vec::new();
         write_decimal(number, &mut out);
         assert_eq!(out, number.to_string().into_bytes());

@@ -9,20 +9,25 @@ fn values_are_two_numbers() {
     assert_eq!("0,0".parse(), Ok(HeartBeat::NONE));
     assert_eq!(" 10000 , 5000 ".parse(), Ok(beat(10_000, 5_000)));
     assert_eq!(beat(1, 2).to_string(), "1,2");
-    for bad in [
-        "",
-        "1",
-        "1,",
-        ",1",
-        "1,2,3",
-        "-1,0",
-        "+1,0",
-        "a,b",
-        "1.5,0",
-        "4294967296,0",
-    ] {
+    for bad in ["", "1", "1,", ",1", "1,2,3", "-1,0", "+1,0", "a,b", "1.5,0"] {
         let error = bad.parse::<HeartBeat>().unwrap_err().to_string();
-        assert!(error.contains(&format!("`{bad}`")), "{error}");
+        let expected = format!("`{bad}` is not a heart-beat");
+        assert!(error.starts_with(&expected), "{error}");
+    }
+}
+
+#[test]
+fn a_number_too_large_is_told_the_limit_and_the_way_out() {
+    assert_eq!("4294967295,0".parse(), Ok(beat(u32::MAX, 0)));
+    for large in ["4294967296,0", "0,99999999999999999999999"] {
+        let error = large.parse::<HeartBeat>().unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!(
+                "`{large}` exceeds the limit of 4294967295 milliseconds; send less, or 0 for no \
+                 heart-beats in that direction"
+            )
+        );
     }
 }
 
@@ -56,7 +61,10 @@ fn timers_fire_at_the_write_interval_and_at_thrice_the_read_interval() {
     let mut timers = Timers::new(start);
     assert_eq!(timers.next_timeout(), None);
 
-    timers.start(beat(100, 100), beat(100, 100), start);
+    timers.agree(beat(100, 100), beat(100, 100));
+    assert!(!timers.sends());
+    assert_eq!(timers.next_timeout(), None);
+    timers.start();
     assert_eq!(timers.next_timeout(), Some(at(100)));
     assert_eq!(timers.handle_timeout(at(99)), Due::Nothing);
     assert_eq!(timers.handle_timeout(at(100)), Due::HeartBeat);
@@ -75,7 +83,8 @@ fn a_pause_stops_the_read_timer_and_a_resume_restarts_it() {
     let start = Instant::now();
     let at = |millis| start + Duration::from_millis(millis);
     let mut timers = Timers::new(start);
-    timers.start(beat(0, 100), beat(100, 0), start);
+    timers.agree(beat(0, 100), beat(100, 0));
+    timers.start();
     assert_eq!(timers.next_timeout(), Some(at(300)));
 
     timers.pause_reading(true, at(200));

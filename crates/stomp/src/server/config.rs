@@ -28,6 +28,10 @@ pub struct ServerConfig {
     /// tens, and looking an id up is linear.
     pub max_subscriptions: usize,
 
+    /// The most transactions that one client has open at a time. Default 16: as RabbitMQ. A
+    /// client has one or two; each id may take as much as [`Limits::header_line`] allows.
+    pub max_transactions: usize,
+
     /// The `server` header of CONNECTED, such as `tramline/0.1`. Default none: it tells an
     /// attacker which version to look up.
     pub server: Option<ByteString>,
@@ -55,6 +59,13 @@ impl ServerConfig {
         self
     }
 
+    /// With another [`ServerConfig::max_transactions`].
+    #[must_use]
+    pub fn with_max_transactions(mut self, count: usize) -> Self {
+        self.max_transactions = count;
+        self
+    }
+
     /// With a [`ServerConfig::server`] header.
     #[must_use]
     pub fn with_server(mut self, name: impl Into<ByteString>) -> Self {
@@ -72,6 +83,7 @@ impl Default for ServerConfig {
                 receive: 10_000,
             },
             max_subscriptions: 1024,
+            max_transactions: 16,
             server: None,
         }
     }

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use crate::{
-    Command, DecodeError, ErrorReply, InvalidHeartBeat, Version, heart_beat::READ_TOLERANCE,
+    Command, DecodeError, ErrorReply, InvalidAckMode, InvalidHeartBeat, Version,
+    heart_beat::READ_TOLERANCE,
 };
 
 /// Why a session failed, named by who did what.
@@ -58,7 +59,7 @@ pub enum PeerViolation {
     HeartBeat(#[from] InvalidHeartBeat),
 
     /// A header that the frame must have is absent or empty.
-    #[error("{command} lacks the header `{header}`; add it")]
+    #[error("{command} lacks the header `{header}`; {}", how_to_add(*command, header))]
     MissingHeader {
         /// The frame.
         command: Command,
@@ -67,11 +68,8 @@ pub enum PeerViolation {
     },
 
     /// The `ack` header of SUBSCRIBE is none of the three modes.
-    #[error("`{value}` is not an ack mode; send auto, client or client-individual")]
-    InvalidAckMode {
-        /// The beginning of the value.
-        value: String,
-    },
+    #[error(transparent)]
+    AckMode(#[from] InvalidAckMode),
 
     /// SUBSCRIBE with the id of a live subscription.
     #[error("the subscription id `{id}` is in use; choose another id or unsubscribe it first")]
@@ -80,8 +78,11 @@ pub enum PeerViolation {
         id: String,
     },
 
-    /// UNSUBSCRIBE with an id that no live subscription has.
-    #[error("no subscription has the id `{id}`; send the id that was given to SUBSCRIBE, once")]
+    /// UNSUBSCRIBE, ACK or NACK with an id that no live subscription has.
+    #[error(
+        "no subscription has the id `{id}`; send the id that was given to SUBSCRIBE, and nothing \
+         about it after UNSUBSCRIBE"
+    )]
     UnknownSubscription {
         /// The beginning of the id.
         id: String,
@@ -96,11 +97,68 @@ pub enum PeerViolation {
         limit: usize,
     },
 
-    /// A frame inside a transaction that is not open.
-    #[error("the transaction `{id}` is not open; send without the header `transaction`")]
+    /// The `id` of a 1.2 ACK or NACK is none that this server writes.
+    #[error(
+        "`{id}` names no delivery; send the `ack` header of the MESSAGE, unchanged, as the header \
+         `id`"
+    )]
+    InvalidAckId {
+        /// The beginning of the id.
+        id: String,
+    },
+
+    /// The `id` of a 1.2 ACK or NACK names a subscription that has ended or never was.
+    #[error(
+        "`{id}` names a delivery of no live subscription; acknowledge messages before you \
+         unsubscribe, and in the session that received them"
+    )]
+    AckWithoutSubscription {
+        /// The beginning of the id.
+        id: String,
+    },
+
+    /// ACK or NACK for a subscription whose messages need none.
+    #[error(
+        "{command} is for a subscription with ack:auto, whose messages are done once sent; send \
+         no {command}, or subscribe with ack:client or ack:client-individual"
+    )]
+    AckOfAuto {
+        /// The frame.
+        command: Command,
+    },
+
+    /// NACK in a 1.0 session.
+    #[error(
+        "STOMP 1.0 has no NACK; connect with accept-version:1.1 or 1.2, or leave the message \
+         without an ACK"
+    )]
+    NackIn1_0,
+
+    /// BEGIN with the id of an open transaction.
+    #[error("the transaction `{id}` is open already; choose another id, or end it first")]
+    DuplicateTransaction {
+        /// The beginning of the transaction's id.
+        id: String,
+    },
+
+    /// A frame that names a transaction that is not open.
+    #[error(
+        "the transaction `{id}` is not open; send BEGIN with this id first, end it only once, or \
+         send without the header `transaction`"
+    )]
     UnknownTransaction {
         /// The beginning of the transaction's id.
         id: String,
+    },
+
+    /// One open transaction more than the limit.
+    #[error(
+        "a session may have {limit} transactions open; commit or abort some, or raise the \
+         server's limit"
+    )]
+    TooManyTransactions {
+        /// [`ServerConfig::max_transactions`](crate::ServerConfig::max_transactions).
+        limit: usize,
     },
 }
 
@@ -113,15 +171,6 @@ pub enum PeerIncompatible {
     NoCommonVersion {
         /// The beginning of the client's list.
         accept: String,
-    },
-
-    /// A command that this server does not answer.
-    #[error("{command} is not offered by this server: {instead}")]
-    NotOffered {
-        /// The frame.
-        command: Command,
-        /// What the client can do instead.
-        instead: &'static str,
     },
 }
 
@@ -138,6 +187,22 @@ impl ServerError {
                 )),
             _ => reply,
         }
+    }
+}
+
+/// Where the value of a missing header comes from, if that is not plain.
+fn how_to_add(command: Command, header: &str) -> &'static str {
+    match (command, header) {
+        (Command::Ack | Command::Nack, "id") => {
+            "add it, with the value of the MESSAGE's header `ack`"
+        }
+        (Command::Ack | Command::Nack, "message-id" | "subscription") => {
+            "add it, as it stands in the MESSAGE"
+        }
+        (Command::Begin | Command::Commit | Command::Abort, _) => {
+            "add it, with an id that you choose at BEGIN"
+        }
+        _ => "add it",
     }
 }
 

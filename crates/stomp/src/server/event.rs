@@ -4,7 +4,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::ServerError;
-use crate::Headers;
+use crate::{AckMode, Headers};
 
 /// What a client did.
 ///
@@ -24,11 +24,25 @@ pub enum ServerEvent {
     Subscribe(Subscribe),
     /// The client ends a subscription; the connection has forgotten it.
     Unsubscribe(Unsubscribe),
+    /// The client has consumed a message, and in [`AckMode::Client`] all of the subscription that
+    /// came before it.
+    Ack(Acknowledge),
+    /// The client did not consume a message; as with `Ack`, in [`AckMode::Client`] this is about
+    /// those before it too.
+    Nack(Acknowledge),
+    /// The client opens a transaction; the connection knows it from now on.
+    Begin(Transaction),
+    /// The client completes a transaction: what it holds happens now, all of it or nothing. Its
+    /// id is free.
+    Commit(Transaction),
+    /// The client gives a transaction up: nothing of what it holds happens. Its id is free.
+    Abort(Transaction),
     /// The client ends its session: what it sends after this is ignored, and its subscriptions
-    /// are forgotten.
+    /// and open transactions are forgotten. Such a transaction counts as aborted
+    /// (STOMP 1.2, "BEGIN").
     Disconnect(Disconnect),
     /// The session cannot go on. An ERROR frame is queued already: write what
-    /// `poll_transmit` has and close. Nothing more comes.
+    /// `poll_transmit` has and close. Nothing more comes; open transactions count as aborted.
     Failed(ServerError),
 }
 
@@ -55,6 +69,8 @@ pub struct Connect {
 pub struct Send {
     /// Where to.
     pub destination: ByteString,
+    /// The open transaction that the message belongs to.
+    pub transaction: Option<ByteString>,
     /// All headers, as sent.
     pub headers: Headers,
     /// The message.
@@ -73,6 +89,8 @@ pub struct Subscribe {
     pub slot: u32,
     /// What to.
     pub destination: ByteString,
+    /// How its messages are acknowledged.
+    pub ack: AckMode,
     /// All headers, as sent.
     pub headers: Headers,
     /// The receipt asked for.
@@ -87,6 +105,53 @@ pub struct Unsubscribe {
     pub id: ByteString,
     /// The number that the subscription had.
     pub slot: u32,
+    /// The receipt asked for.
+    pub receipt: Option<ByteString>,
+}
+
+/// An ACK or NACK frame.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Acknowledge {
+    /// The delivery that it is about. Its subscription, where one is named, lives and is not
+    /// [`AckMode::Auto`]; whether such a delivery waits for its answer is for the caller to find
+    /// out.
+    pub delivery: DeliveryId,
+    /// All headers, as sent.
+    pub headers: Headers,
+    /// The open transaction that it belongs to.
+    pub transaction: Option<ByteString>,
+    /// The receipt asked for.
+    pub receipt: Option<ByteString>,
+}
+
+/// How a client names a delivery, which its version decides.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum DeliveryId {
+    /// 1.2: what the `ack` header of the MESSAGE said, which
+    /// [`tagged_head`](crate::ServerConnection::tagged_head) wrote.
+    Tag {
+        /// The subscription's slot.
+        slot: u32,
+        /// The caller's number for the delivery.
+        tag: u32,
+    },
+    /// 1.0 and 1.1: the message's id.
+    Message {
+        /// The subscription's slot. A 1.0 client may leave the subscription out; then it means
+        /// any of the session's.
+        slot: Option<u32>,
+        /// The `message-id` of the MESSAGE.
+        message_id: ByteString,
+    },
+}
+
+/// A BEGIN, COMMIT or ABORT frame.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Transaction {
+    /// The client's name for the transaction.
+    pub id: ByteString,
     /// The receipt asked for.
     pub receipt: Option<ByteString>,
 }

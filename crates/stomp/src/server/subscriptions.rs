@@ -1,4 +1,4 @@
-use crate::{Version, frame::encode_message_head};
+use crate::{AckMode, Version, frame::encode_message_head};
 
 /// The live subscriptions of one connection.
 ///
@@ -12,9 +12,10 @@ pub(super) struct Subscriptions {
 }
 
 #[derive(Debug)]
-struct Subscription {
+pub(super) struct Subscription {
     slot: u32,
-    head: Box<[u8]>,
+    pub(super) ack: AckMode,
+    pub(super) head: Box<[u8]>,
 }
 
 /// Why a subscription was not added.
@@ -25,7 +26,13 @@ pub(super) enum NotAdded {
 }
 
 impl Subscriptions {
-    pub(super) fn add(&mut self, version: Version, id: &str, max: usize) -> Result<u32, NotAdded> {
+    pub(super) fn add(
+        &mut self,
+        version: Version,
+        id: &str,
+        ack: AckMode,
+        max: usize,
+    ) -> Result<u32, NotAdded> {
         let head = encode_message_head(version, id);
         if self.position_of(&head).is_some() {
             return Err(NotAdded::IdInUse);
@@ -42,6 +49,7 @@ impl Subscriptions {
         }
         self.live.push(Subscription {
             slot,
+            ack,
             head: head.into(),
         });
         Ok(slot)
@@ -58,9 +66,14 @@ impl Subscriptions {
         at.map(|at| self.remove_at(at)).is_some()
     }
 
-    pub(super) fn head(&self, slot: u32) -> Option<&[u8]> {
-        let at = self.position(slot)?;
-        Some(&self.live[at].head)
+    pub(super) fn get(&self, slot: u32) -> Option<&Subscription> {
+        self.position(slot).map(|at| &self.live[at])
+    }
+
+    /// The slot of the subscription with this id.
+    pub(super) fn find(&self, version: Version, id: &str) -> Option<u32> {
+        let at = self.position_of(&encode_message_head(version, id))?;
+        Some(self.live[at].slot)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -101,18 +114,25 @@ mod tests {
     #[test]
     fn slots_grow_and_are_not_used_twice() {
         let mut subscriptions = Subscriptions::default();
-        assert_eq!(subscriptions.add(V, "a", 2), Ok(0));
-        assert_eq!(subscriptions.add(V, "b", 2), Ok(1));
-        assert_eq!(subscriptions.add(V, "b", 2), Err(NotAdded::IdInUse));
-        assert_eq!(subscriptions.add(V, "c", 2), Err(NotAdded::TooMany));
+        assert_eq!(subscriptions.add(V, "a", AckMode::Auto, 2), Ok(0));
+        assert_eq!(subscriptions.add(V, "b", AckMode::Client, 2), Ok(1));
+        assert_eq!(
+            subscriptions.add(V, "b", AckMode::Client, 2),
+            Err(NotAdded::IdInUse)
+        );
+        assert_eq!(
+            subscriptions.add(V, "c", AckMode::Auto, 2),
+            Err(NotAdded::TooMany)
+        );
         assert_eq!(subscriptions.remove_id(V, "a"), Some(0));
         assert_eq!(subscriptions.remove_id(V, "a"), None);
-        assert_eq!(subscriptions.add(V, "a", 2), Ok(2));
-        assert_eq!(
-            subscriptions.head(2),
-            Some(&b"MESSAGE\nsubscription:a\n"[..])
-        );
-        assert_eq!(subscriptions.head(0), None);
+        assert_eq!(subscriptions.add(V, "a", AckMode::Auto, 2), Ok(2));
+        assert_eq!(subscriptions.find(V, "a"), Some(2));
+        let Some(subscription) = subscriptions.get(2) else {
+            panic!()
+        };
+        assert_eq!(*subscription.head, *b"MESSAGE\nsubscription:a\n");
+        assert!(subscriptions.get(0).is_none());
         assert!(subscriptions.remove_slot(1));
         assert!(!subscriptions.remove_slot(1));
     }
@@ -120,7 +140,7 @@ mod tests {
     #[test]
     fn one_subscription_takes_one_place() {
         let mut subscriptions = Subscriptions::default();
-        subscriptions.add(V, "a", 9).unwrap();
+        subscriptions.add(V, "a", AckMode::Auto, 9).unwrap();
         assert_eq!(subscriptions.live.capacity(), 1);
         assert_eq!(size_of::<Subscription>(), 24);
         subscriptions.remove_slot(0);

@@ -49,6 +49,11 @@ impl Session {
                     self.receipt(disconnect.receipt);
                     self.end_with(End::Disconnected);
                 }
+                ServerEvent::Ack(frame) => self.not_offered("ACK", frame.receipt),
+                ServerEvent::Nack(frame) => self.not_offered("NACK", frame.receipt),
+                ServerEvent::Begin(frame) => self.not_offered("BEGIN", frame.receipt),
+                ServerEvent::Commit(frame) => self.not_offered("COMMIT", frame.receipt),
+                ServerEvent::Abort(frame) => self.not_offered("ABORT", frame.receipt),
                 ServerEvent::Failed(error) => self.end_with(End::Stomp(error)),
                 _ => {}
             }
@@ -225,6 +230,13 @@ impl Session {
         let Unsubscribe { slot, receipt, .. } = unsubscribe;
         let confirm = dispatch::unsubscribe(&*self.shared.broker, self.info.id, slot);
         self.step(Work::Unsubscribe { confirm, receipt }, context);
+    }
+
+    fn not_offered(&mut self, frame: &str, receipt: Option<ByteString>) {
+        let detail = format!(
+            "{frame} is not offered yet: subscribe with ack:auto, and send without a transaction"
+        );
+        self.end_with_error("not offered yet", detail, receipt);
     }
 
     fn denied(

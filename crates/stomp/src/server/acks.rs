@@ -1,0 +1,128 @@
+use bytestring::ByteString;
+
+use super::{
+    Acknowledge, DeliveryId, PeerViolation, ServerConnection, ServerError, ServerEvent, required,
+};
+use crate::{AckMode, Command, Headers, Version, frame::write_decimal, text::excerpt};
+
+impl ServerConnection {
+    /// ACK and NACK.
+    pub(super) fn acknowledge(
+        &self,
+        command: Command,
+        headers: Headers,
+        receipt: Option<ByteString>,
+    ) -> Result<ServerEvent, ServerError> {
+        let is_ack = command == Command::Ack;
+        if !is_ack && self.version() == Version::V1_0 {
+            return Err(PeerViolation::NackIn1_0.into());
+        }
+        let acknowledge = Acknowledge {
+            delivery: self.delivery(command, &headers)?,
+            transaction: self.transactions.of(&headers)?,
+            headers,
+            receipt,
+        };
+        Ok(if is_ack {
+            ServerEvent::Ack(acknowledge)
+        } else {
+            ServerEvent::Nack(acknowledge)
+        })
+    }
+
+    /// Which delivery the frame names, and that its subscription takes acknowledgements.
+    fn delivery(&self, command: Command, headers: &Headers) -> Result<DeliveryId, PeerViolation> {
+        if self.version() == Version::V1_2 {
+            let id = required(headers, command, "id")?;
+            let Some((slot, tag)) = read_ack_id(&id) else {
+                return Err(PeerViolation::InvalidAckId { id: excerpt(&id) });
+            };
+            return match self.ack_mode(slot) {
+                None => Err(PeerViolation::AckWithoutSubscription { id: excerpt(&id) }),
+                Some(AckMode::Auto) => Err(PeerViolation::AckOfAuto { command }),
+                Some(_) => Ok(DeliveryId::Tag { slot, tag }),
+            };
+        }
+        let message_id = required(headers, command, "message-id")?;
+        let optional = self.version() == Version::V1_0;
+        if optional && headers.get("subscription").is_none() {
+            let slot = None;
+            return Ok(DeliveryId::Message { slot, message_id });
+        }
+        let id = required(headers, command, "subscription")?;
+        let slot = self
+            .subscriptions
+            .find(self.version(), &id)
+            .ok_or_else(|| PeerViolation::UnknownSubscription { id: excerpt(&id) })?;
+        if self.ack_mode(slot) == Some(AckMode::Auto) {
+            return Err(PeerViolation::AckOfAuto { command });
+        }
+        let slot = Some(slot);
+        Ok(DeliveryId::Message { slot, message_id })
+    }
+}
+
+/// Appends the `ack` header that [`read_ack_id`] understands.
+pub(super) fn write_ack_header(slot: u32, tag: u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"ack:");
+    write_decimal(u64::from(slot), out);
+    out.push(b'-');
+    write_decimal(u64::from(tag), out);
+    out.push(b'\n');
+}
+
+/// Appends the headers of a message that was delivered `count` times before.
+pub(super) fn write_redelivery(count: u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"redelivered:true\ndelivery-count:");
+    write_decimal(u64::from(count), out);
+    out.push(b'\n');
+}
+
+/// Slot and tag, spelled exactly as they were written.
+fn read_ack_id(id: &str) -> Option<(u32, u32)> {
+    let (slot, tag) = id.split_once('-')?;
+    Some((decimal(slot)?, decimal(tag)?))
+}
+
+/// A number as `write_decimal` spells it: no sign, no further zeros in front.
+fn decimal(text: &str) -> Option<u32> {
+    let canonical = text == "0" || text.starts_with(|first| matches!(first, '1'..='9'));
+    // `parse` takes digits alone now that there is no sign.
+    canonical.then(|| text.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ack_id_reads_as_it_was_written_and_not_otherwise() {
+        for (slot, tag) in [(0, 0), (1, 20), (u32::MAX, u32::MAX)] {
+            let mut header = Vec::new();
+            write_ack_header(slot, tag, &mut header);
+            let header = String::from_utf8(header).unwrap();
+            let id = header.strip_prefix("ack:").unwrap().trim_end();
+            assert_eq!(read_ack_id(id), Some((slot, tag)));
+        }
+        for id in [
+            "",
+            "-",
+            "1",
+            "1-",
+            "-1",
+            "+1-1",
+            "1-+1",
+            "01-1",
+            "1-01",
+            "1--1",
+            "1-1-1",
+            " 1-1",
+            "1-1 ",
+            "a-1",
+            "1-4294967296",
+            "4294967296-1",
+        ] {
+            assert_eq!(read_ack_id(id), None, "{id:?}");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use super::{
+    Connect, Disconnect, PeerIncompatible, PeerViolation, Send, ServerConnection, ServerError,
+    ServerEvent, State, Subscribe, Unsubscribe, subscriptions::NotAdded,
+};
+use crate::{
+    AckMode, Command, Frame, Headers, HeartBeat, InvalidAckMode, InvalidHeartBeat, Version,
+    text::excerpt,
+};
+
+impl ServerConnection {
+    /// What a frame means in this state.
+    pub(super) fn frame(
+        &mut self,
+        frame: Frame,
+        receipt: Option<ByteString>,
+    ) -> Result<ServerEvent, ServerError> {
+        let Frame {
+            command,
+            headers,
+            body,
+        } = frame;
+        match (command, self.state) {
+            (Command::Connect | Command::Stomp, State::Opening) => self.connect(headers),
+            (Command::Connect | Command::Stomp, _) => Err(PeerViolation::AlreadyConnected.into()),
+            (_, State::Opening) => Err(PeerViolation::NotConnected { command }.into()),
+            (Command::Send, _) => self.send(headers, body, receipt),
+            (Command::Subscribe, _) => self.subscribe(headers, receipt),
+            (Command::Unsubscribe, _) => self.unsubscribe(&headers, receipt),
+            (Command::Ack | Command::Nack, _) => self.acknowledge(command, headers, receipt),
+            (Command::Begin | Command::Commit | Command::Abort, _) => {
+                self.transaction(command, &headers, receipt)
+            }
+            (Command::Disconnect, _) => {
+                self.end(State::Disconnected);
+                Ok(ServerEvent::Disconnect(Disconnect { receipt }))
+            }
+            (Command::Connected | Command::Message | Command::Receipt | Command::Error, _) => {
+                Err(PeerViolation::ServerCommand { command }.into())
+            }
+        }
+    }
+
+    fn connect(&mut self, mut headers: Headers) -> Result<ServerEvent, ServerError> {
+        let accept = headers.get("accept-version");
+        let version =
+            Version::highest_of(accept).ok_or_else(|| PeerIncompatible::NoCommonVersion {
+                accept: excerpt(accept.unwrap_or_default()),
+            })?;
+        self.decoder.set_version(version);
+        let theirs = headers
+            .get("heart-beat")
+            .map_or(Ok(HeartBeat::NONE), str::parse)
+            .map_err(|error: InvalidHeartBeat| PeerViolation::from(error))?;
+        self.timers.agree(self.config.heart_beat, theirs);
+        self.state = State::Connecting;
+        let passcode = headers.get_bytestring("passcode").cloned();
+        headers.remove("passcode");
+        Ok(ServerEvent::Connect(Connect {
+            login: headers.get_bytestring("login").cloned(),
+            passcode,
+            host: headers.get_bytestring("host").cloned(),
+            headers,
+        }))
+    }
+
+    fn send(
+        &self,
+        headers: Headers,
+        body: Bytes,
+        receipt: Option<ByteString>,
+    ) -> Result<ServerEvent, ServerError> {
+        Ok(ServerEvent::Send(Send {
+            destination: required(&headers, Command::Send, "destination")?,
+            transaction: self.transactions.of(&headers)?,
+            headers,
+            body,
+            receipt,
+        }))
+    }
+
+    fn subscribe(
+        &mut self,
+        headers: Headers,
+        receipt: Option<ByteString>,
+    ) -> Result<ServerEvent, ServerError> {
+        let command = Command::Subscribe;
+        let destination = required(&headers, command, "destination")?;
+        let id = self.subscription_id(&headers, command)?;
+        let ack = headers
+            .get("ack")
+            .map_or(Ok(AckMode::Auto), str::parse)
+            .map_err(|error: InvalidAckMode| PeerViolation::from(error))?;
+        let limit = self.config.max_subscriptions;
+        let slot = self
+            .subscriptions
+            .add(self.decoder.version(), &id, ack, limit)
+            .map_err(|reason| match reason {
+                NotAdded::IdInUse => PeerViolation::DuplicateSubscription { id: excerpt(&id) },
+                NotAdded::TooMany => PeerViolation::TooManySubscriptions { limit },
+            })?;
+        Ok(ServerEvent::Subscribe(Subscribe {
+            id,
+            slot,
+            destination,
+            ack,
+            headers,
+            receipt,
+        }))
+    }
+
+    fn unsubscribe(
+        &mut self,
+        headers: &Headers,
+        receipt: Option<ByteString>,
+    ) -> Result<ServerEvent, ServerError> {
+        let id = self.subscription_id(headers, Command::Unsubscribe)?;
+        let slot = self
+            .subscriptions
+            .remove_id(self.decoder.version(), &id)
+            .ok_or_else(|| PeerViolation::UnknownSubscription { id: excerpt(&id) })?;
+        Ok(ServerEvent::Unsubscribe(Unsubscribe { id, slot, receipt }))
+    }
+
+    /// The header `id`; a 1.0 client may leave it out, and its destination stands for it then.
+    fn subscription_id(
+        &self,
+        headers: &Headers,
+        command: Command,
+    ) -> Result<ByteString, PeerViolation> {
+        match headers.get_bytestring("id") {
+            None if self.version() == Version::V1_0 => {
+                let destination = headers.get_bytestring("destination").cloned();
+                destination.ok_or(PeerViolation::MissingHeader {
+                    command,
+                    header: "id",
+                })
+            }
+            _ => required(headers, command, "id"),
+        }
+    }
+}
+
+/// The value of a header that must be there and not be empty.
+pub(super) fn required(
+    headers: &Headers,
+    command: Command,
+    header: &'static str,
+) -> Result<ByteString, PeerViolation> {
+    headers
+        .get_bytestring(header)
+        .filter(|value| !value.is_empty())
+        .cloned()
+        .ok_or(PeerViolation::MissingHeader { command, header })
+}
