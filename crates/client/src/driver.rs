@@ -15,7 +15,7 @@ use tokio::{
     sync::mpsc,
     time::{sleep, timeout},
 };
-use tramline_stomp::{ClientEvent, Connected, Frame};
+use tramline_stomp::{AckMode, ClientEvent, Connected, Frame};
 use tramline_websocket::CloseCode;
 
 use crate::{
@@ -252,7 +252,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             } => {
                 let receipt = receipt.map(|reply| self.receipts.promise(reply).to_string());
                 let machine = self.link.machine();
-                let id = machine.subscribe(&destination, headers, receipt.as_deref());
+                let id =
+                    machine.subscribe(&destination, AckMode::Auto, headers, receipt.as_deref());
                 let _ = inbox.id.set(id.clone());
                 self.subscriptions.insert(id, inbox);
                 drop(room);

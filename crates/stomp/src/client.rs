@@ -5,10 +5,11 @@ use bytestring::ByteString;
 
 pub use self::{
     config::ClientConfig,
-    event::{ClientError, ClientEvent, Connected, Message},
+    event::{ClientError, ClientEvent, Connected},
+    message::{Delivery, Message, NotAcknowledgeable},
 };
 use crate::{
-    Command, Decoded, Decoder, Frame, Headers, HeartBeat, InvalidHeartBeat, Version,
+    AckMode, Command, Decoded, Decoder, Frame, Headers, HeartBeat, InvalidHeartBeat, Version,
     heart_beat::{Due, Timers},
     outgoing::Outgoing,
     text::excerpt,
@@ -16,6 +17,7 @@ use crate::{
 
 mod config;
 mod event;
+mod message;
 
 /// The client's side of one STOMP session.
 ///
@@ -28,7 +30,7 @@ mod event;
 ///
 /// ```
 /// use std::time::Instant;
-/// use tramline_stomp::{Bytes, ClientConfig, ClientConnection, ClientEvent, Headers};
+/// use tramline_stomp::{AckMode, Bytes, ClientConfig, ClientConnection, ClientEvent, Headers};
 ///
 /// let now = Instant::now();
 /// let mut client = ClientConnection::new(ClientConfig::new("example"), now);
@@ -37,13 +39,48 @@ mod event;
 /// client.receive(Bytes::from_static(b"CONNECTED\nversion:1.2\n\n\0"), now);
 /// assert!(matches!(client.poll_event(), Some(ClientEvent::Connected(_))));
 ///
-/// let id = client.subscribe("/topic/a", Headers::new(), None);
+/// let id = client.subscribe("/topic/a", AckMode::Auto, Headers::new(), None);
 /// assert_eq!(client.poll_transmit().unwrap(), "SUBSCRIBE\nid:0\ndestination:/topic/a\n\n\0");
 ///
 /// client.unsubscribe(&id, None);
 /// client.disconnect(Some("bye"));
 /// assert_eq!(client.poll_transmit().unwrap(), "UNSUBSCRIBE\nid:0\n\n\0");
 /// assert_eq!(client.poll_transmit().unwrap(), "DISCONNECT\nreceipt:bye\n\n\0");
+/// ```
+///
+/// # Example: a message is consumed and answered in one transaction
+///
+/// ```
+/// # use std::time::Instant;
+/// # use tramline_stomp::{AckMode, Bytes, ClientConfig, ClientConnection, ClientEvent, Headers};
+/// # let now = Instant::now();
+/// # let mut client = ClientConnection::new(ClientConfig::new("example"), now);
+/// # client.poll_transmit();
+/// # client.receive(Bytes::from_static(b"CONNECTED\nversion:1.2\n\n\0"), now);
+/// # client.poll_event();
+/// client.subscribe("/queue/jobs", AckMode::ClientIndividual, Headers::new(), None);
+/// # client.poll_transmit();
+/// client.receive(
+///     Bytes::from_static(
+///         b"MESSAGE\nsubscription:0\nack:0-1\nmessage-id:m\ndestination:/queue/jobs\n\njob\0",
+///     ),
+///     now,
+/// );
+/// let Some(ClientEvent::Message(message)) = client.poll_event() else { panic!() };
+///
+/// let transaction = client.begin(None);
+/// client.send_in(&transaction, "/queue/done", Headers::new(), "job", None);
+/// client.ack_in(&transaction, &message, Headers::new(), None)?;
+/// client.commit(&transaction, Some("both"));
+///
+/// assert_eq!(client.poll_transmit().unwrap(), "BEGIN\ntransaction:0\n\n\0");
+/// assert_eq!(
+///     client.poll_transmit().unwrap(),
+///     "SEND\ndestination:/queue/done\ntransaction:0\ncontent-length:3\n\njob\0",
+/// );
+/// assert_eq!(client.poll_transmit().unwrap(), "ACK\nid:0-1\ntransaction:0\n\n\0");
+/// assert_eq!(client.poll_transmit().unwrap(), "COMMIT\ntransaction:0\nreceipt:both\n\n\0");
+/// # Ok::<(), tramline_stomp::NotAcknowledgeable>(())
 /// ```
 #[derive(Debug)]
 pub struct ClientConnection {
@@ -55,6 +92,7 @@ pub struct ClientConnection {
     /// Frames that wait for CONNECTED.
     waiting: Vec<Frame>,
     next_subscription: u64,
+    next_transaction: u64,
     /// A failure that no `poll_event` has told yet.
     failure: Option<Box<ClientError>>,
     state: State,
@@ -81,6 +119,7 @@ impl ClientConnection {
             outgoing: Outgoing::default(),
             waiting: Vec::new(),
             next_subscription: 0,
+            next_transaction: 0,
             failure: None,
             state: State::Connecting,
             offered: Vec::new(),
@@ -127,11 +166,31 @@ impl ClientConnection {
         self.queue(with(frame, receipt, headers).body(body));
     }
 
-    /// Queues SUBSCRIBE: `id`, `destination`, `receipt`, then the `headers`. Answers the id, which
-    /// is not used twice in this connection.
+    /// Like [`send`](Self::send), as a part of an open transaction: the message goes out at its
+    /// [`commit`](Self::commit).
+    pub fn send_in(
+        &mut self,
+        transaction: &str,
+        destination: &str,
+        headers: Headers,
+        body: impl Into<Bytes>,
+        receipt: Option<&str>,
+    ) {
+        let frame = Frame::new(Command::Send)
+            .header(name("destination"), destination)
+            .header(name("transaction"), transaction);
+        self.queue(with(frame, receipt, headers).body(body));
+    }
+
+    /// Queues SUBSCRIBE: `id`, `destination`, `ack` unless it is [`AckMode::Auto`], `receipt`,
+    /// then the `headers`. Answers the id, which is not used twice in this connection.
+    ///
+    /// In the other modes [`ack`](Self::ack) or [`nack`](Self::nack) each message, or, with
+    /// [`AckMode::Client`], one in a while: it counts for those before it.
     pub fn subscribe(
         &mut self,
         destination: &str,
+        ack: AckMode,
         headers: Headers,
         receipt: Option<&str>,
     ) -> ByteString {
@@ -140,8 +199,99 @@ impl ClientConnection {
         let frame = Frame::new(Command::Subscribe)
             .header(name("id"), id.clone())
             .header(name("destination"), destination);
+        let frame = match ack {
+            AckMode::Auto => frame,
+            _ => frame.header(name("ack"), name(ack.as_str())),
+        };
         self.queue(with(frame, receipt, headers));
         id
+    }
+
+    /// Queues ACK for a message, given as [`&Message`](Message) or [`Delivery`]: it is consumed.
+    ///
+    /// The frame names the message as the agreed version wants it: 1.2 by the header `id`, 1.1 by
+    /// `subscription` and `message-id`, 1.0 by `message-id`. Then come `receipt` and the
+    /// `headers`.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is queued if the message needs no ACK; see [`NotAcknowledgeable`].
+    pub fn ack(
+        &mut self,
+        message: impl Into<Delivery>,
+        headers: Headers,
+        receipt: Option<&str>,
+    ) -> Result<(), NotAcknowledgeable> {
+        self.acknowledge(Command::Ack, &message.into(), None, headers, receipt)
+    }
+
+    /// Queues NACK for a message: it is not consumed, and the server may deliver it again, to
+    /// this client or another. Otherwise as [`ack`](Self::ack).
+    ///
+    /// # Errors
+    ///
+    /// As [`ack`](Self::ack), and always in a 1.0 session.
+    pub fn nack(
+        &mut self,
+        message: impl Into<Delivery>,
+        headers: Headers,
+        receipt: Option<&str>,
+    ) -> Result<(), NotAcknowledgeable> {
+        self.acknowledge(Command::Nack, &message.into(), None, headers, receipt)
+    }
+
+    /// Like [`ack`](Self::ack), as a part of an open transaction: if that is aborted, the message
+    /// waits for its ACK as before.
+    ///
+    /// # Errors
+    ///
+    /// As [`ack`](Self::ack).
+    pub fn ack_in(
+        &mut self,
+        transaction: &str,
+        message: impl Into<Delivery>,
+        headers: Headers,
+        receipt: Option<&str>,
+    ) -> Result<(), NotAcknowledgeable> {
+        let within = Some(transaction);
+        self.acknowledge(Command::Ack, &message.into(), within, headers, receipt)
+    }
+
+    /// Like [`nack`](Self::nack), as a part of an open transaction.
+    ///
+    /// # Errors
+    ///
+    /// As [`nack`](Self::nack).
+    pub fn nack_in(
+        &mut self,
+        transaction: &str,
+        message: impl Into<Delivery>,
+        headers: Headers,
+        receipt: Option<&str>,
+    ) -> Result<(), NotAcknowledgeable> {
+        let within = Some(transaction);
+        self.acknowledge(Command::Nack, &message.into(), within, headers, receipt)
+    }
+
+    /// Queues BEGIN. Answers the transaction's id, which is not used twice in this connection.
+    ///
+    /// What is sent and acknowledged within it happens at its [`commit`](Self::commit), all of it
+    /// or nothing. A session that ends aborts what is open.
+    pub fn begin(&mut self, receipt: Option<&str>) -> ByteString {
+        let id = ByteString::from(self.next_transaction.to_string());
+        self.next_transaction += 1;
+        self.transaction(Command::Begin, &id, receipt);
+        id
+    }
+
+    /// Queues COMMIT; with a receipt, all of the transaction is done once that is answered.
+    pub fn commit(&mut self, transaction: &str, receipt: Option<&str>) {
+        self.transaction(Command::Commit, transaction, receipt);
+    }
+
+    /// Queues ABORT: nothing of the transaction happens.
+    pub fn abort(&mut self, transaction: &str, receipt: Option<&str>) {
+        self.transaction(Command::Abort, transaction, receipt);
     }
 
     /// Queues UNSUBSCRIBE. Messages that are on their way still come.
@@ -210,7 +360,7 @@ impl ClientConnection {
                 Ok(ClientEvent::Error(frame))
             }
             (Command::Connected, State::Connecting) => self.connected(frame.headers),
-            (Command::Message, State::Connected) => message(frame),
+            (Command::Message, State::Connected) => message::read(frame).map(ClientEvent::Message),
             (Command::Receipt, State::Connected) => {
                 required(&frame, "receipt-id").map(ClientEvent::Receipt)
             }
@@ -246,6 +396,27 @@ impl ClientConnection {
             user_name: optional("user-name"),
             headers,
         }))
+    }
+
+    fn acknowledge(
+        &mut self,
+        command: Command,
+        delivery: &Delivery,
+        transaction: Option<&str>,
+        headers: Headers,
+        receipt: Option<&str>,
+    ) -> Result<(), NotAcknowledgeable> {
+        let mut frame = delivery.frame(command, self.version())?;
+        if let Some(transaction) = transaction {
+            frame = frame.header(name("transaction"), transaction);
+        }
+        self.queue(with(frame, receipt, headers));
+        Ok(())
+    }
+
+    fn transaction(&mut self, command: Command, id: &str, receipt: Option<&str>) {
+        let frame = Frame::new(command).header(name("transaction"), id);
+        self.queue(with(frame, receipt, Headers::new()));
     }
 
     fn queue(&mut self, frame: Frame) {
@@ -293,16 +464,6 @@ fn connect(config: ClientConfig) -> (Frame, Vec<Version>) {
     }
     frame.headers.extend(config.headers);
     (frame, offered)
-}
-
-fn message(frame: Frame) -> Result<ClientEvent, ClientError> {
-    Ok(ClientEvent::Message(Message {
-        subscription: required(&frame, "subscription")?,
-        message_id: required(&frame, "message-id")?,
-        destination: required(&frame, "destination")?,
-        headers: frame.headers,
-        body: frame.body,
-    }))
 }
 
 fn required(frame: &Frame, header: &'static str) -> Result<ByteString, ClientError> {

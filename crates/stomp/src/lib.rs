@@ -54,7 +54,10 @@ pub use bytestring::ByteString;
 
 pub use self::{
     ack_mode::{AckMode, InvalidAckMode},
-    client::{ClientConfig, ClientConnection, ClientError, ClientEvent, Connected, Message},
+    client::{
+        ClientConfig, ClientConnection, ClientError, ClientEvent, Connected, Delivery, Message,
+        NotAcknowledgeable,
+    },
     command::Command,
     decoder::{DecodeError, Decoded, Decoder, Limits},
     error_reply::ErrorReply,

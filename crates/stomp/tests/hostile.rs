@@ -6,9 +6,9 @@ use std::{
 };
 
 use proptest::{collection::vec, prelude::*, sample::select};
-use tramline_stomp::{Bytes, ServerConfig, ServerConnection, ServerEvent};
+use tramline_stomp::{AckMode, Bytes, DeliveryId, ServerConfig, ServerConnection, ServerEvent};
 
-const FRAGMENTS: [&str; 16] = [
+const FRAGMENTS: [&str; 24] = [
     "CONNECT\naccept-version:1.2\nheart-beat:10,10\n\n\0",
     "CONNECT\n\n\0",
     "SEND\ndestination:/a\n\nx\0",
@@ -16,7 +16,15 @@ const FRAGMENTS: [&str; 16] = [
     "SUBSCRIBE\nid:2\ndestination:/t\nreceipt:r\n\n\0",
     "UNSUBSCRIBE\nid:1\n\n\0",
     "DISCONNECT\nreceipt:bye\n\n\0",
+    "SUBSCRIBE\nid:3\ndestination:/q\nack:client\n\n\0",
     "ACK\nid:1\n\n\0",
+    "ACK\nid:0-1\nmessage-id:m\nsubscription:3\n\n\0",
+    "NACK\nid:0-1\nmessage-id:m\nsubscription:3\ntransaction:t\n\n\0",
+    "BEGIN\ntransaction:t\n\n\0",
+    "SEND\ndestination:/a\ntransaction:t\n\nx\0",
+    "COMMIT\ntransaction:t\n\n\0",
+    "ABORT\ntransaction:t\n\n\0",
+    "DISCONNECT\n\n\0",
     "SEND\n",
     "content-length:2\n",
     "\n",
@@ -33,6 +41,7 @@ proptest! {
         let mut now = Instant::now();
         let mut server = ServerConnection::new(Arc::new(ServerConfig::default()), now);
         let (mut failures, mut errors, mut last_slot) = (0, 0, None);
+        let mut open = Vec::new();
         for (fragment, action, millis) in steps {
             now += Duration::from_millis(millis);
             server.receive(Bytes::from_static(fragment.as_bytes()), now);
@@ -52,6 +61,27 @@ proptest! {
                         prop_assert!(last_slot < Some(subscribe.slot));
                         last_slot = Some(subscribe.slot);
                         prop_assert!(server.message_head(subscribe.slot).is_some());
+                        prop_assert_eq!(server.ack_mode(subscribe.slot), Some(subscribe.ack));
+                    }
+                    ServerEvent::Begin(begin) => {
+                        prop_assert!(!open.contains(&begin.id));
+                        open.push(begin.id);
+                    }
+                    ServerEvent::Commit(end) | ServerEvent::Abort(end) => {
+                        prop_assert!(open.contains(&end.id));
+                        open.retain(|id| *id != end.id);
+                    }
+                    ServerEvent::Send(send) => {
+                        prop_assert!(send.transaction.is_none_or(|id| open.contains(&id)));
+                    }
+                    ServerEvent::Ack(ack) | ServerEvent::Nack(ack) => {
+                        prop_assert!(ack.transaction.is_none_or(|id| open.contains(&id)));
+                        if let DeliveryId::Tag { slot, .. }
+                        | DeliveryId::Message { slot: Some(slot), .. } = ack.delivery
+                        {
+                            let mode = server.ack_mode(slot);
+                            prop_assert!(mode.is_some_and(|mode| mode != AckMode::Auto));
+                        }
                     }
                     _ => {}
                 }

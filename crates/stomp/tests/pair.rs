@@ -7,8 +7,9 @@ use std::{
 
 use bytes::Bytes;
 use tramline_stomp::{
-    ClientConfig, ClientConnection, ClientError, ClientEvent, ErrorReply, Headers, HeartBeat,
-    ServerConfig, ServerConnection, ServerError, ServerEvent, Version, encode_message_tail,
+    AckMode, ClientConfig, ClientConnection, ClientError, ClientEvent, DeliveryId, ErrorReply,
+    Headers, HeartBeat, Message, NotAcknowledgeable, ServerConfig, ServerConnection, ServerError,
+    ServerEvent, Version, encode_message_tail,
 };
 
 struct Pair {
@@ -28,10 +29,14 @@ struct Pair {
 
 impl Pair {
     fn new(client: HeartBeat, server: HeartBeat) -> Self {
+        Self::with(ClientConfig::new("h").with_heart_beat(client), server)
+    }
+
+    fn with(client: ClientConfig, server: HeartBeat) -> Self {
         let now = Instant::now();
         let config = ServerConfig::default().with_heart_beat(server);
         Self {
-            client: ClientConnection::new(ClientConfig::new("h").with_heart_beat(client), now),
+            client: ClientConnection::new(client, now),
             server: ServerConnection::new(Arc::new(config), now),
             start: now,
             now,
@@ -44,7 +49,19 @@ impl Pair {
     }
 
     fn connected(client: HeartBeat, server: HeartBeat) -> Self {
-        let mut pair = Self::new(client, server);
+        Self::new(client, server).connect()
+    }
+
+    /// A session of this version, without heart-beats.
+    fn of(version: Version) -> Self {
+        let client = ClientConfig::new("h")
+            .with_heart_beat(HeartBeat::NONE)
+            .with_versions(vec![version]);
+        Self::with(client, HeartBeat::NONE).connect()
+    }
+
+    fn connect(mut self) -> Self {
+        let pair = &mut self;
         pair.drive();
         assert!(matches!(pair.to_server[..], [ServerEvent::Connect(_)]));
         pair.server.accept(Some("ann"), Some("s"), pair.now);
@@ -52,7 +69,30 @@ impl Pair {
         assert!(matches!(pair.to_client[..], [ClientEvent::Connected(_)]));
         pair.to_client.clear();
         pair.to_server.clear();
-        pair
+        self
+    }
+
+    /// What the server has seen since this was asked last.
+    fn seen(&mut self) -> Vec<ServerEvent> {
+        self.drive();
+        std::mem::take(&mut self.to_server)
+    }
+
+    /// The server delivers a message, and the client has it.
+    fn message(&mut self, slot: u32, tag: u32, redeliveries: u32) -> Message {
+        let mut wire = Vec::new();
+        assert!(self.server.tagged_head(slot, tag, redeliveries, &mut wire));
+        let id = format!("m:{tag}");
+        // What the head owns cannot be said by the message.
+        let forged = Headers::from_iter([("ack", "9-9"), ("redelivered", "true")]);
+        let version = self.server.version();
+        encode_message_tail(version, &id, "/queue/a", &forged, b"job", &mut wire);
+        self.deliver(&wire);
+        self.drive();
+        match self.to_client.pop() {
+            Some(ClientEvent::Message(message)) => message,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Moves bytes and events until nobody has anything to say at this moment.
@@ -128,7 +168,7 @@ fn a_whole_session() {
         pair.piece = piece;
         let id = pair
             .client
-            .subscribe("/topic/a", Headers::new(), Some("r-1"));
+            .subscribe("/topic/a", AckMode::Auto, Headers::new(), Some("r-1"));
         pair.drive();
         let [ServerEvent::Subscribe(subscribe)] = &pair.to_server[..] else {
             panic!("{:?}", pair.to_server)
@@ -173,6 +213,143 @@ fn a_whole_session() {
             pair.to_client.last(),
             Some(&ClientEvent::Receipt("bye".into()))
         );
+    }
+}
+
+/// How a session of this version names the delivery of `Pair::message`.
+fn named(version: Version, slot: u32, tag: u32) -> DeliveryId {
+    let message_id = format!("m:{tag}").into();
+    match version {
+        Version::V1_0 => DeliveryId::Message {
+            slot: None,
+            message_id,
+        },
+        Version::V1_1 => DeliveryId::Message {
+            slot: Some(slot),
+            message_id,
+        },
+        Version::V1_2 => DeliveryId::Tag { slot, tag },
+    }
+}
+
+#[test]
+fn acknowledgements_name_their_delivery_in_every_version() {
+    for version in Version::ALL {
+        for mode in [AckMode::Client, AckMode::ClientIndividual] {
+            let mut pair = Pair::of(version);
+            let subscribe = |pair: &mut Pair, mode| {
+                pair.client
+                    .subscribe("/queue/a", mode, Headers::new(), None)
+            };
+            subscribe(&mut pair, AckMode::Auto);
+            subscribe(&mut pair, mode);
+            let [_, ServerEvent::Subscribe(subscribe)] = &pair.seen()[..] else {
+                panic!()
+            };
+            let slot = subscribe.slot;
+            assert_eq!(subscribe.ack, mode);
+
+            let first = pair.message(slot, 7, 0);
+            assert!(!first.redelivered());
+            assert_eq!(first.ack.is_some(), version == Version::V1_2);
+            let again = pair.message(slot, u32::MAX, 2);
+            assert!(again.redelivered());
+            assert_eq!(again.delivery_count(), Some(2));
+
+            let headers = Headers::from_iter([("why", "a:b")]);
+            pair.client.ack(&first, headers, Some("r")).unwrap();
+            let [ServerEvent::Ack(ack)] = &pair.seen()[..] else {
+                panic!()
+            };
+            assert_eq!(ack.delivery, named(version, slot, 7));
+            assert_eq!(ack.headers.get("why"), Some("a:b"));
+            assert_eq!(ack.receipt.as_deref(), Some("r"));
+            assert_eq!(ack.transaction, None);
+
+            let nack = pair.client.nack(&again, Headers::new(), None);
+            if version == Version::V1_0 {
+                assert_eq!(nack, Err(NotAcknowledgeable::NackIn1_0));
+                assert_eq!(pair.seen(), []);
+            } else {
+                assert_eq!(nack, Ok(()));
+                let [ServerEvent::Nack(nack)] = &pair.seen()[..] else {
+                    panic!()
+                };
+                assert_eq!(nack.delivery, named(version, slot, u32::MAX));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_auto_subscription_has_nothing_to_acknowledge() {
+    let subscribed = |version| {
+        let mut pair = Pair::of(version);
+        pair.client
+            .subscribe("/topic/a", AckMode::Auto, Headers::new(), None);
+        pair.seen();
+        let message = pair.message(0, 1, 0);
+        (pair, message)
+    };
+    let (mut pair, message) = subscribed(Version::V1_2);
+    let ack = pair.client.ack(&message, Headers::new(), None);
+    assert_eq!(ack, Err(NotAcknowledgeable::NoAckHeader));
+    assert_eq!(pair.seen(), []);
+
+    // A 1.1 client cannot know from the message.
+    let (mut pair, message) = subscribed(Version::V1_1);
+    pair.client.ack(&message, Headers::new(), None).unwrap();
+    assert!(matches!(pair.seen()[..], [ServerEvent::Failed(_)]));
+    let [ClientEvent::Error(error)] = &pair.to_client[..] else {
+        panic!("{:?}", pair.to_client)
+    };
+    let text = error.headers.get("message").unwrap();
+    assert!(text.contains("ack:client-individual"), "{text}");
+}
+
+#[test]
+fn transactions_hold_sends_and_acknowledgements_in_every_version() {
+    for version in Version::ALL {
+        let mut pair = Pair::of(version);
+        pair.client
+            .subscribe("/queue/a", AckMode::Client, Headers::new(), None);
+        pair.seen();
+        let message = pair.message(0, 1, 0);
+
+        let kept = pair.client.begin(Some("r-1"));
+        let lost = pair.client.begin(None);
+        pair.client
+            .send_in(&kept, "/queue/b", Headers::new(), "x", Some("r-2"));
+        let ack = pair.client.ack_in(&kept, &message, Headers::new(), None);
+        assert_eq!(ack, Ok(()));
+        let nack = pair.client.nack_in(&lost, &message, Headers::new(), None);
+        assert_eq!(nack.is_ok(), version > Version::V1_0);
+        pair.client.abort(&lost, None);
+        pair.client.commit(&kept, Some("r-3"));
+
+        let shown = |event| match event {
+            ServerEvent::Begin(begin) => ("begin", Some(begin.id), begin.receipt),
+            ServerEvent::Send(send) => ("send", send.transaction, send.receipt),
+            ServerEvent::Ack(ack) => ("ack", ack.transaction, ack.receipt),
+            ServerEvent::Nack(nack) => ("nack", nack.transaction, nack.receipt),
+            ServerEvent::Commit(commit) => ("commit", Some(commit.id), commit.receipt),
+            ServerEvent::Abort(abort) => ("abort", Some(abort.id), abort.receipt),
+            other => panic!("{other:?}"),
+        };
+        let seen: Vec<_> = pair.seen().into_iter().map(shown).collect();
+        let mut expected = vec![
+            ("begin", Some(kept.clone()), Some("r-1".into())),
+            ("begin", Some(lost.clone()), None),
+            ("send", Some(kept.clone()), Some("r-2".into())),
+            ("ack", Some(kept.clone()), None),
+            ("nack", Some(lost.clone()), None),
+            ("abort", Some(lost), None),
+            ("commit", Some(kept), Some("r-3".into())),
+        ];
+        expected.retain(|(command, ..)| *command != "nack" || version > Version::V1_0);
+        assert_eq!(seen, expected);
+        assert_eq!(pair.server.transaction_count(), 0);
+        assert_eq!(pair.to_client, []);
     }
 }
 

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use bytes::Bytes;
 use bytestring::ByteString;
 
+use super::Message;
 use crate::{
     Command, DecodeError, Frame, Headers, InvalidHeartBeat, Version, heart_beat::READ_TOLERANCE,
 };
@@ -37,22 +37,6 @@ pub struct Connected {
     pub user_name: Option<ByteString>,
     /// All headers, as sent.
     pub headers: Headers,
-}
-
-/// A MESSAGE frame.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct Message {
-    /// The id that [`ClientConnection::subscribe`](crate::ClientConnection::subscribe) answered.
-    pub subscription: ByteString,
-    /// The server's name for the message.
-    pub message_id: ByteString,
-    /// Where the message was sent to.
-    pub destination: ByteString,
-    /// All headers, as sent.
-    pub headers: Headers,
-    /// The message.
-    pub body: Bytes,
 }
 
 /// Why a client's session failed, other than by the server's ERROR.

@@ -134,3 +134,127 @@ fn an_error_frame_ends_the_session() {
     assert_eq!(frame.body, "why");
     assert_eq!(client.poll_event(), None);
 }
+
+/// A session of this version and a message that it received.
+fn with_message(version: &str) -> (ClientConnection, Message) {
+    let (mut client, now) = client();
+    receive(
+        &mut client,
+        &format!("CONNECTED\nversion:{version}\n\n\0"),
+        now,
+    );
+    let wire = "MESSAGE\nsubscription:s\nack:0-7\nmessage-id:m\ndestination:/q\n\nhi\0";
+    match receive(&mut client, wire, now) {
+        Some(ClientEvent::Message(message)) => (client, message),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn subscribe_says_the_ack_mode() {
+    let (mut client, _) = with_message("1.2");
+    for (mode, header) in [
+        (AckMode::Auto, ""),
+        (AckMode::Client, "ack:client\n"),
+        (AckMode::ClientIndividual, "ack:client-individual\n"),
+    ] {
+        let id = client.subscribe("/q", mode, Headers::new(), Some("r"));
+        assert_eq!(
+            text(client.poll_transmit()),
+            format!("SUBSCRIBE\nid:{id}\ndestination:/q\n{header}receipt:r\n\n\0")
+        );
+    }
+}
+
+#[test]
+fn each_version_names_a_message_in_its_own_way() {
+    for (version, names) in [
+        ("1.0", "message-id:m\n"),
+        ("1.1", "subscription:s\nmessage-id:m\n"),
+        ("1.2", "id:0-7\n"),
+    ] {
+        let (mut client, message) = with_message(version);
+        let headers = Headers::from_iter([("x", "y")]);
+        let kept = message.delivery();
+        assert_eq!(client.ack(&message, headers.clone(), Some("r")), Ok(()));
+        assert_eq!(
+            text(client.poll_transmit()),
+            format!("ACK\n{names}receipt:r\nx:y\n\n\0")
+        );
+        assert_eq!(client.ack_in("t", &kept, Headers::new(), None), Ok(()));
+        assert_eq!(
+            text(client.poll_transmit()),
+            format!("ACK\n{names}transaction:t\n\n\0")
+        );
+        if version == "1.0" {
+            continue;
+        }
+        assert_eq!(client.nack(kept, headers, None), Ok(()));
+        assert_eq!(
+            text(client.poll_transmit()),
+            format!("NACK\n{names}x:y\n\n\0")
+        );
+        assert_eq!(client.nack_in("t", &message, Headers::new(), None), Ok(()));
+        assert_eq!(
+            text(client.poll_transmit()),
+            format!("NACK\n{names}transaction:t\n\n\0")
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_acknowledged_is_not_sent() {
+    let (mut client, message) = with_message("1.0");
+    let refused = client.nack(&message, Headers::new(), None);
+    assert_eq!(refused, Err(NotAcknowledgeable::NackIn1_0));
+
+    let (mut newer, mut message) = with_message("1.2");
+    message.ack = None;
+    for refused in [
+        newer.ack(&message, Headers::new(), None),
+        newer.nack_in("t", &message, Headers::new(), None),
+    ] {
+        assert_eq!(refused, Err(NotAcknowledgeable::NoAckHeader));
+    }
+    assert_eq!(client.poll_transmit(), None);
+    assert_eq!(newer.poll_transmit(), None);
+}
+
+#[test]
+fn transactions_have_ids_of_their_own() {
+    let (mut client, _) = with_message("1.2");
+    let (first, second) = (client.begin(Some("r")), client.begin(None));
+    assert_ne!(first, second);
+    client.send_in(&second, "/q", Headers::from_iter([("x", "y")]), "hi", None);
+    client.abort(&first, None);
+    client.commit(&second, Some("done"));
+    let mut written = String::new();
+    while let Some(frame) = client.poll_transmit() {
+        written += &text(Some(frame));
+    }
+    assert_eq!(
+        written,
+        "BEGIN\ntransaction:0\nreceipt:r\n\n\0BEGIN\ntransaction:1\n\n\0\
+         SEND\ndestination:/q\ntransaction:1\nx:y\ncontent-length:2\n\nhi\0\
+         ABORT\ntransaction:0\n\n\0COMMIT\ntransaction:1\nreceipt:done\n\n\0"
+    );
+}
+
+#[test]
+fn a_message_knows_whether_it_was_delivered_before() {
+    let (_, mut message) = with_message("1.2");
+    assert_eq!(
+        (message.redelivered(), message.delivery_count()),
+        (false, None)
+    );
+    message.headers = Headers::from_iter([("redelivered", "true"), ("delivery-count", "3")]);
+    assert_eq!(
+        (message.redelivered(), message.delivery_count()),
+        (true, Some(3))
+    );
+    message.headers = Headers::from_iter([("redelivered", "false"), ("delivery-count", "-1")]);
+    assert_eq!(
+        (message.redelivered(), message.delivery_count()),
+        (false, None)
+    );
+}

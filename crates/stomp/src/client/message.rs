@@ -1,0 +1,140 @@
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use super::{ClientError, name, required};
+use crate::{Command, Frame, Headers, Version};
+
+/// A MESSAGE frame.
+///
+/// # Example: a message that comes again
+///
+/// ```
+/// use std::time::Instant;
+/// use tramline_stomp::{Bytes, ClientConfig, ClientConnection, ClientEvent};
+///
+/// let now = Instant::now();
+/// let mut client = ClientConnection::new(ClientConfig::new("example"), now);
+/// client.receive(Bytes::from_static(b"CONNECTED\nversion:1.2\n\n\0"), now);
+/// client.poll_event();
+/// client.receive(
+///     Bytes::from_static(
+///         b"MESSAGE\nsubscription:0\nack:0-7\nredelivered:true\ndelivery-count:2\n\
+///           message-id:m\ndestination:/queue/jobs\n\njob\0",
+///     ),
+///     now,
+/// );
+/// let Some(ClientEvent::Message(message)) = client.poll_event() else { panic!() };
+/// assert_eq!(message.ack.as_deref(), Some("0-7"));
+/// assert!(message.redelivered());
+/// assert_eq!(message.delivery_count(), Some(2));
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Message {
+    /// The id that [`ClientConnection::subscribe`](crate::ClientConnection::subscribe) answered.
+    pub subscription: ByteString,
+    /// The server's name for the message.
+    pub message_id: ByteString,
+    /// The header `ack`: what a 1.2 client acknowledges the message by. Absent where nothing is to
+    /// be acknowledged; older versions do not use it.
+    pub ack: Option<ByteString>,
+    /// Where the message was sent to.
+    pub destination: ByteString,
+    /// All headers, as sent.
+    pub headers: Headers,
+    /// The message.
+    pub body: Bytes,
+}
+
+impl Message {
+    /// What to keep of the message in order to acknowledge it later.
+    pub fn delivery(&self) -> Delivery {
+        Delivery {
+            subscription: self.subscription.clone(),
+            message_id: self.message_id.clone(),
+            ack: self.ack.clone(),
+        }
+    }
+
+    /// Whether the message was delivered before, to this client or another: it may have been
+    /// worked on already. Most brokers say so by `redelivered:true`.
+    pub fn redelivered(&self) -> bool {
+        self.headers.get("redelivered") == Some("true")
+    }
+
+    /// How often the message was delivered before, if the server counts: `delivery-count`.
+    pub fn delivery_count(&self) -> Option<u32> {
+        self.headers.get("delivery-count")?.parse().ok()
+    }
+}
+
+/// The names of a received message by which
+/// [`ClientConnection::ack`](crate::ClientConnection::ack) and `nack` speak of it.
+///
+/// It keeps the frame that it was read from alive, as the message does.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Delivery {
+    subscription: ByteString,
+    message_id: ByteString,
+    ack: Option<ByteString>,
+}
+
+impl Delivery {
+    /// An ACK or NACK without its transaction and receipt.
+    pub(super) fn frame(
+        &self,
+        command: Command,
+        version: Version,
+    ) -> Result<Frame, NotAcknowledgeable> {
+        let frame = Frame::new(command);
+        match (version, &self.ack) {
+            (Version::V1_0, _) if command == Command::Nack => Err(NotAcknowledgeable::NackIn1_0),
+            (Version::V1_0, _) => Ok(frame.header(name("message-id"), self.message_id.clone())),
+            (Version::V1_1, _) => Ok(frame
+                .header(name("subscription"), self.subscription.clone())
+                .header(name("message-id"), self.message_id.clone())),
+            (Version::V1_2, Some(ack)) => Ok(frame.header(name("id"), ack.clone())),
+            (Version::V1_2, None) => Err(NotAcknowledgeable::NoAckHeader),
+        }
+    }
+}
+
+impl From<&Message> for Delivery {
+    fn from(message: &Message) -> Self {
+        message.delivery()
+    }
+}
+
+impl From<&Delivery> for Delivery {
+    fn from(delivery: &Delivery) -> Self {
+        delivery.clone()
+    }
+}
+
+/// Why a message cannot be acknowledged: the caller's mistake, and the session goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotAcknowledgeable {
+    /// A 1.2 server sent the message without the header `ack`: its subscription is
+    /// [`AckMode::Auto`](crate::AckMode::Auto), or the server does not offer acknowledgements.
+    #[error(
+        "the message has no header `ack`, so it needs no ACK; subscribe with `AckMode::Client` or \
+         `AckMode::ClientIndividual`"
+    )]
+    NoAckHeader,
+
+    /// NACK in a 1.0 session.
+    #[error("STOMP 1.0 has no NACK; agree on 1.1 or 1.2, or leave the message without an ACK")]
+    NackIn1_0,
+}
+
+pub(super) fn read(frame: Frame) -> Result<Message, ClientError> {
+    Ok(Message {
+        subscription: required(&frame, "subscription")?,
+        message_id: required(&frame, "message-id")?,
+        ack: frame.headers.get_bytestring("ack").cloned(),
+        destination: required(&frame, "destination")?,
+        headers: frame.headers,
+        body: frame.body,
+    })
+}
