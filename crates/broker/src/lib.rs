@@ -13,27 +13,36 @@
 //! * [`Outbox`] is the bounded queue toward one session.
 //!
 //! This crate does no IO, spawns nothing, reads no clock and logs nothing; it does not look into message bodies, and
-//! knows of STOMP only what [`Headers`] are.
+//! knows of STOMP only what [`Headers`] and [`AckMode`]s are.
 
 mod broker;
+mod budget;
+mod confirm;
+mod consumer;
 mod destination;
 mod embedded;
 mod message;
 mod outbox;
 mod registry;
 mod session_id;
+mod statistics;
+mod timestamp;
+mod window;
 
-pub use tramline_stomp::Headers;
+pub use tramline_stomp::{AckMode, Headers};
 
 pub use self::broker::{
-    Broker, Confirm, OpenError, OpenSession, PublishError, Published, Source, SubscribeError,
-    SubscribeRequest,
+    Broker, CommitError, DeliveryRef, OpenError, OpenSession, Outcome, PublishError, Published,
+    Refused, Settle, SettleError, Source, SubscribeError, SubscribeRequest, Transaction,
 };
-pub use self::destination::{Destination, DestinationError, Pattern, Target};
-pub use self::embedded::EmbeddedBroker;
+pub use self::confirm::Confirm;
+pub use self::destination::{Destination, DestinationError, Pattern, Separator, Target};
+pub use self::embedded::{EmbeddedBroker, Prefix, QueueSettings, TopicSettings, WhenFull};
 pub use self::message::{Message, Position, Publish};
-pub use self::outbox::{Delivery, Ending, Outbox, Overflow, Taken};
+pub use self::outbox::{Delivery, Ending, Lost, Outbox, Overflow, Taken};
 pub use self::session_id::SessionId;
+pub use self::statistics::{BrokerStatistics, Counts, DestinationKind, DestinationStatistics};
+pub use self::timestamp::Timestamp;
 
 /// Random bytes from the operating system.
 #[expect(clippy::expect_used, reason = "documented on SessionId::random")]

@@ -2,12 +2,14 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use bytestring::ByteString;
 use tramline_stomp::Headers;
 
+use crate::budget::{Budget, Charge};
 use crate::{Destination, Target};
 
 /// A message as the broker hands it to subscribers: shared by all of them, never changed.
@@ -18,6 +20,8 @@ pub struct Message {
     body: Bytes,
     position: Option<Position>,
     size: usize,
+    redeliveries: AtomicU32,
+    _charge: Option<Charge>,
     wire: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
@@ -41,8 +45,39 @@ impl Message {
             body: publish.body,
             position,
             size,
+            redeliveries: AtomicU32::new(0),
+            _charge: None,
             wire: OnceLock::new(),
         }
+    }
+
+    /// Counts the message against `budget` for as long as it exists.
+    pub(crate) fn charged(mut self, budget: &Arc<Budget>) -> Self {
+        self._charge = Some(budget.charge(self.size));
+        self
+    }
+
+    /// Says that the message was, or may have been, delivered before. For authors of brokers.
+    #[must_use]
+    pub fn redelivered(mut self, times: u32) -> Self {
+        *self.redeliveries.get_mut() = times;
+        self
+    }
+
+    /// How often the message was delivered before, or may have been: 0 the first time, and always for topics.
+    pub fn redeliveries(&self) -> u32 {
+        self.redeliveries.load(Ordering::Relaxed)
+    }
+
+    /// Whether this and `other` are of one destination and have the same value in the header `key`, so that the later
+    /// takes the place of the earlier.
+    pub(crate) fn replaces(&self, other: &Self, key: &str) -> bool {
+        self.destination == other.destination && self.headers.get(key) == other.headers.get(key)
+    }
+
+    /// Counts one more delivery that came to nothing; gives how many that are.
+    pub(crate) fn came_back(&self) -> u32 {
+        self.redeliveries.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// The `message-id`.
@@ -137,6 +172,11 @@ impl Publish {
     pub fn shown_as(mut self, destination: impl Into<ByteString>) -> Self {
         self.shown_as = Some(destination.into());
         self
+    }
+
+    /// About what the message will count for in byte budgets.
+    pub(crate) fn size_hint(&self) -> usize {
+        self.body.len() + self.headers.encoded_len_hint()
     }
 
     /// The target's destination, when it has a plain one.

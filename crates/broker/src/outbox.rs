@@ -1,5 +1,7 @@
 //! The bounded queue toward one session.
 
+mod latest;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -8,13 +10,16 @@ use std::task::{Context, Waker};
 use bytestring::ByteString;
 use parking_lot::Mutex;
 
+use self::latest::Latest;
 use crate::Message;
 
 /// The bounded queue toward one session: the broker puts deliveries in, the session's task takes them out.
 ///
 /// * **Order**: deliveries come out as they were put in.
 /// * **Bound**: the queued messages' [sizes](Message::size) stay within the limit; one message larger than the limit
-///   passes when the queue is empty. What happens beyond is the [`Overflow`] policy.
+///   passes when the queue is empty. What happens beyond is the [`Overflow`] policy, the destination's or else the
+///   outbox's own.
+/// * **Deliveries with a tag** have to be settled, and are only put in where there is room.
 /// * **Cost**: an empty outbox holds no queue; a delivery costs its place in the queue (16 bytes) and no allocation
 ///   of its own.
 ///
@@ -45,11 +50,15 @@ pub struct Outbox {
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<Delivery>,
+    /// `None` where a delivery was taken back; never at the front.
+    queue: VecDeque<Option<Delivery>>,
     bytes: usize,
     ending: Option<Box<Ending>>,
     closed: bool,
+    /// A broker found no room and wants to hear when there is some.
+    room_wanted: bool,
     waker: Option<Waker>,
+    latest: Option<Box<Latest>>,
 }
 
 /// One message on its way to one subscription of a session.
@@ -60,18 +69,40 @@ pub struct Delivery {
     pub message: Arc<Message>,
     /// The session's name for the subscription: what it gave to [`Broker::subscribe`](crate::Broker::subscribe).
     pub slot: u32,
-    /// How often the message was delivered before; 0 the first time, always 0 on topics.
-    pub redeliveries: u32,
+    /// By what the delivery has to be [settled](crate::Broker::settle), unique within the subscription; 0 where nothing
+    /// has to be.
+    pub tag: u32,
 }
 
-/// What an outbox does with a message that does not fit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What happens to messages for a subscriber whose outbox is full.
+///
+/// Whatever is dropped is counted, in the [statistics](crate::DestinationStats) of its destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Overflow {
     /// Ends the session: it hears the reason and is closed with 4500. The default, as Spring's `TERMINATE`: a client
     /// that missed messages without knowing is worse off than one that reconnects.
     #[default]
     Close,
+    /// Drops the oldest messages that wait for the same subscription, until the new one fits; if it does not then, as
+    /// when another subscription fills the outbox, the new one. For states that a later one replaces.
+    DropOldest,
+    /// Drops the new message. For where what came first counts.
+    DropNewest,
+    /// Keeps only the latest of the waiting messages that have the same destination and the same value in the header
+    /// `key`: conflation, full outbox or not. A client that is slow sees fewer prices, not older ones. Messages without
+    /// the header are not conflated; should what is left not fit, the session is closed as with [`Close`](Self::Close).
+    Latest {
+        /// The header's name.
+        key: Arc<str>,
+    },
+}
+
+impl Overflow {
+    /// [`Overflow::Latest`] by the header `key`.
+    pub fn latest(key: impl Into<Arc<str>>) -> Self {
+        Self::Latest { key: key.into() }
+    }
 }
 
 /// What [`Outbox::poll_take`] found.
@@ -82,6 +113,9 @@ pub enum Taken {
     Some {
         /// Whether there is more to take right now.
         more: bool,
+        /// Whether a broker waits for the room that there is now: tell it by
+        /// [`Broker::resume`](crate::Broker::resume).
+        resume: bool,
     },
     /// Nothing is queued, and the session has to end. Said once.
     Ending(Ending),
@@ -119,43 +153,86 @@ impl Outbox {
         }
     }
 
-    /// Queues `messages` for the subscription `slot` and wakes the session. For brokers.
+    /// Queues `messages` for the subscription `slot` and wakes the session; what does not fit is treated by the outbox's
+    /// own policy. Gives how many messages were lost to it. For brokers.
     ///
     /// Never blocks on the session. An outbox whose session ended takes nothing and says nothing: the broker hears of
     /// that end by [`Broker::close`](crate::Broker::close).
-    pub fn push(&self, slot: u32, messages: &[Arc<Message>]) {
-        self.push_deliveries(messages.iter().map(|message| Delivery {
-            message: Arc::clone(message),
-            slot,
-            redeliveries: 0,
-        }));
+    pub fn push(&self, slot: u32, messages: &[Arc<Message>]) -> Lost {
+        self.push_burst(slot, &Burst::new(messages, &self.overflow))
     }
 
-    fn push_deliveries(&self, deliveries: impl IntoIterator<Item = Delivery>) {
+    pub(crate) fn push_burst(&self, slot: u32, burst: &Burst<'_>) -> Lost {
+        let mut lost = Lost::default();
         let mut state = self.state.lock();
         if state.closed {
-            return;
+            return lost;
         }
         let was_empty = state.queue.is_empty();
-        for delivery in deliveries {
-            let queued = state.bytes + delivery.message.size();
+        for (at, message) in burst.messages.iter().enumerate() {
+            if let (Overflow::Latest { key }, Some(hash)) =
+                (burst.overflow, burst.hashes.get(at).copied().flatten())
+            {
+                lost.messages += u32::from(state.take_back_older(slot, key, hash, message));
+            }
+            let mut queued = state.bytes + message.size();
             if queued > self.limit && !state.queue.is_empty() {
-                match self.overflow {
-                    Overflow::Close => {
+                match burst.overflow {
+                    Overflow::Close | Overflow::Latest { .. } => {
                         state.overflow(Ending::Overflow {
                             queued,
                             limit: self.limit,
                         });
-                        return;
+                        lost.sessions = 1;
+                        return lost;
                     }
+                    Overflow::DropOldest => {
+                        lost.messages += state.drop_oldest(slot, message.size(), self.limit);
+                        queued = state.bytes + message.size();
+                    }
+                    Overflow::DropNewest => {}
+                }
+                if queued > self.limit && !state.queue.is_empty() {
+                    lost.messages += 1;
+                    continue;
                 }
             }
             state.bytes = queued;
-            state.queue.push_back(delivery);
+            state.queue.push_back(Some(Delivery {
+                message: Arc::clone(message),
+                slot,
+                tag: 0,
+            }));
         }
+        if was_empty && !state.queue.is_empty() {
+            state.wake();
+        }
+        lost
+    }
+
+    /// Queues a message that has to be settled by `tag`, if there is room for it; if not, what
+    /// [`poll_take`](Self::poll_take) says tells when to try again. For brokers.
+    pub fn try_push(&self, slot: u32, tag: u32, message: &Arc<Message>) -> bool {
+        let mut state = self.state.lock();
+        if state.closed {
+            return false;
+        }
+        let queued = state.bytes + message.size();
+        if queued > self.limit && !state.queue.is_empty() {
+            state.room_wanted = true;
+            return false;
+        }
+        let was_empty = state.queue.is_empty();
+        state.bytes = queued;
+        state.queue.push_back(Some(Delivery {
+            message: Arc::clone(message),
+            slot,
+            tag,
+        }));
         if was_empty {
             state.wake();
         }
+        true
     }
 
     /// Asks the session to end. What is queued, and what comes while the session finishes what it is doing, is still
@@ -194,13 +271,18 @@ impl Outbox {
         }
         let mut bytes = 0;
         while batch.len() < max_items && bytes < max_bytes {
-            let Some(delivery) = state.queue.pop_front() else {
+            let Some(delivery) = state.pop() else {
                 break;
             };
             bytes += delivery.message.size();
             batch.push(delivery);
         }
         state.bytes -= bytes;
+        // Half of it, so that a full outbox is not refilled one by one.
+        let resume = state.room_wanted && state.bytes <= self.limit / 2;
+        if resume {
+            state.room_wanted = false;
+        }
         let more = !state.queue.is_empty() || state.ending.is_some();
         if state.queue.is_empty() {
             // A session that was busy once does not hold its queue for ever.
@@ -209,7 +291,7 @@ impl Outbox {
             }
             state.register(context.waker());
         }
-        Taken::Some { more }
+        Taken::Some { more, resume }
     }
 
     /// For a session that cannot write: registers it to be woken, and tells whether it overflowed meanwhile.
@@ -238,6 +320,21 @@ impl Outbox {
         state.queue.is_empty()
     }
 
+    /// The most bytes that may be queued.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Ends the session because what waits for it elsewhere is too much; whether that was news.
+    pub(crate) fn overflow(&self, ending: Ending) -> bool {
+        let mut state = self.state.lock();
+        let news = !state.closed;
+        if news {
+            state.overflow(ending);
+        }
+        news
+    }
+
     /// Bytes queued now.
     pub fn queued_bytes(&self) -> usize {
         self.state.lock().bytes
@@ -247,9 +344,113 @@ impl Outbox {
 /// Deliveries that an idle outbox may keep room for: the common single message must not allocate each time.
 const KEPT_CAPACITY: usize = 4;
 
+/// Messages that go to many outboxes in one turn, and what is worked out about them once for all.
+pub(crate) struct Burst<'a> {
+    messages: &'a [Arc<Message>],
+    overflow: &'a Overflow,
+    /// For [`Overflow::Latest`]: what each message is conflated by. Empty for other policies.
+    hashes: Vec<Option<u64>>,
+}
+
+impl<'a> Burst<'a> {
+    pub(crate) fn new(messages: &'a [Arc<Message>], overflow: &'a Overflow) -> Self {
+        let hashes = match overflow {
+            Overflow::Latest { key } => messages
+                .iter()
+                .map(|message| latest::hash(message, key))
+                .collect(),
+            _ => Vec::new(),
+        };
+        Self {
+            messages,
+            overflow,
+            hashes,
+        }
+    }
+
+    pub(crate) fn overflow(&self) -> &'a Overflow {
+        self.overflow
+    }
+}
+
+/// What a subscriber's full outbox cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Lost {
+    /// Messages dropped or conflated.
+    pub messages: u32,
+    /// Sessions ended: 1 or 0.
+    pub sessions: u32,
+}
+
+impl std::ops::AddAssign for Lost {
+    fn add_assign(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.sessions += other.sessions;
+    }
+}
+
 impl State {
+    fn pop(&mut self) -> Option<Delivery> {
+        let delivery = self.pop_place()?;
+        self.trim();
+        delivery
+    }
+
+    fn pop_place(&mut self) -> Option<Option<Delivery>> {
+        let place = self.queue.pop_front()?;
+        if let Some(latest) = &mut self.latest {
+            latest.popped();
+            if self.queue.is_empty() {
+                self.latest = None;
+            }
+        }
+        Some(place)
+    }
+
+    /// Lets go of empty places at the front.
+    fn trim(&mut self) {
+        while let Some(None) = self.queue.front() {
+            self.pop_place();
+        }
+    }
+
+    /// Takes the waiting message of the same key back, since `message` replaces it; whether there was one.
+    fn take_back_older(&mut self, slot: u32, key: &str, hash: u64, message: &Message) -> bool {
+        let waiting = self.queue.len();
+        let latest = self.latest.get_or_insert_default();
+        let older = latest.replace(slot, hash, waiting).and_then(|at| {
+            let place = self.queue.get_mut(at)?;
+            place.take_if(|older| older.message.replaces(message, key))
+        });
+        if let Some(older) = &older {
+            self.bytes -= older.message.size();
+            self.trim();
+        }
+        older.is_some()
+    }
+
+    /// Drops what waits longest for this subscription, until `size` fits; gives how many that were.
+    fn drop_oldest(&mut self, slot: u32, size: usize, limit: usize) -> u32 {
+        let mut dropped = 0;
+        for place in &mut self.queue {
+            if self.bytes + size <= limit {
+                break;
+            }
+            if let Some(oldest) =
+                place.take_if(|delivery| delivery.slot == slot && delivery.tag == 0)
+            {
+                self.bytes -= oldest.message.size();
+                dropped += 1;
+            }
+        }
+        self.trim();
+        dropped
+    }
+
     fn overflow(&mut self, ending: Ending) {
         self.queue = VecDeque::new();
+        self.latest = None;
         self.bytes = 0;
         self.closed = true;
         self.ending = Some(Box::new(ending));
@@ -320,7 +521,14 @@ mod tests {
         (taken, batch.len())
     }
 
-    const ALL: Taken = Taken::Some { more: false };
+    const ALL: Taken = Taken::Some {
+        more: false,
+        resume: false,
+    };
+    const MORE: Taken = Taken::Some {
+        more: true,
+        resume: false,
+    };
 
     #[test]
     fn a_push_wakes_once_until_the_queue_was_emptied() {
@@ -344,14 +552,8 @@ mod tests {
     fn batches_are_bounded_in_items_and_bytes() {
         let outbox = Outbox::new(1000, Overflow::Close);
         outbox.push(0, &[message(100), message(100), message(100), message(100)]);
-        assert_eq!(
-            take(&outbox, Waker::noop(), 1, 1000),
-            (Taken::Some { more: true }, 1)
-        );
-        assert_eq!(
-            take(&outbox, Waker::noop(), 64, 101),
-            (Taken::Some { more: true }, 2)
-        );
+        assert_eq!(take(&outbox, Waker::noop(), 1, 1000), (MORE, 1));
+        assert_eq!(take(&outbox, Waker::noop(), 64, 101), (MORE, 2));
         assert_eq!(outbox.queued_bytes(), 100);
     }
 
@@ -372,10 +574,7 @@ mod tests {
         };
         outbox.end(ending.clone());
         outbox.push(0, &[message(10)]);
-        assert_eq!(
-            take(&outbox, Waker::noop(), 64, 1000),
-            (Taken::Some { more: true }, 2)
-        );
+        assert_eq!(take(&outbox, Waker::noop(), 64, 1000), (MORE, 2));
         assert_eq!(
             take(&outbox, Waker::noop(), 64, 1000),
             (Taken::Ending(ending), 0)
@@ -407,7 +606,7 @@ mod tests {
 
     #[test]
     fn an_idle_outbox_is_small_and_holds_no_queue() {
-        assert!(size_of::<Outbox>() <= 104, "{}", size_of::<Outbox>());
+        assert!(size_of::<Outbox>() <= 120, "{}", size_of::<Outbox>());
         assert_eq!(size_of::<Delivery>(), 16);
         let outbox = Outbox::new(100_000, Overflow::Close);
         for _ in 0..100 {

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use parking_lot::Mutex;
 
-use crate::{Destination, Message, OpenSession, Outbox, SessionId};
+use crate::window::Window;
+use crate::{Destination, Message, OpenSession, Outbox, Overflow, SessionId};
 
 const SHARDS: usize = 16;
 
@@ -39,10 +40,10 @@ struct Subscriptions<P> {
 }
 
 /// A subscription of a session.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Held<P> {
-    /// To one of its user destinations.
-    User(Destination),
+    /// To one of its user destinations, perhaps through a window of what is to be acknowledged.
+    User(Destination, Option<Arc<Window>>),
     /// To something that the broker keeps.
     Broker(P),
 }
@@ -147,14 +148,32 @@ impl<P> Session<P> {
 
     /// Queues a message for each of this session's subscriptions to the user destination `path`.
     pub(crate) fn deliver(&self, path: &Destination, message: &Arc<Message>) -> usize {
+        let message = std::slice::from_ref(message);
         let subscriptions = self.subscriptions.lock();
         let mut receivers = 0;
         for (slot, held) in &subscriptions.held {
-            if matches!(held, Held::User(subscribed) if subscribed == path) {
-                self.outbox.push(*slot, std::slice::from_ref(message));
-                receivers += 1;
+            match held {
+                Held::User(subscribed, window) if subscribed == path => {
+                    match window {
+                        Some(window) => window.push(message, &Overflow::Close, None),
+                        None => self.outbox.push(*slot, message),
+                    };
+                    receivers += 1;
+                }
+                _ => {}
             }
         }
         receivers
+    }
+}
+
+impl<P: Clone> Session<P> {
+    /// The subscription `slot`, or all of them.
+    pub(crate) fn held(&self, slot: Option<u32>) -> Vec<(u32, Held<P>)> {
+        let subscriptions = self.subscriptions.lock();
+        let held = subscriptions.held.iter();
+        held.filter(|(known, _)| slot.is_none_or(|slot| slot == *known))
+            .cloned()
+            .collect()
     }
 }

@@ -3,9 +3,11 @@
 //! Everything here that a client asks for takes an [`Authorized`], which only the policy makes. `cargo xtask tidy` checks
 //! that no other module but `publisher`, for the application's own messages, calls the broker's methods.
 
+use std::time::SystemTime;
+
 use tramline_broker::{
-    Broker, Confirm, OpenError, OpenSession, Publish, PublishError, Published, SessionId,
-    SubscribeError, SubscribeRequest,
+    Broker, CommitError, Confirm, OpenError, OpenSession, Publish, Published, Refused, SessionId,
+    Settle, SettleError, SubscribeError, SubscribeRequest, Transaction,
 };
 
 use crate::policy::Authorized;
@@ -22,9 +24,33 @@ pub(crate) fn open(
 pub(crate) fn publish(
     broker: &dyn Broker,
     batch: Vec<Authorized<Publish>>,
-) -> Confirm<Result<Published, PublishError>> {
-    // Reuses the vector's memory: the wrapper is the same in size.
-    broker.publish(batch.into_iter().map(Authorized::into_inner).collect())
+) -> Confirm<Result<Published, Refused>> {
+    broker.publish(inner(batch), SystemTime::now().into())
+}
+
+/// Settles deliveries: what was given to a session is its to settle.
+pub(crate) fn settle(
+    broker: &dyn Broker,
+    session: SessionId,
+    settle: Settle,
+) -> Confirm<Result<(), SettleError>> {
+    broker.settle(session, settle)
+}
+
+/// Does what one session put into a transaction.
+pub(crate) fn commit(
+    broker: &dyn Broker,
+    session: SessionId,
+    settles: Vec<Settle>,
+    publishes: Vec<Authorized<Publish>>,
+) -> Confirm<Result<Published, CommitError>> {
+    let transaction = Transaction::new(settles, inner(publishes));
+    broker.commit(session, transaction, SystemTime::now().into())
+}
+
+/// Tells that a session's outbox has room again.
+pub(crate) fn resume(broker: &dyn Broker, session: SessionId) {
+    broker.resume(session);
 }
 
 /// Starts a subscription.
@@ -38,6 +64,11 @@ pub(crate) fn subscribe(
 /// Ends a subscription: everybody may stop listening.
 pub(crate) fn unsubscribe(broker: &dyn Broker, session: SessionId, slot: u32) -> Confirm<()> {
     broker.unsubscribe(session, slot)
+}
+
+/// Reuses the vector's memory: the wrapper is the same in size.
+fn inner<T>(authorized: Vec<Authorized<T>>) -> Vec<T> {
+    authorized.into_iter().map(Authorized::into_inner).collect()
 }
 
 /// Forgets a session that ended.

@@ -102,8 +102,9 @@ mod wire;
 pub use bytes::Bytes;
 pub use bytestring::ByteString;
 pub use tramline_broker::{
-    Broker, Destination, DestinationError, EmbeddedBroker, Headers, Overflow, Pattern,
-    PublishError, Published, SessionId, Target,
+    Broker, BrokerStatistics, Counts, Destination, DestinationError, DestinationKind,
+    DestinationStatistics, EmbeddedBroker, Headers, Overflow, Pattern, Prefix, PublishError,
+    Published, QueueSettings, Separator, SessionId, Target, TopicSettings, WhenFull,
 };
 pub use tramline_sockjs::Config as SockJsConfig;
 pub use tramline_stomp::HeartBeat;

@@ -30,9 +30,17 @@ pub struct Limits {
     pub header_count: usize,
     /// Subscriptions of one session. Default 1,024: a page that wants more wants a pattern.
     pub subscriptions: usize,
+    /// Transactions that one session has open. Default 16, as RabbitMQ's: more than one is rare.
+    pub transactions: usize,
+    /// SEND, ACK and NACK frames in one transaction. Default 1,024, as RabbitMQ's.
+    pub transaction_frames: usize,
+    /// Bytes of the messages in one transaction, in bytes of headers and bodies. Default 1,048,576 (1 MiB): the session
+    /// holds them until COMMIT.
+    pub transaction_bytes: usize,
     /// Bytes that may wait in a session's outbox. Default 524,288, as Spring's `sendBufferSizeLimit`.
     pub outbox: usize,
-    /// What happens beyond [`outbox`](Self::outbox). Default [`Overflow::Close`].
+    /// What happens beyond [`outbox`](Self::outbox) to messages for user destinations. Default [`Overflow::Close`].
+    /// Topics have policies of their own: [`TopicSettings::overflow`](crate::TopicSettings::overflow).
     pub overflow: Overflow,
     /// How long writing may make no progress before the session is closed with 4500. Default 10 s, as Spring's
     /// `sendTimeLimit`.
@@ -54,6 +62,9 @@ impl Default for Limits {
             header_line: stomp.header_line,
             header_count: stomp.header_count,
             subscriptions: 1024,
+            transactions: 16,
+            transaction_frames: 1024,
+            transaction_bytes: 1024 * 1024,
             outbox: 512 * 1024,
             overflow: Overflow::Close,
             send_time: Duration::from_secs(10),

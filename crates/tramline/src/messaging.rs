@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytestring::ByteString;
 use http::HeaderName;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tramline_broker::{Broker, Ending, Outbox, SessionId};
+use tramline_broker::{
+    Broker, BrokerStatistics, DestinationError, Ending, Outbox, Pattern, SessionId,
+};
 use tramline_stomp::ServerConfig;
 
 use crate::endpoint::{Endpoint, Origins, SockJsSessions};
@@ -111,6 +113,47 @@ impl Messaging {
         self.handle.shared.counters.snapshot()
     }
 
+    /// What the broker has counted, over all and for at most `limit` of the destinations that `pattern` covers: for a page
+    /// that shows them.
+    ///
+    /// # Errors
+    ///
+    /// [`DestinationError`] when `pattern` is none.
+    ///
+    /// # Example: how deep the queues are
+    ///
+    /// ```
+    /// use tramline::policy::{Policy, permit};
+    /// use tramline::{EmbeddedBroker, Messaging};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let messaging = Messaging::builder()
+    ///     .broker(EmbeddedBroker::new().queues("/queue"))
+    ///     .policy(Policy::builder().otherwise(permit()))
+    ///     .build()?;
+    /// messaging.publisher().send("/queue/orders", "one").await?;
+    ///
+    /// let statistics = messaging.broker_statistics("/queue/**", 100)?;
+    /// let orders = &statistics.selected[0];
+    /// assert_eq!((&*orders.destination, orders.depth), ("/queue/orders", 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn broker_statistics(
+        &self,
+        pattern: impl Into<ByteString>,
+        limit: usize,
+    ) -> Result<BrokerStatistics, DestinationError> {
+        let pattern = Pattern::parse(pattern)?;
+        Ok(self.handle.shared.broker.statistics(&pattern, limit))
+    }
+
+    /// The policy as it is applied here: with the separators that the broker has.
+    pub fn policy(&self) -> &Policy {
+        &self.handle.shared.policy
+    }
+
     /// Ends all sessions and waits for them, until `deadline` at most; gives how many were still there then.
     ///
     /// New ones are refused with 503 from now on. Handlers that run are waited for, what is queued is written, and
@@ -202,7 +245,7 @@ impl Shared {
                 shared.sockjs.forget(now);
                 if now >= next_sweep {
                     next_sweep = now + SWEEP;
-                    shared.broker.sweep(now);
+                    shared.broker.sweep(SystemTime::now().into());
                 }
             }
         });
@@ -229,8 +272,8 @@ impl Drop for RestartDriver {
     }
 }
 
-/// How often the broker may let go of what nobody uses.
-const SWEEP: Duration = Duration::from_secs(10);
+/// How often the broker may do what is due: let messages expire, refuse who waited in vain.
+const SWEEP: Duration = Duration::from_secs(1);
 
 fn going_away() -> Ending {
     Ending::Requested {
@@ -395,7 +438,16 @@ impl MessagingBuilder {
         let (routes, wrong) = RouteTable::build(self.routes, carried);
         mistakes.extend(wrong);
         mistakes.extend(self.origins.mistakes.iter().cloned());
-        if let Some(policy) = &self.policy {
+        if let Some(broker) = &self.broker {
+            mistakes.extend(broker.mistakes());
+        }
+        let policy = match (self.policy, &self.broker) {
+            (Some(policy), Some(broker)) => {
+                Some(policy.separated(|pattern| broker.separator(pattern)))
+            }
+            (policy, _) => policy,
+        };
+        if let Some(policy) = &policy {
             mistakes.extend(
                 policy
                     .mistakes
@@ -411,8 +463,7 @@ impl MessagingBuilder {
                     .into(),
             );
         }
-        let (Some(broker), Some(policy), true) = (self.broker, self.policy, mistakes.is_empty())
-        else {
+        let (Some(broker), Some(policy), true) = (self.broker, policy, mistakes.is_empty()) else {
             return Err(BuildError { mistakes });
         };
         let mut stomp_limits = tramline_stomp::Limits::default();
@@ -423,6 +474,7 @@ impl MessagingBuilder {
         stomp.limits = stomp_limits;
         stomp.heart_beat = self.limits.heart_beat;
         stomp.max_subscriptions = self.limits.subscriptions;
+        stomp.max_transactions = self.limits.transactions;
         let publisher = Publisher {
             broker: Arc::clone(&broker),
             user_prefix: self.user_prefix.clone(),

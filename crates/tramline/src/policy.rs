@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytestring::ByteString;
-use tramline_broker::{DestinationError, Pattern};
+use tramline_broker::{DestinationError, Pattern, Separator};
 
 use crate::User;
 
@@ -14,7 +14,8 @@ use crate::User;
 /// policy. What the application itself publishes is not asked.
 ///
 /// Patterns are those of [`Pattern`]. A *subscription* to a pattern is permitted only by a rule that covers all it
-/// could receive: its text is compared segment by segment with the rule's, so a rule for `/topic/public/**` permits
+/// could receive: its text is compared segment by segment with the rule's, separated as the
+/// [broker](tramline_broker::Separator) separates what the rule is for, so a rule for `/topic/public/**` permits
 /// subscribing to `/topic/public/*` but not to `/topic/**`; and a denying rule in front counts for every subscription
 /// that could receive what it denies.
 ///
@@ -56,6 +57,18 @@ impl Policy {
             otherwise: deny(),
             mistakes: Vec::new(),
         })
+    }
+
+    /// The same rules, with each pattern's segments separated as the broker has it.
+    pub(crate) fn separated(mut self, separator: impl Fn(&str) -> Separator) -> Self {
+        for (pattern, _) in self.message.iter_mut().chain(&mut self.subscribe) {
+            let text = pattern.as_str();
+            match Pattern::parse_separated(ByteString::from(text), separator(text)) {
+                Ok(separated) => *pattern = separated,
+                Err(mistake) => self.mistakes.push(mistake),
+            }
+        }
+        self
     }
 
     /// What the policy says about an action of `user` (`None`: anonymous), and by which rule.
@@ -268,6 +281,10 @@ pub(crate) struct Authorized<T>(T);
 impl<T> Authorized<T> {
     pub(crate) fn into_inner(self) -> T {
         self.0
+    }
+
+    pub(crate) fn get(&self) -> &T {
+        &self.0
     }
 }
 

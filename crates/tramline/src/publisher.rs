@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytestring::ByteString;
 use tramline_broker::{
-    Broker, Confirm, Destination, DestinationError, Publish, PublishError, Published, Target,
+    Broker, Confirm, Destination, DestinationError, Publish, PublishError, Published, Refused,
+    Target,
 };
 
 use crate::effects::Effects;
@@ -42,8 +44,9 @@ pub struct Publisher {
 impl Publisher {
     /// Sends `payload` to everyone who is subscribed to `destination`.
     ///
-    /// Done when the broker has it: queued to every subscriber, or confirmed by an external engine. Dropping the
-    /// future does not take the message back.
+    /// Done when the broker has it: queued to every subscriber, stored in its queue, or confirmed by an external engine.
+    /// A queue that is full is waited for, as long as its settings say. Dropping the future does not take the message
+    /// back.
     ///
     /// # Errors
     ///
@@ -86,20 +89,15 @@ impl Publisher {
         if let Some(rejection) = effects.rejections.pop() {
             return Err(SendError::Payload(rejection));
         }
-        Ok(self.publish_all(effects.publishes).await?)
+        let published = self.publish_all(effects.publishes).await;
+        Ok(published.map_err(|refused| refused.error)?)
     }
 
     /// Publishes what a handler or the application wants published.
-    pub(crate) fn publish_all(
-        &self,
-        batch: Vec<Publish>,
-    ) -> Confirm<Result<Published, PublishError>> {
-        self.broker.publish(
-            batch
-                .into_iter()
-                .map(|publish| self.shown(publish))
-                .collect(),
-        )
+    pub(crate) fn publish_all(&self, batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
+        let shown = batch.into_iter().map(|publish| self.shown(publish));
+        self.broker
+            .publish(shown.collect(), SystemTime::now().into())
     }
 
     /// What receivers of a user's message see as its destination.

@@ -1,35 +1,57 @@
 //! The broker inside the application's own process.
 
+mod commit;
+mod job;
+mod names;
 mod patterns;
+mod queue;
+mod settings;
 mod subscribers;
 mod topics;
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use bytestring::ByteString;
 
-use self::subscribers::Subscriber;
-use self::topics::{Full, Place, Topics};
+use self::job::{Batch, Job, Waiting, Work};
+use self::names::{Names, NoMoreNames, Quota};
+use self::queue::{Aftermath, Dead, DeadReason, Load, NotTaken, Queue};
+pub use self::settings::{Prefix, QueueSettings, TopicSettings, WhenFull};
+use self::subscribers::{Sink, Subscriber};
+use self::topics::Topics;
+use crate::budget::Budget;
+use crate::confirm::Promise;
 use crate::registry::{Held, Registry, Session};
+use crate::statistics::{Counters, DestinationKind, Meter};
+use crate::window::{Origin, Window};
 use crate::{
-    Broker, Confirm, Destination, Message, OpenError, OpenSession, Outbox, Publish, PublishError,
-    Published, SessionId, Source, SubscribeError, SubscribeRequest, Target,
+    AckMode, Broker, BrokerStatistics, CommitError, Confirm, DeliveryRef, Destination, Headers,
+    Message, OpenError, OpenSession, Outcome, Pattern, Position, Publish, PublishError, Published,
+    Refused, Separator, SessionId, Settle, SettleError, Source, SubscribeError, SubscribeRequest,
+    Target, Timestamp, Transaction,
 };
 
 /// The broker that lives in the application's process and keeps everything in memory.
 ///
 /// *Topics* are the destinations under the prefixes given to [`topics`](Self::topics): each message goes to all who are
-/// subscribed at that moment, to a destination or to a [`Pattern`](crate::Pattern) that covers it.
+/// subscribed at that moment, to a destination or to a [`Pattern`](crate::Pattern) that covers it. *Queues* are those
+/// under the prefixes given to [`queues`](Self::queues): each message goes to one consumer, and waits for one.
 ///
-/// * **Order**: the messages of a destination are numbered, and all its subscribers see them in that order, whoever
-///   published them and whatever else they are subscribed to.
-/// * **Confirmation**: `publish` has queued the message to every subscriber when it returns; a subscription is active
-///   when `subscribe` returns. Neither ever waits.
-/// * **Cost**: publishing to a name that nobody listens to costs a look-up and leaves nothing behind; a destination
-///   that is no longer used is forgotten within two [sweeps](Broker::sweep).
+/// * **Order**: the messages of a topic are numbered, and all its subscribers see them in that order, whoever
+///   published them and whatever else they are subscribed to. A queue's go out in the order they came, to its consumers
+///   in turn, among those with room; one that comes back takes its old place, marked as redelivered.
+/// * **Confirmation**: `publish` has queued the message to every subscriber, or stored it in its queue, when it answers; a
+///   subscription is active when `subscribe` returns. Only a full queue makes a publisher wait.
+/// * **Acknowledgement**: a queue's message leaves the queue when it is accepted. On topics and user destinations it is a
+///   flow window: what is rejected goes to the dead letters if the topic has any, and nothing outlives the subscription.
+/// * **Bounds**: outboxes, queues and windows are bounded in bytes, and so are all messages together
+///   ([`max_bytes`](Self::max_bytes)). What happens beyond is said per destination, by [`TopicSettings::overflow`] and
+///   [`QueueSettings::when_full`], and counted.
+/// * **Cost**: publishing to a topic that nobody listens to costs a look-up and leaves nothing behind; a destination
+///   that is no longer used is forgotten within half a minute of [sweeps](Broker::sweep).
 ///
 /// # Example: publish and subscribe
 ///
@@ -37,66 +59,158 @@ use crate::{
 /// use std::sync::Arc;
 /// use tramline_broker::{
 ///     Broker, Destination, EmbeddedBroker, Headers, OpenSession, Outbox, Overflow, Pattern, Publish, SessionId,
-///     SubscribeRequest,
+///     SubscribeRequest, Timestamp,
 /// };
 ///
-/// let broker = EmbeddedBroker::new().topics("/topic");
+/// let broker = EmbeddedBroker::new().topics("/topic").queues("/queue");
 /// let (session, outbox) = (SessionId::random(), Arc::new(Outbox::new(65_536, Overflow::Close)));
 /// broker.open(OpenSession::new(session, None, outbox.clone())).into_ready().unwrap()?;
 /// let request = SubscribeRequest::new(session, 0, Pattern::parse("/topic/rooms/*")?);
 /// broker.subscribe(request).into_ready().unwrap()?;
 ///
+/// let now = Timestamp::from_millis(1_000);
 /// let publish = Publish::new(Destination::parse("/topic/rooms/7")?, Headers::new(), "hello");
-/// let published = broker.publish(vec![publish]).into_ready().unwrap()?;
+/// let published = broker.publish(vec![publish], now).into_ready().unwrap()?;
 /// assert_eq!(published.local_receivers, 1);
 /// assert!(outbox.queued_bytes() > 0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct EmbeddedBroker {
-    topic_prefixes: Vec<ByteString>,
+    prefixes: Vec<(Prefix, DestinationKind)>,
     topics: Topics,
+    queues: Names<Queue>,
+    topic_settings: Vec<(ByteString, Arc<TopicSettings>)>,
+    queue_settings: Vec<(ByteString, Arc<QueueSettings>)>,
     registry: Registry<Place>,
+    quota: Arc<Quota>,
+    budget: Arc<Budget>,
+    totals: Arc<Counters>,
+    prefetch: NonZeroU32,
+    max_prefetch: u32,
     /// Begins every message id of this start of this broker.
     id_prefix: u64,
     next_id: AtomicU64,
+    /// The latest time that was said, in milliseconds.
+    clock: AtomicU64,
+    /// When unused destinations were last looked for.
+    swept: AtomicU64,
+}
+
+/// A subscription's place in the broker.
+#[derive(Clone, Debug)]
+enum Place {
+    Topic(topics::Place, Option<Arc<Window>>),
+    Queue(Arc<Queue>, u32),
 }
 
 const MAX_DESTINATIONS: usize = 1_000_000;
+const MAX_BYTES: usize = 1024 * 1024 * 1024;
+const PREFETCH: NonZeroU32 = NonZeroU32::new(100).unwrap();
+const MAX_PREFETCH: u32 = 10_000;
+
+/// How often unused destinations are looked for, in milliseconds: each look goes over all of them.
+const SWEEP: u64 = 10_000;
 
 impl EmbeddedBroker {
-    /// A broker that carries nothing yet: say what, with [`topics`](Self::topics).
+    /// A broker that carries nothing yet: say what, with [`topics`](Self::topics) and [`queues`](Self::queues).
     pub fn new() -> Self {
         let id_prefix = u64::from_ne_bytes(crate::random_bytes());
+        let quota = Arc::new(Quota::new(MAX_DESTINATIONS));
         Self {
-            topic_prefixes: Vec::new(),
-            topics: Topics::new(id_prefix, MAX_DESTINATIONS),
+            prefixes: Vec::new(),
+            topics: Topics::new(id_prefix, Arc::clone(&quota)),
+            queues: Names::new(Arc::clone(&quota)),
+            topic_settings: Vec::new(),
+            queue_settings: Vec::new(),
             registry: Registry::default(),
+            quota,
+            budget: Arc::new(Budget::new(MAX_BYTES)),
+            totals: Arc::default(),
+            prefetch: PREFETCH,
+            max_prefetch: MAX_PREFETCH,
             id_prefix,
             next_id: AtomicU64::new(1),
+            clock: AtomicU64::new(0),
+            swept: AtomicU64::new(0),
         }
     }
 
     /// Carries the destinations below `prefix` as topics: `/topic` for `/topic/greetings`. May be called repeatedly.
+    ///
+    /// `.topics("/queue")` gives `/queue` the fan-out that Spring's simple broker gives it.
     #[must_use]
-    pub fn topics(mut self, prefix: impl Into<ByteString>) -> Self {
-        let prefix: ByteString = prefix.into();
-        self.topic_prefixes
-            .push(prefix.trim_end_matches('/').into());
+    pub fn topics(mut self, prefix: impl Into<Prefix>) -> Self {
+        self.prefixes.push((prefix.into(), DestinationKind::Topic));
         self
     }
 
-    /// Knows at most `limit` destinations at a time; beyond it, SUBSCRIBE to a new name and publishing to one that a
-    /// pattern covers are refused by name. Default 1,000,000: at some 300 bytes each they stay below what a server has,
-    /// and no sensible application comes near.
+    /// Carries the destinations below `prefix` as queues: `/queue` for `/queue/orders`. May be called repeatedly.
     #[must_use]
-    pub fn max_destinations(mut self, limit: usize) -> Self {
-        self.topics.limit = limit;
+    pub fn queues(mut self, prefix: impl Into<Prefix>) -> Self {
+        self.prefixes.push((prefix.into(), DestinationKind::Queue));
+        self
+    }
+
+    /// Treats the topics that `pattern` covers in a way of their own. The first pattern that covers a topic counts.
+    #[must_use]
+    pub fn topic_settings(
+        mut self,
+        pattern: impl Into<ByteString>,
+        settings: TopicSettings,
+    ) -> Self {
+        self.topic_settings
+            .push((pattern.into(), Arc::new(settings)));
+        self
+    }
+
+    /// Treats the queues that `pattern` covers in a way of their own. The first pattern that covers a queue counts.
+    #[must_use]
+    pub fn queue_settings(
+        mut self,
+        pattern: impl Into<ByteString>,
+        settings: QueueSettings,
+    ) -> Self {
+        self.queue_settings
+            .push((pattern.into(), Arc::new(settings)));
+        self
+    }
+
+    /// Knows at most `limit` destinations at a time; beyond it, SUBSCRIBE and SEND to a new name are refused by name.
+    /// Default 1,000,000: at some 500 bytes each they stay below what a server has, and no sensible application comes
+    /// near.
+    #[must_use]
+    pub fn max_destinations(self, limit: usize) -> Self {
+        self.quota.set_limit(limit);
+        self
+    }
+
+    /// Holds at most `bytes` of messages: of those that wait in queues, in outboxes, and to be settled, each counted once.
+    /// Beyond it publishing is refused by name. Default 1,073,741,824 (1 GiB).
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
+        self.budget = Arc::new(Budget::new(bytes));
+        self
+    }
+
+    /// Gives a subscription that says no `prefetch-count` so many deliveries that have to be settled, before it settles
+    /// some. Default 100: enough that nobody waits for the way there and back, and few enough that the work spreads over
+    /// the consumers.
+    #[must_use]
+    pub fn default_prefetch(mut self, count: NonZeroU32) -> Self {
+        self.prefetch = count;
+        self
+    }
+
+    /// Lets a subscription have a `prefetch-count` of at most `count`; a larger one is refused. Default 10,000.
+    #[must_use]
+    pub fn max_prefetch(mut self, count: u32) -> Self {
+        self.max_prefetch = count;
         self
     }
 
     /// How many destinations the broker knows at the moment.
     pub fn destinations(&self) -> usize {
-        self.topics.len()
+        self.quota.used()
     }
 
     /// How many sessions are open.
@@ -104,95 +218,419 @@ impl EmbeddedBroker {
         self.registry.len()
     }
 
+    /// Whether `destination` is a topic or a queue, and what separates its segments.
+    fn kind(&self, destination: &str) -> Option<(DestinationKind, Separator)> {
+        let (prefix, kind) = self
+            .prefixes
+            .iter()
+            .find(|(prefix, _)| prefix.covers(destination))?;
+        Some((*kind, prefix.separator))
+    }
+
     fn subscribe_to(
         &self,
         session: &Arc<Session<Place>>,
         request: SubscribeRequest,
+        after: &mut Aftermath,
     ) -> Result<(), SubscribeError> {
-        let slot = request.slot;
+        let wanted = request.prefetch.unwrap_or(
+            self.prefetch
+                .min(NonZeroU32::new(self.max_prefetch).unwrap_or(NonZeroU32::MIN)),
+        );
+        if wanted.get() > self.max_prefetch.max(1) {
+            return Err(SubscribeError::PrefetchTooLarge {
+                wanted: wanted.get(),
+                limit: self.max_prefetch,
+            });
+        }
+        let SubscribeRequest { slot, ack, .. } = request;
+        let outbox = || Arc::clone(&session.outbox);
+        let window =
+            (ack != AckMode::Auto).then(|| Arc::new(Window::new(outbox(), slot, ack, wanted)));
         let held = match request.source {
-            Source::User { path } => Held::User(path),
-            Source::Pattern(pattern) if !self.serves(pattern.as_str()) => {
-                return Err(SubscribeError::UnknownDestination {
-                    destination: pattern.as_str().into(),
-                    prefixes: self.prefixes(),
-                });
-            }
+            Source::User { path } => Held::User(path, window),
             Source::Pattern(pattern) => {
-                let outbox: Arc<Outbox> = Arc::clone(&session.outbox);
-                let place = self.topics.subscribe(&pattern, Subscriber { outbox, slot });
-                Held::Broker(place.map_err(|Full| SubscribeError::TooManyDestinations {
-                    limit: self.topics.limit,
-                })?)
+                let text = pattern.as_str();
+                let full = |NoMoreNames| SubscribeError::TooManyDestinations {
+                    limit: self.quota.limit(),
+                };
+                match self.kind(text) {
+                    None => {
+                        return Err(SubscribeError::UnknownDestination {
+                            destination: text.into(),
+                            prefixes: self.prefixes(),
+                        });
+                    }
+                    Some((DestinationKind::Topic, _)) => {
+                        let sink = match &window {
+                            Some(window) => Sink::Window(Arc::clone(window)),
+                            None => Sink::Direct(Subscriber {
+                                outbox: outbox(),
+                                slot,
+                            }),
+                        };
+                        let details = |destination: &str| self.topic_details(destination);
+                        let place = self.topics.subscribe(&pattern, sink, details);
+                        Held::Broker(Place::Topic(place.map_err(full)?, window))
+                    }
+                    Some((DestinationKind::Queue, _)) => {
+                        let Some(destination) = pattern.as_destination() else {
+                            return Err(SubscribeError::PatternOnQueue {
+                                pattern: text.into(),
+                            });
+                        };
+                        let parts = || (outbox(), slot, ack, wanted);
+                        let (queue, key) = loop {
+                            let queue = self.queue(&destination).map_err(full)?;
+                            // Another reason there is not: a forgotten one is looked up again.
+                            if let Ok(key) = queue.subscribe(parts, self.now(), after) {
+                                break (queue, key);
+                            }
+                        };
+                        Held::Broker(Place::Queue(queue, key))
+                    }
+                }
             }
         };
         session.hold(slot, held).map_err(|held| {
-            self.let_go(&held);
+            self.let_go(&held, after);
             SubscribeError::UnknownSession {
                 session: request.session,
             }
         })
     }
 
-    fn let_go(&self, held: &Held<Place>) {
-        if let Held::Broker(place) = held {
-            self.topics.unsubscribe(place);
+    fn let_go(&self, held: &Held<Place>, after: &mut Aftermath) {
+        match held {
+            Held::User(..) => {}
+            Held::Broker(Place::Topic(place, _)) => self.topics.unsubscribe(place),
+            Held::Broker(Place::Queue(queue, key)) => queue.unsubscribe(*key, self.now(), after),
         }
     }
 
-    fn check(&self, batch: &[Publish]) -> Result<(), PublishError> {
-        let unknown = batch
-            .iter()
-            .filter_map(Publish::destination)
-            .find(|destination| !self.serves(destination));
-        unknown.map_or(Ok(()), |destination| {
-            Err(PublishError::UnknownDestination {
-                destination: destination.as_str().into(),
-                prefixes: self.prefixes(),
-            })
+    fn queue(&self, destination: &Destination) -> Result<Arc<Queue>, NoMoreNames> {
+        self.queues.get_or_insert(destination, |name| {
+            let settings = self.settings_of(&self.queue_settings, destination);
+            Queue::new(name, settings, Meter::new(&self.totals))
         })
     }
 
-    fn publish_all(&self, batch: Vec<Publish>) -> Result<Published, PublishError> {
-        let mut receivers = 0;
-        let mut batch = batch.into_iter().peekable();
-        while let Some(publish) = batch.next() {
-            match publish.target.clone() {
-                Target::Destination(destination) => {
+    fn topic_details(&self, destination: &str) -> topics::Details {
+        let settings = self.settings_of(&self.topic_settings, destination);
+        let origin = Origin {
+            meter: Meter::new(&self.totals),
+            dead_letters: settings.dead_letters.clone(),
+        };
+        (settings, Arc::new(origin))
+    }
+
+    fn settings_of<T: Default>(&self, all: &[(ByteString, Arc<T>)], destination: &str) -> Arc<T> {
+        let separator = self.separator(destination);
+        let covering = all.iter().find(|(pattern, _)| {
+            Pattern::parse_separated(pattern.clone(), separator)
+                .is_ok_and(|pattern| pattern.matches(destination))
+        });
+        covering.map_or_else(Arc::default, |(_, settings)| Arc::clone(settings))
+    }
+
+    /// Publishes what is left of a batch, as far as that goes.
+    fn run(&self, batch: &mut Batch, after: &mut Aftermath) -> Result<(), NotTaken> {
+        if let Some(waiting) = batch.waiting.take() {
+            self.enqueue(waiting, true, batch, after)?;
+        }
+        while let Some(publish) = batch.rest.next() {
+            self.publish_one(publish, batch, after)?;
+        }
+        Ok(())
+    }
+
+    fn publish_one(
+        &self,
+        publish: Publish,
+        batch: &mut Batch,
+        after: &mut Aftermath,
+    ) -> Result<(), NotTaken> {
+        if !self.budget.has_room(publish.size_hint()) {
+            self.count_refused();
+            return Err(NotTaken::Refused(PublishError::OutOfMemory {
+                limit: self.budget.limit(),
+            }));
+        }
+        match publish.target.clone() {
+            Target::Destination(destination) => match self.kind(&destination) {
+                None => Err(NotTaken::Refused(self.unknown(&destination))),
+                Some((DestinationKind::Topic, separator)) => {
                     // What follows for the same destination shares its turn, and one wake of each subscriber.
                     let mut run = vec![publish];
-                    while let Some(next) =
-                        batch.next_if(|next| next.destination() == Some(&destination))
+                    while let Some(next) = batch
+                        .rest
+                        .next_if(|next| next.destination() == Some(&destination))
                     {
                         run.push(next);
                     }
-                    let published = self.topics.publish(&destination, run, || self.message_id());
-                    receivers += published.map_err(|Full| PublishError::TooManyDestinations {
-                        limit: self.topics.limit,
-                    })?;
+                    let messages = run.len();
+                    let receivers = self.publish_to_topic(&destination, separator, run)?;
+                    batch.receivers += receivers;
+                    batch.done += messages;
+                    Ok(())
                 }
-                Target::User { name, path } => {
-                    receivers += self.publish_to(self.registry.sessions_of(&name), &path, publish);
+                Some((DestinationKind::Queue, _)) => {
+                    let waiting = self.waiting(&destination, publish)?;
+                    self.enqueue(waiting, false, batch, after)
                 }
-                Target::Session { id, path } => {
-                    receivers += self.publish_to(self.registry.session(id), &path, publish);
-                }
+            },
+            Target::User { name, path } => {
+                let sessions = self.registry.sessions_of(&name);
+                batch.receivers += self.publish_to_sessions(sessions, &path, publish);
+                batch.done += 1;
+                Ok(())
+            }
+            Target::Session { id, path } => {
+                let session = self.registry.session(id);
+                batch.receivers += self.publish_to_sessions(session, &path, publish);
+                batch.done += 1;
+                Ok(())
             }
         }
-        Ok(Published::new(receivers))
     }
 
-    fn publish_to(
+    fn publish_to_topic(
+        &self,
+        destination: &Destination,
+        separator: Separator,
+        messages: Vec<Publish>,
+    ) -> Result<usize, NotTaken> {
+        let count = messages.len() as u64;
+        let receivers = self.topics.publish(
+            destination,
+            separator,
+            messages,
+            |destination| self.topic_details(destination),
+            |publish, position| self.message(publish, Some(position)),
+        );
+        match receivers {
+            Ok(Some(receivers)) => Ok(receivers),
+            Ok(None) => {
+                self.totals.published.fetch_add(count, Ordering::Relaxed);
+                Ok(0)
+            }
+            Err(NoMoreNames) => Err(NotTaken::Refused(self.no_more_names())),
+        }
+    }
+
+    fn publish_to_sessions(
         &self,
         sessions: impl IntoIterator<Item = Arc<Session<Place>>>,
         path: &Destination,
         publish: Publish,
     ) -> usize {
-        let message = Arc::new(Message::new(publish, self.message_id(), None));
-        sessions
+        let message = self.message(publish, None);
+        let receivers = sessions
             .into_iter()
             .map(|session| session.deliver(path, &message))
-            .sum()
+            .sum();
+        self.totals.published.fetch_add(1, Ordering::Relaxed);
+        let delivered = receivers as u64;
+        self.totals
+            .delivered
+            .fetch_add(delivered, Ordering::Relaxed);
+        receivers
+    }
+
+    /// A message on its way into a queue.
+    fn waiting(&self, destination: &Destination, publish: Publish) -> Result<Waiting, NotTaken> {
+        let queue = self
+            .queue(destination)
+            .map_err(|NoMoreNames| NotTaken::Refused(self.no_more_names()))?;
+        let expires_at = expiry(&publish.headers, self.now())
+            .map_err(NotTaken::Refused)?
+            .or_else(|| Some(self.now() + queue.settings.time_to_live?));
+        Ok(Waiting {
+            message: self.message(publish, None),
+            queue,
+            expires_at,
+        })
+    }
+
+    fn enqueue(
+        &self,
+        mut waiting: Waiting,
+        waited: bool,
+        batch: &mut Batch,
+        after: &mut Aftermath,
+    ) -> Result<(), NotTaken> {
+        loop {
+            let Waiting {
+                queue,
+                message,
+                expires_at,
+            } = &waiting;
+            match queue.push(message, *expires_at, waited, self.now(), after) {
+                Ok(handed) => {
+                    batch.receivers += usize::from(handed);
+                    batch.done += 1;
+                    return Ok(());
+                }
+                Err(NotTaken::Forgotten) => waiting.queue = self.same_queue(queue)?,
+                Err(NotTaken::Full) => {
+                    batch.waiting = Some(waiting);
+                    return Err(NotTaken::Full);
+                }
+                Err(refused) => {
+                    queue.meter.add(|counters| &counters.refused, 1);
+                    return Err(refused);
+                }
+            }
+        }
+    }
+
+    /// The queue that has the name of one which was forgotten.
+    fn same_queue(&self, queue: &Queue) -> Result<Arc<Queue>, NotTaken> {
+        let destination = Destination::parse(queue.name().clone())
+            .map_err(|_| NotTaken::Refused(self.unknown(queue.name())))?;
+        self.queue(&destination)
+            .map_err(|NoMoreNames| NotTaken::Refused(self.no_more_names()))
+    }
+
+    /// Goes on with work that waited for room, or has it wait.
+    fn go_on(&self, job: Box<Job>, after: &mut Aftermath) {
+        let Job { work, deadline } = *job;
+        match work {
+            Work::Batch { mut batch, promise } => {
+                let done = batch.done;
+                match self.run(&mut batch, after) {
+                    Ok(()) => promise.keep(Ok(Published::new(batch.receivers))),
+                    Err(NotTaken::Refused(error)) => promise.keep(Err(batch.refused(error))),
+                    Err(NotTaken::Full | NotTaken::Forgotten) => {
+                        let fresh = batch.done > done;
+                        let deadline = (!fresh).then_some(deadline);
+                        self.park(batch, promise, deadline, after);
+                    }
+                }
+            }
+            Work::Commit {
+                session,
+                transaction,
+                promise,
+            } => self.go_on_with_commit(session, transaction, promise, deadline, after),
+        }
+    }
+
+    /// Has a batch wait for room, each of its messages for its own time.
+    fn park(
+        &self,
+        batch: Batch,
+        promise: Promise<Result<Published, Refused>>,
+        deadline: Option<Timestamp>,
+        after: &mut Aftermath,
+    ) {
+        let Some(waiting) = &batch.waiting else {
+            return promise.keep(Ok(Published::new(batch.receivers)));
+        };
+        let (queue, needs) = (Arc::clone(&waiting.queue), Load::of(&waiting.message));
+        let deadline = deadline.unwrap_or_else(|| self.deadline(&queue));
+        let work = Work::Batch { batch, promise };
+        if let Err(job) = queue.park(Box::new(Job { work, deadline }), needs) {
+            self.go_on(job, after);
+        }
+    }
+
+    fn deadline(&self, queue: &Queue) -> Timestamp {
+        match queue.settings.when_full {
+            WhenFull::Wait(time) => self.now() + time,
+            WhenFull::DropOldest | WhenFull::DropNewest => self.now(),
+        }
+    }
+
+    /// Does what is left to be done when no lock is held.
+    fn finish(&self, mut after: Aftermath) {
+        loop {
+            if let Some(dead) = after.dead.pop() {
+                self.bury(&dead, &mut after);
+            } else if let Some(queue) = after.room.pop() {
+                while let Some(job) = queue.next_publisher() {
+                    self.go_on(job, &mut after);
+                }
+            } else if let Some((job, queue)) = after.overdue.pop() {
+                queue.meter.add(|counters| &counters.refused, 1);
+                job.fail(queue.full_error());
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Sends a message that a queue gave up where dead letters go.
+    fn bury(&self, dead: &Dead, after: &mut Aftermath) {
+        let Dead {
+            message,
+            reason,
+            queue,
+        } = dead;
+        // What dies among the dead letters is gone.
+        let place = queue.settings.dead_letters.as_ref();
+        let place = place.filter(|place| *place != queue.name());
+        self.bury_at(message, *reason, place, &queue.meter, after);
+    }
+
+    fn bury_at(
+        &self,
+        message: &Arc<Message>,
+        reason: DeadReason,
+        place: Option<&ByteString>,
+        meter: &Meter,
+        after: &mut Aftermath,
+    ) {
+        let publish = place.and_then(|place| {
+            let destination = Destination::parse(place.clone()).ok()?;
+            let headers = dead_letter_headers(message, reason);
+            Some(Publish::new(destination, headers, message.body().clone()))
+        });
+        let mut batch = Batch::new(Vec::new());
+        let buried = publish.map(|publish| self.publish_one(publish, &mut batch, after));
+        match buried {
+            Some(Ok(())) => meter.add(|counters| &counters.dead_lettered, 1),
+            // Dead letters wait for no room: they have no publisher to be told.
+            Some(Err(_)) => meter.add(|counters| &counters.discarded, 1),
+            None if reason == DeadReason::Expired => {}
+            None => meter.add(|counters| &counters.discarded, 1),
+        }
+    }
+
+    /// Settles at one subscription; whether the delivery was there.
+    fn settle_at(
+        &self,
+        held: &Held<Place>,
+        delivery: &DeliveryRef,
+        outcome: Outcome,
+        after: &mut Aftermath,
+    ) -> bool {
+        let window = match held {
+            Held::Broker(Place::Queue(queue, key)) => {
+                return queue.settle(*key, delivery, outcome, self.now(), after);
+            }
+            Held::User(_, window) | Held::Broker(Place::Topic(_, window)) => window,
+        };
+        let Some(settled) = window.as_ref().and_then(|window| window.settle(delivery)) else {
+            return false;
+        };
+        for entry in settled {
+            let Some(origin) = &entry.origin else {
+                continue;
+            };
+            if outcome == Outcome::Accepted {
+                origin.meter.add(|counters| &counters.acked, 1);
+            } else {
+                let (place, meter) = (origin.dead_letters.as_ref(), &origin.meter);
+                self.bury_at(&entry.message, DeadReason::Rejected, place, meter, after);
+            }
+        }
+        true
+    }
+
+    fn message(&self, publish: Publish, position: Option<Position>) -> Arc<Message> {
+        let message = Message::new(publish, self.message_id(), position);
+        Arc::new(message.charged(&self.budget))
     }
 
     fn message_id(&self) -> ByteString {
@@ -200,12 +638,85 @@ impl EmbeddedBroker {
         format!("{:x}-{number}", self.id_prefix as u32).into()
     }
 
-    fn prefixes(&self) -> ByteString {
-        match self.topic_prefixes.as_slice() {
-            [] => "no prefix at all (none was configured)".into(),
-            prefixes => prefixes.join(", ").into(),
+    /// Takes note of what time it is: never earlier than it was.
+    fn at(&self, now: Timestamp) -> Timestamp {
+        let before = self.clock.fetch_max(now.as_millis(), Ordering::Relaxed);
+        Timestamp::from_millis(before.max(now.as_millis()))
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.clock.load(Ordering::Relaxed))
+    }
+
+    fn count_refused(&self) {
+        self.totals.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn no_more_names(&self) -> PublishError {
+        self.count_refused();
+        PublishError::TooManyDestinations {
+            limit: self.quota.limit(),
         }
     }
+
+    fn unknown(&self, destination: &str) -> PublishError {
+        PublishError::UnknownDestination {
+            destination: destination.into(),
+            prefixes: self.prefixes(),
+        }
+    }
+
+    fn prefixes(&self) -> ByteString {
+        if self.prefixes.is_empty() {
+            return "no prefix at all (none was configured)".into();
+        }
+        let prefixes: Vec<&str> = self
+            .prefixes
+            .iter()
+            .map(|(prefix, _)| &*prefix.text)
+            .collect();
+        prefixes.join(", ").into()
+    }
+}
+
+/// When a message says that it expires; the earlier where it says two things. ActiveMQ's `expires:0` means never.
+fn expiry(headers: &Headers, now: Timestamp) -> Result<Option<Timestamp>, PublishError> {
+    let number = |header: &'static str| {
+        let Some(value) = headers.get_bytestring(header) else {
+            return Ok(None);
+        };
+        let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+        let number = value.parse::<u64>().ok().filter(|_| digits);
+        number.map(Some).ok_or(PublishError::InvalidExpiry {
+            header,
+            value: value.chars().take(32).collect::<String>().into(),
+        })
+    };
+    let at = number("expires")?
+        .filter(|at| *at > 0)
+        .map(Timestamp::from_millis);
+    let after = number("expiration")?.map(|millis| now + std::time::Duration::from_millis(millis));
+    Ok(at.into_iter().chain(after).min())
+}
+
+/// The headers of a dead letter: those of the message, without its time, and why it is one.
+fn dead_letter_headers(message: &Message, reason: DeadReason) -> Headers {
+    let mut headers = message.headers().clone();
+    headers.retain(|name, _| {
+        !matches!(
+            name,
+            "expires"
+                | "expiration"
+                | "dead-letter-reason"
+                | "original-destination"
+                | "delivery-count"
+        )
+    });
+    let name = ByteString::from_static;
+    headers.push(name("dead-letter-reason"), reason.as_str());
+    headers.push(name("original-destination"), message.destination());
+    headers.push(name("delivery-count"), message.redeliveries().to_string());
+    headers
 }
 
 impl Default for EmbeddedBroker {
@@ -216,11 +727,16 @@ impl Default for EmbeddedBroker {
 
 impl Broker for EmbeddedBroker {
     fn serves(&self, destination: &str) -> bool {
-        self.topic_prefixes.iter().any(|prefix| {
-            destination
-                .strip_prefix(&**prefix)
-                .is_some_and(|rest| rest.starts_with('/'))
-        })
+        self.kind(destination).is_some()
+    }
+
+    fn separator(&self, destination: &str) -> Separator {
+        self.kind(destination)
+            .map_or(Separator::Slash, |(_, separator)| separator)
+    }
+
+    fn mistakes(&self) -> Vec<String> {
+        self.configuration_mistakes()
     }
 
     fn open(&self, session: OpenSession) -> Confirm<Result<(), OpenError>> {
@@ -229,45 +745,144 @@ impl Broker for EmbeddedBroker {
     }
 
     fn close(&self, session: SessionId) {
+        let mut after = Aftermath::default();
         for held in self.registry.close(session) {
-            self.let_go(&held);
+            self.let_go(&held, &mut after);
         }
+        self.finish(after);
     }
 
     fn subscribe(&self, request: SubscribeRequest) -> Confirm<Result<(), SubscribeError>> {
         let session = request.session;
-        Confirm::ready(match self.registry.session(session) {
-            Some(session) => self.subscribe_to(&session, request),
+        let mut after = Aftermath::default();
+        let subscribed = match self.registry.session(session) {
+            Some(session) => self.subscribe_to(&session, request, &mut after),
             None => Err(SubscribeError::UnknownSession { session }),
-        })
+        };
+        self.finish(after);
+        Confirm::ready(subscribed)
     }
 
     fn unsubscribe(&self, session: SessionId, slot: u32) -> Confirm<()> {
-        if let Some(held) = self
-            .registry
-            .session(session)
-            .and_then(|session| session.release(slot))
-        {
-            self.let_go(&held);
+        let session = self.registry.session(session);
+        if let Some(held) = session.and_then(|session| session.release(slot)) {
+            let mut after = Aftermath::default();
+            self.let_go(&held, &mut after);
+            self.finish(after);
         }
         Confirm::ready(())
     }
 
-    fn publish(&self, batch: Vec<Publish>) -> Confirm<Result<Published, PublishError>> {
-        Confirm::ready(self.check(&batch).and_then(|()| self.publish_all(batch)))
+    fn publish(&self, batch: Vec<Publish>, now: Timestamp) -> Confirm<Result<Published, Refused>> {
+        self.at(now);
+        let mut after = Aftermath::default();
+        let mut batch = Batch::new(batch);
+        let answer = match self.run(&mut batch, &mut after) {
+            Ok(()) => Confirm::ready(Ok(Published::new(batch.receivers))),
+            Err(NotTaken::Refused(error)) => Confirm::ready(Err(batch.refused(error))),
+            Err(NotTaken::Full | NotTaken::Forgotten) => {
+                let (promise, confirm) = Promise::new();
+                self.park(batch, promise, None, &mut after);
+                confirm
+            }
+        };
+        self.finish(after);
+        answer
     }
 
-    fn sweep(&self, _now: Instant) {
-        self.topics.sweep();
+    fn settle(&self, session: SessionId, settle: Settle) -> Confirm<Result<(), SettleError>> {
+        let Settle {
+            slot,
+            delivery,
+            outcome,
+        } = settle;
+        let mut after = Aftermath::default();
+        let session = self.registry.session(session);
+        let held = session.map_or_else(Vec::new, |session| session.held(slot));
+        let settled = held
+            .iter()
+            .any(|(_, held)| self.settle_at(held, &delivery, outcome, &mut after));
+        self.finish(after);
+        Confirm::ready(if settled {
+            Ok(())
+        } else {
+            Err(SettleError::UnknownDelivery { delivery })
+        })
+    }
+
+    fn commit(
+        &self,
+        session: SessionId,
+        transaction: Transaction,
+        now: Timestamp,
+    ) -> Confirm<Result<Published, CommitError>> {
+        self.at(now);
+        self.commit_now_or_later(session, transaction)
+    }
+
+    fn resume(&self, session: SessionId) {
+        let mut after = Aftermath::default();
+        let session = self.registry.session(session);
+        for (_, held) in session.map_or_else(Vec::new, |session| session.held(None)) {
+            match held {
+                Held::Broker(Place::Queue(queue, key)) => queue.resume(key, self.now(), &mut after),
+                Held::User(_, window) | Held::Broker(Place::Topic(_, window)) => {
+                    if let Some(window) = window {
+                        window.resume();
+                    }
+                }
+            }
+        }
+        self.finish(after);
+    }
+
+    fn sweep(&self, now: Timestamp) {
+        let now = self.at(now);
+        let mut after = Aftermath::default();
+        for (_, queue) in self.queues.select(|_| true) {
+            queue.expire(now, &mut after);
+        }
+        self.finish(after);
+        let before = self.swept.load(Ordering::Relaxed);
+        let since = now.as_millis() - before.min(now.as_millis());
+        if before == 0 || since >= SWEEP {
+            self.swept.store(now.as_millis(), Ordering::Relaxed);
+        }
+        if before > 0 && since >= SWEEP {
+            let seconds = since as f32 / 1000.0;
+            self.topics.sweep(seconds);
+            self.queues.sweep(|queue| {
+                queue.meter.measure(seconds);
+                !queue.forget()
+            });
+        }
+    }
+
+    fn statistics(&self, pattern: &Pattern, limit: usize) -> BrokerStatistics {
+        let select = |destination: &str| pattern.matches(destination);
+        let mut selected: Vec<_> = self.topics.statistics(select).collect();
+        let queues = self.queues.select(select);
+        selected.extend(queues.iter().map(|(_, queue)| queue.statistics()));
+        selected.sort_by(|a, b| a.destination.cmp(&b.destination));
+        selected.truncate(limit);
+        BrokerStatistics {
+            sessions: self.sessions(),
+            destinations: self.destinations(),
+            bytes: self.budget.used(),
+            max_bytes: self.budget.limit(),
+            totals: self.totals.read(),
+            selected,
+        }
     }
 }
 
 impl fmt::Debug for EmbeddedBroker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EmbeddedBroker")
-            .field("topic_prefixes", &self.topic_prefixes)
+            .field("prefixes", &self.prefixes)
             .field("destinations", &self.destinations())
             .field("sessions", &self.sessions())
+            .field("bytes", &self.budget.used())
             .finish_non_exhaustive()
     }
 }

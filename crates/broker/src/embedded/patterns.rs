@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::subscribers::Subscribers;
 use crate::Pattern;
-use crate::destination::segment_matches;
+use crate::destination::{Segments, is_any, segment_matches};
 
 /// All subscriptions to one pattern.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Patterns {
     /// The group of `pattern`, and whether it is new.
     pub(super) fn group(&mut self, pattern: &Pattern) -> (Arc<Group>, bool) {
         let mut node = &mut self.root;
-        for segment in pattern.as_str().split('/') {
+        for segment in pattern.segments() {
             node = node.child(segment);
         }
         if let Some(group) = &node.group {
@@ -58,15 +58,15 @@ impl Patterns {
 
     /// Forgets the group of `pattern` if it has no subscribers; whether it did.
     pub(super) fn forget(&mut self, pattern: &Pattern) -> bool {
-        let segments: Vec<&str> = pattern.as_str().split('/').collect();
+        let segments: Vec<&str> = pattern.segments().collect();
         self.root.forget(&segments)
     }
 
     /// The groups whose pattern covers `destination`.
-    pub(super) fn matching(&self, destination: &str) -> Vec<Arc<Group>> {
+    pub(super) fn matching(&self, destination: Segments<'_>) -> Vec<Arc<Group>> {
         let (mut reached, mut next) = (Reached::default(), Reached::default());
         self.root.reach(&mut reached);
-        for segment in destination.split('/') {
+        for segment in destination {
             if reached.nodes.is_empty() {
                 return Vec::new();
             }
@@ -95,7 +95,7 @@ impl Patterns {
 
 impl Node {
     fn child(&mut self, segment: &str) -> &mut Self {
-        if segment == "**" {
+        if is_any(segment) {
             let any = self.any.get_or_insert_default();
             any.stays = true;
             return any;
@@ -132,7 +132,7 @@ impl Node {
             }
             return unused;
         };
-        if *first == "**" {
+        if is_any(first) {
             let Some(any) = &mut self.any else {
                 return false;
             };
@@ -193,7 +193,7 @@ mod tests {
 
     fn matching(patterns: &Patterns, destination: &str) -> Vec<String> {
         let mut found: Vec<String> = patterns
-            .matching(destination)
+            .matching(Segments::new(destination, crate::Separator::Slash))
             .iter()
             .map(|group| group.pattern.to_string())
             .collect();

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{Message, Outbox};
+use crate::outbox::Burst;
+use crate::window::{Origin, Window};
+use crate::{Lost, Message, Outbox};
 
 /// One subscription's place to deliver to.
 #[derive(Debug)]
@@ -11,15 +13,43 @@ pub(super) struct Subscriber {
     pub(super) slot: u32,
 }
 
+/// Where a subscription's messages go.
+#[derive(Debug)]
+pub(super) enum Sink {
+    /// Into the outbox.
+    Direct(Subscriber),
+    /// Through a window of what is to be acknowledged.
+    Window(Arc<Window>),
+}
+
+/// By what a subscription is found again.
+#[derive(Clone, Debug)]
+pub(super) enum Key {
+    Direct(u32),
+    Window(Arc<Window>),
+}
+
 /// Subscribers with a stable key each: 16 bytes an entry, walked in one sweep by every publish.
 #[derive(Debug, Default)]
 pub(super) struct Subscribers {
     entries: Vec<Option<Subscriber>>,
     free: Vec<u32>,
+    /// Those that acknowledge: few, and apart, so that the others cost no more for it.
+    windows: Vec<Arc<Window>>,
 }
 
 impl Subscribers {
-    pub(super) fn add(&mut self, subscriber: Subscriber) -> u32 {
+    pub(super) fn add(&mut self, sink: Sink) -> Key {
+        match sink {
+            Sink::Direct(subscriber) => Key::Direct(self.add_direct(subscriber)),
+            Sink::Window(window) => {
+                self.windows.push(Arc::clone(&window));
+                Key::Window(window)
+            }
+        }
+    }
+
+    fn add_direct(&mut self, subscriber: Subscriber) -> u32 {
         if let Some(key) = self.free.pop() {
             self.entries[key as usize] = Some(subscriber);
             return key;
@@ -28,14 +58,16 @@ impl Subscribers {
         (self.entries.len() - 1) as u32
     }
 
-    pub(super) fn remove(&mut self, key: u32) {
-        let Some(entry) = self.entries.get_mut(key as usize) else {
-            return;
-        };
-        if entry.take().is_none() {
-            return;
+    pub(super) fn remove(&mut self, key: &Key) {
+        match key {
+            Key::Direct(key) => {
+                let entry = self.entries.get_mut(*key as usize);
+                if entry.and_then(Option::take).is_some() {
+                    self.free.push(*key);
+                }
+            }
+            Key::Window(window) => self.windows.retain(|other| !Arc::ptr_eq(other, window)),
         }
-        self.free.push(key);
         if self.is_empty() {
             // Keys are given up with their subscribers, so the room of a crowd that left can go.
             *self = Self::default();
@@ -47,13 +79,23 @@ impl Subscribers {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.entries.len() - self.free.len()
+        self.entries.len() - self.free.len() + self.windows.len()
     }
 
-    pub(super) fn deliver(&self, messages: &[Arc<Message>]) {
+    pub(super) fn deliver(
+        &self,
+        messages: &[Arc<Message>],
+        burst: &Burst<'_>,
+        origin: &Arc<Origin>,
+    ) -> Lost {
+        let mut lost = Lost::default();
         for subscriber in self.entries.iter().flatten() {
-            subscriber.outbox.push(subscriber.slot, messages);
+            lost += subscriber.outbox.push_burst(subscriber.slot, burst);
         }
+        for window in &self.windows {
+            lost += window.push(messages, burst.overflow(), Some(origin));
+        }
+        lost
     }
 }
 
@@ -65,18 +107,21 @@ mod tests {
     #[test]
     fn keys_are_stable_and_reused() {
         let outbox = Arc::new(Outbox::new(1, Overflow::Close));
-        let subscriber = |slot| Subscriber {
-            outbox: Arc::clone(&outbox),
-            slot,
+        let subscriber = |slot| {
+            Sink::Direct(Subscriber {
+                outbox: Arc::clone(&outbox),
+                slot,
+            })
         };
         let mut list = Subscribers::default();
-        let keys: Vec<u32> = (0..3).map(|slot| list.add(subscriber(slot))).collect();
-        list.remove(keys[1]);
-        list.remove(keys[1]);
+        let keys: Vec<Key> = (0..3).map(|slot| list.add(subscriber(slot))).collect();
+        list.remove(&keys[1]);
+        list.remove(&keys[1]);
         assert_eq!(list.len(), 2);
-        assert_eq!(list.add(subscriber(9)), keys[1]);
+        let again = list.add(subscriber(9));
+        assert!(matches!((&again, &keys[1]), (Key::Direct(a), Key::Direct(b)) if a == b));
         for key in keys {
-            list.remove(key);
+            list.remove(&key);
         }
         assert!(list.is_empty() && list.entries.capacity() == 0);
         assert_eq!(Arc::strong_count(&outbox), 1);

@@ -1,44 +1,38 @@
 //! Topics: who subscribed, and the one order of each destination's messages.
 
-use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytestring::ByteString;
 use parking_lot::{Mutex, RwLock};
 
+use super::names::{Names, NoMoreNames, Quota};
 use super::patterns::{Group, Patterns};
-use super::subscribers::{Subscriber, Subscribers};
-use crate::{Destination, Message, Pattern, Position, Publish};
-
-const SHARDS: usize = 64;
+use super::settings::TopicSettings;
+use super::subscribers::{Key, Sink, Subscribers};
+use crate::destination::Segments;
+use crate::outbox::Burst;
+use crate::statistics::{DestinationKind, DestinationStatistics};
+use crate::window::Origin;
+use crate::{Destination, Message, Pattern, Position, Publish, Separator};
 
 /// All topics of a broker.
 #[derive(Debug)]
 pub(super) struct Topics {
-    shards: [RwLock<HashMap<ByteString, Arc<Topic>>>; SHARDS],
-    hasher: RandomState,
+    names: Names<Topic>,
     patterns: RwLock<Patterns>,
     /// Counts changes of the set of pattern groups; topics remember which set they saw.
     patterns_version: AtomicU64,
     next_epoch: AtomicU64,
-    /// How many there are.
-    count: AtomicUsize,
-    /// How many there may be.
-    pub(super) limit: usize,
 }
 
-/// There are as many destinations as there may be.
-#[derive(Debug)]
-pub(super) struct Full;
-
-/// One destination. Its lock is its *turn*: numbering and queueing of a message happen in one, so that every
+/// One destination. The lock on its state is its *turn*: numbering and queueing of a message happen in one, so that every
 /// subscriber sees the same order.
 #[derive(Debug)]
 pub(super) struct Topic {
     state: Mutex<TopicState>,
+    settings: Arc<TopicSettings>,
+    pub(super) origin: Arc<Origin>,
 }
 
 #[derive(Debug)]
@@ -55,47 +49,48 @@ struct TopicState {
 }
 
 /// A subscription's place, by which it is ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Place {
-    Topic(Arc<Topic>, u32),
-    Group(Arc<Group>, u32),
+    Topic(Arc<Topic>, Key),
+    Group(Arc<Group>, Key),
 }
+
+/// What a topic that becomes known needs: its settings and its books.
+pub(super) type Details = (Arc<TopicSettings>, Arc<Origin>);
 
 impl Topics {
     /// `first_epoch` must differ between starts of the process.
-    pub(super) fn new(first_epoch: u64, limit: usize) -> Self {
+    pub(super) fn new(first_epoch: u64, quota: Arc<Quota>) -> Self {
         Self {
-            shards: std::array::from_fn(|_| RwLock::default()),
-            hasher: RandomState::new(),
+            names: Names::new(quota),
             patterns: RwLock::default(),
             patterns_version: AtomicU64::new(1),
             next_epoch: AtomicU64::new(first_epoch),
-            count: AtomicUsize::new(0),
-            limit,
         }
     }
 
     pub(super) fn subscribe(
         &self,
         pattern: &Pattern,
-        subscriber: Subscriber,
-    ) -> Result<Place, Full> {
+        sink: Sink,
+        details: impl Fn(&str) -> Details,
+    ) -> Result<Place, NoMoreNames> {
         let Some(destination) = pattern.as_destination() else {
             // Under the index's lock, so that the group is not forgotten between being found and being used.
             let mut patterns = self.patterns.write();
             let (group, new) = patterns.group(pattern);
-            let key = group.subscribers.lock().add(subscriber);
+            let key = group.subscribers.lock().add(sink);
             if new {
                 self.patterns_version.fetch_add(1, Ordering::Release);
             }
             return Ok(Place::Group(group, key));
         };
         loop {
-            let topic = self.topic(&destination, Vec::new(), 0)?;
+            let topic = self.topic(&destination, (Vec::new(), 0), &details)?;
             let mut state = topic.state.lock();
             if !state.forgotten {
                 state.used = true;
-                let key = state.subscribers.add(subscriber);
+                let key = state.subscribers.add(sink);
                 drop(state);
                 return Ok(Place::Topic(topic, key));
             }
@@ -104,9 +99,9 @@ impl Topics {
 
     pub(super) fn unsubscribe(&self, place: &Place) {
         match place {
-            Place::Topic(topic, key) => topic.state.lock().subscribers.remove(*key),
+            Place::Topic(topic, key) => topic.state.lock().subscribers.remove(key),
             Place::Group(group, key) => {
-                group.subscribers.lock().remove(*key);
+                group.subscribers.lock().remove(key);
                 let mut patterns = self.patterns.write();
                 if patterns.forget(&group.pattern) {
                     self.patterns_version.fetch_add(1, Ordering::Release);
@@ -115,16 +110,19 @@ impl Topics {
         }
     }
 
-    /// Publishes messages that all go to `destination`, in one turn; gives how many subscriptions they reached.
+    /// Publishes messages that all go to `destination`, in one turn; gives how many subscriptions they reached, and
+    /// `None` where nobody listens.
     pub(super) fn publish(
         &self,
         destination: &Destination,
+        separator: Separator,
         messages: Vec<Publish>,
-        mut next_id: impl FnMut() -> ByteString,
-    ) -> Result<usize, Full> {
+        details: impl Fn(&str) -> Details,
+        mut make: impl FnMut(Publish, Position) -> Arc<Message>,
+    ) -> Result<Option<usize>, NoMoreNames> {
         loop {
-            let Some(topic) = self.topic_for_publish(destination)? else {
-                return Ok(0);
+            let Some(topic) = self.topic_for_publish(destination, separator, &details)? else {
+                return Ok(None);
             };
             let mut state = topic.state.lock();
             if state.forgotten {
@@ -133,7 +131,7 @@ impl Topics {
             state.used = true;
             let version = self.patterns_version.load(Ordering::Acquire);
             if state.groups_version != version {
-                state.groups = self.patterns.read().matching(destination);
+                state.groups = self.matching(destination, separator);
                 state.groups_version = version;
             }
             let epoch = state.epoch;
@@ -141,101 +139,125 @@ impl Topics {
                 .into_iter()
                 .map(|publish| {
                     state.sequence += 1;
-                    let position = Position {
-                        epoch,
-                        sequence: state.sequence,
-                    };
-                    Arc::new(Message::new(publish, next_id(), Some(position)))
+                    let sequence = state.sequence;
+                    make(publish, Position { epoch, sequence })
                 })
                 .collect();
-            state.subscribers.deliver(&messages);
+            let overflow = &topic.settings.overflow;
+            let burst = Burst::new(&messages, overflow);
+            let mut lost = state.subscribers.deliver(&messages, &burst, &topic.origin);
             let mut receivers = state.subscribers.len();
             for group in &state.groups {
                 let subscribers = group.subscribers.lock();
-                subscribers.deliver(&messages);
+                lost += subscribers.deliver(&messages, &burst, &topic.origin);
                 receivers += subscribers.len();
             }
-            return Ok(receivers * messages.len());
+            let deliveries = receivers * messages.len();
+            let meter = &topic.origin.meter;
+            meter.add(|counters| &counters.published, messages.len());
+            meter.add(|counters| &counters.delivered, deliveries);
+            meter.lost(lost, overflow);
+            return Ok(Some(deliveries));
         }
+    }
+
+    /// Makes sure that publishing to `destination` finds it known, if anybody listens.
+    pub(super) fn prepare(
+        &self,
+        destination: &Destination,
+        separator: Separator,
+        details: impl Fn(&str) -> Details,
+    ) -> Result<(), NoMoreNames> {
+        self.topic_for_publish(destination, separator, &details)
+            .map(drop)
     }
 
     /// Forgets topics that have no subscribers and were not used since the sweep before.
-    pub(super) fn sweep(&self) {
-        for shard in &self.shards {
-            let mut shard = shard.write();
-            let before = shard.len();
-            shard.retain(|_, topic| {
-                // A topic whose turn somebody has is used; nobody waits for it with the shard in hand.
-                let Some(mut state) = topic.state.try_lock() else {
-                    return true;
-                };
-                let used = std::mem::take(&mut state.used) || !state.subscribers.is_empty();
-                state.forgotten = !used;
-                used
-            });
-            self.count
-                .fetch_sub(before - shard.len(), Ordering::Relaxed);
-            if shard.len() < shard.capacity() / 4 {
-                shard.shrink_to_fit();
+    pub(super) fn sweep(&self, seconds: f32) {
+        self.names.sweep(|topic| {
+            topic.origin.meter.measure(seconds);
+            // A topic whose turn somebody has is used; nobody waits for it with the shard in hand.
+            let Some(mut state) = topic.state.try_lock() else {
+                return true;
+            };
+            let used = std::mem::take(&mut state.used) || !state.subscribers.is_empty();
+            state.forgotten = !used;
+            used
+        });
+    }
+
+    pub(super) fn statistics(
+        &self,
+        select: impl Fn(&str) -> bool,
+    ) -> impl Iterator<Item = DestinationStatistics> {
+        let selected = self.names.select(select).into_iter();
+        selected.map(|(destination, topic)| {
+            let state = topic.state.lock();
+            let groups = state.groups.iter();
+            let of_patterns: usize = groups.map(|group| group.subscribers.lock().len()).sum();
+            let meter = &topic.origin.meter;
+            DestinationStatistics {
+                destination,
+                kind: DestinationKind::Topic,
+                subscribers: state.subscribers.len() + of_patterns,
+                depth: 0,
+                unsettled: 0,
+                bytes: 0,
+                counts: meter.counts(),
+                published_per_second: meter.published_per_second(),
+                delivered_per_second: meter.delivered_per_second(),
             }
-        }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.count.load(Ordering::Relaxed)
-    }
-
-    fn shard(&self, destination: &str) -> &RwLock<HashMap<ByteString, Arc<Topic>>> {
-        &self.shards[self.hasher.hash_one(destination) as usize % SHARDS]
+        })
     }
 
     /// The topic, made with the pattern groups that match it, as far as they are known.
     fn topic(
         &self,
         destination: &Destination,
-        groups: Vec<Arc<Group>>,
-        groups_version: u64,
-    ) -> Result<Arc<Topic>, Full> {
-        let shard = self.shard(destination);
-        if let Some(topic) = shard.read().get(destination.as_str()) {
-            return Ok(Arc::clone(topic));
-        }
-        let mut shard = shard.write();
-        if let Some(topic) = shard.get(destination.as_str()) {
-            return Ok(Arc::clone(topic));
-        }
-        if self.count.fetch_add(1, Ordering::Relaxed) >= self.limit {
-            self.count.fetch_sub(1, Ordering::Relaxed);
-            return Err(Full);
-        }
-        // A copy: the text may be a slice of a whole frame, which the topic must not keep alive.
-        let name = ByteString::from(destination.as_str());
-        let topic = Arc::new(Topic {
-            state: Mutex::new(TopicState {
-                epoch: self.next_epoch.fetch_add(1, Ordering::Relaxed),
-                sequence: 0,
-                subscribers: Subscribers::default(),
-                groups,
-                groups_version,
-                used: true,
-                forgotten: false,
-            }),
-        });
-        shard.insert(name, Arc::clone(&topic));
-        Ok(topic)
+        (groups, groups_version): (Vec<Arc<Group>>, u64),
+        details: impl Fn(&str) -> Details,
+    ) -> Result<Arc<Topic>, NoMoreNames> {
+        self.names.get_or_insert(destination, |_: ByteString| {
+            let (settings, origin) = details(destination);
+            Topic {
+                state: Mutex::new(TopicState {
+                    epoch: self.next_epoch.fetch_add(1, Ordering::Relaxed),
+                    sequence: 0,
+                    subscribers: Subscribers::default(),
+                    groups,
+                    groups_version,
+                    used: true,
+                    forgotten: false,
+                }),
+                settings,
+                origin,
+            }
+        })
     }
 
     /// As [`Topics::topic`], but a name that nobody listens to is not remembered.
-    fn topic_for_publish(&self, destination: &Destination) -> Result<Option<Arc<Topic>>, Full> {
-        if let Some(topic) = self.shard(destination).read().get(destination.as_str()) {
-            return Ok(Some(Arc::clone(topic)));
+    fn topic_for_publish(
+        &self,
+        destination: &Destination,
+        separator: Separator,
+        details: impl Fn(&str) -> Details,
+    ) -> Result<Option<Arc<Topic>>, NoMoreNames> {
+        if let Some(topic) = self.names.get(destination) {
+            return Ok(Some(topic));
         }
         // Read before the groups: a change in between only makes the topic look again.
         let version = self.patterns_version.load(Ordering::Acquire);
-        let groups = self.patterns.read().matching(destination);
+        let groups = self.matching(destination, separator);
         if groups.is_empty() {
             return Ok(None);
         }
-        self.topic(destination, groups, version).map(Some)
+        self.topic(destination, (groups, version), details)
+            .map(Some)
+    }
+
+    fn matching(&self, destination: &str, separator: Separator) -> Vec<Arc<Group>> {
+        self.patterns
+            .read()
+            .matching(Segments::new(destination, separator))
     }
 }

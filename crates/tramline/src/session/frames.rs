@@ -1,5 +1,6 @@
 //! What each frame of a client sets going.
 
+use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::Context;
@@ -7,14 +8,15 @@ use std::task::Context;
 use bytes::Bytes;
 use bytestring::ByteString;
 use tramline_broker::{
-    Destination, DestinationError, Headers, OpenSession, Pattern, Publish, Source,
+    Destination, DestinationError, Headers, OpenSession, Outcome, Pattern, Publish, Source,
     SubscribeRequest, Target,
 };
 use tramline_stomp::{Send, ServerEvent, Subscribe, Unsubscribe};
 
 use super::Session;
 use super::end::End;
-use super::work::{About, Work};
+use super::transactions::Later;
+use super::work::{About, Call, Work};
 use crate::dispatch;
 use crate::inbound::Inbound;
 use crate::policy::{Action, Decision};
@@ -22,7 +24,7 @@ use crate::policy::{Action, Decision};
 impl Session {
     /// Looks at the frames that have arrived, until one has to be waited for.
     pub(super) fn process(&mut self, context: &mut Context<'_>) {
-        while self.work.is_none() && self.end.is_none() {
+        while self.may_process() {
             let Some(event) = self
                 .held_back
                 .take()
@@ -30,13 +32,18 @@ impl Session {
             else {
                 return;
             };
+            let settles = matches!(
+                &event,
+                ServerEvent::Ack(ack) | ServerEvent::Nack(ack) if ack.transaction.is_none()
+            );
             // Only sends to the broker may wait for more of their kind; all else comes after what is corked.
             if !self.can_be_corked(&event) {
                 self.uncork();
-                if self.work.is_some() {
-                    self.held_back = Some(Box::new(event));
-                    return;
-                }
+            }
+            // What a full queue waits for may be just this session's ACKs.
+            if self.work.is_some() && !settles {
+                self.held_back = Some(Box::new(event));
+                return;
             }
             match event {
                 ServerEvent::Connect(_) => self.connect(context),
@@ -45,19 +52,32 @@ impl Session {
                 ServerEvent::Subscribe(_) | ServerEvent::Unsubscribe(_) if self.lost.is_some() => {}
                 ServerEvent::Subscribe(subscribe) => self.subscribe(subscribe, context),
                 ServerEvent::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe, context),
+                ServerEvent::Ack(ack) => self.acknowledge(ack, Outcome::Accepted),
+                ServerEvent::Nack(nack) => self.nack(nack),
+                ServerEvent::Begin(begin) => {
+                    self.transactions.begin(&begin.id);
+                    self.receipt(begin.receipt);
+                }
+                ServerEvent::Commit(commit) => self.commit(commit, context),
+                ServerEvent::Abort(abort) => {
+                    self.transactions.end(&abort.id);
+                    self.receipt(abort.receipt);
+                }
                 ServerEvent::Disconnect(disconnect) => {
                     self.receipt(disconnect.receipt);
                     self.end_with(End::Disconnected);
                 }
-                ServerEvent::Ack(frame) => self.not_offered("ACK", frame.receipt),
-                ServerEvent::Nack(frame) => self.not_offered("NACK", frame.receipt),
-                ServerEvent::Begin(frame) => self.not_offered("BEGIN", frame.receipt),
-                ServerEvent::Commit(frame) => self.not_offered("COMMIT", frame.receipt),
-                ServerEvent::Abort(frame) => self.not_offered("ABORT", frame.receipt),
                 ServerEvent::Failed(error) => self.end_with(End::Stomp(error)),
                 _ => {}
             }
         }
+    }
+
+    /// Whether the next frame may be looked at: when nothing is being worked on, or only a full queue is waited for.
+    fn may_process(&self) -> bool {
+        let waits_for_room = || matches!(self.work.as_deref(), Some(Work::Sends { .. }));
+        self.end.is_none()
+            && (self.work.is_none() || (waits_for_room() && self.held_back.is_none()))
     }
 
     fn connect(&mut self, context: &mut Context<'_>) {
@@ -87,7 +107,10 @@ impl Session {
     }
 
     fn can_be_corked(&self, event: &ServerEvent) -> bool {
-        matches!(event, ServerEvent::Send(send) if below(&send.destination, &self.shared.app_prefix).is_none())
+        let ServerEvent::Send(send) = event else {
+            return false;
+        };
+        send.transaction.is_none() && below(&send.destination, &self.shared.app_prefix).is_none()
     }
 
     fn send(&mut self, send: Send, context: &mut Context<'_>) {
@@ -119,10 +142,15 @@ impl Session {
             publish,
         ) {
             Ok(publish) => match publish.transpose() {
-                Ok(publish) => {
-                    self.cork.push(publish);
-                    self.corked_receipts.extend(receipt);
-                }
+                Ok(publish) => match send.transaction {
+                    Some(id) => self.send_later(&id, Later::Publish(publish), receipt),
+                    None => {
+                        let at = self.cork.len();
+                        self.corked_receipts
+                            .extend(receipt.map(|receipt| (at, receipt)));
+                        self.cork.push(publish);
+                    }
+                },
                 Err(detail) => self.refuse("bad destination", detail, receipt),
             },
             Err(decision) => self.denied("SEND to", Some(&destination), &decision, receipt),
@@ -136,6 +164,7 @@ impl Session {
             headers,
             body,
             receipt,
+            transaction,
             ..
         } = send;
         let inbound = Inbound {
@@ -154,18 +183,29 @@ impl Session {
             Ok(inbound) => inbound,
             Err(decision) => return self.denied("SEND to", Some(&destination), &decision, receipt),
         };
+        let call = Call { inbound, path_from };
+        if let Some(id) = transaction {
+            return self.send_later(&id, Later::Call(call), receipt);
+        }
         let about = About {
             destination,
             receipt,
+            then: None,
         };
+        self.step(Work::Call { call, about }, context);
+    }
+
+    /// Starts a handler.
+    pub(super) fn call(&mut self, call: Call, about: About) -> Option<Work> {
+        let Call { inbound, path_from } = call;
         // Handlers and state are the application's, down to their `Clone`.
         let routes = &self.shared.routes;
         let started = std::panic::catch_unwind(AssertUnwindSafe(|| {
             routes.call(&about.destination[path_from..], inbound)
         }));
         match started {
-            Ok(future) => self.step(Work::Handler { future, about }, context),
-            Err(panic) => self.apply(self.panicked(&about, &*panic), about, context),
+            Ok(future) => Some(Work::Handler { future, about }),
+            Err(panic) => self.apply(self.panicked(&about, &*panic), about),
         }
     }
 
@@ -173,16 +213,27 @@ impl Session {
         let Subscribe {
             destination,
             slot,
+            ack,
+            headers,
             receipt,
             ..
         } = subscribe;
         // What is no pattern at all is told as that, not as a matter of rights.
-        let pattern = match Pattern::parse(destination.clone()) {
+        let separator = self.shared.broker.separator(&destination);
+        let pattern = match Pattern::parse_separated(destination.clone(), separator) {
             Ok(pattern) => pattern,
             Err(error) => return self.refuse("subscription refused", error.to_string(), receipt),
         };
+        let prefetch = match prefetch_count(&headers) {
+            Ok(prefetch) => prefetch,
+            Err(detail) => return self.refuse("subscription refused", detail, receipt),
+        };
         let source = self.source(pattern);
-        let request = source.map(|source| SubscribeRequest::new(self.info.id, slot, source));
+        let request = source.map(|source| {
+            let mut request = SubscribeRequest::new(self.info.id, slot, source).acknowledged(ack);
+            request.prefetch = prefetch;
+            request
+        });
         // Asked first, so that who may not subscribe there does not learn what is there.
         let action = Action::Subscribe(&destination);
         match self
@@ -232,13 +283,6 @@ impl Session {
         self.step(Work::Unsubscribe { confirm, receipt }, context);
     }
 
-    fn not_offered(&mut self, frame: &str, receipt: Option<ByteString>) {
-        let detail = format!(
-            "{frame} is not offered yet: subscribe with ack:auto, and send without a transaction"
-        );
-        self.end_with_error("not offered yet", detail, receipt);
-    }
-
     fn denied(
         &mut self,
         frame: &str,
@@ -269,6 +313,18 @@ fn below<'a>(destination: &'a str, prefix: &str) -> Option<&'a str> {
     (path.len() > 1 && path.starts_with('/')).then_some(path)
 }
 
+/// The header `prefetch-count`, as RabbitMQ has it.
+fn prefetch_count(headers: &Headers) -> Result<Option<NonZeroU32>, String> {
+    let Some(value) = headers.get("prefetch-count") else {
+        return Ok(None);
+    };
+    let count = value.parse().map(Some);
+    count.map_err(|_| {
+        let value: String = value.chars().take(32).collect();
+        format!("the header `prefetch-count` is {value:?}; it must be a number from 1 on")
+    })
+}
+
 /// The target of a client's SEND to `/user/NAME/path`, given `/NAME/path`; a `/` in the name is written `%2F`.
 fn user_target(path: &str) -> Result<Target, DestinationError> {
     let (name, path) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
@@ -296,6 +352,7 @@ fn passed_on(
                 | "subscription"
                 | "ack"
                 | "redelivered"
+                | "delivery-count"
                 | "user-name"
         )
     });

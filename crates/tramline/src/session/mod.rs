@@ -1,8 +1,10 @@
 //! One client's STOMP life: one task, which owns all of it.
 
+mod acks;
 mod end;
 mod frames;
 mod output;
+mod transactions;
 mod work;
 
 use std::fmt;
@@ -16,6 +18,7 @@ use tramline_broker::{Outbox, Publish};
 use tramline_stomp::{ByteString, ServerConnection, ServerEvent};
 
 use self::end::End;
+use self::transactions::Transactions;
 use self::work::Work;
 use crate::dispatch;
 use crate::inbound::SessionInfo;
@@ -65,8 +68,10 @@ struct Session {
     stomp: ServerConnection,
     /// Sends to the broker that arrived in one read, to go out in one batch.
     cork: Vec<Authorized<Publish>>,
-    /// Receipts owed for what is corked.
-    corked_receipts: Vec<ByteString>,
+    /// Receipts owed for what is corked, each with the place of its message there.
+    corked_receipts: Vec<(usize, ByteString)>,
+    /// What COMMITs will do.
+    transactions: Transactions,
     /// A frame that has to wait until what was corked before it is confirmed.
     held_back: Option<Box<ServerEvent>>,
     /// What has to be finished before the next frame is looked at.
@@ -89,7 +94,10 @@ struct Session {
 impl<T: Transport> SessionTask<T> {
     pub(crate) fn new(shared: Arc<Shared>, info: SessionInfo, transport: T) -> Self {
         let now = shared.wheel.now();
-        let outbox = Arc::new(Outbox::new(shared.limits.outbox, shared.limits.overflow));
+        let outbox = Arc::new(Outbox::new(
+            shared.limits.outbox,
+            shared.limits.overflow.clone(),
+        ));
         shared.session_opened(info.id, &outbox);
         tracing::debug!(stack = %shared.name, session = %info.id, transport = T::NAME, "session opened");
         let session = Session {
@@ -98,6 +106,7 @@ impl<T: Transport> SessionTask<T> {
             outbox,
             cork: Vec::new(),
             corked_receipts: Vec::new(),
+            transactions: Transactions::default(),
             held_back: None,
             work: None,
             end: None,

@@ -1,13 +1,15 @@
 //! From the outbox to the transport.
 
 use std::cell::Cell;
+use std::io;
 use std::task::{Context, Poll};
 
 use tramline_broker::{Delivery, Ending, Taken};
-use tramline_stomp::ErrorReply;
+use tramline_stomp::{AckMode, ErrorReply};
 
 use super::Session;
 use super::end::{End, not_text};
+use crate::dispatch;
 use crate::transport::Transport;
 use crate::transport::io::Batch;
 
@@ -44,14 +46,17 @@ impl Session {
                     transport.frame(&frame, batch);
                     queued = true;
                 }
-                self.encode(transport, &deliveries, batch);
+                let to_settle = self.encode(transport, &deliveries, batch);
                 if queued {
-                    transport.write(context, batch)
-                } else {
-                    Ok(())
+                    transport.write(context, batch)?;
                 }
+                self.settle_written(&to_settle);
+                io::Result::Ok(())
             });
-            let more = matches!(taken, Taken::Some { more: true });
+            let more = matches!(taken, Taken::Some { more: true, .. });
+            if matches!(taken, Taken::Some { resume: true, .. }) {
+                dispatch::resume(&*self.shared.broker, self.info.id);
+            }
             if !deliveries.is_empty() {
                 self.stomp.wrote(self.shared.wheel.now());
                 deliveries.clear();
@@ -103,19 +108,38 @@ impl Session {
         transport: &mut T,
         deliveries: &[Delivery],
         batch: &mut Batch,
-    ) {
+    ) -> Vec<(u32, u32)> {
         let version = self.stomp.version();
         let mut sent = 0;
-        for delivery in deliveries {
+        let mut to_settle: Vec<(u32, u32)> = Vec::new();
+        let mut own_head = Vec::new();
+        for Delivery {
+            message, slot, tag, ..
+        } in deliveries
+        {
             // A subscription that ended meanwhile gets nothing more.
-            let Some(head) = self.stomp.message_head(delivery.slot) else {
+            let Some(mut head) = self.stomp.message_head(*slot) else {
                 continue;
             };
-            if transport.message(head, version, &delivery.message, batch) {
+            let redeliveries = message.redeliveries();
+            if *tag > 0 || redeliveries > 0 {
+                own_head.clear();
+                self.stomp
+                    .tagged_head(*slot, *tag, redeliveries, &mut own_head);
+                head = &own_head;
+            }
+            if transport.message(head, version, message, batch) {
                 sent += 1;
+                if *tag > 0 && self.stomp.ack_mode(*slot) == Some(AckMode::Auto) {
+                    match to_settle.last_mut() {
+                        // Settling one settles those before it.
+                        Some((last, up_to)) if last == slot => *up_to = *tag,
+                        _ => to_settle.push((*slot, *tag)),
+                    }
+                }
                 continue;
             }
-            let destination = delivery.message.destination().to_owned();
+            let destination = message.destination().to_owned();
             self.stomp
                 .error(ErrorReply::new("message cannot be carried").detail(not_text(&destination)));
             self.end_with(End::NotText { destination });
@@ -124,6 +148,7 @@ impl Session {
         if sent > 0 {
             self.shared.counters.messages_sent.add(sent);
         }
+        to_settle
     }
 
     fn take_ending(&mut self, ending: Ending) {

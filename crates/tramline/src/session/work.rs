@@ -8,15 +8,19 @@ use std::task::{Context, Poll};
 
 use bytestring::ByteString;
 use tramline_broker::{
-    Confirm, Destination, Headers, OpenError, Publish, PublishError, Published, SubscribeError,
-    Target,
+    CommitError, Confirm, Destination, Headers, OpenError, Publish, Published, Refused,
+    SubscribeError, Target,
 };
 use tramline_stomp::ErrorReply;
 
 use super::Session;
+use super::acks::Settling;
 use super::end::End;
+use super::transactions::Calls;
 use crate::effects::Effects;
 use crate::handler::EffectsFuture;
+use crate::inbound::Inbound;
+use crate::policy::Authorized;
 use crate::rejection::{Rejection, RejectionKind};
 
 /// A handler that runs, or a broker that confirms later.
@@ -25,24 +29,44 @@ pub(super) enum Work {
     Open {
         confirm: Confirm<Result<(), OpenError>>,
     },
+    /// A handler is to be started.
+    Call {
+        call: Call,
+        about: About,
+    },
     Handler {
         future: EffectsFuture,
         about: About,
     },
     /// The broker confirms what the handler published.
     Effects {
-        confirm: Confirm<Result<Published, PublishError>>,
+        confirm: Confirm<Result<Published, Refused>>,
+        /// What is published again behind a message that was refused; nothing where there is only one.
+        batch: Vec<Publish>,
         about: About,
     },
     /// The broker confirms the news, to the client, that it did not take what the handler published.
     News {
-        confirm: Confirm<Result<Published, PublishError>>,
+        confirm: Confirm<Result<Published, Refused>>,
+        /// What the handler published behind that.
+        rest: Vec<Publish>,
         about: About,
     },
     /// The broker confirms what the client published.
     Sends {
-        confirm: Confirm<Result<Published, PublishError>>,
-        receipts: Vec<ByteString>,
+        confirm: Confirm<Result<Published, Refused>>,
+        receipts: Vec<(usize, ByteString)>,
+        /// What was acknowledged meanwhile and is not confirmed.
+        settling: Vec<Settling>,
+    },
+    /// The broker confirms what the client acknowledged.
+    Settle {
+        settling: Vec<Settling>,
+    },
+    /// The broker confirms its part of a transaction.
+    Commit {
+        confirm: Confirm<Result<Published, CommitError>>,
+        calls: Calls,
     },
     Subscribe {
         confirm: Confirm<Result<(), SubscribeError>>,
@@ -55,11 +79,26 @@ pub(super) enum Work {
     },
 }
 
+/// A message for a handler, whose route begins at `path_from` of its destination.
+pub(super) struct Call {
+    pub(super) inbound: Authorized<Inbound>,
+    pub(super) path_from: usize,
+}
+
 /// What a handler's work is about, for receipts and errors.
-#[derive(Debug)]
 pub(super) struct About {
     pub(super) destination: ByteString,
     pub(super) receipt: Option<ByteString>,
+    /// What comes after it in its transaction.
+    pub(super) then: Option<Box<Calls>>,
+}
+
+/// How far work came.
+enum Step {
+    /// It is done, and this follows.
+    Done(Option<Work>),
+    /// It has to be waited for.
+    Waits(Work),
 }
 
 /// Where clients hear of [`Rejection`]s, below the user prefix.
@@ -82,60 +121,122 @@ impl Session {
 
     /// Does what can be done of `work` now, and keeps the rest.
     pub(super) fn step(&mut self, work: Work, context: &mut Context<'_>) {
+        let mut next = Some(work);
+        while let Some(work) = next {
+            match self.advance(work, context) {
+                Step::Done(follows) => next = follows,
+                Step::Waits(work) => return self.work = Some(Box::new(work)),
+            }
+        }
+    }
+
+    fn advance(&mut self, work: Work, context: &mut Context<'_>) -> Step {
         match work {
             Work::Open { mut confirm } => match Pin::new(&mut confirm).poll(context) {
-                Poll::Pending => self.wait(Work::Open { confirm }),
+                Poll::Pending => return Step::Waits(Work::Open { confirm }),
                 Poll::Ready(Ok(())) => self.connected(),
                 Poll::Ready(Err(error)) => self.refuse("session refused", error.to_string(), None),
             },
+            Work::Call { call, about } => return Step::Done(self.call(call, about)),
             Work::Handler { mut future, about } => {
                 let polled =
                     std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
-                match polled {
-                    Ok(Poll::Pending) => self.wait(Work::Handler { future, about }),
-                    Ok(Poll::Ready(effects)) => self.apply(effects, about, context),
-                    Err(panic) => self.apply(self.panicked(&about, &*panic), about, context),
-                }
+                return match polled {
+                    Ok(Poll::Pending) => Step::Waits(Work::Handler { future, about }),
+                    Ok(Poll::Ready(effects)) => Step::Done(self.apply(effects, about)),
+                    Err(panic) => Step::Done(self.apply(self.panicked(&about, &*panic), about)),
+                };
             }
-            Work::Effects { mut confirm, about } => match Pin::new(&mut confirm).poll(context) {
-                Poll::Pending => self.wait(Work::Effects { confirm, about }),
-                Poll::Ready(Ok(_)) => self.receipt(about.receipt),
-                Poll::Ready(Err(error)) => {
+            Work::Effects {
+                mut confirm,
+                mut batch,
+                about,
+            } => match Pin::new(&mut confirm).poll(context) {
+                Poll::Pending => {
+                    return Step::Waits(Work::Effects {
+                        confirm,
+                        batch,
+                        about,
+                    });
+                }
+                Poll::Ready(Ok(_)) => return Step::Done(self.handled(about)),
+                Poll::Ready(Err(Refused { done, error, .. })) => {
+                    batch.drain(..(done + 1).min(batch.len()));
                     let news = self.rejected(&error.into(), &about.destination);
                     let confirm = self
                         .shared
                         .publisher
                         .publish_all(news.into_iter().collect());
-                    self.step(Work::News { confirm, about }, context);
+                    return Step::Done(Some(Work::News {
+                        confirm,
+                        rest: batch,
+                        about,
+                    }));
                 }
             },
-            Work::News { mut confirm, about } => match Pin::new(&mut confirm).poll(context) {
-                Poll::Pending => self.wait(Work::News { confirm, about }),
+            Work::News {
+                mut confirm,
+                rest,
+                about,
+            } => match Pin::new(&mut confirm).poll(context) {
+                Poll::Pending => {
+                    return Step::Waits(Work::News {
+                        confirm,
+                        rest,
+                        about,
+                    });
+                }
                 Poll::Ready(outcome) => {
                     // The log has it already; a broker that takes neither leaves only that.
                     if let Err(error) = outcome {
                         tracing::warn!(stack = %self.shared.name, session = %self.info.id, %error, "rejection not told");
                     }
-                    self.receipt(about.receipt);
+                    return Step::Done(self.publish_effects(rest, about));
                 }
             },
             Work::Sends {
                 mut confirm,
                 receipts,
+                settling,
             } => match Pin::new(&mut confirm).poll(context) {
-                Poll::Pending => self.wait(Work::Sends { confirm, receipts }),
-                Poll::Ready(answer) => self.sends_confirmed(answer, receipts),
+                Poll::Pending => {
+                    return Step::Waits(Work::Sends {
+                        confirm,
+                        receipts,
+                        settling: self.poll_settling(settling, context),
+                    });
+                }
+                Poll::Ready(answer) => {
+                    self.sends_confirmed(answer, receipts);
+                    return Step::Done(Some(Work::Settle { settling }));
+                }
+            },
+            Work::Settle { settling } => {
+                let settling = self.poll_settling(settling, context);
+                if !settling.is_empty() {
+                    return Step::Waits(Work::Settle { settling });
+                }
+            }
+            Work::Commit { mut confirm, calls } => match Pin::new(&mut confirm).poll(context) {
+                Poll::Pending => return Step::Waits(Work::Commit { confirm, calls }),
+                Poll::Ready(Ok(_)) => return Step::Done(self.call_next(calls)),
+                Poll::Ready(Err(error)) => {
+                    let message = "transaction not committed";
+                    self.refuse(message, error.to_string(), calls.receipt);
+                }
             },
             Work::Subscribe {
                 mut confirm,
                 slot,
                 receipt,
             } => match Pin::new(&mut confirm).poll(context) {
-                Poll::Pending => self.wait(Work::Subscribe {
-                    confirm,
-                    slot,
-                    receipt,
-                }),
+                Poll::Pending => {
+                    return Step::Waits(Work::Subscribe {
+                        confirm,
+                        slot,
+                        receipt,
+                    });
+                }
                 Poll::Ready(Ok(())) => self.receipt(receipt),
                 Poll::Ready(Err(error)) => {
                     self.stomp.drop_subscription(slot);
@@ -146,18 +247,15 @@ impl Session {
                 mut confirm,
                 receipt,
             } => match Pin::new(&mut confirm).poll(context) {
-                Poll::Pending => self.wait(Work::Unsubscribe { confirm, receipt }),
+                Poll::Pending => return Step::Waits(Work::Unsubscribe { confirm, receipt }),
                 Poll::Ready(()) => self.receipt(receipt),
             },
         }
-    }
-
-    fn wait(&mut self, work: Work) {
-        self.work = Some(Box::new(work));
+        Step::Done(None)
     }
 
     /// Does what a handler wants done; its client's receipt comes after that.
-    pub(super) fn apply(&mut self, effects: Effects, about: About, context: &mut Context<'_>) {
+    pub(super) fn apply(&mut self, effects: Effects, about: About) -> Option<Work> {
         let Effects {
             publishes: mut batch,
             mut rejections,
@@ -172,11 +270,31 @@ impl Session {
         for rejection in rejections {
             batch.extend(self.rejected(&rejection, &about.destination));
         }
+        self.publish_effects(batch, about)
+    }
+
+    fn publish_effects(&mut self, batch: Vec<Publish>, about: About) -> Option<Work> {
         if batch.is_empty() {
-            return self.receipt(about.receipt);
+            return self.handled(about);
         }
+        // One that is refused does not take those behind it with it.
+        let again = if batch.len() > 1 {
+            batch.clone()
+        } else {
+            Vec::new()
+        };
         let confirm = self.shared.publisher.publish_all(batch);
-        self.step(Work::Effects { confirm, about }, context);
+        Some(Work::Effects {
+            confirm,
+            batch: again,
+            about,
+        })
+    }
+
+    /// A handler's work is done.
+    fn handled(&mut self, about: About) -> Option<Work> {
+        self.receipt(about.receipt);
+        about.then.and_then(|calls| self.call_next(*calls))
     }
 
     /// What is wrong with a reply that the broker does not carry.
@@ -233,18 +351,23 @@ impl Session {
 
     fn sends_confirmed(
         &mut self,
-        answer: Result<Published, PublishError>,
-        receipts: Vec<ByteString>,
+        answer: Result<Published, Refused>,
+        receipts: Vec<(usize, ByteString)>,
     ) {
-        match answer {
-            Ok(_) => receipts
-                .into_iter()
-                .for_each(|receipt| self.receipt(Some(receipt))),
-            Err(error) => self.refuse(
-                "message not published",
-                error.to_string(),
-                receipts.into_iter().next(),
-            ),
+        let (done, refused) = match answer {
+            Ok(_) => (usize::MAX, None),
+            Err(Refused { done, error, .. }) => (done, Some(error)),
+        };
+        let mut unpaid = None;
+        for (at, receipt) in receipts {
+            if at < done {
+                self.receipt(Some(receipt));
+            } else if at == done {
+                unpaid = Some(receipt);
+            }
+        }
+        if let Some(error) = refused {
+            self.refuse("message not published", error.to_string(), unpaid);
         }
     }
 
@@ -257,7 +380,13 @@ impl Session {
         let receipts = std::mem::take(&mut self.corked_receipts);
         match crate::dispatch::publish(&*self.shared.broker, batch).into_ready() {
             Ok(answer) => self.sends_confirmed(answer, receipts),
-            Err(confirm) => self.wait(Work::Sends { confirm, receipts }),
+            Err(confirm) => {
+                self.work = Some(Box::new(Work::Sends {
+                    confirm,
+                    receipts,
+                    settling: Vec::new(),
+                }));
+            }
         }
     }
 
@@ -291,10 +420,13 @@ impl fmt::Debug for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Open { .. } => "Open",
+            Self::Call { .. } => "Call",
             Self::Handler { .. } => "Handler",
             Self::Effects { .. } => "Effects",
             Self::News { .. } => "News",
             Self::Sends { .. } => "Sends",
+            Self::Settle { .. } => "Settle",
+            Self::Commit { .. } => "Commit",
             Self::Subscribe { .. } => "Subscribe",
             Self::Unsubscribe { .. } => "Unsubscribe",
         })

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tramline::{Broker, EmbeddedBroker};
 use tramline_broker::{
-    Confirm, OpenError, OpenSession, Publish, PublishError, Published, SubscribeError,
-    SubscribeRequest,
+    CommitError, Confirm, OpenError, OpenSession, Publish, Published, Refused, Settle, SettleError,
+    SubscribeError, SubscribeRequest, Timestamp, Transaction,
 };
 
 use crate::support::{Client, SHORT, Server, Setup};
@@ -43,8 +43,29 @@ impl Broker for Late {
         late(self.0.unsubscribe(session, slot))
     }
 
-    fn publish(&self, batch: Vec<Publish>) -> Confirm<Result<Published, PublishError>> {
-        late(self.0.publish(batch))
+    fn publish(&self, batch: Vec<Publish>, now: Timestamp) -> Confirm<Result<Published, Refused>> {
+        late(self.0.publish(batch, now))
+    }
+
+    fn settle(
+        &self,
+        session: tramline::SessionId,
+        settle: Settle,
+    ) -> Confirm<Result<(), SettleError>> {
+        late(self.0.settle(session, settle))
+    }
+
+    fn commit(
+        &self,
+        session: tramline::SessionId,
+        transaction: Transaction,
+        now: Timestamp,
+    ) -> Confirm<Result<Published, CommitError>> {
+        late(self.0.commit(session, transaction, now))
+    }
+
+    fn resume(&self, session: tramline::SessionId) {
+        self.0.resume(session);
     }
 }
 

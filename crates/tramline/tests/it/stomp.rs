@@ -400,39 +400,6 @@ async fn subscription_ids_in_use_and_unknown() {
 }
 
 #[tokio::test]
-async fn what_is_not_offered_is_refused_by_name() {
-    let server = Server::start().await;
-    for (frame, error) in [
-        (
-            "ACK\nid:1\n\n\0",
-            "`1` names no delivery; send the `ack` header of the MESSAGE, unchanged, as the header \
-             `id`",
-        ),
-        (
-            "NACK\nid:7-1\n\n\0",
-            "`7-1` names a delivery of no live subscription; acknowledge messages before you \
-             unsubscribe, and in the session that received them",
-        ),
-        (
-            "SEND\ndestination:/app/hello\ntransaction:t\n\n\0",
-            "the transaction `t` is not open; send BEGIN with this id first, end it only once, or \
-             send without the header `transaction`",
-        ),
-        (
-            "SUBSCRIBE\nid:1\ndestination:/topic/y\nack:maybe\n\n\0",
-            "`maybe` is not an ack mode; send auto, client or client-individual",
-        ),
-    ] {
-        is_an_error(&server, frame, error).await;
-    }
-    let mut client = Client::connect(&server).await;
-    client.send("BEGIN\ntransaction:t\n\n\0").await;
-    let detail =
-        "BEGIN is not offered yet: subscribe with ack:auto, and send without a transaction";
-    client.expect_error("not offered yet", detail).await;
-}
-
-#[tokio::test]
 async fn every_frame_that_asks_gets_its_receipt() {
     let server = Server::start().await;
     let mut client = Client::connect(&server).await;

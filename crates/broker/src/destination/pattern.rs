@@ -1,79 +1,12 @@
-//! Where messages go: concrete addresses, patterns over them, and typed targets.
+//! What subscriptions range over.
 
 use std::fmt;
-use std::ops::Deref;
 
 use bytestring::ByteString;
 
-/// A concrete address of a message, such as `/topic/rooms/7`.
-///
-/// A destination is not empty, has no control characters and no pattern characters (`*`, `?`): a message goes to
-/// one place, only subscriptions may range over many. Its segments are separated by `/`. Cloning shares the text.
-///
-/// # Example: a pattern is not a destination
-///
-/// ```
-/// use tramline_broker::{Destination, DestinationError};
-///
-/// assert_eq!(Destination::parse("/topic/rooms/7")?.as_str(), "/topic/rooms/7");
-/// assert!(matches!(Destination::parse("/topic/**"), Err(DestinationError::Wildcard { .. })));
-/// # Ok::<(), DestinationError>(())
-/// ```
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Destination(ByteString);
-
-impl Destination {
-    /// The most bytes that a destination's text may have: 512, twice what AMQP allows, and few enough that a hostile name
-    /// cannot make matching expensive.
-    pub const MAX_LENGTH: usize = 512;
-
-    /// The most segments that a destination or pattern may have: 64, deeper than any naming scheme.
-    pub const MAX_SEGMENTS: usize = 64;
-
-    /// Checks `text` and makes it a destination.
-    ///
-    /// # Errors
-    ///
-    /// [`DestinationError`], caused by whoever wrote the text.
-    pub fn parse(text: impl Into<ByteString>) -> Result<Self, DestinationError> {
-        let text = text.into();
-        check_characters(&text)?;
-        if text.contains(['*', '?']) {
-            return Err(DestinationError::Wildcard { destination: text });
-        }
-        Ok(Self(text))
-    }
-
-    /// The address as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The address as shared text.
-    pub fn as_bytestring(&self) -> &ByteString {
-        &self.0
-    }
-}
-
-impl Deref for Destination {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Destination {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for Destination {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
-    }
-}
+use super::segments::{glob, intersect, segment_matches};
+use super::{Segments, check_characters, is_any};
+use crate::{Destination, DestinationError, Separator};
 
 /// What a subscription ranges over: a destination, or many by wildcards.
 ///
@@ -98,6 +31,7 @@ impl fmt::Debug for Destination {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Pattern {
     text: ByteString,
+    separator: Separator,
     wild: bool,
 }
 
@@ -110,12 +44,24 @@ impl Pattern {
     /// length.
     pub const MAX_WILD_LENGTH: usize = 256;
 
-    /// Checks `text` and makes it a pattern.
+    /// Checks `text` and makes it a pattern whose segments are separated by `/`.
     ///
     /// # Errors
     ///
     /// [`DestinationError`], caused by whoever wrote the text.
     pub fn parse(text: impl Into<ByteString>) -> Result<Self, DestinationError> {
+        Self::parse_separated(text, Separator::Slash)
+    }
+
+    /// As [`parse`](Self::parse), where something else may separate the segments.
+    ///
+    /// # Errors
+    ///
+    /// [`DestinationError`], caused by whoever wrote the text.
+    pub fn parse_separated(
+        text: impl Into<ByteString>,
+        separator: Separator,
+    ) -> Result<Self, DestinationError> {
         let mut text: ByteString = text.into();
         check_characters(&text)?;
         if text.contains("***") {
@@ -127,14 +73,18 @@ impl Pattern {
                     segment.to_owned()
                 }
             };
-            text = text
-                .split('/')
+            text = Segments::new(&text, separator)
                 .map(one)
-                .collect::<Vec<_>>()
-                .join("/")
+                .collect::<String>()
                 .into();
         }
-        let wild_segments = text.split('/').filter(|s| s.contains(['*', '?'])).count();
+        let segments = Segments::new(&text, separator).count();
+        if segments > Destination::MAX_SEGMENTS {
+            return Err(DestinationError::TooManySegments { segments });
+        }
+        let wild_segments = Segments::new(&text, separator)
+            .filter(|segment| segment.contains(['*', '?']))
+            .count();
         if wild_segments > Self::MAX_WILD_SEGMENTS {
             return Err(DestinationError::TooManyWildcards { pattern: text });
         }
@@ -146,6 +96,7 @@ impl Pattern {
         }
         Ok(Self {
             text,
+            separator,
             wild: wild_segments > 0,
         })
     }
@@ -159,13 +110,13 @@ impl Pattern {
     pub(crate) fn detached(&self) -> Self {
         Self {
             text: ByteString::from(self.as_str()),
-            wild: self.wild,
+            ..*self
         }
     }
 
     /// The single destination this pattern means, when it has no wildcards.
     pub fn as_destination(&self) -> Option<Destination> {
-        (!self.wild).then(|| Destination(self.text.clone()))
+        (!self.wild).then(|| Destination::unchecked(self.text.clone()))
     }
 
     /// Whether the pattern covers `destination`.
@@ -174,11 +125,16 @@ impl Pattern {
             return *self.text == *destination;
         }
         glob(
-            self.text.split('/'),
-            destination.split('/'),
-            |part| *part == "**",
+            self.segments(),
+            Segments::new(destination, self.separator),
+            |part| is_any(part),
             |part, segment| segment_matches(part, segment),
         )
+    }
+
+    /// The segments, each with the separator in front of it.
+    pub(crate) fn segments(&self) -> Segments<'_> {
+        Segments::new(&self.text, self.separator)
     }
 }
 
@@ -189,25 +145,32 @@ impl Pattern {
     /// by `?*`, which errs on the safe side.
     pub fn covers(&self, other: &Self) -> bool {
         glob(
-            self.text.split('/'),
-            other.text.split('/'),
-            |part| *part == "**",
-            |part, segment| match *segment {
-                "**" => false,
-                _ if part == segment || *part == "*" => true,
-                _ => !segment.contains(['*', '?']) && segment_matches(part, segment),
+            self.segments(),
+            Segments::new(&other.text, self.separator),
+            |part| is_any(part),
+            |part, segment| {
+                if is_any(segment) {
+                    return false;
+                }
+                // A lone star takes every segment behind the same separator, wildcards or not.
+                let takes_all = part.ends_with('*')
+                    && part.len() <= 2
+                    && segment.starts_with(&part[..part.len() - 1]);
+                part == segment
+                    || takes_all
+                    || (!segment.contains(['*', '?']) && segment_matches(part, segment))
             },
         )
     }
 
     /// Whether there can be a destination that both patterns cover.
     pub fn overlaps(&self, other: &Self) -> bool {
-        let ours: Vec<&str> = self.text.split('/').collect();
-        let theirs: Vec<&str> = other.text.split('/').collect();
+        let ours: Vec<&str> = self.segments().collect();
+        let theirs: Vec<&str> = Segments::new(&other.text, self.separator).collect();
         intersect(
             &ours,
             &theirs,
-            |part| *part == "**",
+            |part| is_any(part),
             |a, b| {
                 let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
                 intersect(
@@ -237,89 +200,10 @@ impl From<Destination> for Pattern {
     fn from(destination: Destination) -> Self {
         Self {
             text: destination.0,
+            separator: Separator::Slash,
             wild: false,
         }
     }
-}
-
-/// Whom a message is for.
-///
-/// A user's or a session's address exists only as a value of this type: no text that a client can send becomes one,
-/// it is never stored and never matched by a pattern.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Target {
-    /// Everyone who subscribed to the destination.
-    Destination(Destination),
-    /// Every session of the user `name` that subscribed to `path` among its user destinations.
-    User {
-        /// The user's name, any characters.
-        name: ByteString,
-        /// What follows the user prefix: `/queue/errors` for a client's `/user/queue/errors`.
-        path: Destination,
-    },
-    /// The one session `id`, where it subscribed to `path` among its user destinations.
-    Session {
-        /// The session.
-        id: crate::SessionId,
-        /// As for [`Target::User`].
-        path: Destination,
-    },
-}
-
-impl From<Destination> for Target {
-    fn from(destination: Destination) -> Self {
-        Self::Destination(destination)
-    }
-}
-
-/// Why a text is not a [`Destination`] or [`Pattern`]: the fault of whoever wrote it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum DestinationError {
-    /// The text is empty.
-    #[error("a destination must not be empty")]
-    Empty,
-    /// The text has a control character.
-    #[error("destination {destination:?} has a control character; use printable characters")]
-    ControlCharacter {
-        /// The text.
-        destination: ByteString,
-    },
-    /// A concrete destination was wanted.
-    #[error(
-        "destination {destination:?} has a wildcard; messages go to one destination, only subscriptions may use `*`, `?` and `**`"
-    )]
-    Wildcard {
-        /// The text.
-        destination: ByteString,
-    },
-    /// Longer than [`Destination::MAX_LENGTH`], or than [`Pattern::MAX_WILD_LENGTH`] with wildcards.
-    #[error("a destination of {length} bytes is too long; {limit} are allowed here")]
-    TooLong {
-        /// Its length in bytes.
-        length: usize,
-        /// The limit.
-        limit: usize,
-    },
-    /// More segments than [`Destination::MAX_SEGMENTS`].
-    #[error(
-        "a destination of {segments} segments is too deep; {} are allowed",
-        Destination::MAX_SEGMENTS
-    )]
-    TooManySegments {
-        /// How many it has.
-        segments: usize,
-    },
-    /// More wildcards than [`Pattern::MAX_WILD_SEGMENTS`].
-    #[error(
-        "pattern {pattern:?} has more than {} segments with wildcards; subscribe to a shorter pattern",
-        Pattern::MAX_WILD_SEGMENTS
-    )]
-    TooManyWildcards {
-        /// The text.
-        pattern: ByteString,
-    },
 }
 
 fn collapse_stars(segment: &str) -> String {
@@ -330,100 +214,6 @@ fn collapse_stars(segment: &str) -> String {
         }
     }
     collapsed
-}
-
-fn check_characters(text: &ByteString) -> Result<(), DestinationError> {
-    if text.is_empty() {
-        return Err(DestinationError::Empty);
-    }
-    if text.len() > Destination::MAX_LENGTH {
-        return Err(DestinationError::TooLong {
-            length: text.len(),
-            limit: Destination::MAX_LENGTH,
-        });
-    }
-    let segments = text.split('/').count();
-    if segments > Destination::MAX_SEGMENTS {
-        return Err(DestinationError::TooManySegments { segments });
-    }
-    if text.chars().any(char::is_control) {
-        return Err(DestinationError::ControlCharacter {
-            destination: text.clone(),
-        });
-    }
-    Ok(())
-}
-
-/// Matches one segment against one part with `*` and `?`; `**` is not for here.
-pub(crate) fn segment_matches(part: &str, segment: &str) -> bool {
-    glob(
-        part.chars(),
-        segment.chars(),
-        |c| *c == '*',
-        |pattern, c| *pattern == '?' || pattern == c,
-    )
-}
-
-/// Whether `values` match `pattern`, where a star takes any number of values, none included.
-///
-/// Only the last star is ever asked to take one more, so the cost is at most the product of both lengths.
-fn glob<P, V>(
-    mut pattern: P,
-    mut values: V,
-    is_star: impl Fn(&P::Item) -> bool,
-    matches: impl Fn(&P::Item, &V::Item) -> bool,
-) -> bool
-where
-    P: Iterator + Clone,
-    V: Iterator + Clone,
-{
-    // What comes after the last star, and the values it has not taken.
-    let mut star: Option<(P, V)> = None;
-    loop {
-        let rest = values.clone();
-        match (pattern.next(), values.next()) {
-            (None, None) => return true,
-            (Some(part), _) if is_star(&part) => {
-                values = rest;
-                star = Some((pattern.clone(), values.clone()));
-                continue;
-            }
-            (Some(part), Some(value)) if matches(&part, &value) => continue,
-            _ => {}
-        }
-        let Some((after_star, untaken)) = &mut star else {
-            return false;
-        };
-        if untaken.next().is_none() {
-            return false;
-        }
-        pattern = after_star.clone();
-        values = untaken.clone();
-    }
-}
-
-/// Whether some sequence matches both patterns, where a star takes any number of values.
-fn intersect<T>(
-    a: &[T],
-    b: &[T],
-    is_star: impl Fn(&T) -> bool,
-    compatible: impl Fn(&T, &T) -> bool,
-) -> bool {
-    // `row[j]`: whether what is left of `a` and `b[j..]` have a sequence in common; filled from the ends.
-    let mut row = vec![false; b.len() + 1];
-    for i in (0..=a.len()).rev() {
-        let below = std::mem::replace(&mut row, vec![false; b.len() + 1]);
-        for j in (0..=b.len()).rev() {
-            row[j] = match (a.get(i), b.get(j)) {
-                (None, None) => true,
-                (Some(x), _) if is_star(x) => below[j] || (j < b.len() && row[j + 1]),
-                (_, Some(y)) if is_star(y) => row[j + 1] || (i < a.len() && below[j]),
-                (Some(x), Some(y)) => compatible(x, y) && below[j + 1],
-                _ => false,
-            };
-        }
-    }
-    row[0]
 }
 
 #[cfg(test)]

@@ -1,0 +1,54 @@
+//! Why a text is no destination.
+
+use bytestring::ByteString;
+
+use crate::{Destination, Pattern};
+
+/// Why a text is not a [`Destination`] or [`Pattern`]: the fault of whoever wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DestinationError {
+    /// The text is empty.
+    #[error("a destination must not be empty")]
+    Empty,
+    /// The text has a control character.
+    #[error("destination {destination:?} has a control character; use printable characters")]
+    ControlCharacter {
+        /// The text.
+        destination: ByteString,
+    },
+    /// A concrete destination was wanted.
+    #[error(
+        "destination {destination:?} has a wildcard; messages go to one destination, only subscriptions may use `*`, `?` and `**`"
+    )]
+    Wildcard {
+        /// The text.
+        destination: ByteString,
+    },
+    /// Longer than [`Destination::MAX_LENGTH`], or than [`Pattern::MAX_WILD_LENGTH`] with wildcards.
+    #[error("a destination of {length} bytes is too long; {limit} are allowed here")]
+    TooLong {
+        /// Its length in bytes.
+        length: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// More segments than [`Destination::MAX_SEGMENTS`].
+    #[error(
+        "a destination of {segments} segments is too deep; {} are allowed",
+        Destination::MAX_SEGMENTS
+    )]
+    TooManySegments {
+        /// How many it has.
+        segments: usize,
+    },
+    /// More wildcards than [`Pattern::MAX_WILD_SEGMENTS`].
+    #[error(
+        "pattern {pattern:?} has more than {} segments with wildcards; subscribe to a shorter pattern",
+        Pattern::MAX_WILD_SEGMENTS
+    )]
+    TooManyWildcards {
+        /// The text.
+        pattern: ByteString,
+    },
+}

@@ -1,0 +1,114 @@
+//! Where messages go: concrete addresses, patterns over them, and typed targets.
+
+use std::fmt;
+use std::ops::Deref;
+
+use bytestring::ByteString;
+
+mod error;
+mod pattern;
+mod segments;
+mod target;
+
+pub use self::error::DestinationError;
+pub use self::pattern::Pattern;
+pub use self::segments::Separator;
+pub(crate) use self::segments::{Segments, is_any, segment_matches};
+pub use self::target::Target;
+
+/// A concrete address of a message, such as `/topic/rooms/7`.
+///
+/// A destination is not empty, has no control characters and no pattern characters (`*`, `?`): a message goes to
+/// one place, only subscriptions may range over many. Its segments are separated by `/`. Cloning shares the text.
+///
+/// # Example: a pattern is not a destination
+///
+/// ```
+/// use tramline_broker::{Destination, DestinationError};
+///
+/// assert_eq!(Destination::parse("/topic/rooms/7")?.as_str(), "/topic/rooms/7");
+/// assert!(matches!(Destination::parse("/topic/**"), Err(DestinationError::Wildcard { .. })));
+/// # Ok::<(), DestinationError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Destination(ByteString);
+
+impl Destination {
+    /// The most bytes that a destination's text may have: 512, twice what AMQP allows, and few enough that a hostile name
+    /// cannot make matching expensive.
+    pub const MAX_LENGTH: usize = 512;
+
+    /// The most segments that a destination or pattern may have: 64, deeper than any naming scheme.
+    pub const MAX_SEGMENTS: usize = 64;
+
+    /// Checks `text` and makes it a destination.
+    ///
+    /// # Errors
+    ///
+    /// [`DestinationError`], caused by whoever wrote the text.
+    pub fn parse(text: impl Into<ByteString>) -> Result<Self, DestinationError> {
+        let text = text.into();
+        check_characters(&text)?;
+        if text.contains(['*', '?']) {
+            return Err(DestinationError::Wildcard { destination: text });
+        }
+        Ok(Self(text))
+    }
+
+    /// What a pattern without wildcards has checked already.
+    fn unchecked(text: ByteString) -> Self {
+        Self(text)
+    }
+
+    /// The address as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The address as shared text.
+    pub fn as_bytestring(&self) -> &ByteString {
+        &self.0
+    }
+}
+
+impl Deref for Destination {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+fn check_characters(text: &ByteString) -> Result<(), DestinationError> {
+    if text.is_empty() {
+        return Err(DestinationError::Empty);
+    }
+    if text.len() > Destination::MAX_LENGTH {
+        return Err(DestinationError::TooLong {
+            length: text.len(),
+            limit: Destination::MAX_LENGTH,
+        });
+    }
+    let segments = text.split('/').count();
+    if segments > Destination::MAX_SEGMENTS {
+        return Err(DestinationError::TooManySegments { segments });
+    }
+    if text.chars().any(char::is_control) {
+        return Err(DestinationError::ControlCharacter {
+            destination: text.clone(),
+        });
+    }
+    Ok(())
+}

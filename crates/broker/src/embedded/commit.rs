@@ -1,0 +1,317 @@
+//! Transactions: all of one or nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::job::{Job, Work};
+use super::names::NoMoreNames;
+use super::queue::{Aftermath, Load, NotTaken, Queue};
+use super::{EmbeddedBroker, Place, expiry};
+use crate::confirm::Promise;
+use crate::registry::Held;
+use crate::statistics::DestinationKind;
+use crate::{
+    CommitError, Confirm, DeliveryRef, Message, Outcome, Publish, PublishError, Published,
+    SessionId, Settle, SettleError, Target, Timestamp, Transaction,
+};
+
+/// Why a transaction was not committed now.
+enum NotNow {
+    Never(CommitError),
+    /// A queue has no room for what goes there.
+    Full {
+        queue: Arc<Queue>,
+        needs: Load,
+    },
+}
+
+impl<E: Into<CommitError>> From<E> for NotNow {
+    fn from(error: E) -> Self {
+        Self::Never(error.into())
+    }
+}
+
+/// A transaction's deliveries at one subscription, in order.
+struct Settling<'a> {
+    held: Held<Place>,
+    deliveries: Vec<&'a DeliveryRef>,
+    outcomes: Vec<Outcome>,
+}
+
+/// Room set aside in a queue, given back unless it is used.
+struct Reservation {
+    queue: Arc<Queue>,
+    left: Load,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.queue.give_back(self.left);
+    }
+}
+
+/// Reservations by the queue's name.
+type Reservations = HashMap<bytestring::ByteString, Reservation>;
+
+impl EmbeddedBroker {
+    pub(super) fn commit_now_or_later(
+        &self,
+        session: SessionId,
+        transaction: Transaction,
+    ) -> Confirm<Result<Published, CommitError>> {
+        let mut after = Aftermath::default();
+        let answer = match self.try_commit(session, &transaction, &mut after) {
+            Ok(published) => Confirm::ready(Ok(published)),
+            Err(NotNow::Never(error)) => Confirm::ready(Err(error)),
+            Err(NotNow::Full { queue, needs }) => {
+                let (promise, confirm) = Promise::new();
+                let deadline = self.deadline(&queue);
+                let work = Work::Commit {
+                    session,
+                    transaction,
+                    promise,
+                };
+                if let Err(job) = queue.park(Box::new(Job { work, deadline }), needs) {
+                    self.go_on(job, &mut after);
+                }
+                confirm
+            }
+        };
+        self.finish(after);
+        answer
+    }
+
+    pub(super) fn go_on_with_commit(
+        &self,
+        session: SessionId,
+        transaction: Transaction,
+        promise: Promise<Result<Published, CommitError>>,
+        deadline: Timestamp,
+        after: &mut Aftermath,
+    ) {
+        match self.try_commit(session, &transaction, after) {
+            Ok(published) => promise.keep(Ok(published)),
+            Err(NotNow::Never(error)) => promise.keep(Err(error)),
+            Err(NotNow::Full { queue, needs }) => {
+                let work = Work::Commit {
+                    session,
+                    transaction,
+                    promise,
+                };
+                if let Err(job) = queue.park(Box::new(Job { work, deadline }), needs) {
+                    self.go_on(job, after);
+                }
+            }
+        }
+    }
+
+    /// Checks everything, sets room aside, and then does it: what was checked stays true, because only the session itself
+    /// settles its deliveries, and it waits for this.
+    fn try_commit(
+        &self,
+        session: SessionId,
+        transaction: &Transaction,
+        after: &mut Aftermath,
+    ) -> Result<Published, NotNow> {
+        let settling = self.settling(session, &transaction.settles)?;
+        let frees = freed(&settling)?;
+        let mut reservations = self.reserve(&transaction.publishes, &frees)?;
+        for Settling {
+            held,
+            deliveries,
+            outcomes,
+        } in &settling
+        {
+            for (delivery, outcome) in deliveries.iter().zip(outcomes) {
+                self.settle_at(held, delivery, *outcome, after);
+            }
+        }
+        let mut receivers = 0;
+        for publish in &transaction.publishes {
+            receivers += self.publish_reserved(publish.clone(), &mut reservations, after);
+        }
+        Ok(Published::new(receivers))
+    }
+
+    /// The deliveries by their subscriptions.
+    fn settling<'a>(
+        &self,
+        session: SessionId,
+        settles: &'a [Settle],
+    ) -> Result<Vec<Settling<'a>>, SettleError> {
+        let session = self.registry.session(session);
+        let mut settling: Vec<(Option<u32>, Settling<'a>)> = Vec::new();
+        for settle in settles {
+            let unknown = || SettleError::UnknownDelivery {
+                delivery: settle.delivery.clone(),
+            };
+            let session = session.as_ref().ok_or_else(unknown)?;
+            let (slot, held) = session
+                .held(settle.slot)
+                .into_iter()
+                .find(|(_, held)| has(held, &settle.delivery))
+                .map(|(slot, held)| (Some(slot), held))
+                .ok_or_else(unknown)?;
+            let at = match settling.iter().position(|(known, _)| *known == slot) {
+                Some(at) => at,
+                None => {
+                    let new = Settling {
+                        held,
+                        deliveries: Vec::new(),
+                        outcomes: Vec::new(),
+                    };
+                    settling.push((slot, new));
+                    settling.len() - 1
+                }
+            };
+            settling[at].1.deliveries.push(&settle.delivery);
+            settling[at].1.outcomes.push(settle.outcome);
+        }
+        Ok(settling.into_iter().map(|(_, settling)| settling).collect())
+    }
+
+    /// Sets aside room in every queue that something goes to.
+    fn reserve(
+        &self,
+        publishes: &[Publish],
+        frees: &[(Arc<Queue>, Load)],
+    ) -> Result<Reservations, NotNow> {
+        let mut needs: HashMap<&str, (Arc<Queue>, Load)> = HashMap::new();
+        let mut bytes = 0;
+        for publish in publishes {
+            bytes += publish.size_hint();
+            let Target::Destination(destination) = &publish.target else {
+                continue;
+            };
+            let details = |destination: &str| self.topic_details(destination);
+            match self.kind(destination) {
+                None => return Err(self.unknown(destination).into()),
+                Some((DestinationKind::Topic, separator)) => self
+                    .topics
+                    .prepare(destination, separator, details)
+                    .map_err(|NoMoreNames| self.no_more_names())?,
+                Some((DestinationKind::Queue, _)) => {
+                    expiry(&publish.headers, self.now())?;
+                    if !needs.contains_key(destination.as_str()) {
+                        let queue = self
+                            .queue(destination)
+                            .map_err(|NoMoreNames| self.no_more_names())?;
+                        needs.insert(destination, (queue, Load::default()));
+                    }
+                    if let Some((_, load)) = needs.get_mut(destination.as_str()) {
+                        load.add(Load {
+                            messages: 1,
+                            bytes: publish.size_hint(),
+                        });
+                    }
+                }
+            }
+        }
+        if !self.budget.has_room(bytes) {
+            self.count_refused();
+            let limit = self.budget.limit();
+            return Err(PublishError::OutOfMemory { limit }.into());
+        }
+        let mut reservations = Reservations::new();
+        for (_, (mut queue, needs)) in needs {
+            loop {
+                let freed = frees.iter().find(|(other, _)| Arc::ptr_eq(other, &queue));
+                let freed = freed.map_or_else(Load::default, |(_, load)| *load);
+                match queue.reserve(needs, freed) {
+                    Ok(()) => break,
+                    Err(NotTaken::Forgotten) => {
+                        queue = self.same_queue(&queue).map_err(|_| self.no_more_names())?;
+                    }
+                    Err(NotTaken::Full) => return Err(NotNow::Full { queue, needs }),
+                    Err(NotTaken::Refused(error)) => {
+                        queue.meter.add(|counters| &counters.refused, 1);
+                        return Err(error.into());
+                    }
+                }
+            }
+            let name = queue.name().clone();
+            reservations.insert(name, Reservation { queue, left: needs });
+        }
+        Ok(reservations)
+    }
+
+    /// Publishes what was checked and has its room.
+    fn publish_reserved(
+        &self,
+        publish: Publish,
+        reservations: &mut Reservations,
+        after: &mut Aftermath,
+    ) -> usize {
+        let destination = match &publish.target {
+            Target::Destination(destination) => destination.clone(),
+            Target::User { name, path } => {
+                let (sessions, path) = (self.registry.sessions_of(name), path.clone());
+                return self.publish_to_sessions(sessions, &path, publish);
+            }
+            Target::Session { id, path } => {
+                let (session, path) = (self.registry.session(*id), path.clone());
+                return self.publish_to_sessions(session, &path, publish);
+            }
+        };
+        let Some(reservation) = reservations.get_mut(destination.as_str()) else {
+            let separator = crate::Broker::separator(self, &destination);
+            // It was made sure that the name is known; nobody hears what a forgotten one would have got.
+            return self
+                .publish_to_topic(&destination, separator, vec![publish])
+                .unwrap_or_default();
+        };
+        let size = publish.size_hint();
+        let queue = Arc::clone(&reservation.queue);
+        let now = self.now();
+        let expires_at = expiry(&publish.headers, now).unwrap_or_default();
+        let expires_at = expires_at.or_else(|| Some(now + queue.settings.time_to_live?));
+        let message: Arc<Message> = self.message(publish, None);
+        let reserved = Load {
+            messages: 1,
+            bytes: size,
+        };
+        reservation.left.subtract(reserved);
+        queue
+            .push_reserved(&message, expires_at, reserved, now, after)
+            .into()
+    }
+}
+
+fn has(held: &Held<Place>, delivery: &DeliveryRef) -> bool {
+    match held {
+        Held::Broker(Place::Queue(queue, key)) => queue.would_free(*key, &[delivery]).is_ok(),
+        Held::User(_, window) | Held::Broker(Place::Topic(_, window)) => window
+            .as_ref()
+            .is_some_and(|window| window.check(&[delivery]).is_ok()),
+    }
+}
+
+/// What settling frees in queues; an error where the deliveries cannot be settled one after the other.
+fn freed(settling: &[Settling<'_>]) -> Result<Vec<(Arc<Queue>, Load)>, SettleError> {
+    let mut frees = Vec::new();
+    for Settling {
+        held,
+        deliveries,
+        outcomes,
+    } in settling
+    {
+        let unknown = |delivery: &DeliveryRef| SettleError::UnknownDelivery {
+            delivery: delivery.clone(),
+        };
+        match held {
+            Held::Broker(Place::Queue(queue, key)) => {
+                let load = queue.would_free(*key, deliveries).map_err(unknown)?;
+                // What is released stays in the queue.
+                if !outcomes.contains(&Outcome::Released) {
+                    frees.push((Arc::clone(queue), load));
+                }
+            }
+            Held::User(_, window) | Held::Broker(Place::Topic(_, window)) => {
+                if let Some(window) = window {
+                    window.check(deliveries).map_err(unknown)?;
+                }
+            }
+        }
+    }
+    Ok(frees)
+}

@@ -1,0 +1,75 @@
+//! What publishers want done, and what is left of it while they wait.
+
+use std::sync::Arc;
+use std::{iter::Peekable, vec};
+
+use super::queue::Queue;
+use crate::confirm::Promise;
+use crate::{
+    CommitError, Message, Publish, PublishError, Published, Refused, SessionId, Timestamp,
+    Transaction,
+};
+
+/// Work that waits for room in a queue.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) work: Work,
+    /// Until when.
+    pub(super) deadline: Timestamp,
+}
+
+#[derive(Debug)]
+pub(super) enum Work {
+    Batch {
+        batch: Batch,
+        promise: Promise<Result<Published, Refused>>,
+    },
+    Commit {
+        session: SessionId,
+        transaction: Transaction,
+        promise: Promise<Result<Published, CommitError>>,
+    },
+}
+
+/// Messages to publish one after the other, and how far that is.
+#[derive(Debug)]
+pub(super) struct Batch {
+    /// The one that found no room.
+    pub(super) waiting: Option<Waiting>,
+    pub(super) rest: Peekable<vec::IntoIter<Publish>>,
+    pub(super) done: usize,
+    pub(super) receivers: usize,
+}
+
+/// A message for a queue that is full.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) queue: Arc<Queue>,
+    pub(super) message: Arc<Message>,
+    pub(super) expires_at: Option<Timestamp>,
+}
+
+impl Batch {
+    pub(super) fn new(messages: Vec<Publish>) -> Self {
+        Self {
+            waiting: None,
+            rest: messages.into_iter().peekable(),
+            done: 0,
+            receivers: 0,
+        }
+    }
+
+    pub(super) fn refused(&self, error: PublishError) -> Refused {
+        Refused::new(self.done, error)
+    }
+}
+
+impl Job {
+    /// Tells the publisher that it waited in vain.
+    pub(super) fn fail(self, error: PublishError) {
+        match self.work {
+            Work::Batch { batch, promise } => promise.keep(Err(batch.refused(error))),
+            Work::Commit { promise, .. } => promise.keep(Err(error.into())),
+        }
+    }
+}

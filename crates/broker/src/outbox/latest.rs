@@ -1,0 +1,46 @@
+//! Where in an outbox the latest message of each key waits.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use crate::Message;
+
+/// An index over the places of an outbox that conflates; it lives while messages wait.
+#[derive(Debug, Default)]
+pub(super) struct Latest {
+    /// By subscription and hash of the key: the number of the place, counted from the first that ever was.
+    places: HashMap<(u32, u64), u64>,
+    /// How many places were taken off the front.
+    gone: u64,
+}
+
+/// Entries beyond twice the places that the index may have before it lets go of those that are gone.
+const SPARE: usize = 64;
+
+impl Latest {
+    /// Notes that a message of this key takes the place behind the `waiting` ones; gives the place of the one before.
+    pub(super) fn replace(&mut self, slot: u32, hash: u64, waiting: usize) -> Option<usize> {
+        if self.places.len() > 2 * waiting + SPARE {
+            let gone = self.gone;
+            self.places.retain(|_, place| *place >= gone);
+        }
+        let place = self.gone + waiting as u64;
+        let before = self.places.insert((slot, hash), place)?;
+        before
+            .checked_sub(self.gone)
+            .and_then(|at| usize::try_from(at).ok())
+    }
+
+    /// Notes that a place was taken off the front.
+    pub(super) fn popped(&mut self) {
+        self.gone += 1;
+    }
+}
+
+/// What a message is found by: its destination and its value of the header `key`, if it has that.
+pub(super) fn hash(message: &Message, key: &str) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    message.destination().hash(&mut hasher);
+    message.headers().get(key)?.hash(&mut hasher);
+    Some(hasher.finish())
+}

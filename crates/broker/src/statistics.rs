@@ -1,0 +1,195 @@
+//! What a broker counted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use bytestring::ByteString;
+
+use crate::{Lost, Overflow};
+
+/// A look at a broker: see [`Broker::statistics`](crate::Broker::statistics).
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct BrokerStatistics {
+    /// Sessions that are open.
+    pub sessions: usize,
+    /// Destinations that are known.
+    pub destinations: usize,
+    /// Bytes of all messages that wait somewhere: in queues, in outboxes, to be settled. Each message counts once.
+    pub bytes: usize,
+    /// The most they may be.
+    pub max_bytes: usize,
+    /// What was counted over all destinations since the start, those forgotten included.
+    pub totals: Counts,
+    /// The destinations that were asked for.
+    pub selected: Vec<DestinationStatistics>,
+}
+
+/// What a broker knows of one destination.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct DestinationStatistics {
+    /// Its name.
+    pub destination: ByteString,
+    /// What it is.
+    pub kind: DestinationKind,
+    /// Subscriptions to it: for a topic, those of patterns that cover it too.
+    pub subscribers: usize,
+    /// Messages that wait for a consumer. 0 for topics, whose messages wait in outboxes.
+    pub depth: usize,
+    /// Messages given to consumers of a queue and not settled.
+    pub unsettled: usize,
+    /// Bytes of both. 0 for topics.
+    pub bytes: usize,
+    /// What was counted since the destination became known.
+    pub counts: Counts,
+    /// Messages published in a second, over the last ten or so.
+    pub published_per_second: f32,
+    /// Deliveries made in a second, over the last ten or so.
+    pub delivered_per_second: f32,
+}
+
+/// How a destination hands out its messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DestinationKind {
+    /// Each to every subscriber.
+    Topic,
+    /// Each to one consumer.
+    Queue,
+}
+
+macro_rules! counts {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Numbers that only grow.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Counts {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        /// The counters behind [`Counts`].
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters {
+            $(pub(crate) $name: AtomicU64,)*
+        }
+
+        impl Counters {
+            pub(crate) fn read(&self) -> Counts {
+                Counts { $($name: self.$name.load(Ordering::Relaxed),)* }
+            }
+        }
+    };
+}
+
+counts! {
+    /// Messages published.
+    published,
+    /// Deliveries put into outboxes.
+    delivered,
+    /// Deliveries that a consumer accepted.
+    acked,
+    /// Deliveries among `delivered` of messages that had been delivered before.
+    redelivered,
+    /// Messages whose time ran out before they were settled.
+    expired,
+    /// Messages that went where dead letters go.
+    dead_lettered,
+    /// Deliveries or messages dropped by [`Overflow::DropOldest`], or by a full queue's
+    /// [`DropOldest`](crate::WhenFull::DropOldest).
+    dropped_oldest,
+    /// Deliveries or messages dropped by [`Overflow::DropNewest`], or by a full queue's
+    /// [`DropNewest`](crate::WhenFull::DropNewest).
+    dropped_newest,
+    /// Deliveries replaced by a later one, by [`Overflow::Latest`].
+    conflated,
+    /// Sessions ended by [`Overflow::Close`].
+    closed,
+    /// Messages that were rejected, or came back too often, with no place for dead letters configured.
+    discarded,
+    /// Messages refused because a queue, or the broker's memory, was full.
+    refused,
+}
+
+/// Counts for one destination, and for its broker at the same time.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    counters: Counters,
+    totals: Arc<Counters>,
+    published: Rate,
+    delivered: Rate,
+}
+
+impl Meter {
+    pub(crate) fn new(totals: &Arc<Counters>) -> Self {
+        Self {
+            counters: Counters::default(),
+            totals: Arc::clone(totals),
+            published: Rate::default(),
+            delivered: Rate::default(),
+        }
+    }
+
+    pub(crate) fn add(&self, counter: impl Fn(&Counters) -> &AtomicU64, n: usize) {
+        if n == 0 {
+            return;
+        }
+        for counters in [&self.counters, &*self.totals] {
+            counter(counters).fetch_add(n as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts what full outboxes cost under a policy.
+    pub(crate) fn lost(&self, lost: Lost, overflow: &Overflow) {
+        if lost == Lost::default() {
+            return;
+        }
+        self.add(|counters| &counters.closed, lost.sessions as usize);
+        let messages = lost.messages as usize;
+        match overflow {
+            Overflow::Close => {}
+            Overflow::DropOldest => self.add(|counters| &counters.dropped_oldest, messages),
+            Overflow::DropNewest => self.add(|counters| &counters.dropped_newest, messages),
+            Overflow::Latest { .. } => self.add(|counters| &counters.conflated, messages),
+        }
+    }
+
+    /// Works the rates out anew, `seconds` after the last time.
+    pub(crate) fn measure(&self, seconds: f32) {
+        let counts = self.counters.read();
+        self.published.measure(counts.published, seconds);
+        self.delivered.measure(counts.delivered, seconds);
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.counters.read()
+    }
+
+    pub(crate) fn published_per_second(&self) -> f32 {
+        self.published.per_second()
+    }
+
+    pub(crate) fn delivered_per_second(&self) -> f32 {
+        self.delivered.per_second()
+    }
+}
+
+/// How fast a number grows.
+#[derive(Debug, Default)]
+struct Rate {
+    before: AtomicU64,
+    /// An `f32`'s bits.
+    per_second: AtomicU32,
+}
+
+impl Rate {
+    fn measure(&self, count: u64, seconds: f32) {
+        let grown = count - self.before.swap(count, Ordering::Relaxed);
+        let rate = grown as f32 / seconds;
+        self.per_second.store(rate.to_bits(), Ordering::Relaxed);
+    }
+
+    fn per_second(&self) -> f32 {
+        f32::from_bits(self.per_second.load(Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,148 @@
+//! Open transactions: what their frames asked for, kept until COMMIT.
+
+use bytestring::ByteString;
+use tramline_broker::{Publish, Settle};
+use tramline_stomp::Transaction;
+
+use super::Session;
+use super::work::{About, Call, Work};
+use crate::dispatch;
+use crate::policy::Authorized;
+
+/// The open transactions of a session. Which ids are open is the protocol machine's to check.
+#[derive(Default)]
+pub(super) struct Transactions {
+    open: Vec<(ByteString, Open)>,
+}
+
+/// What one transaction has so far.
+#[derive(Default)]
+pub(super) struct Open {
+    settles: Vec<Settle>,
+    publishes: Vec<Authorized<Publish>>,
+    calls: Vec<Call>,
+    bytes: usize,
+}
+
+/// What a frame inside a transaction asks for.
+pub(super) enum Later {
+    Settle(Settle),
+    Publish(Authorized<Publish>),
+    Call(Call),
+}
+
+impl Transactions {
+    pub(super) fn begin(&mut self, id: &str) {
+        // A copy: the text is a slice of its frame, which must not be kept alive.
+        self.open.push((ByteString::from(id), Open::default()));
+    }
+
+    /// Forgets a transaction, and gives what was in it.
+    pub(super) fn end(&mut self, id: &str) -> Option<Open> {
+        let at = self.open.iter().position(|(open, _)| *open == id)?;
+        let (_, ended) = self.open.swap_remove(at);
+        if self.open.is_empty() {
+            self.open = Vec::new();
+        }
+        Some(ended)
+    }
+
+    fn get_mut(&mut self, id: &str) -> Option<&mut Open> {
+        let found = self.open.iter_mut().find(|(open, _)| *open == id)?;
+        Some(&mut found.1)
+    }
+}
+
+impl Open {
+    fn frames(&self) -> usize {
+        self.settles.len() + self.publishes.len() + self.calls.len()
+    }
+}
+
+impl Session {
+    /// Keeps for COMMIT what a frame asks for; its receipt says that it is accepted.
+    pub(super) fn send_later(&mut self, id: &str, later: Later, receipt: Option<ByteString>) {
+        let (frames, bytes) = {
+            let limits = &self.shared.limits;
+            (limits.transaction_frames, limits.transaction_bytes)
+        };
+        let Some(open) = self.transactions.get_mut(id) else {
+            return;
+        };
+        open.bytes += later.size();
+        if open.frames() == frames {
+            let detail = format!(
+                "the transaction has {frames} frames, as many as it may (`Limits::transaction_frames`); commit earlier"
+            );
+            return self.refuse("transaction too large", detail, receipt);
+        }
+        if open.bytes > bytes {
+            let detail = format!(
+                "the messages of the transaction are larger than {bytes} bytes (`Limits::transaction_bytes`); commit earlier"
+            );
+            return self.refuse("transaction too large", detail, receipt);
+        }
+        match later {
+            Later::Settle(settle) => open.settles.push(settle),
+            Later::Publish(publish) => open.publishes.push(publish),
+            Later::Call(call) => open.calls.push(call),
+        }
+        self.receipt(receipt);
+    }
+
+    /// Hands the broker its part of the transaction as one, and the handlers theirs, in order, when that is done.
+    pub(super) fn commit(&mut self, commit: Transaction, context: &mut std::task::Context<'_>) {
+        let Some(open) = self.transactions.end(&commit.id) else {
+            return;
+        };
+        let calls = Calls {
+            calls: open.calls.into_iter(),
+            receipt: commit.receipt,
+        };
+        if open.settles.is_empty() && open.publishes.is_empty() {
+            if let Some(work) = self.call_next(calls) {
+                self.step(work, context);
+            }
+            return;
+        }
+        let broker = &*self.shared.broker;
+        let confirm = dispatch::commit(broker, self.info.id, open.settles, open.publishes);
+        self.step(Work::Commit { confirm, calls }, context);
+    }
+
+    /// The next handler of a committed transaction; after the last, the receipt of its COMMIT.
+    pub(super) fn call_next(&mut self, mut calls: Calls) -> Option<Work> {
+        let Some(call) = calls.calls.next() else {
+            self.receipt(calls.receipt);
+            return None;
+        };
+        let about = About {
+            destination: call.inbound.get().destination.clone(),
+            receipt: None,
+            then: Some(Box::new(calls)),
+        };
+        Some(Work::Call { call, about })
+    }
+}
+
+/// What is left of a committed transaction.
+pub(super) struct Calls {
+    calls: std::vec::IntoIter<Call>,
+    pub(super) receipt: Option<ByteString>,
+}
+
+impl Later {
+    fn size(&self) -> usize {
+        match self {
+            Self::Settle(_) => 0,
+            Self::Publish(publish) => {
+                let publish = publish.get();
+                publish.body.len() + publish.headers.encoded_len_hint()
+            }
+            Self::Call(call) => {
+                let inbound = call.inbound.get();
+                inbound.body.len() + inbound.headers.encoded_len_hint()
+            }
+        }
+    }
+}
