@@ -174,8 +174,8 @@ impl Publish {
         self
     }
 
-    /// About what the message will count for in byte budgets.
-    pub(crate) fn size_hint(&self) -> usize {
+    /// About what the message will [count for](Message::size) in byte budgets.
+    pub fn size_hint(&self) -> usize {
         self.body.len() + self.headers.encoded_len_hint()
     }
 

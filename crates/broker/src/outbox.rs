@@ -325,6 +325,11 @@ impl Outbox {
         self.limit
     }
 
+    /// What happens to messages for which their destination says nothing.
+    pub(crate) fn policy(&self) -> &Overflow {
+        &self.overflow
+    }
+
     /// Ends the session because what waits for it elsewhere is too much; whether that was news.
     pub(crate) fn overflow(&self, ending: Ending) -> bool {
         let mut state = self.state.lock();

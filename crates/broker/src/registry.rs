@@ -9,7 +9,7 @@ use bytestring::ByteString;
 use parking_lot::Mutex;
 
 use crate::window::Window;
-use crate::{Destination, Message, OpenSession, Outbox, Overflow, SessionId};
+use crate::{Destination, Lost, Message, OpenSession, Outbox, SessionId};
 
 const SHARDS: usize = 16;
 
@@ -147,15 +147,15 @@ impl<P> Session<P> {
     }
 
     /// Queues a message for each of this session's subscriptions to the user destination `path`.
-    pub(crate) fn deliver(&self, path: &Destination, message: &Arc<Message>) -> usize {
+    pub(crate) fn deliver(&self, path: &Destination, message: &Arc<Message>) -> (usize, Lost) {
         let message = std::slice::from_ref(message);
         let subscriptions = self.subscriptions.lock();
-        let mut receivers = 0;
+        let (mut receivers, mut lost) = (0, Lost::default());
         for (slot, held) in &subscriptions.held {
             match held {
                 Held::User(subscribed, window) if subscribed == path => {
-                    match window {
-                        Some(window) => window.push(message, &Overflow::Close, None),
+                    lost += match window {
+                        Some(window) => window.push(message, self.outbox.policy(), None),
                         None => self.outbox.push(*slot, message),
                     };
                     receivers += 1;
@@ -163,7 +163,7 @@ impl<P> Session<P> {
                 _ => {}
             }
         }
-        receivers
+        (receivers, lost)
     }
 }
 

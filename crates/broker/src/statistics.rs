@@ -111,6 +111,26 @@ counts! {
     refused,
 }
 
+impl Counters {
+    pub(crate) fn add(&self, counter: impl Fn(&Self) -> &AtomicU64, n: usize) {
+        if n > 0 {
+            counter(self).fetch_add(n as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts what full outboxes cost under a policy.
+    pub(crate) fn lost(&self, lost: Lost, overflow: &Overflow) {
+        self.add(|counters| &counters.closed, lost.sessions as usize);
+        let dropped: fn(&Self) -> &AtomicU64 = match overflow {
+            Overflow::Close => return,
+            Overflow::DropOldest => |counters| &counters.dropped_oldest,
+            Overflow::DropNewest => |counters| &counters.dropped_newest,
+            Overflow::Latest { .. } => |counters| &counters.conflated,
+        };
+        self.add(dropped, lost.messages as usize);
+    }
+}
+
 /// Counts for one destination, and for its broker at the same time.
 #[derive(Debug)]
 pub(crate) struct Meter {
@@ -131,27 +151,14 @@ impl Meter {
     }
 
     pub(crate) fn add(&self, counter: impl Fn(&Counters) -> &AtomicU64, n: usize) {
-        if n == 0 {
-            return;
-        }
-        for counters in [&self.counters, &*self.totals] {
-            counter(counters).fetch_add(n as u64, Ordering::Relaxed);
-        }
+        self.counters.add(&counter, n);
+        self.totals.add(counter, n);
     }
 
     /// Counts what full outboxes cost under a policy.
     pub(crate) fn lost(&self, lost: Lost, overflow: &Overflow) {
-        if lost == Lost::default() {
-            return;
-        }
-        self.add(|counters| &counters.closed, lost.sessions as usize);
-        let messages = lost.messages as usize;
-        match overflow {
-            Overflow::Close => {}
-            Overflow::DropOldest => self.add(|counters| &counters.dropped_oldest, messages),
-            Overflow::DropNewest => self.add(|counters| &counters.dropped_newest, messages),
-            Overflow::Latest { .. } => self.add(|counters| &counters.conflated, messages),
-        }
+        self.counters.lost(lost, overflow);
+        self.totals.lost(lost, overflow);
     }
 
     /// Works the rates out anew, `seconds` after the last time.

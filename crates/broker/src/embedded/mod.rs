@@ -400,7 +400,7 @@ impl EmbeddedBroker {
         separator: Separator,
         messages: Vec<Publish>,
     ) -> Result<usize, NotTaken> {
-        let count = messages.len() as u64;
+        let count = messages.len();
         let receivers = self.topics.publish(
             destination,
             separator,
@@ -411,7 +411,7 @@ impl EmbeddedBroker {
         match receivers {
             Ok(Some(receivers)) => Ok(receivers),
             Ok(None) => {
-                self.totals.published.fetch_add(count, Ordering::Relaxed);
+                self.totals.add(|counters| &counters.published, count);
                 Ok(0)
             }
             Err(NoMoreNames) => Err(NotTaken::Refused(self.no_more_names())),
@@ -425,15 +425,14 @@ impl EmbeddedBroker {
         publish: Publish,
     ) -> usize {
         let message = self.message(publish, None);
-        let receivers = sessions
-            .into_iter()
-            .map(|session| session.deliver(path, &message))
-            .sum();
-        self.totals.published.fetch_add(1, Ordering::Relaxed);
-        let delivered = receivers as u64;
-        self.totals
-            .delivered
-            .fetch_add(delivered, Ordering::Relaxed);
+        let mut receivers = 0;
+        for session in sessions {
+            let (delivered, lost) = session.deliver(path, &message);
+            receivers += delivered;
+            self.totals.lost(lost, session.outbox.policy());
+        }
+        self.totals.add(|counters| &counters.published, 1);
+        self.totals.add(|counters| &counters.delivered, receivers);
         receivers
     }
 
@@ -649,7 +648,7 @@ impl EmbeddedBroker {
     }
 
     fn count_refused(&self) {
-        self.totals.refused.fetch_add(1, Ordering::Relaxed);
+        self.totals.add(|counters| &counters.refused, 1);
     }
 
     fn no_more_names(&self) -> PublishError {

@@ -37,11 +37,13 @@ impl Session {
                 ServerEvent::Ack(ack) | ServerEvent::Nack(ack) if ack.transaction.is_none()
             );
             // Only sends to the broker may wait for more of their kind; all else comes after what is corked.
-            if !self.can_be_corked(&event) {
+            let corkable = self.can_be_corked(&event);
+            if !corkable && self.work.is_none() {
                 self.uncork();
             }
-            // What a full queue waits for may be just this session's ACKs.
-            if self.work.is_some() && !settles {
+            // What a full queue waits for may be just this session's ACKs, and they may stand behind more SENDs.
+            let goes_on = settles || (corkable && self.corked_bytes() < CORKED_WHILE_WAITING);
+            if self.work.is_some() && !goes_on {
                 self.held_back = Some(Box::new(event));
                 return;
             }
@@ -71,6 +73,11 @@ impl Session {
                 _ => {}
             }
         }
+    }
+
+    fn corked_bytes(&self) -> usize {
+        let sizes = self.cork.iter().map(|publish| publish.get().size_hint());
+        sizes.sum()
     }
 
     /// Whether the next frame may be looked at: when nothing is being worked on, or only a full queue is waited for.
@@ -368,6 +375,9 @@ fn passed_on(
         .collect();
     (copy(&destination), headers, Bytes::copy_from_slice(&body))
 }
+
+/// Bytes of SENDs that are taken behind one that waits for a full queue, to get at the ACKs behind them.
+const CORKED_WHILE_WAITING: usize = 64 * 1024;
 
 /// What a frame's own headers may take without its message being copied out of it.
 const SMALL: usize = 512;

@@ -135,10 +135,7 @@ impl Later {
     fn size(&self) -> usize {
         match self {
             Self::Settle(_) => 0,
-            Self::Publish(publish) => {
-                let publish = publish.get();
-                publish.body.len() + publish.headers.encoded_len_hint()
-            }
+            Self::Publish(publish) => publish.get().size_hint(),
             Self::Call(call) => {
                 let inbound = call.inbound.get();
                 inbound.body.len() + inbound.headers.encoded_len_hint()

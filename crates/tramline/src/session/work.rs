@@ -367,13 +367,16 @@ impl Session {
             }
         }
         if let Some(error) = refused {
+            // What was corked while this waited came after it.
+            self.cork.clear();
+            self.corked_receipts.clear();
             self.refuse("message not published", error.to_string(), unpaid);
         }
     }
 
     /// Publishes what was corked; receipts come when the broker has it.
     pub(super) fn uncork(&mut self) {
-        if self.cork.is_empty() {
+        if self.cork.is_empty() || self.work.is_some() {
             return;
         }
         let batch = std::mem::take(&mut self.cork);
