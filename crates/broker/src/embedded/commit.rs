@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::job::{Job, Work};
 use super::names::NoMoreNames;
+use super::publishing::expiry;
 use super::queue::{Aftermath, Load, NotTaken, Queue};
-use super::{EmbeddedBroker, Place, expiry};
+use super::{EmbeddedBroker, Place};
 use crate::confirm::Promise;
 use crate::registry::Held;
 use crate::statistics::DestinationKind;

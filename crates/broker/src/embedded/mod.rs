@@ -4,6 +4,7 @@ mod commit;
 mod job;
 mod names;
 mod patterns;
+mod publishing;
 mod queue;
 mod settings;
 mod subscribers;
@@ -16,9 +17,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytestring::ByteString;
 
-use self::job::{Batch, Job, Waiting, Work};
+use self::job::Batch;
 use self::names::{Names, NoMoreNames, Quota};
-use self::queue::{Aftermath, Dead, DeadReason, Load, NotTaken, Queue};
+use self::queue::{Aftermath, DeadReason, NotTaken, Queue};
 pub use self::settings::{Prefix, QueueSettings, TopicSettings, WhenFull};
 use self::subscribers::{Sink, Subscriber};
 use self::topics::Topics;
@@ -28,10 +29,10 @@ use crate::registry::{Held, Registry, Session};
 use crate::statistics::{Counters, DestinationKind, Meter};
 use crate::window::{Origin, Window};
 use crate::{
-    AckMode, Broker, BrokerStatistics, CommitError, Confirm, DeliveryRef, Destination, Headers,
-    Message, OpenError, OpenSession, Outcome, Pattern, Position, Publish, PublishError, Published,
-    Refused, Separator, SessionId, Settle, SettleError, Source, SubscribeError, SubscribeRequest,
-    Target, Timestamp, Transaction,
+    AckMode, Broker, BrokerStatistics, CommitError, Confirm, DeliveryRef, Destination, Message,
+    OpenError, OpenSession, Outcome, Pattern, Position, Publish, PublishError, Published, Refused,
+    Separator, SessionId, Settle, SettleError, Source, SubscribeError, SubscribeRequest, Timestamp,
+    Transaction,
 };
 
 /// The broker that lives in the application's process and keeps everything in memory.
@@ -333,269 +334,6 @@ impl EmbeddedBroker {
         covering.map_or_else(Arc::default, |(_, settings)| Arc::clone(settings))
     }
 
-    /// Publishes what is left of a batch, as far as that goes.
-    fn run(&self, batch: &mut Batch, after: &mut Aftermath) -> Result<(), NotTaken> {
-        if let Some(waiting) = batch.waiting.take() {
-            self.enqueue(waiting, true, batch, after)?;
-        }
-        while let Some(publish) = batch.rest.next() {
-            self.publish_one(publish, batch, after)?;
-        }
-        Ok(())
-    }
-
-    fn publish_one(
-        &self,
-        publish: Publish,
-        batch: &mut Batch,
-        after: &mut Aftermath,
-    ) -> Result<(), NotTaken> {
-        if !self.budget.has_room(publish.size_hint()) {
-            self.count_refused();
-            return Err(NotTaken::Refused(PublishError::OutOfMemory {
-                limit: self.budget.limit(),
-            }));
-        }
-        match publish.target.clone() {
-            Target::Destination(destination) => match self.kind(&destination) {
-                None => Err(NotTaken::Refused(self.unknown(&destination))),
-                Some((DestinationKind::Topic, separator)) => {
-                    // What follows for the same destination shares its turn, and one wake of each subscriber.
-                    let mut run = vec![publish];
-                    while let Some(next) = batch
-                        .rest
-                        .next_if(|next| next.destination() == Some(&destination))
-                    {
-                        run.push(next);
-                    }
-                    let messages = run.len();
-                    let receivers = self.publish_to_topic(&destination, separator, run)?;
-                    batch.receivers += receivers;
-                    batch.done += messages;
-                    Ok(())
-                }
-                Some((DestinationKind::Queue, _)) => {
-                    let waiting = self.waiting(&destination, publish)?;
-                    self.enqueue(waiting, false, batch, after)
-                }
-            },
-            Target::User { name, path } => {
-                let sessions = self.registry.sessions_of(&name);
-                batch.receivers += self.publish_to_sessions(sessions, &path, publish);
-                batch.done += 1;
-                Ok(())
-            }
-            Target::Session { id, path } => {
-                let session = self.registry.session(id);
-                batch.receivers += self.publish_to_sessions(session, &path, publish);
-                batch.done += 1;
-                Ok(())
-            }
-        }
-    }
-
-    fn publish_to_topic(
-        &self,
-        destination: &Destination,
-        separator: Separator,
-        messages: Vec<Publish>,
-    ) -> Result<usize, NotTaken> {
-        let count = messages.len();
-        let receivers = self.topics.publish(
-            destination,
-            separator,
-            messages,
-            |destination| self.topic_details(destination),
-            |publish, position| self.message(publish, Some(position)),
-        );
-        match receivers {
-            Ok(Some(receivers)) => Ok(receivers),
-            Ok(None) => {
-                self.totals.add(|counters| &counters.published, count);
-                Ok(0)
-            }
-            Err(NoMoreNames) => Err(NotTaken::Refused(self.no_more_names())),
-        }
-    }
-
-    fn publish_to_sessions(
-        &self,
-        sessions: impl IntoIterator<Item = Arc<Session<Place>>>,
-        path: &Destination,
-        publish: Publish,
-    ) -> usize {
-        let message = self.message(publish, None);
-        let mut receivers = 0;
-        for session in sessions {
-            let (delivered, lost) = session.deliver(path, &message);
-            receivers += delivered;
-            self.totals.lost(lost, session.outbox.policy());
-        }
-        self.totals.add(|counters| &counters.published, 1);
-        self.totals.add(|counters| &counters.delivered, receivers);
-        receivers
-    }
-
-    /// A message on its way into a queue.
-    fn waiting(&self, destination: &Destination, publish: Publish) -> Result<Waiting, NotTaken> {
-        let queue = self
-            .queue(destination)
-            .map_err(|NoMoreNames| NotTaken::Refused(self.no_more_names()))?;
-        let expires_at = expiry(&publish.headers, self.now())
-            .map_err(NotTaken::Refused)?
-            .or_else(|| Some(self.now() + queue.settings.time_to_live?));
-        Ok(Waiting {
-            message: self.message(publish, None),
-            queue,
-            expires_at,
-        })
-    }
-
-    fn enqueue(
-        &self,
-        mut waiting: Waiting,
-        waited: bool,
-        batch: &mut Batch,
-        after: &mut Aftermath,
-    ) -> Result<(), NotTaken> {
-        loop {
-            let Waiting {
-                queue,
-                message,
-                expires_at,
-            } = &waiting;
-            match queue.push(message, *expires_at, waited, self.now(), after) {
-                Ok(handed) => {
-                    batch.receivers += usize::from(handed);
-                    batch.done += 1;
-                    return Ok(());
-                }
-                Err(NotTaken::Forgotten) => waiting.queue = self.same_queue(queue)?,
-                Err(NotTaken::Full) => {
-                    batch.waiting = Some(waiting);
-                    return Err(NotTaken::Full);
-                }
-                Err(refused) => {
-                    queue.meter.add(|counters| &counters.refused, 1);
-                    return Err(refused);
-                }
-            }
-        }
-    }
-
-    /// The queue that has the name of one which was forgotten.
-    fn same_queue(&self, queue: &Queue) -> Result<Arc<Queue>, NotTaken> {
-        let destination = Destination::parse(queue.name().clone())
-            .map_err(|_| NotTaken::Refused(self.unknown(queue.name())))?;
-        self.queue(&destination)
-            .map_err(|NoMoreNames| NotTaken::Refused(self.no_more_names()))
-    }
-
-    /// Goes on with work that waited for room, or has it wait.
-    fn go_on(&self, job: Box<Job>, after: &mut Aftermath) {
-        let Job { work, deadline } = *job;
-        match work {
-            Work::Batch { mut batch, promise } => {
-                let done = batch.done;
-                match self.run(&mut batch, after) {
-                    Ok(()) => promise.keep(Ok(Published::new(batch.receivers))),
-                    Err(NotTaken::Refused(error)) => promise.keep(Err(batch.refused(error))),
-                    Err(NotTaken::Full | NotTaken::Forgotten) => {
-                        let fresh = batch.done > done;
-                        let deadline = (!fresh).then_some(deadline);
-                        self.park(batch, promise, deadline, after);
-                    }
-                }
-            }
-            Work::Commit {
-                session,
-                transaction,
-                promise,
-            } => self.go_on_with_commit(session, transaction, promise, deadline, after),
-        }
-    }
-
-    /// Has a batch wait for room, each of its messages for its own time.
-    fn park(
-        &self,
-        batch: Batch,
-        promise: Promise<Result<Published, Refused>>,
-        deadline: Option<Timestamp>,
-        after: &mut Aftermath,
-    ) {
-        let Some(waiting) = &batch.waiting else {
-            return promise.keep(Ok(Published::new(batch.receivers)));
-        };
-        let (queue, needs) = (Arc::clone(&waiting.queue), Load::of(&waiting.message));
-        let deadline = deadline.unwrap_or_else(|| self.deadline(&queue));
-        let work = Work::Batch { batch, promise };
-        if let Err(job) = queue.park(Box::new(Job { work, deadline }), needs) {
-            self.go_on(job, after);
-        }
-    }
-
-    fn deadline(&self, queue: &Queue) -> Timestamp {
-        match queue.settings.when_full {
-            WhenFull::Wait(time) => self.now() + time,
-            WhenFull::DropOldest | WhenFull::DropNewest => self.now(),
-        }
-    }
-
-    /// Does what is left to be done when no lock is held.
-    fn finish(&self, mut after: Aftermath) {
-        loop {
-            if let Some(dead) = after.dead.pop() {
-                self.bury(&dead, &mut after);
-            } else if let Some(queue) = after.room.pop() {
-                while let Some(job) = queue.next_publisher() {
-                    self.go_on(job, &mut after);
-                }
-            } else if let Some((job, queue)) = after.overdue.pop() {
-                queue.meter.add(|counters| &counters.refused, 1);
-                job.fail(queue.full_error());
-            } else {
-                return;
-            }
-        }
-    }
-
-    /// Sends a message that a queue gave up where dead letters go.
-    fn bury(&self, dead: &Dead, after: &mut Aftermath) {
-        let Dead {
-            message,
-            reason,
-            queue,
-        } = dead;
-        // What dies among the dead letters is gone.
-        let place = queue.settings.dead_letters.as_ref();
-        let place = place.filter(|place| *place != queue.name());
-        self.bury_at(message, *reason, place, &queue.meter, after);
-    }
-
-    fn bury_at(
-        &self,
-        message: &Arc<Message>,
-        reason: DeadReason,
-        place: Option<&ByteString>,
-        meter: &Meter,
-        after: &mut Aftermath,
-    ) {
-        let publish = place.and_then(|place| {
-            let destination = Destination::parse(place.clone()).ok()?;
-            let headers = dead_letter_headers(message, reason);
-            Some(Publish::new(destination, headers, message.body().clone()))
-        });
-        let mut batch = Batch::new(Vec::new());
-        let buried = publish.map(|publish| self.publish_one(publish, &mut batch, after));
-        match buried {
-            Some(Ok(())) => meter.add(|counters| &counters.dead_lettered, 1),
-            // Dead letters wait for no room: they have no publisher to be told.
-            Some(Err(_)) => meter.add(|counters| &counters.discarded, 1),
-            None if reason == DeadReason::Expired => {}
-            None => meter.add(|counters| &counters.discarded, 1),
-        }
-    }
-
     /// Settles at one subscription; whether the delivery was there.
     fn settle_at(
         &self,
@@ -676,46 +414,6 @@ impl EmbeddedBroker {
             .collect();
         prefixes.join(", ").into()
     }
-}
-
-/// When a message says that it expires; the earlier where it says two things. ActiveMQ's `expires:0` means never.
-fn expiry(headers: &Headers, now: Timestamp) -> Result<Option<Timestamp>, PublishError> {
-    let number = |header: &'static str| {
-        let Some(value) = headers.get_bytestring(header) else {
-            return Ok(None);
-        };
-        let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-        let number = value.parse::<u64>().ok().filter(|_| digits);
-        number.map(Some).ok_or(PublishError::InvalidExpiry {
-            header,
-            value: value.chars().take(32).collect::<String>().into(),
-        })
-    };
-    let at = number("expires")?
-        .filter(|at| *at > 0)
-        .map(Timestamp::from_millis);
-    let after = number("expiration")?.map(|millis| now + std::time::Duration::from_millis(millis));
-    Ok(at.into_iter().chain(after).min())
-}
-
-/// The headers of a dead letter: those of the message, without its time, and why it is one.
-fn dead_letter_headers(message: &Message, reason: DeadReason) -> Headers {
-    let mut headers = message.headers().clone();
-    headers.retain(|name, _| {
-        !matches!(
-            name,
-            "expires"
-                | "expiration"
-                | "dead-letter-reason"
-                | "original-destination"
-                | "delivery-count"
-        )
-    });
-    let name = ByteString::from_static;
-    headers.push(name("dead-letter-reason"), reason.as_str());
-    headers.push(name("original-destination"), message.destination());
-    headers.push(name("delivery-count"), message.redeliveries().to_string());
-    headers
 }
 
 impl Default for EmbeddedBroker {
