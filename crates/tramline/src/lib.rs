@@ -68,6 +68,11 @@
 //! another origin are refused unless [allowed](MessagingBuilder::allowed_origins). The session's user is the [`User`] that
 //! a middleware of the web framework puts into the request's extensions.
 //!
+//! # Broker
+//!
+//! [`EmbeddedBroker`] carries topics and queues, with acknowledgements, redelivery, transactions, expiry, and a policy for
+//! whoever is too slow: the guide's page on the [broker](guide::broker) has it all.
+//!
 //! # Limits
 //!
 //! Everything a client can make grow has a limit in [`Limits`], with its default and the reason for it.
@@ -82,6 +87,7 @@ mod dispatch;
 mod effects;
 mod endpoint;
 mod extract;
+pub mod guide;
 mod handler;
 mod inbound;
 mod limits;
