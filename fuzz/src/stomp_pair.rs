@@ -6,9 +6,14 @@
 //!
 //! | | |
 //! |---|---|
-//! | `s` text, `u` number | the client subscribes, and ends one of its subscriptions |
+//! | `s` text, `i` text, `k` text | the client subscribes, with ack auto, client-individual, client |
+//! | `u` number | it ends one of its subscriptions |
+//! | `y` number, `n` number | it acknowledges one of the messages that it holds, positively or not |
 //! | `m` text, `d` | it sends, it disconnects |
+//! | `B`, `C` number, `D` number | it begins a transaction, commits one, aborts one |
+//! | `I`, `O` | what it sends and acknowledges from now on is in its newest transaction, is in none |
 //! | `b` text | the server sends a message to each subscription |
+//! | `r` text | the same, delivered twice before |
 //! | `c`, `v`, `.` | a piece goes to the server, to the client, everything goes both ways |
 //! | `t` milliseconds | time passes, and nothing is delivered |
 //! | `T` milliseconds | time passes, and everything is delivered at once |
@@ -18,6 +23,8 @@
 //!
 //! - The version is the best that the client offers.
 //! - Every message arrives as it was sent, in order, except for what its version cannot express.
+//! - Every acknowledgement names the delivery that the client meant, in each version's own way; every transaction is
+//!   the one that it meant.
 //! - Every receipt asked for is answered, in order.
 //! - A session fails when a peer was silent for longer than three times what was agreed, and for no other reason.
 //!   While both sides are driven, it never fails.
@@ -29,9 +36,10 @@ use std::{
 };
 
 use tramline_stomp::{
-    ByteString, Bytes, ClientConfig, ClientConnection, ClientError, ClientEvent, Headers,
-    HeartBeat, Limits, READ_TOLERANCE, ServerConfig, ServerConnection, ServerError, ServerEvent,
-    Version, encode_message_tail,
+    AckMode, Acknowledge, ByteString, Bytes, ClientConfig, ClientConnection, ClientError,
+    ClientEvent, Delivery, DeliveryId, Headers, HeartBeat, Limits, Message, NotAcknowledgeable,
+    READ_TOLERANCE, ServerConfig, ServerConnection, ServerError, ServerEvent, Version,
+    encode_message_tail,
 };
 
 use crate::script::{self, Pieces};
@@ -70,12 +78,18 @@ struct Pair {
     server_hears: Hearing,
     /// What each side still has to see, in order.
     sent: VecDeque<Sent>,
-    published: VecDeque<(ByteString, String)>,
+    published: VecDeque<Published>,
+    /// What the client may acknowledge.
+    held: Vec<Held>,
+    next_tag: u32,
+    /// The open transactions, and whether the newest is in use.
+    open: Vec<ByteString>,
+    inside: bool,
     receipts: VecDeque<String>,
     asked: usize,
     ids: Vec<ByteString>,
     /// What the server knows: slots and ids.
-    slots: Vec<(u32, ByteString)>,
+    slots: Vec<(u32, ByteString, AckMode)>,
     disconnected: bool,
     failed: bool,
 }
@@ -103,10 +117,33 @@ impl Line {
 
 #[derive(PartialEq, Debug)]
 enum Sent {
-    Message(String),
-    Subscribe(ByteString, String),
+    Message(String, Option<ByteString>),
+    Subscribe(ByteString, String, AckMode),
     Unsubscribe(ByteString),
+    Ack(DeliveryId, Option<ByteString>),
+    Nack(DeliveryId, Option<ByteString>),
+    Begin(ByteString),
+    Commit(ByteString),
+    Abort(ByteString),
     Disconnect,
+}
+
+/// A message on its way to a subscription.
+#[derive(Debug)]
+struct Published {
+    subscription: ByteString,
+    slot: u32,
+    ack: AckMode,
+    tag: u32,
+    redeliveries: u32,
+    text: String,
+}
+
+/// A message that came, and what the server is to hear if it is acknowledged.
+struct Held {
+    subscription: ByteString,
+    delivery: Delivery,
+    id: DeliveryId,
 }
 
 /// What one side may take for too long a silence.
@@ -163,6 +200,10 @@ impl Pair {
             server_hears: Hearing::new(server.receive, client.send, now),
             sent: VecDeque::new(),
             published: VecDeque::new(),
+            held: Vec::new(),
+            next_tag: u32::MAX - 3,
+            open: Vec::new(),
+            inside: false,
             receipts: VecDeque::new(),
             asked: 0,
             ids: Vec::new(),
@@ -174,19 +215,28 @@ impl Pair {
 
     fn apply(&mut self, letter: u8, argument: &[u8]) {
         match letter {
-            b's' | b'u' | b'm' | b'd' if self.disconnected || self.failed => {}
-            b's' => {
+            b's' | b'i' | b'k' | b'u' | b'y' | b'n' | b'm' | b'd' | b'B' | b'C' | b'D'
+                if self.disconnected || self.failed => {}
+            b's' | b'i' | b'k' => {
+                let ack = match letter {
+                    b's' => AckMode::Auto,
+                    b'i' => AckMode::ClientIndividual,
+                    _ => AckMode::Client,
+                };
                 let destination = format!("/{}", script::text(argument));
                 let receipt = self.ask();
                 let headers = Headers::from_iter([("note", destination.clone())]);
-                let id = self.client.subscribe(&destination, headers, Some(&receipt));
+                let id = self
+                    .client
+                    .subscribe(&destination, ack, headers, Some(&receipt));
                 self.ids.push(id.clone());
                 let destination = self.expressed(&destination);
-                self.sent.push_back(Sent::Subscribe(id, destination));
+                self.sent.push_back(Sent::Subscribe(id, destination, ack));
             }
             b'u' if !self.ids.is_empty() => {
                 let (number, _) = script::number(argument);
                 let id = self.ids.remove(number as usize % self.ids.len());
+                self.held.retain(|held| held.subscription != id);
                 let receipt = self.ask();
                 self.client.unsubscribe(&id, Some(&receipt));
                 self.sent.push_back(Sent::Unsubscribe(id));
@@ -196,17 +246,49 @@ impl Pair {
                 let receipt = self.ask();
                 let headers = Headers::from_iter([("note", text.clone())]);
                 let destination = format!("/{text}");
-                self.client
-                    .send(&destination, headers, text.clone(), Some(&receipt));
-                self.sent.push_back(Sent::Message(text));
+                let (body, receipt) = (text.clone(), Some(&*receipt));
+                let transaction = self.transaction();
+                match &transaction {
+                    None => self.client.send(&destination, headers, body, receipt),
+                    Some(within) => {
+                        self.client
+                            .send_in(within, &destination, headers, body, receipt);
+                    }
+                }
+                self.sent.push_back(Sent::Message(text, transaction));
             }
+            b'y' | b'n' if !self.held.is_empty() => {
+                let number = script::number(argument).0 as usize % self.held.len();
+                self.acknowledge(letter == b'y', number);
+            }
+            // As many as the server lets a session have.
+            b'B' if self.open.len() < 16 => {
+                let receipt = self.ask();
+                let id = self.client.begin(Some(&receipt));
+                self.open.push(id.clone());
+                self.sent.push_back(Sent::Begin(id));
+            }
+            b'C' | b'D' if !self.open.is_empty() => {
+                let number = script::number(argument).0 as usize % self.open.len();
+                let id = self.open.remove(number);
+                let receipt = self.ask();
+                self.sent.push_back(if letter == b'C' {
+                    self.client.commit(&id, Some(&receipt));
+                    Sent::Commit(id)
+                } else {
+                    self.client.abort(&id, Some(&receipt));
+                    Sent::Abort(id)
+                });
+            }
+            b'I' | b'O' => self.inside = letter == b'I',
             b'd' => {
                 let receipt = self.ask();
                 self.client.disconnect(Some(&receipt));
                 self.sent.push_back(Sent::Disconnect);
                 self.disconnected = true;
             }
-            b'b' => self.publish(&script::text(argument)),
+            b'b' => self.publish(&script::text(argument), 0),
+            b'r' => self.publish(&script::text(argument), 2),
             b'c' => self.move_to_server(),
             b'v' => self.move_to_client(),
             b'.' => self.drive(),
@@ -239,6 +321,34 @@ impl Pair {
         assert!(self.published.is_empty(), "lost: {:?}", self.published);
     }
 
+    fn transaction(&self) -> Option<ByteString> {
+        self.open.last().filter(|_| self.inside).cloned()
+    }
+
+    fn acknowledge(&mut self, positively: bool, number: usize) {
+        let Held { delivery, id, .. } = self.held.swap_remove(number);
+        let transaction = self.transaction();
+        let receipt = self.ask();
+        let (client, none, receipt) = (&mut self.client, Headers::new(), Some(&*receipt));
+        let answer = match (&transaction, positively) {
+            (None, true) => client.ack(&delivery, none, receipt),
+            (None, false) => client.nack(&delivery, none, receipt),
+            (Some(within), true) => client.ack_in(within, &delivery, none, receipt),
+            (Some(within), false) => client.nack_in(within, &delivery, none, receipt),
+        };
+        if !positively && self.version == Version::V1_0 {
+            assert_eq!(answer, Err(NotAcknowledgeable::NackIn1_0));
+            self.receipts.pop_back();
+            return;
+        }
+        assert_eq!(answer, Ok(()));
+        self.sent.push_back(if positively {
+            Sent::Ack(id, transaction)
+        } else {
+            Sent::Nack(id, transaction)
+        });
+    }
+
     /// Invents a receipt with characters that the version must treat well.
     fn ask(&mut self) -> String {
         self.asked += 1;
@@ -257,19 +367,30 @@ impl Pair {
         text.replace(lost, " ")
     }
 
-    fn publish(&mut self, text: &str) {
+    fn publish(&mut self, text: &str, redeliveries: u32) {
         self.transmit();
-        for (slot, id) in &self.slots {
-            let Some(head) = self.server.message_head(*slot) else {
-                panic!("subscription {slot} has no head")
-            };
-            let mut message = head.to_vec();
+        for (slot, id, ack) in &self.slots {
+            let tag = self.next_tag;
+            self.next_tag = tag.wrapping_add(1);
+            let mut message = Vec::new();
+            let live = self
+                .server
+                .tagged_head(*slot, tag, redeliveries, &mut message);
+            assert!(live, "subscription {slot} has no head");
             let headers = Headers::from_iter([("note", text)]);
             let version = self.server.version();
-            encode_message_tail(version, "m", "/d", &headers, text.as_bytes(), &mut message);
+            let (name, body) = (message_id(tag), text.as_bytes());
+            encode_message_tail(version, &name, "/d", &headers, body, &mut message);
             self.to_client.bytes.extend(message);
             self.server.wrote(self.now);
-            self.published.push_back((id.clone(), text.to_owned()));
+            self.published.push_back(Published {
+                subscription: id.clone(),
+                slot: *slot,
+                ack: *ack,
+                tag,
+                redeliveries,
+                text: text.to_owned(),
+            });
         }
     }
 
@@ -396,21 +517,27 @@ impl Pair {
                     let note = self.expressed(&text);
                     assert_eq!(send.headers.get("note"), Some(&*note));
                     assert_eq!(*send.destination, format!("/{note}"));
-                    (Sent::Message(text), send.receipt)
+                    (Sent::Message(text, send.transaction), send.receipt)
                 }
                 ServerEvent::Subscribe(subscribe) => {
-                    self.slots.push((subscribe.slot, subscribe.id.clone()));
+                    let ack = subscribe.ack;
+                    self.slots.push((subscribe.slot, subscribe.id.clone(), ack));
                     let destination = subscribe.destination.to_string();
                     assert_eq!(subscribe.headers.get("note"), Some(&*destination));
                     (
-                        Sent::Subscribe(subscribe.id, destination),
+                        Sent::Subscribe(subscribe.id, destination, ack),
                         subscribe.receipt,
                     )
                 }
                 ServerEvent::Unsubscribe(unsubscribe) => {
-                    self.slots.retain(|(slot, _)| *slot != unsubscribe.slot);
+                    self.slots.retain(|(slot, ..)| *slot != unsubscribe.slot);
                     (Sent::Unsubscribe(unsubscribe.id), unsubscribe.receipt)
                 }
+                ServerEvent::Ack(ack) => acknowledged(ack, Sent::Ack),
+                ServerEvent::Nack(nack) => acknowledged(nack, Sent::Nack),
+                ServerEvent::Begin(begin) => (Sent::Begin(begin.id), begin.receipt),
+                ServerEvent::Commit(commit) => (Sent::Commit(commit.id), commit.receipt),
+                ServerEvent::Abort(abort) => (Sent::Abort(abort.id), abort.receipt),
                 ServerEvent::Disconnect(disconnect) => {
                     self.slots.clear();
                     self.server_hears.open = false;
@@ -435,11 +562,21 @@ impl Pair {
                     assert_eq!(self.receipts.pop_front().as_deref(), Some(&*receipt));
                 }
                 ClientEvent::Message(message) => {
-                    let (id, text) = self.published.pop_front().expect("it was published");
-                    assert_eq!(message.subscription, id);
-                    assert_eq!(message.body, text.as_bytes());
-                    let note = self.expressed(&text);
+                    let published = self.published.pop_front().expect("it was published");
+                    assert_eq!(message.subscription, published.subscription);
+                    assert_eq!(*message.message_id, message_id(published.tag));
+                    assert_eq!(message.body, published.text.as_bytes());
+                    let note = self.expressed(&published.text);
                     assert_eq!(message.headers.get("note"), Some(&*note));
+                    let again = published.redeliveries;
+                    assert_eq!(message.redelivered(), again > 0);
+                    assert_eq!(message.delivery_count(), (again > 0).then_some(again));
+                    if published.ack != AckMode::Auto {
+                        self.hold(&message, &published);
+                    } else if self.version == Version::V1_2 {
+                        let refused = self.client.ack(&message, Headers::new(), None);
+                        assert_eq!(refused, Err(NotAcknowledgeable::NoAckHeader));
+                    }
                 }
                 ClientEvent::Error(frame) => {
                     assert!(self.server.is_failed(), "{frame:?}");
@@ -449,4 +586,43 @@ impl Pair {
             }
         }
     }
+
+    fn hold(&mut self, message: &Message, published: &Published) {
+        if !self.ids.contains(&message.subscription) {
+            // It was on its way when the client unsubscribed.
+            return;
+        }
+        let Published { slot, tag, .. } = *published;
+        let named = |slot| DeliveryId::Message {
+            slot,
+            message_id: message_id(tag).into(),
+        };
+        self.held.push(Held {
+            subscription: message.subscription.clone(),
+            delivery: message.delivery(),
+            id: match self.version {
+                Version::V1_0 => named(None),
+                Version::V1_1 => named(Some(slot)),
+                Version::V1_2 => DeliveryId::Tag { slot, tag },
+            },
+        });
+    }
+}
+
+fn acknowledged(
+    acknowledge: Acknowledge,
+    sent: fn(DeliveryId, Option<ByteString>) -> Sent,
+) -> (Sent, Option<ByteString>) {
+    let Acknowledge {
+        delivery,
+        transaction,
+        receipt,
+        ..
+    } = acknowledge;
+    (sent(delivery, transaction), receipt)
+}
+
+/// With characters that the version must treat well.
+fn message_id(tag: u32) -> String {
+    format!("m:{tag}\\é")
 }

@@ -13,7 +13,7 @@
 //! | `t` milliseconds | time passes, and `handle_timeout` is called |
 //! | `w`, `p`, `P` | wrote; pause reading, resume it |
 //!
-//! Held to be true, with small limits and room for three subscriptions:
+//! Held to be true, with small limits and room for three subscriptions and two transactions:
 //!
 //! - Nothing makes it panic.
 //! - `Connect` is the first event and nothing follows it unanswered; after `Failed`, after `Disconnect` and after an
@@ -22,15 +22,20 @@
 //!   and exactly if the session has failed.
 //! - Receipts go out in order, with the text that came in, unless the ERROR has gone out before.
 //! - Subscriptions are counted right, bounded, forgotten with the session; their slots are never used twice; the head
-//!   of their messages names them.
+//!   of their messages names them, and says what to acknowledge where their mode and the version want it.
+//! - Transactions are open from BEGIN to their end, counted right, bounded, forgotten with the session. What is sent
+//!   or acknowledged in one is in an open one.
+//! - An acknowledgement is for a live subscription that takes them, named as the version names it.
+//! - A client that is refused for a subscription or a transaction gave cause: a model knows which there are.
 //! - Once polled, what it holds stays within what its limits allow.
 //! - After `handle_timeout` nothing is due.
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use tramline_stomp::{
-    ByteString, Bytes, Command, ErrorReply, Headers, HeartBeat, Limits, ServerConfig,
-    ServerConnection, ServerEvent, encode_message_tail,
+    AckMode, Acknowledge, ByteString, Bytes, Command, DeliveryId, ErrorReply, Headers, HeartBeat,
+    Limits, PeerViolation, ServerConfig, ServerConnection, ServerError, ServerEvent, Version,
+    encode_message_tail,
 };
 
 use crate::{
@@ -39,6 +44,7 @@ use crate::{
 };
 
 const MAX_SUBSCRIPTIONS: usize = 3;
+const MAX_TRANSACTIONS: usize = 2;
 
 /// Tries one input.
 pub fn run(data: &[u8]) {
@@ -59,14 +65,21 @@ struct Driver {
     phase: Phase,
     /// No event may come any more.
     silent: bool,
-    /// Ids by slot, of subscriptions that live.
-    live: Vec<(u32, ByteString)>,
+    live: Vec<Subscription>,
     next_slot: u32,
+    /// The ids of the open transactions.
+    open: Vec<ByteString>,
     owed: VecDeque<ByteString>,
     /// Receipts that were given and not transmitted; `None` for those of any text.
     given: VecDeque<Option<ByteString>>,
     connected: bool,
     error: bool,
+}
+
+struct Subscription {
+    slot: u32,
+    id: ByteString,
+    ack: AckMode,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -85,6 +98,7 @@ impl Driver {
         let config = ServerConfig::default()
             .with_limits(limits)
             .with_max_subscriptions(MAX_SUBSCRIPTIONS)
+            .with_max_transactions(MAX_TRANSACTIONS)
             .with_heart_beat(HeartBeat {
                 send: 1000,
                 receive: 2000,
@@ -99,6 +113,7 @@ impl Driver {
             silent: false,
             live: Vec::new(),
             next_slot: 0,
+            open: Vec::new(),
             owed: VecDeque::new(),
             given: VecDeque::new(),
             connected: false,
@@ -146,7 +161,7 @@ impl Driver {
             b'Q' if self.phase != Phase::Opening => self.receipt(None, &script::text(argument)),
             b'd' => {
                 let slot = script::number(argument).0 as u32;
-                let position = self.live.iter().position(|(live, _)| *live == slot);
+                let position = self.live.iter().position(|live| live.slot == slot);
                 assert_eq!(self.server.drop_subscription(slot), position.is_some());
                 position.map(|position| self.live.remove(position));
             }
@@ -186,7 +201,12 @@ impl Driver {
 
     fn silence(&mut self) {
         self.silent = true;
+        self.forget();
+    }
+
+    fn forget(&mut self) {
         self.live.clear();
+        self.open.clear();
     }
 
     fn pass(&mut self, argument: &[u8]) {
@@ -199,7 +219,7 @@ impl Driver {
             "failed without a cause"
         );
         if self.server.is_failed() {
-            self.live.clear();
+            self.forget();
         }
         assert!(self.server.next_timeout().is_none_or(|at| at > self.now));
     }
@@ -230,34 +250,116 @@ impl Driver {
             }
             ServerEvent::Send(send) => {
                 assert!(!send.destination.is_empty());
+                assert!(send.transaction.is_none_or(|id| self.open.contains(&id)));
                 self.owed.extend(send.receipt);
             }
             ServerEvent::Subscribe(subscribe) => {
                 assert!(subscribe.slot >= self.next_slot, "a slot used twice");
                 self.next_slot = subscribe.slot + 1;
-                self.live.push((subscribe.slot, subscribe.id));
+                assert!(!self.live.iter().any(|live| live.id == subscribe.id));
+                self.live.push(Subscription {
+                    slot: subscribe.slot,
+                    id: subscribe.id,
+                    ack: subscribe.ack,
+                });
                 self.owed.extend(subscribe.receipt);
             }
             ServerEvent::Unsubscribe(unsubscribe) => {
                 let position = self
                     .live
                     .iter()
-                    .position(|(slot, id)| (*slot, id) == (unsubscribe.slot, &unsubscribe.id));
+                    .position(|live| live.slot == unsubscribe.slot && live.id == unsubscribe.id);
                 self.live
                     .remove(position.expect("only a live subscription ends"));
                 self.owed.extend(unsubscribe.receipt);
+            }
+            ServerEvent::Ack(ack) => self.acknowledged(ack),
+            ServerEvent::Nack(nack) => {
+                assert_ne!(self.server.version(), Version::V1_0, "it has no NACK");
+                self.acknowledged(nack);
+            }
+            ServerEvent::Begin(begin) => {
+                assert!(!self.open.contains(&begin.id), "opened twice");
+                self.open.push(begin.id);
+                self.owed.extend(begin.receipt);
+            }
+            ServerEvent::Commit(end) | ServerEvent::Abort(end) => {
+                let position = self.open.iter().position(|id| *id == end.id);
+                self.open
+                    .remove(position.expect("only an open transaction ends"));
+                self.owed.extend(end.receipt);
             }
             ServerEvent::Disconnect(disconnect) => {
                 self.owed.extend(disconnect.receipt);
                 self.silence();
             }
-            ServerEvent::Failed(_) => {
+            ServerEvent::Failed(error) => {
                 assert!(self.server.is_failed());
+                if let ServerError::PeerViolation(violation) = error {
+                    self.check_cause(&violation);
+                }
                 self.silence();
             }
             other => panic!("unknown: {other:?}"),
         }
         true
+    }
+
+    fn acknowledged(&mut self, acknowledge: Acknowledge) {
+        let version = self.server.version();
+        let slot = match acknowledge.delivery {
+            DeliveryId::Tag { slot, tag } => {
+                assert_eq!(version, Version::V1_2);
+                let id = format!("{slot}-{tag}");
+                assert_eq!(acknowledge.headers.get("id"), Some(&*id));
+                Some(slot)
+            }
+            DeliveryId::Message { slot, message_id } => {
+                assert_ne!(version, Version::V1_2);
+                assert!(slot.is_some() || version == Version::V1_0);
+                assert_eq!(acknowledge.headers.get("message-id"), Some(&*message_id));
+                slot
+            }
+        };
+        if let Some(slot) = slot {
+            let live = self.live.iter().find(|live| live.slot == slot);
+            let live = live.expect("only a live subscription is acknowledged");
+            assert_ne!(live.ack, AckMode::Auto);
+            if version != Version::V1_2 {
+                assert_eq!(acknowledge.headers.get("subscription"), Some(&*live.id));
+            }
+        }
+        assert!(
+            acknowledge
+                .transaction
+                .is_none_or(|id| self.open.contains(&id))
+        );
+        self.owed.extend(acknowledge.receipt);
+    }
+
+    /// Header lines are shorter than excerpts, so what is quoted is the whole.
+    fn check_cause(&self, violation: &PeerViolation) {
+        let known = |id: &String| self.live.iter().any(|live| *live.id == **id);
+        let open = |id: &String| self.open.iter().any(|open| **open == **id);
+        match violation {
+            PeerViolation::DuplicateSubscription { id } => assert!(known(id)),
+            PeerViolation::UnknownSubscription { id } => assert!(!known(id)),
+            PeerViolation::TooManySubscriptions { limit } => {
+                assert_eq!(self.live.len(), *limit);
+            }
+            PeerViolation::AckWithoutSubscription { id } => {
+                let slot = script::number(id.as_bytes()).0;
+                assert!(!self.live.iter().any(|live| u64::from(live.slot) == slot));
+            }
+            PeerViolation::AckOfAuto { .. } => {
+                assert!(self.live.iter().any(|live| live.ack == AckMode::Auto));
+            }
+            PeerViolation::NackIn1_0 => assert_eq!(self.server.version(), Version::V1_0),
+            PeerViolation::DuplicateTransaction { id } => assert!(open(id)),
+            PeerViolation::UnknownTransaction { id } => assert!(!open(id)),
+            PeerViolation::TooManyTransactions { limit } => assert_eq!(self.open.len(), *limit),
+            _ => {}
+        }
     }
 
     fn poll_transmit(&mut self) -> bool {
@@ -291,23 +393,48 @@ impl Driver {
         assert_eq!(count, self.live.len(), "{:?}", self.server);
         assert!(count <= MAX_SUBSCRIPTIONS);
         assert!(!(self.server.is_connected() && self.server.is_failed()));
-        for (slot, id) in &self.live {
-            let head = self
-                .server
-                .message_head(*slot)
-                .expect("the head of a live subscription");
-            let mut message = head.to_vec();
-            let version = self.server.version();
-            encode_message_tail(version, "m", "/d", &Headers::new(), b"hi", &mut message);
-            let message = one_frame(&Bytes::from(message), version);
-            assert_eq!(message.headers.get("subscription"), Some(&**id));
+        let open = self.server.transaction_count();
+        assert_eq!(open, self.open.len(), "{:?}", self.server);
+        assert!(open <= MAX_TRANSACTIONS);
+        for live in &self.live {
+            self.check_heads(live);
         }
         if self.silent {
             assert_eq!(self.server.next_timeout(), None);
             assert_eq!(self.server.buffered(), 0);
             for slot in 0..self.next_slot {
                 assert_eq!(self.server.message_head(slot), None);
+                assert_eq!(self.server.ack_mode(slot), None);
+                assert!(!self.server.tagged_head(slot, 1, 1, &mut Vec::new()));
             }
+        }
+    }
+
+    fn check_heads(&self, live: &Subscription) {
+        let Subscription { slot, id, ack } = live;
+        assert_eq!(self.server.ack_mode(*slot), Some(*ack));
+        let version = self.server.version();
+        let read = |mut head: Vec<u8>| {
+            encode_message_tail(version, "m", "/d", &Headers::new(), b"hi", &mut head);
+            one_frame(&Bytes::from(head), version).headers
+        };
+        let plain = self.server.message_head(*slot);
+        let plain = read(plain.expect("the head of a live subscription").to_vec());
+        assert_eq!(plain.get("subscription"), Some(&**id));
+        assert_eq!(plain.get("ack"), None);
+
+        let tag = u32::MAX - slot;
+        for redeliveries in [0, 3] {
+            let mut head = Vec::new();
+            assert!(self.server.tagged_head(*slot, tag, redeliveries, &mut head));
+            let tagged = read(head);
+            assert_eq!(tagged.get("subscription"), Some(&**id));
+            let tagged_so = version == Version::V1_2 && *ack != AckMode::Auto;
+            let ack = tagged_so.then(|| format!("{slot}-{tag}"));
+            assert_eq!(tagged.get("ack"), ack.as_deref());
+            let again = redeliveries > 0;
+            assert_eq!(tagged.get("redelivered"), again.then_some("true"));
+            assert_eq!(tagged.get("delivery-count"), again.then_some("3"));
         }
     }
 

@@ -46,6 +46,52 @@ fn frames(version: Version) -> impl Strategy<Value = Frame> {
     })
 }
 
+/// How a peer may write a frame.
+#[derive(Clone, Copy, Debug)]
+struct Style {
+    crlf: bool,
+    /// Only where the body has no NUL.
+    without_length: bool,
+    line_ends_after: &'static str,
+}
+
+fn styles() -> impl Strategy<Value = Style> {
+    let line_ends = select(vec!["", "", "\n", "\r\n", "\n\r\n\n"]);
+    (any::<bool>(), any::<bool>(), line_ends).prop_map(|(crlf, without_length, line_ends_after)| {
+        Style {
+            crlf,
+            without_length,
+            line_ends_after,
+        }
+    })
+}
+
+/// The frame in this style, and as a decoder has to read it.
+fn styled(frame: &Frame, version: Version, style: Style) -> (Vec<u8>, Frame) {
+    let mut expected = frame.clone();
+    let mut wire = frame.to_bytes(version).to_vec();
+    let blank = wire.windows(2).position(|two| two == b"\n\n").unwrap();
+    let rest = wire.split_off(blank);
+    // No escape and no value that a version writes has a raw LF: each one ends a line.
+    let head = String::from_utf8(wire).unwrap();
+    let length = format!("\ncontent-length:{}", frame.body.len());
+    let may_go = style.without_length && !frame.body.contains(&0);
+    let (head, has_length) = match head.strip_suffix(&length) {
+        Some(bare) if may_go => (bare.to_owned(), false),
+        _ => (head, frame.command.may_have_body()),
+    };
+    if has_length {
+        let length = frame.body.len().to_string();
+        expected.headers.push("content-length", length);
+    }
+    let mut wire = format!("{head}\n\n");
+    if style.crlf {
+        wire = wire.replace('\n', "\r\n");
+    }
+    let end = style.line_ends_after.as_bytes();
+    ([wire.as_bytes(), &rest[2..], end].concat(), expected)
+}
+
 fn versions() -> impl Strategy<Value = Version> {
     select(Version::ALL.to_vec())
 }
@@ -91,6 +137,38 @@ proptest! {
             decoded.headers.remove("content-length");
         }
         prop_assert_eq!(decoded, frame);
+    }
+
+    #[test]
+    fn well_formed_frames_arrive_whatever_their_style_and_their_pieces(
+        (version, frames) in versions()
+            .prop_flat_map(|v| (Just(v), vec((frames(v), styles()), 0..6))),
+        cuts in vec(any::<usize>(), 0..20),
+        every_byte in any::<bool>(),
+    ) {
+        let mut wire = Vec::new();
+        let mut expected = Vec::new();
+        for (frame, style) in frames {
+            let (bytes, frame) = styled(&frame, version, style);
+            wire.extend(bytes);
+            expected.push(frame);
+        }
+        let cuts = if every_byte { (0..wire.len()).collect() } else { cuts };
+        prop_assert_eq!(decode(version, &wire, &cuts), (expected, None));
+    }
+
+    #[test]
+    fn encoding_appends_the_same_whatever_the_buffer_holds(
+        (version, frame) in versions().prop_flat_map(|v| (Just(v), frames(v))),
+        held in vec(any::<u8>(), 0..100),
+        room in 0usize..300,
+    ) {
+        let alone = frame.to_bytes(version);
+        let mut out = Vec::with_capacity(held.len() + room);
+        out.extend_from_slice(&held);
+        frame.encode(version, &mut out);
+        prop_assert_eq!(&out[..held.len()], &held[..]);
+        prop_assert_eq!(&out[held.len()..], &alone[..]);
     }
 
     #[test]

@@ -47,12 +47,14 @@ pub struct Message {
 }
 
 impl Message {
-    /// What to keep of the message in order to acknowledge it later.
+    /// What to keep of the message in order to acknowledge it later: copies of its names, which
+    /// do not keep its frame alive.
     pub fn delivery(&self) -> Delivery {
+        let copy = |text: &ByteString| ByteString::from(&**text);
         Delivery {
-            subscription: self.subscription.clone(),
-            message_id: self.message_id.clone(),
-            ack: self.ack.clone(),
+            subscription: copy(&self.subscription),
+            message_id: copy(&self.message_id),
+            ack: self.ack.as_ref().map(copy),
         }
     }
 
@@ -69,9 +71,8 @@ impl Message {
 }
 
 /// The names of a received message by which
-/// [`ClientConnection::ack`](crate::ClientConnection::ack) and `nack` speak of it.
-///
-/// It keeps the frame that it was read from alive, as the message does.
+/// [`ClientConnection::ack`](crate::ClientConnection::ack) and `nack` speak of it: from
+/// [`Message::delivery`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Delivery {
     subscription: ByteString,
@@ -100,8 +101,13 @@ impl Delivery {
 }
 
 impl From<&Message> for Delivery {
+    /// For use at once: it shares the message's frame.
     fn from(message: &Message) -> Self {
-        message.delivery()
+        Self {
+            subscription: message.subscription.clone(),
+            message_id: message.message_id.clone(),
+            ack: message.ack.clone(),
+        }
     }
 }
 

@@ -258,3 +258,20 @@ fn a_message_knows_whether_it_was_delivered_before() {
         (false, None)
     );
 }
+
+#[test]
+fn a_kept_delivery_does_not_keep_the_message() {
+    let (mut client, now) = client();
+    receive(&mut client, "CONNECTED\nversion:1.2\n\n\0", now);
+    let wire = b"MESSAGE\nsubscription:s\nack:1\nmessage-id:m\ndestination:/q\n\nhi\0";
+    let piece = Bytes::from(wire.to_vec());
+    client.receive(piece.clone(), now);
+    let Some(ClientEvent::Message(message)) = client.poll_event() else {
+        panic!()
+    };
+    assert_eq!(message.delivery(), Delivery::from(&message));
+    let kept = message.delivery();
+    drop(message);
+    assert!(piece.is_unique());
+    assert_eq!(client.ack(&kept, Headers::new(), None), Ok(()));
+}

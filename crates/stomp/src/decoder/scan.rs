@@ -120,9 +120,9 @@ impl Scan {
             for _ in 0..self.header_count {
                 let line;
                 // `Scan::line` has seen a line feed and a colon in each line.
-                (line, rest) = rest.split_once('\n').unwrap_or((rest, ""));
+                (line, rest) = split(rest, b'\n');
                 let line = line.strip_suffix('\r').unwrap_or(line);
-                let (name, value) = line.split_once(':').unwrap_or((line, ""));
+                let (name, value) = split(line, b':');
                 let name = match common_name(name) {
                     Some(name) => ByteString::from_static(name),
                     None => text(&head, name, line, escaping)?,
@@ -279,6 +279,14 @@ fn common_name(name: &str) -> Option<&'static str> {
         "message-id" => "message-id",
         _ => return None,
     })
+}
+
+/// As `split_once` with an ASCII character, by `memchr`.
+fn split(text: &str, at: u8) -> (&str, &str) {
+    match memchr(at, text.as_bytes()) {
+        Some(end) => (&text[..end], &text[end + 1..]),
+        None => (text, ""),
+    }
 }
 
 /// A slice of the head, or a copy where it has escapes.
