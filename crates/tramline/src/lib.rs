@@ -117,7 +117,7 @@ pub use crate::extract::{
 pub use crate::handler::Handler;
 pub use crate::inbound::Inbound;
 pub use crate::limits::Limits;
-pub use crate::messaging::{BuildError, Messaging, MessagingBuilder};
+pub use crate::messaging::{BuildError, DEFAULT_STOMP_PORT, Messaging, MessagingBuilder};
 pub use crate::publisher::{Publisher, SendError};
 pub use crate::rejection::{Rejection, RejectionKind};
 pub use crate::reply::{IntoEffects, IntoReply, Payload, To};

@@ -3,6 +3,7 @@
 mod body;
 mod origins;
 mod sockjs;
+pub(crate) mod tcp;
 mod upgrade;
 
 use std::convert::Infallible;

@@ -20,6 +20,8 @@ pub(super) enum End {
     },
     /// It went away without a word.
     Vanished(String),
+    /// It ended its side of the stream without DISCONNECT; it may still read answers to what it sent.
+    HalfClosed,
     /// It broke the transport's protocol.
     Violation { code: u16, error: String },
     /// It broke STOMP, or let its heart-beats fail; the ERROR is queued.
@@ -43,7 +45,7 @@ impl End {
     /// The close code and reason that the client gets.
     pub(super) fn close(&self) -> (u16, ByteString) {
         match self {
-            Self::Disconnected => (1000, ByteString::new()),
+            Self::Disconnected | Self::HalfClosed => (1000, ByteString::new()),
             // The machine answers with the peer's own code.
             Self::PeerClosed { code, .. } => (code.unwrap_or(1000), ByteString::new()),
             Self::Vanished(_) => (1001, ByteString::new()),
@@ -67,7 +69,7 @@ impl End {
             | Self::PeerClosed { .. }
             | Self::Requested { .. }
             | Self::Refused { .. } => return,
-            Self::Vanished(_) => &counters.vanished,
+            Self::Vanished(_) | Self::HalfClosed => &counters.vanished,
             Self::Stomp(ServerError::HeartBeatTimeout { .. }) | Self::NoConnect => {
                 &counters.timeouts
             }
@@ -94,7 +96,9 @@ impl End {
         }
         match self {
             Self::Disconnected | Self::PeerClosed { .. } => log!(debug),
-            Self::Vanished(_) | Self::NoConnect | Self::Requested { .. } => log!(info),
+            Self::Vanished(_) | Self::HalfClosed | Self::NoConnect | Self::Requested { .. } => {
+                log!(info);
+            }
             Self::Violation { .. }
             | Self::Stomp(_)
             | Self::Refused { .. }
@@ -112,6 +116,7 @@ impl fmt::Display for End {
                 write!(f, "the client closed with {code:?} {reason:?}")
             }
             Self::Vanished(how) => write!(f, "the client vanished: {how}"),
+            Self::HalfClosed => f.write_str("the client ended its side without DISCONNECT"),
             Self::Violation { error, .. } => {
                 write!(f, "the client broke its transport's protocol: {error}")
             }

@@ -15,7 +15,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tramline_broker::{Outbox, Publish};
-use tramline_stomp::{ByteString, ServerConnection, ServerEvent};
+use tramline_stomp::{ByteString, ErrorReply, ServerConnection, ServerEvent};
 
 use self::end::End;
 use self::transactions::Transactions;
@@ -179,6 +179,10 @@ impl<T: Transport> SessionTask<T> {
             }
             *said = true;
             let (code, reason) = end.close();
+            if !T::TELLS_WHY && !reason.is_empty() {
+                // Does nothing where the end is an ERROR already.
+                session.stomp.error(ErrorReply::new(reason.clone()));
+            }
             let written = Batch::with(|batch| {
                 transport.transmit(batch);
                 while let Some(frame) = session.stomp.poll_transmit() {
@@ -368,6 +372,7 @@ impl From<Lost> for End {
         match lost {
             Lost::Closed { code, reason } => Self::PeerClosed { code, reason },
             Lost::Vanished(how) => Self::Vanished(how),
+            Lost::HalfClosed => Self::HalfClosed,
             Lost::Violation { code, error } => Self::Violation { code, error },
         }
     }

@@ -13,5 +13,6 @@ mod shutdown;
 mod sockjs;
 mod stomp;
 mod support;
+mod tcp;
 mod ui;
 mod websocket;
