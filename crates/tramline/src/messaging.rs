@@ -2,9 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::future::Future;
-use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
@@ -12,25 +9,20 @@ use std::time::{Duration, Instant, SystemTime};
 use bytestring::ByteString;
 use http::HeaderName;
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tramline_broker::{
     Broker, BrokerStatistics, DestinationError, Ending, Outbox, Pattern, SessionId,
 };
 use tramline_stomp::ServerConfig;
 
-use crate::endpoint::{self, Endpoint, Origins, SockJsSessions};
+use crate::endpoint::{Endpoint, Origins, SockJsSessions};
 use crate::limits::Limits;
+use crate::login::Login;
 use crate::policy::Policy;
 use crate::publisher::Publisher;
 use crate::router::{MessageRouter, RouteTable};
 use crate::stats::{Counters, Stats};
-use crate::transport::io::Io;
 use crate::wheel::{TICK, Wheel};
-
-/// The port where STOMP over plain TCP is usually found; brokers and clients agree on it by custom.
-pub const DEFAULT_STOMP_PORT: u16 = 61613;
 
 /// A messaging stack: handlers, broker and policy behind endpoints that clients connect to.
 ///
@@ -67,7 +59,7 @@ pub const DEFAULT_STOMP_PORT: u16 = 61613;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Messaging {
-    handle: Arc<Handle>,
+    pub(crate) handle: Arc<Handle>,
 }
 
 /// Ends the sessions when nobody holds it any more.
@@ -83,6 +75,7 @@ pub(crate) struct Shared {
     pub(crate) routes: RouteTable,
     pub(crate) app_prefix: ByteString,
     pub(crate) user_prefix: ByteString,
+    pub(crate) login: Option<Login>,
     pub(crate) policy: Policy,
     pub(crate) publisher: Publisher,
     pub(crate) limits: Limits,
@@ -112,85 +105,6 @@ impl Messaging {
     /// Mount it with `nest_service("/ws", messaging.endpoint())`, or see [`Endpoint::at`].
     pub fn endpoint(&self) -> Endpoint {
         Endpoint::new(Arc::clone(&self.handle))
-    }
-
-    /// Serves STOMP over plain TCP: every connection of `listener` is a session, with the handlers, policy, broker,
-    /// limits and counters that the web endpoint's sessions have. The usual port is [`DEFAULT_STOMP_PORT`].
-    ///
-    /// The future takes connections until [`shutdown`](Self::shutdown) is called or the last `Messaging` and
-    /// [`Endpoint`] are dropped; it keeps neither alive. Sessions are tasks of their own, so that dropping the future
-    /// ends the accepting and no session. No page's script can open such a connection, so there is no origin to check;
-    /// there is no HTTP request either, so its user comes from [`connect`] alone. A
-    /// connection that sends no CONNECT is closed after [`Limits::connect_time`].
-    ///
-    /// Where a WebSocket is told the reason of its end by a close code, a TCP client hears an ERROR.
-    ///
-    /// # Errors
-    ///
-    /// When the listener does not listen. What time can mend, such as too many open files, is logged and waited for.
-    ///
-    /// # Example: one stack for browsers and for programs
-    ///
-    /// ```no_run
-    /// use tramline::{DEFAULT_STOMP_PORT, Messaging};
-    ///
-    /// # async fn serve(messaging: Messaging) -> std::io::Result<()> {
-    /// let tcp = tokio::net::TcpListener::bind(("0.0.0.0", DEFAULT_STOMP_PORT)).await?;
-    /// tokio::spawn(messaging.serve_tcp(tcp));
-    ///
-    /// let app: axum::Router = axum::Router::new().nest_service("/ws", messaging.endpoint());
-    /// axum::serve(tokio::net::TcpListener::bind("0.0.0.0:8080").await?, app).await
-    /// # }
-    /// ```
-    pub fn serve_tcp(
-        &self,
-        listener: TcpListener,
-    ) -> impl Future<Output = io::Result<()>> + Send + use<> {
-        endpoint::tcp::accept(Arc::clone(&self.handle.shared), listener)
-    }
-
-    /// Serves one session of STOMP over a stream that the application opened: TLS, a Unix socket, a pipe in a test.
-    ///
-    /// The future is the session: it begins with the first poll, ends when the session has ended and its stream is
-    /// closed, and dropping it cuts the stream. `remote` is what [`Handshake::remote`](crate::Handshake::remote) shows.
-    /// The rest is as in [`serve_tcp`](Self::serve_tcp), which suits bare sockets better.
-    ///
-    /// # Example: a session in memory
-    ///
-    /// ```
-    /// # use tramline::policy::{Policy, permit};
-    /// # use tramline::{EmbeddedBroker, Messaging};
-    /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let messaging = Messaging::builder()
-    /// #     .broker(EmbeddedBroker::new().topics("/topic"))
-    /// #     .policy(Policy::builder().otherwise(permit()))
-    /// #     .build()?;
-    /// let (mut client, stream) = tokio::io::duplex(1024);
-    /// let session = tokio::spawn(messaging.serve_stream(stream, None));
-    ///
-    /// client.write_all(b"CONNECT\naccept-version:1.2\n\n\0DISCONNECT\nreceipt:bye\n\n\0").await?;
-    /// client.shutdown().await?;
-    /// let mut answer = String::new();
-    /// client.read_to_string(&mut answer).await?;
-    /// assert!(answer.starts_with("CONNECTED\nversion:1.2\n"));
-    /// assert!(answer.ends_with("RECEIPT\nreceipt-id:bye\n\n\0"));
-    /// session.await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn serve_stream(
-        &self,
-        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-        remote: Option<SocketAddr>,
-    ) -> impl Future<Output = ()> + Send + 'static {
-        let shared = Arc::clone(&self.handle.shared);
-        async move {
-            shared.drive();
-            endpoint::tcp::session(shared, Io::Other(Box::new(stream)), remote).await;
-        }
     }
 
     /// Sends messages from anywhere in the application.
@@ -397,7 +311,6 @@ impl fmt::Debug for Shared {
 }
 
 /// Makes a [`Messaging`]; every mistake in what it is given is reported by [`build`](Self::build), all at once.
-#[derive(Debug)]
 #[must_use = "finish with `build`"]
 pub struct MessagingBuilder {
     name: ByteString,
@@ -405,10 +318,23 @@ pub struct MessagingBuilder {
     app_prefix: ByteString,
     user_prefix: ByteString,
     broker: Option<Arc<dyn Broker>>,
+    pub(crate) login: Option<Login>,
     policy: Option<Policy>,
     limits: Limits,
     origins: Origins,
     keep_headers: Vec<HeaderName>,
+}
+
+impl fmt::Debug for MessagingBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessagingBuilder")
+            .field("name", &self.name)
+            .field("routes", &self.routes)
+            .field("broker", &self.broker)
+            .field("policy", &self.policy)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for MessagingBuilder {
@@ -419,6 +345,7 @@ impl Default for MessagingBuilder {
             app_prefix: ByteString::from_static("/app"),
             user_prefix: ByteString::from_static("/user"),
             broker: None,
+            login: None,
             policy: None,
             limits: Limits::default(),
             origins: Origins::default(),
@@ -584,6 +511,7 @@ impl MessagingBuilder {
             routes,
             app_prefix: self.app_prefix,
             user_prefix: self.user_prefix,
+            login: self.login,
             policy,
             publisher,
             limits: self.limits,

@@ -30,6 +30,8 @@ pub(super) enum End {
     Refused { error: String },
     /// It sent no CONNECT in time.
     NoConnect,
+    /// The application did not decide about its CONNECT in time.
+    SlowLogin,
     /// It reads too slowly.
     TooSlow(String),
     /// A message for it cannot travel on its transport; the ERROR is queued.
@@ -52,7 +54,9 @@ impl End {
             Self::Violation { code, error } => (*code, error.as_str().into()),
             Self::Stomp(error) => (1002, error.to_string().into()),
             Self::Refused { error } => (1002, error.as_str().into()),
-            Self::NoConnect | Self::TooSlow(_) => (NOT_RELIABLE, self.to_string().into()),
+            Self::NoConnect | Self::SlowLogin | Self::TooSlow(_) => {
+                (NOT_RELIABLE, self.to_string().into())
+            }
             Self::NotText { .. } => (1003, self.to_string().into()),
             Self::Requested { code, reason } => (*code, reason.clone()),
         }
@@ -70,9 +74,9 @@ impl End {
             | Self::Requested { .. }
             | Self::Refused { .. } => return,
             Self::Vanished(_) | Self::HalfClosed => &counters.vanished,
-            Self::Stomp(ServerError::HeartBeatTimeout { .. }) | Self::NoConnect => {
-                &counters.timeouts
-            }
+            Self::Stomp(ServerError::HeartBeatTimeout { .. })
+            | Self::NoConnect
+            | Self::SlowLogin => &counters.timeouts,
             Self::Violation { .. } | Self::Stomp(_) => &counters.protocol_errors,
             Self::TooSlow(_) => &counters.slow_consumers,
             Self::NotText { .. } => &counters.rejected,
@@ -102,6 +106,7 @@ impl End {
             Self::Violation { .. }
             | Self::Stomp(_)
             | Self::Refused { .. }
+            | Self::SlowLogin
             | Self::TooSlow(_)
             | Self::NotText { .. } => log!(warn),
         }
@@ -123,6 +128,7 @@ impl fmt::Display for End {
             Self::Stomp(error) => write!(f, "{error}"),
             Self::Refused { error } => write!(f, "refused: {error}"),
             Self::NoConnect => f.write_str("no CONNECT frame came in time"),
+            Self::SlowLogin => f.write_str("the login was not decided in time"),
             Self::TooSlow(error) => f.write_str(error),
             Self::NotText { destination } => f.write_str(&not_text(destination)),
             Self::Requested { code, reason } => {

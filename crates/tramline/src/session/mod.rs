@@ -3,6 +3,7 @@
 mod acks;
 mod end;
 mod frames;
+mod login;
 mod output;
 mod transactions;
 mod work;
@@ -82,7 +83,7 @@ struct Session {
     requested: Option<Box<End>>,
     /// The peer is gone or said goodbye. What it sent before is still worked on.
     lost: Option<Box<End>>,
-    /// Until when CONNECT has to come, while it has not.
+    /// Until when CONNECT has to come and its login to be decided, while they have not.
     connect_by: Option<Instant>,
     just_connected: bool,
     /// While the transport takes nothing more: since when, and how much is left.
@@ -272,7 +273,12 @@ impl Session {
             self.lose(lost.into());
         }
         if self.connect_by.is_some_and(|deadline| deadline <= now) {
-            self.end_with(End::NoConnect);
+            let login = matches!(self.work.as_deref(), Some(Work::Login { .. }));
+            self.end_with(if login {
+                End::SlowLogin
+            } else {
+                End::NoConnect
+            });
         }
         if self.send_deadline().is_some_and(|deadline| deadline <= now) {
             let limit = self.shared.limits.send_time;

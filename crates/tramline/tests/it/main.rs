@@ -8,6 +8,7 @@ mod ending;
 mod handlers;
 mod handshake;
 mod late_broker;
+mod login;
 mod policy;
 mod shutdown;
 mod sockjs;

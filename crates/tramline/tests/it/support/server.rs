@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tramline::policy::{Policy, deny, permit};
 use tramline::{
     Broker, Bytes, EmbeddedBroker, Handshake, Inbound, Json, Limits, MessageRouter, Messaging,
-    Path, Payload, SockJsConfig, State, Stats, To, User, message,
+    MessagingBuilder, Path, Payload, SockJsConfig, State, Stats, To, User, message,
 };
 
 use super::{Client, eventually, within};
@@ -25,6 +25,7 @@ pub(crate) struct Setup {
     origins: Vec<&'static str>,
     sockjs: SockJsConfig,
     broker: Arc<dyn Broker>,
+    builder: fn(MessagingBuilder) -> MessagingBuilder,
 }
 
 /// A running server. It ends when it is dropped.
@@ -73,11 +74,18 @@ impl Setup {
             limits: Limits::default(),
             origins: Vec::new(),
             sockjs: SockJsConfig::default(),
+            builder: |builder| builder,
         }
     }
 
     pub(crate) fn broker(mut self, broker: impl Broker) -> Self {
         self.broker = Arc::new(broker);
+        self
+    }
+
+    /// Says what else the stack is made of.
+    pub(crate) fn builder(mut self, builder: fn(MessagingBuilder) -> MessagingBuilder) -> Self {
+        self.builder = builder;
         self
     }
 
@@ -109,7 +117,7 @@ impl Setup {
             open: Arc::new(Semaphore::new(0)),
             log: Arc::default(),
         };
-        let messaging = Messaging::builder()
+        let messaging = (self.builder)(Messaging::builder())
             .name("test")
             .routes(router(gate.clone()))
             .broker(self.broker)
