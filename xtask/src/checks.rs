@@ -1,7 +1,7 @@
 //! `test`, `ci` and `tidy`: which steps, in which order.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::setup;
 use crate::steps::{self, Steps, Trouble, cargo, failed, program, root, run, run_watched};
@@ -46,26 +46,32 @@ pub(crate) fn tidy(steps: &mut Steps) {
 
 /// Set-up, then every test. A failing Rust test does not stop the browser.
 pub(crate) fn test(steps: &mut Steps) {
-    let chromium = set_up(steps);
+    let foreigners = set_up(steps);
     steps.step("cargo test", cargo_test);
     steps.step("fuzz seeds", || {
         run(cargo().args(["test", "--manifest-path", "fuzz/Cargo.toml", "--locked"]))
     });
-    if let Some(chromium) = chromium {
-        against_gallery(steps, &chromium, &[]);
+    if let Some(foreigners) = foreigners {
+        against_servers(steps, &foreigners, &[]);
     }
 }
 
 /// Set-up, then the browser and the foreign clients alone: the test files with one of `words` in their names, or all.
 pub(crate) fn e2e(steps: &mut Steps, words: &[&str]) {
-    if let Some(chromium) = set_up(steps) {
-        against_gallery(steps, &chromium, words);
+    if let Some(foreigners) = set_up(steps) {
+        against_servers(steps, &foreigners, words);
     }
 }
 
-/// What the browser tests need; `None` when a part is not there.
-fn set_up(steps: &mut Steps) -> Option<PathBuf> {
-    let mut chromium = None;
+/// Who talks to the servers besides node.
+struct Foreigners {
+    chromium: PathBuf,
+    python: PathBuf,
+}
+
+/// What the browser and the foreign clients need; `None` when a part is not there.
+fn set_up(steps: &mut Steps) -> Option<Foreigners> {
+    let (mut chromium, mut python) = (None, None);
     let clients =
         steps.step("node and npm", setup::node) && steps.step("clients for e2e", setup::clients);
     steps.step("chromium", || {
@@ -74,19 +80,26 @@ fn set_up(steps: &mut Steps) -> Option<PathBuf> {
         chromium = Some(found);
         Ok(remark)
     });
-    chromium.filter(|_| clients)
+    steps.step("python clients", || {
+        let found = setup::python()?;
+        let remark = found.display().to_string();
+        python = Some(found);
+        Ok(remark)
+    });
+    let (chromium, python) = (chromium?, python?);
+    clients.then_some(Foreigners { chromium, python })
 }
 
-fn against_gallery(steps: &mut Steps, chromium: &Path, words: &[&str]) {
-    let mut gallery = None;
-    steps.step("build the gallery", || {
-        gallery = Some(Gallery::build()?);
+fn against_servers(steps: &mut Steps, foreigners: &Foreigners, words: &[&str]) {
+    let mut servers = None;
+    steps.step("build the servers", || {
+        servers = Some(Servers::build()?);
         Ok(String::new())
     });
-    let Some(gallery) = gallery else { return };
+    let Some(servers) = servers else { return };
     let mut closing = Vec::new();
     steps.step("browser and foreign clients", || {
-        run_node(&gallery, chromium, words, &mut closing)
+        run_node(&servers, foreigners, words, &mut closing)
     });
     steps.close_with(closing);
 }
@@ -113,27 +126,31 @@ fn passed_tests(line: &str) -> Option<usize> {
     before.rsplit(' ').next()?.parse().ok()
 }
 
-/// The binaries that the browser talks to.
-struct Gallery {
-    path: PathBuf,
+/// The binaries that the browser and the foreign clients talk to.
+struct Servers {
+    gallery: PathBuf,
     /// Built as on a machine without npm.
-    cdn_path: PathBuf,
+    gallery_cdn: PathBuf,
+    conformance: PathBuf,
 }
 
-impl Gallery {
+impl Servers {
     fn build() -> Result<Self, Trouble> {
         let built = rules::target_folder()?
             .join("debug")
             .join(binary("gallery"));
-        let cdn_path = built.with_file_name(binary("gallery-cdn"));
+        let gallery_cdn = built.with_file_name(binary("gallery-cdn"));
         let build = ["build", "--package", "gallery", "--locked"];
         run(cargo().args(build).env("TRAMLINE_GALLERY_NPM", "skip"))?;
-        fs::copy(&built, &cdn_path)
+        fs::copy(&built, &gallery_cdn)
             .map_err(|error| Trouble::Failed(format!("{}: {error}", built.display())))?;
         run(cargo().args(build).env_remove("TRAMLINE_GALLERY_NPM"))?;
+        let conformance = ["--package", "tramline-example-conformance", "--locked"];
+        run(cargo().arg("build").args(conformance))?;
         Ok(Self {
-            path: built,
-            cdn_path,
+            conformance: built.with_file_name(binary("conformance")),
+            gallery: built,
+            gallery_cdn,
         })
     }
 }
@@ -143,8 +160,8 @@ fn binary(name: &str) -> String {
 }
 
 fn run_node(
-    gallery: &Gallery,
-    chromium: &Path,
+    servers: &Servers,
+    foreigners: &Foreigners,
     words: &[&str],
     closing: &mut Vec<String>,
 ) -> steps::Result {
@@ -163,14 +180,18 @@ fn run_node(
         ));
     }
     tests.sort();
-    let screenshots = rules::target_folder()?.join("screenshots");
+    let target = rules::target_folder()?;
+    let screenshots = target.join("screenshots");
     let result = run_watched(
         program("node", &folder)
             .args(["--test", "--test-reporter=spec"])
             .args(&tests)
-            .env("TRAMLINE_GALLERY_BIN", &gallery.path)
-            .env("TRAMLINE_GALLERY_CDN_BIN", &gallery.cdn_path)
-            .env("TRAMLINE_CHROMIUM", chromium)
+            .env("TRAMLINE_GALLERY_BIN", &servers.gallery)
+            .env("TRAMLINE_GALLERY_CDN_BIN", &servers.gallery_cdn)
+            .env("TRAMLINE_CONFORMANCE_BIN", &servers.conformance)
+            .env("TRAMLINE_CHROMIUM", &foreigners.chromium)
+            .env("TRAMLINE_STOMP_PYTHON", &foreigners.python)
+            .env("TRAMLINE_STOMP_RESULTS", target.join("stomp-clients.json"))
             .env("TRAMLINE_SCREENSHOTS", &screenshots),
         |line| {
             let closes = !closing.is_empty() || line.contains("ℹ tests ");

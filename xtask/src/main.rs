@@ -26,18 +26,21 @@ Usage: cargo xtask COMMAND
 const TEST_HELP: &str = "\
 Usage: cargo xtask test
 
-Sets up: checks node (18 or newer) and npm, installs the clients of e2e/package-lock.json, and Debian's chromium where
-no Chromium is found. Then runs `cargo test --workspace`, builds the gallery and runs e2e/tests against it.
+Sets up: checks node (18 or newer) and npm, installs the clients of e2e/package-lock.json and, in a virtual environment
+below target/, those of e2e/requirements.txt, and Debian's chromium, python3 and python3-venv where they are not found.
+Then runs `cargo test --workspace`, builds the gallery and the conformance server and runs e2e/tests against them.
 
   TRAMLINE_CHROMIUM=PATH   use this Chromium
   CI=true                  a part that cannot run is a failure
 
-Screenshots are left in target/screenshots.";
+Screenshots are left in target/screenshots, what each STOMP client passed in target/stomp-clients.json.";
 
 const E2E_HELP: &str = "\
 Usage: cargo xtask e2e [WORD...]
 
-Sets up like `cargo xtask test` and runs the files of e2e/tests whose names contain one of the words, or all.";
+Sets up like `cargo xtask test` and runs the files of e2e/tests whose names contain one of the words, or all.
+
+  TRAMLINE_UPDATE_DOCS=1   write docs/stomp-clients.md from what passed (`cargo xtask e2e stomp`)";
 
 const CI_HELP: &str = "\
 Usage: cargo xtask ci

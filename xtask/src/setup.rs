@@ -1,4 +1,4 @@
-//! What the tests need besides Rust: node, npm, the locked clients, a Chromium.
+//! What the tests need besides Rust: node, npm, the locked clients, Python's, a Chromium.
 
 use std::env;
 use std::fs;
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::steps::{self, Trouble, failed, output, program, root, run};
+use crate::tidy;
 
 const OLDEST_NODE: u32 = 18;
 
@@ -65,14 +66,60 @@ pub(crate) fn chromium() -> Result<PathBuf, Trouble> {
     }
     let by_hand = "install a Chromium (Debian: sudo apt-get update && sudo apt-get install --yes chromium) or name one \
                    in TRAMLINE_CHROMIUM";
+    apt_install(&["chromium"], by_hand)?;
+    find_chromium().ok_or_else(|| Trouble::Failed(by_hand.to_owned()))
+}
+
+/// Makes a virtual environment with the packages of e2e/requirements.txt below target/, unless it is there already;
+/// gives its Python.
+pub(crate) fn python() -> Result<PathBuf, Trouble> {
+    let listed = root().join("e2e/requirements.txt");
+    let wanted = fs::read(&listed)
+        .map_err(|error| Trouble::Failed(format!("{}: {error}", listed.display())))?;
+    let folder = tidy::target_folder()?.join("python");
+    let python = folder.join(if cfg!(windows) {
+        "Scripts/python.exe"
+    } else {
+        "bin/python"
+    });
+    // Written last, so that it is there only after a whole installation.
+    let installed = folder.join("tramline-installed");
+    if fs::read(&installed).is_ok_and(|list| list == wanted) {
+        return Ok(python);
+    }
+    let make = || {
+        run(program("python3", &root())
+            .args(["-m", "venv", "--clear"])
+            .arg(&folder))
+    };
+    if make().is_err() {
+        let by_hand = "install Python 3.10 or newer with venv (Debian: sudo apt-get update && sudo apt-get install --yes \
+                       python3 python3-venv)";
+        apt_install(&["python3", "python3-venv"], by_hand)?;
+        make()?;
+    }
+    let install = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--requirement",
+    ];
+    run(program(&python, &root()).args(install).arg(&listed))?;
+    fs::write(&installed, wanted)
+        .map_err(|error| Trouble::Failed(format!("{}: {error}", installed.display())))?;
+    Ok(python)
+}
+
+/// Installs Debian's packages, where there are such; `by_hand` says what to do where not.
+fn apt_install(packages: &[&str], by_hand: &str) -> Result<(), Trouble> {
     if !Path::new("/usr/bin/apt-get").exists() {
         return failed(by_hand);
     }
     let root_user = output(program("id", &root()).arg("-u")).is_ok_and(|id| id.trim() == "0");
-    for arguments in [
-        &["update"][..],
-        &["install", "--yes", "--no-install-recommends", "chromium"],
-    ] {
+    let install = ["install", "--yes", "--no-install-recommends"];
+    for arguments in [&["update"][..], &[&install[..], packages].concat()] {
         let mut apt = if root_user {
             Command::new("apt-get")
         } else {
@@ -84,7 +131,7 @@ pub(crate) fn chromium() -> Result<PathBuf, Trouble> {
             return failed(by_hand);
         }
     }
-    find_chromium().ok_or_else(|| Trouble::Failed(by_hand.to_owned()))
+    Ok(())
 }
 
 fn find_chromium() -> Option<PathBuf> {

@@ -10,7 +10,7 @@ use tramline_stomp::Headers;
 use crate::{Handshake, User};
 
 /// What a session is known by while it lives.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SessionInfo {
     pub(crate) id: SessionId,
     pub(crate) user: Option<User>,

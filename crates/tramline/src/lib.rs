@@ -66,7 +66,8 @@
 //!
 //! [`Policy`](policy::Policy) decides who may connect, send and subscribe; there is no default. Requests from web pages of
 //! another origin are refused unless [allowed](MessagingBuilder::allowed_origins). The session's user is the [`User`] that
-//! a middleware of the web framework puts into the request's extensions.
+//! a middleware of the web framework puts into the request's extensions, or whom
+//! [`MessagingBuilder::connect`] makes of the CONNECT frame: login and passcode, or a token.
 //!
 //! # Broker
 //!
@@ -79,8 +80,8 @@
 //!
 //! # What this crate does not do
 //!
-//! It serves no HTTP itself: [`Endpoint`] is a tower service for axum and others to mount. It logs nobody in. It keeps
-//! nothing on disk.
+//! It serves no HTTP itself: [`Endpoint`] is a tower service for axum and others to mount. It knows no passwords: who a
+//! login belongs to is the application's to say. It keeps nothing on disk.
 
 mod captures;
 mod dispatch;
@@ -91,6 +92,7 @@ pub mod guide;
 mod handler;
 mod inbound;
 mod limits;
+mod login;
 mod messaging;
 pub mod policy;
 mod publisher;
@@ -116,13 +118,14 @@ pub use tramline_sockjs::Config as SockJsConfig;
 pub use tramline_stomp::HeartBeat;
 
 pub use crate::effects::Effects;
-pub use crate::endpoint::{Body, Endpoint};
+pub use crate::endpoint::{Body, DEFAULT_STOMP_PORT, Endpoint};
 pub use crate::extract::{
     FromMessage, FromMessageParts, FromRef, Json, OptionalFromMessageParts, Path, State, Text,
 };
 pub use crate::handler::Handler;
 pub use crate::inbound::Inbound;
 pub use crate::limits::Limits;
+pub use crate::login::{Connect, ConnectRefused};
 pub use crate::messaging::{BuildError, Messaging, MessagingBuilder};
 pub use crate::publisher::{Publisher, SendError};
 pub use crate::rejection::{Rejection, RejectionKind};

@@ -45,8 +45,9 @@ pub struct Limits {
     /// How long writing may make no progress before the session is closed with 4500. Default 10 s, as Spring's
     /// `sendTimeLimit`.
     pub send_time: Duration,
-    /// How long a session may take to its CONNECT, before it is closed with 4500. Default 60 s, as Spring's
-    /// `timeToFirstMessage`: slow networks pass, idle sockets do not pile up.
+    /// How long a session may take until its CONNECT has come and its [login](crate::MessagingBuilder::connect) is
+    /// decided, before it is closed with 4500. Default 60 s, as Spring's `timeToFirstMessage`: slow networks pass, idle
+    /// sockets do not pile up.
     pub connect_time: Duration,
     /// Milliseconds between heart-beats that this side offers and wants. Default 10,000 each way, as Spring's with a
     /// scheduler: dead connections show within half a minute, at a cost of one byte each time. A client is taken for

@@ -17,6 +17,7 @@ use tramline_stomp::ServerConfig;
 
 use crate::endpoint::{Endpoint, Origins, SockJsSessions};
 use crate::limits::Limits;
+use crate::login::Login;
 use crate::policy::Policy;
 use crate::publisher::Publisher;
 use crate::router::{MessageRouter, RouteTable};
@@ -58,7 +59,7 @@ use crate::wheel::{TICK, Wheel};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Messaging {
-    handle: Arc<Handle>,
+    pub(crate) handle: Arc<Handle>,
 }
 
 /// Ends the sessions when nobody holds it any more.
@@ -74,6 +75,7 @@ pub(crate) struct Shared {
     pub(crate) routes: RouteTable,
     pub(crate) app_prefix: ByteString,
     pub(crate) user_prefix: ByteString,
+    pub(crate) login: Option<Login>,
     pub(crate) policy: Policy,
     pub(crate) publisher: Publisher,
     pub(crate) limits: Limits,
@@ -86,6 +88,8 @@ pub(crate) struct Shared {
     sessions: Mutex<HashMap<SessionId, Weak<Outbox>>>,
     /// Told when a session is gone.
     session_gone: Notify,
+    /// Told when the stack closes.
+    closed: Notify,
     driven: AtomicBool,
     closing: AtomicBool,
 }
@@ -156,7 +160,7 @@ impl Messaging {
 
     /// Ends all sessions and waits for them, until `deadline` at most; gives how many were still there then.
     ///
-    /// New ones are refused with 503 from now on. Handlers that run are waited for, what is queued is written, and
+    /// New ones are refused from now on: with 503, and [`serve_tcp`](Self::serve_tcp) stops listening. Handlers that run are waited for, what is queued is written, and
     /// clients are closed with 1001, "going away". Dropping the future stops the waiting, not the ending.
     pub async fn shutdown(&self, deadline: Duration) -> usize {
         let shared = &self.handle.shared;
@@ -187,6 +191,14 @@ impl Shared {
         self.closing.load(Ordering::Acquire)
     }
 
+    /// Waits until newcomers are refused.
+    pub(crate) async fn closed(&self) {
+        let closed = self.closed.notified();
+        if !self.is_closing() {
+            closed.await;
+        }
+    }
+
     pub(crate) fn session_opened(self: &Arc<Self>, id: SessionId, outbox: &Arc<Outbox>) {
         self.sessions.lock().insert(id, Arc::downgrade(outbox));
         self.counters.sessions_open.increment();
@@ -211,6 +223,7 @@ impl Shared {
     /// Refuses new sessions and asks those that are there to end.
     fn close(&self) {
         self.closing.store(true, Ordering::Release);
+        self.closed.notify_waiters();
         let sessions: Vec<Arc<Outbox>> = self
             .sessions
             .lock()
@@ -298,7 +311,6 @@ impl fmt::Debug for Shared {
 }
 
 /// Makes a [`Messaging`]; every mistake in what it is given is reported by [`build`](Self::build), all at once.
-#[derive(Debug)]
 #[must_use = "finish with `build`"]
 pub struct MessagingBuilder {
     name: ByteString,
@@ -306,10 +318,23 @@ pub struct MessagingBuilder {
     app_prefix: ByteString,
     user_prefix: ByteString,
     broker: Option<Arc<dyn Broker>>,
+    pub(crate) login: Option<Login>,
     policy: Option<Policy>,
     limits: Limits,
     origins: Origins,
     keep_headers: Vec<HeaderName>,
+}
+
+impl fmt::Debug for MessagingBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessagingBuilder")
+            .field("name", &self.name)
+            .field("routes", &self.routes)
+            .field("broker", &self.broker)
+            .field("policy", &self.policy)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for MessagingBuilder {
@@ -320,6 +345,7 @@ impl Default for MessagingBuilder {
             app_prefix: ByteString::from_static("/app"),
             user_prefix: ByteString::from_static("/user"),
             broker: None,
+            login: None,
             policy: None,
             limits: Limits::default(),
             origins: Origins::default(),
@@ -485,6 +511,7 @@ impl MessagingBuilder {
             routes,
             app_prefix: self.app_prefix,
             user_prefix: self.user_prefix,
+            login: self.login,
             policy,
             publisher,
             limits: self.limits,
@@ -496,6 +523,7 @@ impl MessagingBuilder {
             sockjs: SockJsSessions::default(),
             sessions: Mutex::default(),
             session_gone: Notify::new(),
+            closed: Notify::new(),
             driven: AtomicBool::new(false),
             closing: AtomicBool::new(false),
         };

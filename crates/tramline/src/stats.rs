@@ -41,18 +41,20 @@ counters! {
     messages_received,
     /// MESSAGE frames written.
     messages_sent,
+    /// CONNECT frames whose login was refused, see [`ConnectRefused`](crate::ConnectRefused).
+    logins_refused,
     /// Frames that the policy denied.
     denied,
     /// Messages that a handler did not take or whose reply could not be sent, see [`Rejection`](crate::Rejection); and
     /// frames for destinations that there are not.
     rejected,
-    /// Handlers that panicked.
+    /// Handlers that panicked, the login's included.
     handler_panics,
     /// Sessions ended because the client broke STOMP, WebSocket or SockJS.
     protocol_errors,
     /// Sessions ended because the client read too slowly.
     slow_consumers,
-    /// Sessions ended because the client's heart-beats, or its CONNECT, did not come in time.
+    /// Sessions ended because the client's heart-beats, its CONNECT, or the decision about that did not come in time.
     timeouts,
     /// Sessions whose client vanished without saying goodbye.
     vanished,

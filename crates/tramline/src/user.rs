@@ -62,7 +62,7 @@ impl User {
     }
 }
 
-/// What a session keeps of the HTTP request that opened it.
+/// What a session keeps of the HTTP request that opened it; over TCP that is the remote address alone.
 ///
 /// Only what is asked for: a browser sends some 4 KiB of headers, and an idle session should not hold them.
 #[derive(Clone, Debug, Default)]
@@ -74,7 +74,7 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    /// The request's path, as the endpoint saw it.
+    /// The request's path, as the endpoint saw it; empty where there was no request, over TCP.
     pub fn path(&self) -> &str {
         &self.path
     }

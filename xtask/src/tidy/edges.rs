@@ -67,6 +67,12 @@ const ROOMS: &[Room] = &[
         pure: false,
     },
     Room {
+        package: "tramline-example-conformance",
+        uses: &["tramline"],
+        tests_use: &["tramline-client"],
+        pure: false,
+    },
+    Room {
         package: "gallery",
         uses: &["tramline", "tramline-example-greeting"],
         tests_use: &[],

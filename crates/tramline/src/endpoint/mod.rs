@@ -3,6 +3,7 @@
 mod body;
 mod origins;
 mod sockjs;
+mod tcp;
 mod upgrade;
 
 use std::convert::Infallible;
@@ -23,6 +24,7 @@ use tramline_sockjs::{GREETING, Route, route};
 pub use self::body::Body;
 pub(crate) use self::origins::Origins;
 pub(crate) use self::sockjs::SockJsSessions;
+pub use self::tcp::DEFAULT_STOMP_PORT;
 
 use crate::inbound::SessionInfo;
 use crate::messaging::Handle;

@@ -20,6 +20,8 @@ pub(super) enum End {
     },
     /// It went away without a word.
     Vanished(String),
+    /// It ended its side of the stream without DISCONNECT; it may still read answers to what it sent.
+    HalfClosed,
     /// It broke the transport's protocol.
     Violation { code: u16, error: String },
     /// It broke STOMP, or let its heart-beats fail; the ERROR is queued.
@@ -28,6 +30,8 @@ pub(super) enum End {
     Refused { error: String },
     /// It sent no CONNECT in time.
     NoConnect,
+    /// The application did not decide about its CONNECT in time.
+    SlowLogin,
     /// It reads too slowly.
     TooSlow(String),
     /// A message for it cannot travel on its transport; the ERROR is queued.
@@ -43,14 +47,16 @@ impl End {
     /// The close code and reason that the client gets.
     pub(super) fn close(&self) -> (u16, ByteString) {
         match self {
-            Self::Disconnected => (1000, ByteString::new()),
+            Self::Disconnected | Self::HalfClosed => (1000, ByteString::new()),
             // The machine answers with the peer's own code.
             Self::PeerClosed { code, .. } => (code.unwrap_or(1000), ByteString::new()),
             Self::Vanished(_) => (1001, ByteString::new()),
             Self::Violation { code, error } => (*code, error.as_str().into()),
             Self::Stomp(error) => (1002, error.to_string().into()),
             Self::Refused { error } => (1002, error.as_str().into()),
-            Self::NoConnect | Self::TooSlow(_) => (NOT_RELIABLE, self.to_string().into()),
+            Self::NoConnect | Self::SlowLogin | Self::TooSlow(_) => {
+                (NOT_RELIABLE, self.to_string().into())
+            }
             Self::NotText { .. } => (1003, self.to_string().into()),
             Self::Requested { code, reason } => (*code, reason.clone()),
         }
@@ -67,10 +73,10 @@ impl End {
             | Self::PeerClosed { .. }
             | Self::Requested { .. }
             | Self::Refused { .. } => return,
-            Self::Vanished(_) => &counters.vanished,
-            Self::Stomp(ServerError::HeartBeatTimeout { .. }) | Self::NoConnect => {
-                &counters.timeouts
-            }
+            Self::Vanished(_) | Self::HalfClosed => &counters.vanished,
+            Self::Stomp(ServerError::HeartBeatTimeout { .. })
+            | Self::NoConnect
+            | Self::SlowLogin => &counters.timeouts,
             Self::Violation { .. } | Self::Stomp(_) => &counters.protocol_errors,
             Self::TooSlow(_) => &counters.slow_consumers,
             Self::NotText { .. } => &counters.rejected,
@@ -94,10 +100,13 @@ impl End {
         }
         match self {
             Self::Disconnected | Self::PeerClosed { .. } => log!(debug),
-            Self::Vanished(_) | Self::NoConnect | Self::Requested { .. } => log!(info),
+            Self::Vanished(_) | Self::HalfClosed | Self::NoConnect | Self::Requested { .. } => {
+                log!(info);
+            }
             Self::Violation { .. }
             | Self::Stomp(_)
             | Self::Refused { .. }
+            | Self::SlowLogin
             | Self::TooSlow(_)
             | Self::NotText { .. } => log!(warn),
         }
@@ -112,12 +121,14 @@ impl fmt::Display for End {
                 write!(f, "the client closed with {code:?} {reason:?}")
             }
             Self::Vanished(how) => write!(f, "the client vanished: {how}"),
+            Self::HalfClosed => f.write_str("the client ended its side without DISCONNECT"),
             Self::Violation { error, .. } => {
                 write!(f, "the client broke its transport's protocol: {error}")
             }
             Self::Stomp(error) => write!(f, "{error}"),
             Self::Refused { error } => write!(f, "refused: {error}"),
             Self::NoConnect => f.write_str("no CONNECT frame came in time"),
+            Self::SlowLogin => f.write_str("the login was not decided in time"),
             Self::TooSlow(error) => f.write_str(error),
             Self::NotText { destination } => f.write_str(&not_text(destination)),
             Self::Requested { code, reason } => {

@@ -48,7 +48,7 @@ impl Session {
                 return;
             }
             match event {
-                ServerEvent::Connect(_) => self.connect(context),
+                ServerEvent::Connect(connect) => self.login(connect, context),
                 ServerEvent::Send(send) => self.send(send, context),
                 // Who is gone hears nothing, and the broker knows it no more.
                 ServerEvent::Subscribe(_) | ServerEvent::Unsubscribe(_) if self.lost.is_some() => {}
@@ -87,7 +87,8 @@ impl Session {
             && (self.work.is_none() || (waits_for_room() && self.held_back.is_none()))
     }
 
-    fn connect(&mut self, context: &mut Context<'_>) {
+    /// Opens the session, if its user may have one.
+    pub(super) fn connect(&mut self, context: &mut Context<'_>) {
         let user = self.info.user.as_ref();
         let open = OpenSession::new(
             self.info.id,

@@ -3,6 +3,7 @@
 mod acks;
 mod end;
 mod frames;
+mod login;
 mod output;
 mod transactions;
 mod work;
@@ -15,7 +16,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tramline_broker::{Outbox, Publish};
-use tramline_stomp::{ByteString, ServerConnection, ServerEvent};
+use tramline_stomp::{ByteString, ErrorReply, ServerConnection, ServerEvent};
 
 use self::end::End;
 use self::transactions::Transactions;
@@ -82,7 +83,7 @@ struct Session {
     requested: Option<Box<End>>,
     /// The peer is gone or said goodbye. What it sent before is still worked on.
     lost: Option<Box<End>>,
-    /// Until when CONNECT has to come, while it has not.
+    /// Until when CONNECT has to come and its login to be decided, while they have not.
     connect_by: Option<Instant>,
     just_connected: bool,
     /// While the transport takes nothing more: since when, and how much is left.
@@ -179,6 +180,10 @@ impl<T: Transport> SessionTask<T> {
             }
             *said = true;
             let (code, reason) = end.close();
+            if !T::TELLS_WHY && !reason.is_empty() {
+                // Does nothing where the end is an ERROR already.
+                session.stomp.error(ErrorReply::new(reason.clone()));
+            }
             let written = Batch::with(|batch| {
                 transport.transmit(batch);
                 while let Some(frame) = session.stomp.poll_transmit() {
@@ -268,7 +273,12 @@ impl Session {
             self.lose(lost.into());
         }
         if self.connect_by.is_some_and(|deadline| deadline <= now) {
-            self.end_with(End::NoConnect);
+            let login = matches!(self.work.as_deref(), Some(Work::Login { .. }));
+            self.end_with(if login {
+                End::SlowLogin
+            } else {
+                End::NoConnect
+            });
         }
         if self.send_deadline().is_some_and(|deadline| deadline <= now) {
             let limit = self.shared.limits.send_time;
@@ -368,6 +378,7 @@ impl From<Lost> for End {
         match lost {
             Lost::Closed { code, reason } => Self::PeerClosed { code, reason },
             Lost::Vanished(how) => Self::Vanished(how),
+            Lost::HalfClosed => Self::HalfClosed,
             Lost::Violation { code, error } => Self::Violation { code, error },
         }
     }

@@ -20,11 +20,16 @@ use super::transactions::Calls;
 use crate::effects::Effects;
 use crate::handler::EffectsFuture;
 use crate::inbound::Inbound;
+use crate::login::LoginFuture;
 use crate::policy::Authorized;
 use crate::rejection::{Rejection, RejectionKind};
 
 /// A handler that runs, or a broker that confirms later.
 pub(super) enum Work {
+    /// The application decides who the client is.
+    Login {
+        future: LoginFuture,
+    },
     /// The broker confirms the session itself.
     Open {
         confirm: Confirm<Result<(), OpenError>>,
@@ -94,7 +99,7 @@ pub(super) struct About {
 }
 
 /// How far work came.
-enum Step {
+pub(super) enum Step {
     /// It is done, and this follows.
     Done(Option<Work>),
     /// It has to be waited for.
@@ -132,6 +137,7 @@ impl Session {
 
     fn advance(&mut self, work: Work, context: &mut Context<'_>) -> Step {
         match work {
+            Work::Login { future } => return self.poll_login(future, context),
             Work::Open { mut confirm } => match Pin::new(&mut confirm).poll(context) {
                 Poll::Pending => return Step::Waits(Work::Open { confirm }),
                 Poll::Ready(Ok(())) => self.connected(),
@@ -333,16 +339,12 @@ impl Session {
     }
 
     pub(super) fn panicked(&self, about: &About, panic: &(dyn std::any::Any + Send)) -> Effects {
-        let text = panic.downcast_ref::<&str>().copied();
-        let text = text
-            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("?");
         self.shared.counters.handler_panics.increment();
         tracing::error!(
             stack = %self.shared.name,
             session = %self.info.id,
             destination = %about.destination,
-            panic = text,
+            panic = panic_text(panic),
             "handler panicked"
         );
         let error = "the server failed to handle this message";
@@ -419,9 +421,17 @@ impl Session {
     }
 }
 
+/// What a panic says.
+pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("?")
+}
+
 impl fmt::Debug for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Login { .. } => "Login",
             Self::Open { .. } => "Open",
             Self::Call { .. } => "Call",
             Self::Handler { .. } => "Handler",

@@ -2,6 +2,7 @@
 
 pub(crate) mod io;
 pub(crate) mod sockjs;
+pub(crate) mod tcp;
 pub(crate) mod websocket;
 
 use std::fmt;
@@ -23,6 +24,9 @@ use self::io::Batch;
 pub(crate) trait Transport: fmt::Debug + Send + Unpin + 'static {
     /// The name for logs and counters.
     const NAME: &'static str;
+
+    /// Whether [`close`](Self::close) tells the peer code and reason. Where it does not, an ERROR frame has to.
+    const TELLS_WHY: bool = true;
 
     /// Hands what one read brings to `sink`; `Err` once the peer is gone or says goodbye. Nothing comes after that.
     fn poll_receive(
@@ -92,6 +96,8 @@ pub(crate) enum Lost {
     },
     /// It vanished: the stream ended, failed, or nobody came to collect.
     Vanished(String),
+    /// It sends nothing more and did not say goodbye, but may still listen.
+    HalfClosed,
     /// It broke the transport's protocol; the transport's close is already under way.
     Violation { code: u16, error: String },
 }

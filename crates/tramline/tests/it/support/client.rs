@@ -468,7 +468,7 @@ impl Client {
 }
 
 /// Bytes for a transcript: bounded, and readable where they are text.
-fn shown(bytes: &[u8]) -> String {
+pub(super) fn shown(bytes: &[u8]) -> String {
     let text = bytes.escape_ascii().to_string();
     match text.char_indices().nth(300) {
         None => text,

@@ -3,6 +3,7 @@
 mod client;
 mod http;
 mod server;
+mod tcp;
 
 use std::future::Future;
 use std::panic::Location;
@@ -11,6 +12,7 @@ use std::time::Duration;
 pub(crate) use self::client::{Client, FrameExt};
 pub(crate) use self::http::{Request, Response};
 pub(crate) use self::server::{SHORT, Server, Setup};
+pub(crate) use self::tcp::Tcp;
 
 /// How long anything may take before a test fails: long for a busy machine, and nothing waits for it when all is well.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);

@@ -13,10 +13,10 @@ use tokio::task::JoinHandle;
 use tramline::policy::{Policy, deny, permit};
 use tramline::{
     Broker, Bytes, EmbeddedBroker, Handshake, Inbound, Json, Limits, MessageRouter, Messaging,
-    Path, Payload, SockJsConfig, State, Stats, To, User, message,
+    MessagingBuilder, Path, Payload, SockJsConfig, State, Stats, To, User, message,
 };
 
-use super::{Client, eventually};
+use super::{Client, eventually, within};
 
 /// What a server is made of, before it starts.
 pub(crate) struct Setup {
@@ -25,14 +25,18 @@ pub(crate) struct Setup {
     origins: Vec<&'static str>,
     sockjs: SockJsConfig,
     broker: Arc<dyn Broker>,
+    builder: fn(MessagingBuilder) -> MessagingBuilder,
 }
 
 /// A running server. It ends when it is dropped.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
+    /// Where STOMP is spoken without HTTP.
+    pub(crate) tcp: SocketAddr,
     pub(crate) gate: Gate,
     messaging: Option<Messaging>,
     task: JoinHandle<()>,
+    tcp_task: JoinHandle<std::io::Result<()>>,
 }
 
 /// Holds the slow handler back, and tells what handlers did.
@@ -70,11 +74,18 @@ impl Setup {
             limits: Limits::default(),
             origins: Vec::new(),
             sockjs: SockJsConfig::default(),
+            builder: |builder| builder,
         }
     }
 
     pub(crate) fn broker(mut self, broker: impl Broker) -> Self {
         self.broker = Arc::new(broker);
+        self
+    }
+
+    /// Says what else the stack is made of.
+    pub(crate) fn builder(mut self, builder: fn(MessagingBuilder) -> MessagingBuilder) -> Self {
+        self.builder = builder;
         self
     }
 
@@ -98,14 +109,15 @@ impl Setup {
         self
     }
 
-    /// Listens: plain at `/ws`, with SockJS at `/sockjs`, and the same with unstripped paths at `/at` and `/sockjs-at`.
+    /// Listens: plain at `/ws`, with SockJS at `/sockjs`, and the same with unstripped paths at `/at` and `/sockjs-at`;
+    /// and STOMP on a TCP port of its own.
     pub(crate) async fn start(self) -> Server {
         let gate = Gate {
             started: watch::Sender::new(0),
             open: Arc::new(Semaphore::new(0)),
             log: Arc::default(),
         };
-        let messaging = Messaging::builder()
+        let messaging = (self.builder)(Messaging::builder())
             .name("test")
             .routes(router(gate.clone()))
             .broker(self.broker)
@@ -136,11 +148,16 @@ impl Setup {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tcp = listener.local_addr().unwrap();
+        let tcp_task = tokio::spawn(messaging.serve_tcp(listener));
         Server {
             address,
+            tcp,
             gate,
             messaging: Some(messaging),
             task,
+            tcp_task,
         }
     }
 }
@@ -193,6 +210,17 @@ impl Server {
         published.unwrap().local_receivers
     }
 
+    /// Waits until no more TCP connections are taken.
+    #[track_caller]
+    pub(crate) fn tcp_ended(&mut self) -> impl Future<Output = std::io::Result<()>> {
+        let at = std::panic::Location::caller();
+        let task = &mut self.tcp_task;
+        async move {
+            let ended = within(at, "the end of serve_tcp", String::new, task);
+            ended.await.unwrap()
+        }
+    }
+
     /// Drops the application's last handles: the messaging's and, with the web server, the endpoints'.
     pub(crate) async fn drop_handles(&mut self) {
         self.messaging = None;
@@ -204,6 +232,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
+        self.tcp_task.abort();
     }
 }
 

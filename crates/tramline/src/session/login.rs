@@ -1,0 +1,67 @@
+//! Between CONNECT and CONNECTED: who it is.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tramline_stomp::{Connect, ErrorReply};
+
+use super::Session;
+use super::end::End;
+use super::work::{Step, Work, panic_text};
+use crate::login::{self, LoginFuture};
+
+impl Session {
+    /// Asks the application who this is, where it wants to be asked.
+    pub(super) fn login(&mut self, frame: Connect, context: &mut Context<'_>) {
+        let Some(login) = &self.shared.login else {
+            return self.connect(context);
+        };
+        let connect = login::Connect::new(frame, Arc::clone(&self.info));
+        match std::panic::catch_unwind(AssertUnwindSafe(|| login(connect))) {
+            Ok(future) => self.step(Work::Login { future }, context),
+            Err(panic) => self.login_panicked(&*panic),
+        }
+    }
+
+    /// Goes on with the login; its user is the session's from then on.
+    pub(super) fn poll_login(
+        &mut self,
+        mut future: LoginFuture,
+        context: &mut Context<'_>,
+    ) -> Step {
+        match std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(Poll::Pending) => return Step::Waits(Work::Login { future }),
+            Ok(Poll::Ready(Ok(user))) => {
+                Arc::make_mut(&mut self.info).user = user;
+                self.connect(context);
+            }
+            Ok(Poll::Ready(Err(refused))) => {
+                self.shared.counters.logins_refused.increment();
+                self.login_failed(&refused.to_string());
+            }
+            Err(panic) => self.login_panicked(&*panic),
+        }
+        Step::Done(None)
+    }
+
+    fn login_panicked(&mut self, panic: &(dyn Any + Send)) {
+        self.shared.counters.handler_panics.increment();
+        tracing::error!(
+            stack = %self.shared.name,
+            session = %self.info.id,
+            panic = panic_text(panic),
+            "login handler panicked"
+        );
+        self.login_failed("the server failed to handle this login");
+    }
+
+    fn login_failed(&mut self, message: &str) {
+        self.connect_by = None;
+        self.stomp.error(ErrorReply::new(message));
+        self.end_with(End::Refused {
+            error: message.to_owned(),
+        });
+    }
+}
