@@ -105,11 +105,11 @@ pub use tramline_broker::{
     Broker, Destination, DestinationError, EmbeddedBroker, Headers, Overflow, Pattern,
     PublishError, Published, SessionId, Target,
 };
-pub use tramline_sockjs::Config as SockJsConfig;
+pub use tramline_sockjs::{OnAbort, Transport as SockJsTransport};
 pub use tramline_stomp::HeartBeat;
 
 pub use crate::effects::Effects;
-pub use crate::endpoint::{Body, Endpoint};
+pub use crate::endpoint::{Body, Endpoint, SockJs};
 pub use crate::extract::{
     FromMessage, FromMessageParts, FromRef, Json, OptionalFromMessageParts, Path, State, Text,
 };

@@ -113,10 +113,7 @@ async fn info_says_what_may_be_tried() {
 #[tokio::test]
 async fn info_follows_the_configuration_and_so_does_the_endpoint() {
     let server = Setup::new()
-        .sockjs(|config| {
-            config.websocket = false;
-            config.cookie_needed = false;
-        })
+        .sockjs(|options| options.websocket(false).cookie_needed(false))
         .start()
         .await;
     let info = Request::get("/sockjs/info").send(&server).await;

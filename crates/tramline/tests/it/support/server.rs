@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tramline::policy::{Policy, deny, permit};
 use tramline::{
     Broker, Bytes, EmbeddedBroker, Handshake, Inbound, Json, Limits, MessageRouter, Messaging,
-    Path, Payload, SockJsConfig, State, Stats, To, User, message,
+    Path, Payload, SockJs, State, Stats, To, User, message,
 };
 
 use super::{Client, eventually};
@@ -23,7 +23,7 @@ pub(crate) struct Setup {
     policy: Policy,
     limits: Limits,
     origins: Vec<&'static str>,
-    sockjs: SockJsConfig,
+    sockjs: SockJs,
     broker: Arc<dyn Broker>,
 }
 
@@ -69,7 +69,7 @@ impl Setup {
             policy: open_policy(),
             limits: Limits::default(),
             origins: Vec::new(),
-            sockjs: SockJsConfig::default(),
+            sockjs: SockJs::default(),
         }
     }
 
@@ -93,8 +93,8 @@ impl Setup {
         self
     }
 
-    pub(crate) fn sockjs(mut self, change: impl FnOnce(&mut SockJsConfig)) -> Self {
-        change(&mut self.sockjs);
+    pub(crate) fn sockjs(mut self, change: impl FnOnce(SockJs) -> SockJs) -> Self {
+        self.sockjs = change(self.sockjs);
         self
     }
 
@@ -118,14 +118,11 @@ impl Setup {
         let plain_at = messaging.endpoint().at("/at");
         let sockjs_at = messaging
             .endpoint()
-            .with_sockjs_config(self.sockjs.clone())
+            .sockjs(self.sockjs.clone())
             .at("/sockjs-at");
         let app = Router::new()
             .nest_service("/ws", messaging.endpoint())
-            .nest_service(
-                "/sockjs",
-                messaging.endpoint().with_sockjs_config(self.sockjs),
-            )
+            .nest_service("/sockjs", messaging.endpoint().sockjs(self.sockjs))
             .route_service("/at", plain_at.clone())
             .route_service("/at/", plain_at.clone())
             .route_service("/at/{*rest}", plain_at)
