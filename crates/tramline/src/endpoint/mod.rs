@@ -17,6 +17,7 @@ use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 use bytestring::ByteString;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use tower_service::Service;
 use tramline_sockjs::{GREETING, PayloadLimits, Route, Transport};
@@ -114,13 +115,14 @@ impl Endpoint {
         }
     }
 
-    async fn answer<B>(self, mut request: Request<B>) -> Response<Body>
+    async fn answer<B>(self, request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data: Buf + Send> + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let shared = &self.handle.shared;
-        let path = request.uri().path().to_owned();
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path().to_owned();
         let path = self.path(&path);
         let route = match (path, &self.sockjs) {
             (Some(path), Some(service)) => service.route(path),
@@ -129,10 +131,10 @@ impl Endpoint {
         };
         let embedded =
             matches!(route, Route::Transport { transport, .. } if !transport.names_origin());
-        let permitted = shared.origins.permit(&request, &shared.proxies)
-            && (!embedded || shared.origins.permit_embedded(&request, &shared.proxies));
+        let permitted = shared.origins.permit(&parts, &shared.proxies)
+            && (!embedded || shared.origins.permit_embedded(&parts, &shared.proxies));
         if !permitted {
-            let (origin, path) = (request.headers().get(header::ORIGIN), request.uri().path());
+            let (origin, path) = (parts.headers.get(header::ORIGIN), parts.uri.path());
             shared.counters.origins_refused.increment();
             tracing::info!(stack = %shared.name, ?origin, path, "foreign origin refused");
             return text(
@@ -142,39 +144,39 @@ impl Endpoint {
         }
         let Some(service) = &self.sockjs else {
             return match route {
-                Route::Greeting => self.upgrade(&mut request, |_| Plain),
+                Route::Greeting => self.upgrade(parts, |_| Plain),
                 _ => self.refused(not_found()),
             };
         };
         match route {
-            Route::Greeting if request.method() != Method::GET => self.refused(not_get()),
+            Route::Greeting if parts.method != Method::GET => self.refused(not_get()),
             // An endpoint takes WebSocket at its own path; without an upgrade that is SockJS's greeting.
-            Route::Greeting if request.headers().contains_key(header::UPGRADE) => {
-                self.upgrade(&mut request, |_| Plain)
+            Route::Greeting if parts.headers.contains_key(header::UPGRADE) => {
+                self.upgrade(parts, |_| Plain)
             }
             Route::Greeting => text(StatusCode::OK, GREETING),
-            Route::RawWebSocket => self.upgrade(&mut request, |_| Plain),
+            Route::RawWebSocket => self.upgrade(parts, |_| Plain),
             Route::Iframe => {
                 let ancestors = shared.origins.frame_ancestors();
-                self.refused_if_so(service.iframe(&request, ancestors.as_deref()))
+                self.refused_if_so(service.iframe(&parts, ancestors.as_deref()))
             }
             Route::Info if shared.is_closing() => going_away(),
-            Route::Info => self.refused_if_so(service.info(&request)),
+            Route::Info => self.refused_if_so(service.info(&parts)),
+            Route::Transport {
+                transport: Transport::WebSocket,
+                ..
+            } if parts.method != Method::GET => self.refused(not_allowed("GET")),
             Route::Transport {
                 transport: Transport::WebSocket,
                 ..
             } => {
                 let (limits, every) = (shared.limits.payload(), service.config().heartbeat);
-                self.upgrade(&mut request, move |now| {
-                    SockJsFrames::new(limits, every, now)
-                })
+                self.upgrade(parts, move |now| SockJsFrames::new(limits, every, now))
             }
             Route::Transport {
                 session, transport, ..
             } => {
-                let session = session.to_owned();
-                let info = self.session_info(&request);
-                let served = service.serve(shared, &session, transport, info, request);
+                let served = service.serve(shared, session, transport, parts, body);
                 self.refused_if_so(served.await)
             }
             _ => self.refused(not_found()),
@@ -182,54 +184,23 @@ impl Endpoint {
     }
 
     /// Answers a WebSocket handshake and starts the session behind it.
-    fn upgrade<F: Framing, B>(
+    fn upgrade<F: Framing>(
         &self,
-        request: &mut Request<B>,
+        parts: Parts,
         framing: impl FnOnce(Instant) -> F + Send + 'static,
     ) -> Response<Body> {
         let shared = &self.handle.shared;
         if shared.is_closing() {
             return going_away();
         }
-        match upgrade::answer(shared, F::NAME, request) {
+        let mut request = Request::from_parts(parts, ());
+        match upgrade::answer(shared, F::NAME, &mut request) {
             Ok((response, on_upgrade)) => {
-                let info = self.session_info(request);
+                let info = session_info(shared, &request.into_parts().0);
                 upgrade::start(Arc::clone(shared), info, on_upgrade, framing);
                 response
             }
             Err(response) => self.refused(response),
-        }
-    }
-
-    /// What a session keeps of its request.
-    fn session_info<B>(&self, request: &Request<B>) -> SessionInfo {
-        let keep = &self.handle.shared.keep_headers;
-        let kept = keep.iter().flat_map(|name| {
-            let values = request.headers().get_all(name).iter();
-            // A copy: the value is a slice of the whole request head.
-            values.filter_map(move |value| {
-                Some((
-                    name.clone(),
-                    HeaderValue::from_bytes(value.as_bytes()).ok()?,
-                ))
-            })
-        });
-        let headers =
-            (!keep.is_empty()).then(|| Box::new(kept.collect::<HeaderMap<HeaderValue>>()));
-        let origin = request.headers().get(header::ORIGIN);
-        let peer = request.extensions().get::<SocketAddr>().copied();
-        let remote = self.handle.shared.proxies.client(request.headers(), peer);
-        SessionInfo {
-            id: SessionId::random(),
-            user: request.extensions().get::<User>().cloned(),
-            handshake: Handshake {
-                path: request.uri().path().into(),
-                origin: origin
-                    .and_then(|origin| origin.to_str().ok())
-                    .map(Into::into),
-                remote,
-                headers,
-            },
         }
     }
 
@@ -282,8 +253,41 @@ impl fmt::Debug for Endpoint {
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// What a session keeps of its request.
+fn session_info(shared: &Shared, parts: &Parts) -> SessionInfo {
+    let keep = &shared.keep_headers;
+    let kept = keep.iter().flat_map(|name| {
+        let values = parts.headers.get_all(name).iter();
+        // A copy: the value is a slice of the whole request head.
+        values.filter_map(move |value| {
+            Some((
+                name.clone(),
+                HeaderValue::from_bytes(value.as_bytes()).ok()?,
+            ))
+        })
+    });
+    let headers = (!keep.is_empty()).then(|| Box::new(kept.collect::<HeaderMap<HeaderValue>>()));
+    let origin = parts.headers.get(header::ORIGIN);
+    let peer = parts.extensions.get::<SocketAddr>().copied();
+    let remote = shared.proxies.client(&parts.headers, peer);
+    SessionInfo {
+        id: SessionId::random(),
+        user: parts.extensions.get::<User>().cloned(),
+        handshake: Handshake {
+            path: parts.uri.path().into(),
+            origin: origin
+                .and_then(|origin| origin.to_str().ok())
+                .map(Into::into),
+            remote,
+            headers,
+        },
+    }
+}
+
 /// STOMP inside.
 impl Inside for Arc<Shared> {
+    type Opening = SessionInfo;
+
     fn drive(&self) {
         Shared::drive(self);
     }
@@ -303,6 +307,10 @@ impl Inside for Arc<Shared> {
     fn broken(&self, error: &dyn fmt::Display) {
         self.counters.protocol_errors.increment();
         tracing::debug!(stack = %self.name, %error, "a SockJS request is refused");
+    }
+
+    async fn admit(&self, parts: &mut Parts) -> Result<SessionInfo, Response<Body>> {
+        Ok(session_info(self, parts))
     }
 
     fn run(
@@ -333,10 +341,16 @@ fn going_away() -> Response<Body> {
 }
 
 fn not_get() -> Response<Body> {
-    not_allowed("GET")
+    let mut response = text(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "a WebSocket handshake is a GET\n",
+    );
+    let get = HeaderValue::from_static("GET");
+    response.headers_mut().insert(header::ALLOW, get);
+    response
 }
 
-/// Without a body, as the SockJS script has it.
+/// Without a body and a content type, as the SockJS script has it.
 fn not_allowed(allow: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::default());
     *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 
 use bytestring::ByteString;
+use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, Request, Uri, header};
+use http::{HeaderMap, Uri, header};
 
 use super::proxies::Proxies;
 
@@ -65,8 +66,8 @@ impl Origins {
     /// one.
     ///
     /// Host and port are compared, not the scheme: a proxy in front of us may have ended TLS.
-    pub(crate) fn permit<B>(&self, request: &Request<B>, proxies: &Proxies) -> bool {
-        let mut origins = request.headers().get_all(header::ORIGIN).iter();
+    pub(crate) fn permit(&self, request: &Parts, proxies: &Proxies) -> bool {
+        let mut origins = request.headers.get_all(header::ORIGIN).iter();
         let Some(origin) = origins.next() else {
             return true;
         };
@@ -87,9 +88,9 @@ impl Origins {
 
     /// Whether a request may go on that browsers make without an `Origin`, with the visitor's cookies, for any page that
     /// embeds a script or a frame: the page must be known by `Referer`, or be one of ours by `Sec-Fetch-Site`.
-    pub(crate) fn permit_embedded<B>(&self, request: &Request<B>, proxies: &Proxies) -> bool {
-        let text = |name| request.headers().get(name).map(|value| value.to_str());
-        if self.any || request.headers().contains_key(header::ORIGIN) {
+    pub(crate) fn permit_embedded(&self, request: &Parts, proxies: &Proxies) -> bool {
+        let text = |name| request.headers.get(name).map(|value| value.to_str());
+        if self.any || request.headers.contains_key(header::ORIGIN) {
             return self.permit(request, proxies);
         }
         match (text(header::REFERER.as_str()), text("sec-fetch-site")) {
@@ -130,7 +131,7 @@ impl Origins {
         Some(sources)
     }
 
-    fn permit_origin<B>(&self, origin: &Origin, request: &Request<B>, proxies: &Proxies) -> bool {
+    fn permit_origin(&self, origin: &Origin, request: &Parts, proxies: &Proxies) -> bool {
         self.allowed.iter().any(|pattern| pattern.matches(origin))
             || origin.is_same_host(request, proxies)
     }
@@ -214,20 +215,17 @@ impl Origin {
         })
     }
 
-    fn is_same_host<B>(&self, request: &Request<B>, proxies: &Proxies) -> bool {
-        let peer = request.extensions().get::<SocketAddr>().copied();
-        if let Some(told) = proxies.host(request.headers(), peer) {
+    fn is_same_host(&self, request: &Parts, proxies: &Proxies) -> bool {
+        let peer = request.extensions.get::<SocketAddr>().copied();
+        if let Some(told) = proxies.host(&request.headers, peer) {
             let beside = told.authority.port().is_none() && told.port == Some(self.port);
             return self.is_at(&told.authority)
                 || beside && self.host.eq_ignore_ascii_case(told.authority.host());
         }
         // HTTP/2 has no `Host`; what stands for it is in the URI.
-        match host(request.headers()) {
+        match host(&request.headers) {
             Some(host) => self.is_at(&host),
-            None => request
-                .uri()
-                .authority()
-                .is_some_and(|host| self.is_at(host)),
+            None => request.uri.authority().is_some_and(|host| self.is_at(host)),
         }
     }
 
@@ -252,18 +250,20 @@ fn default_port(scheme: &str) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
+    use http::Request;
+
     use super::*;
 
     fn origins(texts: &[&'static str]) -> Origins {
         Origins::new(texts.iter().map(|text| ByteString::from_static(text)))
     }
 
-    fn request(uri: &str, headers: &[(&str, &str)]) -> Request<()> {
+    fn request(uri: &str, headers: &[(&str, &str)]) -> Parts {
         let request = Request::get(uri);
         let request = headers.iter().fold(request, |request, (name, value)| {
             request.header(*name, *value)
         });
-        request.body(()).unwrap()
+        request.body(()).unwrap().into_parts().0
     }
 
     fn permit(origins: &Origins, origin: Option<&str>, host: &str) -> bool {
@@ -431,7 +431,7 @@ mod tests {
             headers.push(("origin", origin));
             let mut request = request("/ws", &headers);
             let peer: SocketAddr = peer.parse().unwrap();
-            request.extensions_mut().insert(peer);
+            request.extensions.insert(peer);
             Origins::default().permit(&request, &proxies)
         };
         let app = "https://app.example";

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use tramline_sockjs::{IframePage, headers};
 
 use super::super::Body;
@@ -16,8 +16,8 @@ pub(super) fn options() -> Response<Body> {
 }
 
 /// The iframe page, or that the browser has it already.
-pub(super) fn iframe<B>(page: &IframePage, request: &Request<B>) -> Response<Body> {
-    let tags = request.headers().get_all(header::IF_NONE_MATCH).iter();
+pub(super) fn iframe(page: &IframePage, request: &HeaderMap) -> Response<Body> {
+    let tags = request.get_all(header::IF_NONE_MATCH).iter();
     let mut response = Response::new(Body::default());
     if tags
         .filter_map(|tags| tags.to_str().ok())

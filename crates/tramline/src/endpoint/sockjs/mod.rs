@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use bytestring::ByteString;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tramline_sockjs::{
     Config, IframePage, Info, PayloadLimits, Receive, Route, Session, Transport, form_field,
@@ -21,14 +21,17 @@ use tramline_sockjs::{
 };
 
 pub use self::options::SockJs;
-use self::sessions::{Found, Sessions};
+use self::sessions::{Found, Opened, Sessions};
 use super::{Body, BoxError, going_away, not_allowed, text};
-use crate::inbound::SessionInfo;
+use crate::User;
 use crate::transport::sockjs::{Shared, SockJsHttp};
 use crate::wheel::Wheel;
 
 /// What runs inside sessions: STOMP, or an application's own handler.
 pub(crate) trait Inside: Clone + Send + Sync + 'static {
+    /// What a session begins with.
+    type Opening: Send + 'static;
+
     /// Starts what turns the wheel, if it does not run yet; called before a session is made.
     fn drive(&self);
 
@@ -44,10 +47,16 @@ pub(crate) trait Inside: Clone + Send + Sync + 'static {
     /// A request could not be understood; to be counted and logged.
     fn broken(&self, error: &dyn fmt::Display);
 
+    /// Decides whether a session may begin with this request.
+    fn admit(
+        &self,
+        parts: &mut Parts,
+    ) -> impl Future<Output = Result<Self::Opening, Response<Body>>> + Send;
+
     /// A session over HTTP requests, from its beginning to its end.
     fn run(
         self,
-        info: SessionInfo,
+        opening: Self::Opening,
         transport: SockJsHttp,
     ) -> impl Future<Output = ()> + Send + 'static;
 }
@@ -89,8 +98,8 @@ impl SockJsService {
     }
 
     /// `/info`: what the client may try.
-    pub(crate) fn info<B>(&self, request: &Request<B>) -> Response<Body> {
-        let mut response = match *request.method() {
+    pub(crate) fn info(&self, parts: &Parts) -> Response<Body> {
+        let mut response = match parts.method {
             Method::GET => {
                 let mut entropy = [0; 4];
                 // Entropy is a courtesy to old browsers; without it the client has its own.
@@ -104,25 +113,16 @@ impl SockJsService {
             Method::OPTIONS => answers::options(),
             _ => not_allowed(headers::INFO_ALLOW),
         };
-        self.cross_origin(
-            request.method(),
-            request.headers(),
-            headers::INFO_ALLOW,
-            &mut response,
-        );
+        self.cross_origin(parts, headers::INFO_ALLOW, &mut response);
         response
     }
 
     /// The page for transports of other origins; embedded by those that `ancestors` names, if not by all.
-    pub(crate) fn iframe<B>(
-        &self,
-        request: &Request<B>,
-        ancestors: Option<&str>,
-    ) -> Response<Body> {
-        if request.method() != Method::GET {
+    pub(crate) fn iframe(&self, parts: &Parts, ancestors: Option<&str>) -> Response<Body> {
+        if parts.method != Method::GET {
             return not_allowed("GET");
         }
-        let mut response = answers::iframe(&self.iframe, request);
+        let mut response = answers::iframe(&self.iframe, &parts.headers);
         if let Some(ancestors) = ancestors {
             let policy = format!("frame-ancestors {ancestors}");
             answers::set(&mut response, header::CONTENT_SECURITY_POLICY, &policy);
@@ -138,22 +138,21 @@ impl SockJsService {
         inside: &I,
         name: &str,
         kind: Transport,
-        info: SessionInfo,
-        request: Request<B>,
+        mut parts: Parts,
+        body: B,
     ) -> Response<Body>
     where
         B: http_body::Body<Data: Buf + Send> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let (parts, body) = request.into_parts();
         let mut response = if parts.method == Method::OPTIONS && kind.is_preflighted() {
             answers::options()
         } else if parts.method != kind.method() {
             not_allowed(kind.allow())
         } else {
             let mut response = match kind.receive(parts.uri.query().unwrap_or_default()) {
-                None => self.send(inside, name, kind, &info, &parts, body).await,
-                Some(Ok(receive)) => self.receive(inside, name, receive, info),
+                None => self.send(inside, name, kind, &parts, body).await,
+                Some(Ok(receive)) => self.receive(inside, name, receive, &mut parts).await,
                 Some(Err(error)) => {
                     inside.broken(&error);
                     text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
@@ -166,51 +165,33 @@ impl SockJsService {
             response
         };
         if kind.is_cors() {
-            self.cross_origin(&parts.method, &parts.headers, kind.allow(), &mut response);
+            self.cross_origin(&parts, kind.allow(), &mut response);
         }
         response
     }
 
     /// Opens the session if there is none, and receives from it.
-    fn receive<I: Inside>(
+    async fn receive<I: Inside>(
         &self,
         inside: &I,
         name: &str,
         receive: Receive,
-        info: SessionInfo,
+        parts: &mut Parts,
     ) -> Response<Body> {
-        inside.drive();
-        // At the end there is no room for anybody new.
-        let limit = if inside.is_closing() {
-            0
-        } else {
-            self.options.max_sessions
-        };
-        let open = || {
-            let machine = Session::new(Arc::clone(&self.config), inside.wheel().now());
-            let wheel = Arc::clone(inside.wheel());
-            Shared::new(machine, wheel, self.options.message_cache)
-        };
-        let session = match self.sessions.find_or_open(name, owner(&info), limit, open) {
-            Found::Known(session) => session,
-            Found::New(session, place) => {
-                let transport = SockJsHttp::new(Arc::clone(&session));
-                let session_task = inside.clone().run(info, transport);
-                tokio::spawn(async move {
-                    session_task.await;
-                    // A task of its own: the session's is larger, and its memory is not needed any more.
-                    tokio::spawn(place.keep_close_frame());
-                });
-                session
-            }
-            Found::NotYours => return not_yours(),
-            Found::Full if inside.is_closing() => return going_away(),
-            Found::Full => {
-                let limit = self.options.max_sessions;
-                let error = format!(
-                    "there are {limit} SockJS sessions, as many as may be (`SockJs::max_sessions`); try again later\n"
-                );
-                return text(StatusCode::SERVICE_UNAVAILABLE, error);
+        let owner = owner(parts).cloned();
+        let session = match self.sessions.find(name, owner.as_ref()) {
+            Some(Found::Session(session)) => session,
+            Some(Found::NotYours) => return not_yours(),
+            None if inside.is_closing() => return going_away(),
+            None => {
+                let opening = match inside.admit(parts).await {
+                    Ok(opening) => opening,
+                    Err(response) => return response,
+                };
+                match self.open(inside, name, owner, opening) {
+                    Ok(session) => session,
+                    Err(response) => return *response,
+                }
             }
         };
         let content_type = receive.transport().content_type();
@@ -223,13 +204,49 @@ impl SockJsService {
         response
     }
 
+    /// Makes a session, unless another request has done so meanwhile.
+    fn open<I: Inside>(
+        &self,
+        inside: &I,
+        name: &str,
+        owner: Option<ByteString>,
+        opening: I::Opening,
+    ) -> Result<Arc<Shared>, Box<Response<Body>>> {
+        inside.drive();
+        let limit = self.options.max_sessions;
+        let opened = self.sessions.open(name, owner, limit, || {
+            let machine = Session::new(Arc::clone(&self.config), inside.wheel().now());
+            let wheel = Arc::clone(inside.wheel());
+            Shared::new(machine, wheel, self.options.message_cache)
+        });
+        match opened {
+            Opened::New(session, place) => {
+                let transport = SockJsHttp::new(Arc::clone(&session));
+                let task = inside.clone().run(opening, transport);
+                tokio::spawn(async move {
+                    task.await;
+                    // A task of its own: the session's is larger, and its memory is not needed any more.
+                    tokio::spawn(place.keep_close_frame());
+                });
+                Ok(session)
+            }
+            Opened::Found(Found::Session(session)) => Ok(session),
+            Opened::Found(Found::NotYours) => Err(Box::new(not_yours())),
+            Opened::Full => Err(Box::new(text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!(
+                    "there are {limit} SockJS sessions, as many as may be (`SockJs::max_sessions`); try again later\n"
+                ),
+            ))),
+        }
+    }
+
     /// Hands messages to a session that is there.
     async fn send<I: Inside, B>(
         &self,
         inside: &I,
         name: &str,
         kind: Transport,
-        info: &SessionInfo,
         parts: &Parts,
         body: B,
     ) -> Response<Body>
@@ -237,7 +254,7 @@ impl SockJsService {
         B: http_body::Body<Data: Buf + Send>,
         B::Error: Into<BoxError>,
     {
-        let Some(session) = self.sessions.find(name, owner(info)) else {
+        let Some(Found::Session(session)) = self.sessions.find(name, owner(parts)) else {
             return not_yours();
         };
         let limits = inside.payload_limits();
@@ -286,22 +303,16 @@ impl SockJsService {
         }
     }
 
-    fn cross_origin(
-        &self,
-        method: &Method,
-        request: &HeaderMap,
-        allow: &'static str,
-        response: &mut Response<Body>,
-    ) {
+    fn cross_origin(&self, parts: &Parts, allow: &'static str, response: &mut Response<Body>) {
         if self.options.cors {
-            let preflight = (*method == Method::OPTIONS).then_some(allow);
-            answers::cross_origin(request, preflight, response);
+            let preflight = (parts.method == Method::OPTIONS).then_some(allow);
+            answers::cross_origin(&parts.headers, preflight, response);
         }
     }
 }
 
-fn owner(info: &SessionInfo) -> Option<&ByteString> {
-    info.user.as_ref().map(crate::User::shared_name)
+fn owner(parts: &Parts) -> Option<&ByteString> {
+    parts.extensions.get::<User>().map(User::shared_name)
 }
 
 /// Whether the payload is in a form's field rather than the body itself.

@@ -21,46 +21,45 @@ struct Known {
 
 /// What a name leads to.
 pub(super) enum Found {
-    Known(Arc<Shared>),
-    New(Arc<Shared>, Place),
-    /// Somebody else's, or nobody's: not told apart.
+    Session(Arc<Shared>),
+    /// To be answered as if there were none.
     NotYours,
-    /// Nobody's, and there is no room for one more.
+}
+
+/// What became of a session that was to be made.
+pub(super) enum Opened {
+    New(Arc<Shared>, Place),
+    /// There is one already.
+    Found(Found),
     Full,
 }
 
 impl Sessions {
-    pub(super) fn find(&self, name: &str, owner: Option<&ByteString>) -> Option<Arc<Shared>> {
+    pub(super) fn find(&self, name: &str, owner: Option<&ByteString>) -> Option<Found> {
         let sessions = self.0.lock();
-        let known = sessions
-            .get(name)
-            .filter(|known| known.owner.as_ref() == owner)?;
-        Some(Arc::clone(&known.shared))
+        sessions.get(name).map(|known| known.found_by(owner))
     }
 
-    /// The session of this name, made by `open` if there is none yet.
-    pub(super) fn find_or_open(
+    /// Puts the session that `make` makes into a place of its own, if there is none of this name and less than `limit` in
+    /// all.
+    pub(super) fn open(
         self: &Arc<Self>,
         name: &str,
-        owner: Option<&ByteString>,
+        owner: Option<ByteString>,
         limit: usize,
-        open: impl FnOnce() -> Arc<Shared>,
-    ) -> Found {
+        make: impl FnOnce() -> Arc<Shared>,
+    ) -> Opened {
         let mut sessions = self.0.lock();
         if let Some(known) = sessions.get(name) {
-            return if known.owner.as_ref() == owner {
-                Found::Known(Arc::clone(&known.shared))
-            } else {
-                Found::NotYours
-            };
+            return Opened::Found(known.found_by(owner.as_ref()));
         }
         if sessions.len() >= limit {
-            return Found::Full;
+            return Opened::Full;
         }
-        let (name, shared) = (ByteString::from(name), open());
+        let (name, shared) = (ByteString::from(name), make());
         let known = Known {
             shared: Arc::clone(&shared),
-            owner: owner.cloned(),
+            owner,
         };
         sessions.insert(name.clone(), known);
         let place = Place {
@@ -68,7 +67,17 @@ impl Sessions {
             name,
             shared: Arc::clone(&shared),
         };
-        Found::New(shared, place)
+        Opened::New(shared, place)
+    }
+}
+
+impl Known {
+    fn found_by(&self, user: Option<&ByteString>) -> Found {
+        if self.owner.as_ref() == user {
+            Found::Session(Arc::clone(&self.shared))
+        } else {
+            Found::NotYours
+        }
     }
 }
 

@@ -1,10 +1,15 @@
 //! SockJS by hand: what `sockjs-client` says over HTTP and WebSocket, and what it must not.
 
 mod ending;
+mod origins;
 mod polling;
+mod protocol;
+mod protocol_transports;
 mod websocket;
 
 use std::time::Duration;
+
+use tramline::SockJs;
 
 use crate::support::{Client, FrameExt, Request, Response, SHORT, Server, Setup, within};
 

@@ -23,6 +23,7 @@ pub(crate) struct Setup {
     policy: Policy,
     limits: Limits,
     origins: Vec<&'static str>,
+    proxies: Vec<&'static str>,
     sockjs: SockJs,
     broker: Arc<dyn Broker>,
 }
@@ -69,6 +70,7 @@ impl Setup {
             policy: open_policy(),
             limits: Limits::default(),
             origins: Vec::new(),
+            proxies: Vec::new(),
             sockjs: SockJs::default(),
         }
     }
@@ -93,6 +95,11 @@ impl Setup {
         self
     }
 
+    pub(crate) fn trusted_proxy(mut self, proxy: &'static str) -> Self {
+        self.proxies.push(proxy);
+        self
+    }
+
     pub(crate) fn sockjs(mut self, change: impl FnOnce(SockJs) -> SockJs) -> Self {
         self.sockjs = change(self.sockjs);
         self
@@ -112,6 +119,7 @@ impl Setup {
             .policy(self.policy)
             .limits(self.limits)
             .allowed_origins(self.origins)
+            .trusted_proxies(self.proxies)
             .keep_headers([HeaderName::from_static("x-tenant")])
             .build()
             .unwrap();
@@ -300,7 +308,8 @@ pub(crate) fn router(gate: Gate) -> MessageRouter {
         .with_state(gate)
 }
 
-/// The application's login: believes the header `x-user`, `alice` or `alice:admin,auditor`.
+/// The application's login: believes the header `x-user`, `alice` or `alice:admin,auditor`; and `x-peer` about the address
+/// at the other end.
 async fn login(
     mut request: axum::extract::Request,
     next: axum::middleware::Next,
@@ -312,6 +321,10 @@ async fn login(
         request
             .extensions_mut()
             .insert(User::new(name).with_roles(roles));
+    }
+    if let Some(peer) = request.headers().get("x-peer") {
+        let peer: SocketAddr = peer.to_str().unwrap().parse().unwrap();
+        request.extensions_mut().insert(peer);
     }
     next.run(request).await
 }
