@@ -1,13 +1,13 @@
 //! SockJS: what a client sends, the paths it asks for, and a session under several requests.
 //!
-//! The whole input is a payload and a path. Then it is a script. First line: whether a session without a receiver ends
+//! The whole input is a payload, a path, a form, a query and a cookie. Then it is a script. First line: whether a session without a receiver ends
 //! after five seconds (`1`) or never (`0`), whether an abort closes it (`1`), and the limit of a response in bytes (one
 //! piece's length, times four). Then lines:
 //!
 //! | | |
 //! |---|---|
 //! | `s` text | the server sends |
-//! | `x`, `y`, `w` | a request for `xhr`, `xhr_streaming`, `websocket` |
+//! | `x`, `y`, `w`, `e`, `f`, `j` | a request for `xhr`, `xhr_streaming`, `websocket`, `eventsource`, `htmlfile`, `jsonp` |
 //! | `p`, `.` | poll one piece, poll until nothing comes |
 //! | `a`, `l` | the client goes away; an earlier response is found over |
 //! | `t` milliseconds | time passes, and `handle_timeout` is called |
@@ -20,10 +20,12 @@
 //! - `parse_messages` takes what a JSON library takes, with the same result, and more only where half a surrogate pair
 //!   is escaped; its limits hold; what it read survives being framed again.
 //! - A path with a transport can be put together from its parts, which have no dot and no slash and are not too long.
+//! - A form's field is no longer than the form; a callback is a name; a cookie that is set is one header's worth.
 //! - Nothing is lost, doubled or overtaken: what was received is the beginning of what was sent, and all of it unless
 //!   the session timed out or an abort closed it.
 //! - The open frame is first and comes once; nothing follows the close frame; no message starts beyond a
-//!   response's limit; a second receiver is refused.
+//!   response's limit; a second receiver is refused, with one frame in the framing of its transport.
+//! - What a script is given holds no line end and nothing that could end it.
 
 use std::{
     sync::Arc,
@@ -31,8 +33,9 @@ use std::{
 };
 
 use tramline_sockjs::{
-    Attach, Config, MAX_ID_LEN, OnAbort, Output, PayloadError, PayloadLimits, ReceiverId, Route,
-    Session, TimedOut, Transport, frame, parse_messages, route,
+    CallbackError, Config, IframePage, MAX_CALLBACK_LEN, MAX_ID_LEN, OnAbort, Output, PayloadError,
+    PayloadLimits, Receive, Receiver, Route, Session, TimedOut, Transport, form_field, frame,
+    headers, parse_messages, route,
 };
 
 use crate::script;
@@ -41,6 +44,7 @@ use crate::script;
 pub fn run(data: &[u8]) {
     payload(data);
     path(data);
+    headers_and_forms(data);
 
     let (mut head, rest) = script::head(data);
     let (finite, closing) = (head.option(2) == 1, head.option(2) == 1);
@@ -100,6 +104,10 @@ fn path(data: &[u8]) {
         Route::Greeting => assert!(["", "/"].contains(&path)),
         Route::Info => assert_eq!(path, "/info"),
         Route::RawWebSocket => assert_eq!(path, "/websocket"),
+        Route::Iframe => {
+            assert!(path.starts_with("/iframe") && path.ends_with(".html"));
+            assert_eq!(path.matches('/').count(), 1);
+        }
         Route::Transport {
             server,
             session,
@@ -114,13 +122,40 @@ fn path(data: &[u8]) {
     }
 }
 
+fn headers_and_forms(data: &[u8]) {
+    if let Some(field) = form_field(data, "d") {
+        assert!(field.len() <= data.len());
+    }
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    match Transport::Jsonp.receive(text) {
+        Some(Ok(Receive::Jsonp(callback))) => {
+            let name = callback.as_str();
+            assert!((1..=MAX_CALLBACK_LEN).contains(&name.len()));
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+            assert!(name.bytes().all(plain), "{name}");
+        }
+        Some(Err(CallbackError::TooLong { len })) => assert!(len > MAX_CALLBACK_LEN),
+        Some(Err(_)) => {}
+        other => panic!("jsonp receives, with a callback: {other:?}"),
+    }
+    let cookie = headers::session_cookie([text]);
+    let value = cookie.strip_prefix("JSESSIONID=").expect("the cookie");
+    let value = value.strip_suffix("; path=/").expect("its path");
+    assert!(value.bytes().all(|byte| byte.is_ascii_graphic()) && !value.contains(';'));
+    let page = IframePage::new(text);
+    assert!(page.is_cached(page.etag()));
+    assert_eq!(page.html().matches("<script").count(), 2);
+}
+
 /// A client that understands what it gets.
 struct Client {
     session: Session,
     config: Arc<Config>,
     now: Instant,
-    attached: Option<(ReceiverId, Transport)>,
-    past: Vec<ReceiverId>,
+    attached: Option<Receiver>,
+    past: Vec<Receiver>,
     /// Bytes of the present response, without the prelude.
     response: usize,
     sent: Vec<String>,
@@ -143,9 +178,11 @@ impl Client {
         if !finite {
             config.disconnect_delay = Duration::MAX;
         }
-        if closing {
-            config.on_abort = OnAbort::Close;
-        }
+        config.on_abort = if closing {
+            OnAbort::Close
+        } else {
+            OnAbort::Keep
+        };
         let config = Arc::new(config);
         Self {
             session: Session::new(config.clone(), now),
@@ -170,14 +207,17 @@ impl Client {
             b'x' => self.attach(Transport::Xhr),
             b'y' => self.attach(Transport::XhrStreaming),
             b'w' => self.attach(Transport::WebSocket),
+            b'e' => self.attach(Transport::EventSource),
+            b'f' => self.attach(Transport::HtmlFile),
+            b'j' => self.attach(Transport::Jsonp),
             b'p' => {
                 self.poll();
             }
             b'.' => while self.poll() {},
             b'a' => {
-                if let Some((receiver, _)) = self.attached.take() {
+                if let Some(receiver) = self.attached.take() {
                     let before = self.session.is_closed();
-                    self.session.detach(receiver, self.now);
+                    self.session.detach(&receiver, self.now);
                     self.past.push(receiver);
                     if self.session.is_closed() && !before {
                         assert_eq!(self.config.on_abort, OnAbort::Close);
@@ -189,7 +229,7 @@ impl Client {
             b'l' => {
                 if let Some(receiver) = self.past.pop() {
                     let before = self.session.has_receiver();
-                    self.session.detach(receiver, self.now);
+                    self.session.detach(&receiver, self.now);
                     assert_eq!(self.session.has_receiver(), before);
                 }
             }
@@ -219,67 +259,85 @@ impl Client {
     }
 
     fn attach(&mut self, transport: Transport) {
-        match self.session.attach(transport, self.now) {
-            Attach::Accepted(receiver) => {
-                assert_eq!(self.attached, None, "two receivers");
-                self.attached = Some((receiver, transport));
-                self.response = 0;
-            }
-            Attach::Refused(refusal) => {
-                let still_open = refusal.frame.starts_with(b"c[2010");
-                assert_eq!(still_open, !self.session.is_closed());
-                self.told |= !still_open;
-                assert!(
-                    !still_open || self.attached.is_some(),
-                    "refused for nothing"
-                );
+        let receive = transport.receive("c=f").expect("it receives");
+        let receive = receive.expect("a callback");
+        let mut receiver = self.session.attach(receive.clone(), self.now);
+        if !receiver.is_refused() {
+            assert!(self.attached.is_none(), "two receivers");
+            self.attached = Some(receiver);
+            self.response = 0;
+            return;
+        }
+        let mut pieces = Vec::new();
+        loop {
+            let mut piece = Vec::new();
+            let output = self
+                .session
+                .poll_output(&mut receiver, self.now, &mut piece);
+            pieces.push(piece);
+            match output {
+                Output::Pending => panic!("a refusal that waits"),
+                Output::Data => assert!(pieces.len() == 1, "more than a prelude"),
+                Output::End => break,
             }
         }
+        let refusal = bare(&receive, pieces.last().expect("a piece"));
+        let still_open = refusal.starts_with(b"c[2010");
+        assert_eq!(still_open, !self.session.is_closed());
+        self.told |= !still_open;
+        assert!(
+            !still_open || self.attached.is_some(),
+            "refused for nothing"
+        );
     }
 
     /// Says whether there may be more.
     fn poll(&mut self) -> bool {
-        let Some((receiver, transport)) = self.attached else {
+        let Some(mut receiver) = self.attached.take() else {
             return false;
         };
+        let receive = receiver.receive().clone();
         let mut piece = Vec::new();
-        let output = self.session.poll_output(receiver, self.now, &mut piece);
+        let output = self
+            .session
+            .poll_output(&mut receiver, self.now, &mut piece);
         if !self.timed_out {
             assert_eq!(output == Output::Pending, piece.is_empty(), "{output:?}");
         }
-        self.understand(transport, &piece);
-        match output {
-            Output::Pending => return false,
-            Output::Data if transport == Transport::XhrStreaming => {
-                let limit = self.config.response_limit.max(1);
-                assert!(self.response < limit, "beyond the limit");
-            }
-            Output::Data => assert_ne!(transport, Transport::Xhr, "a poll with two pieces"),
-            Output::End => {
-                self.past.push(receiver);
-                self.attached = None;
+        self.understand(&receive, &piece);
+        if output == Output::End {
+            self.past.push(receiver);
+            return false;
+        }
+        self.attached = Some(receiver);
+        if output == Output::Data {
+            match receive {
+                Receive::WebSocket => {}
+                Receive::Xhr | Receive::Jsonp(_) => panic!("a poll with two pieces"),
+                _ => {
+                    let limit = self.config.response_limit.max(1);
+                    assert!(self.response < limit, "beyond the limit");
+                }
             }
         }
         output == Output::Data
     }
 
-    fn understand(&mut self, transport: Transport, piece: &[u8]) {
-        if piece.is_empty() || piece.len() == 2049 && piece.starts_with(b"hh") {
+    fn understand(&mut self, receive: &Receive, piece: &[u8]) {
+        if piece.is_empty() || is_prelude(receive, piece) {
             return;
         }
         assert!(!self.timed_out, "output of a session that is over");
-        let room = match transport {
-            Transport::XhrStreaming => self.config.response_limit.saturating_sub(self.response),
+        let room = match receive {
+            Receive::XhrStreaming | Receive::EventSource | Receive::HtmlFile(_) => {
+                self.config.response_limit.saturating_sub(self.response)
+            }
             _ => self.config.response_limit,
         };
         self.response += piece.len();
-        let suffix: &[u8] = match transport {
-            Transport::WebSocket => b"",
-            _ => b"\n",
-        };
-        let bare = piece.strip_suffix(suffix).expect("the transport's suffix");
+        let bare = bare(receive, piece);
         assert!(!self.closed, "output after the close frame");
-        match bare {
+        match &bare[..] {
             b"o" => {
                 assert!(!self.opened, "opened twice");
                 self.opened = true;
@@ -290,11 +348,12 @@ impl Client {
                 let messages = parse_messages(array, &PayloadLimits::default());
                 let messages = messages.expect("an array of strings");
                 let last = messages.last().expect("no frame is empty");
-                let mut escaped = Vec::new();
+                let mut escaped = br#"",""#.to_vec();
                 frame::escape_into(&mut escaped, last);
-                let before_last = bare.len() - escaped.len() - r#"",""#.len() - r#""]"#.len();
+                escaped.extend_from_slice(br#""]"#);
+                let behind = on_wire(receive, &escaped) + frame_ends(receive).1.len();
                 assert!(
-                    messages.len() == 1 || before_last < room,
+                    messages.len() == 1 || piece.len() - behind < room,
                     "beyond the limit"
                 );
                 self.received
@@ -359,4 +418,57 @@ impl Client {
             self.attached.is_some() && !self.timed_out
         );
     }
+}
+
+fn is_prelude(receive: &Receive, piece: &[u8]) -> bool {
+    match receive {
+        Receive::XhrStreaming => piece.len() == 2049 && piece.starts_with(b"hh"),
+        Receive::EventSource => piece == b"\r\n",
+        Receive::HtmlFile(_) => piece.len() > 1024 && piece.starts_with(b"<!doctype html>"),
+        _ => false,
+    }
+}
+
+/// What stands around a frame.
+fn frame_ends(receive: &Receive) -> (&'static str, &'static str) {
+    match receive {
+        Receive::WebSocket => ("", ""),
+        Receive::Xhr | Receive::XhrStreaming => ("", "\n"),
+        Receive::EventSource => ("data: ", "\r\n\r\n"),
+        Receive::HtmlFile(_) => ("<script>\np(\"", "\");\n</script>\r\n"),
+        Receive::Jsonp(_) => ("/**/f(\"", "\");\r\n"),
+        _ => panic!("an unknown transport: {receive:?}"),
+    }
+}
+
+fn is_script(receive: &Receive) -> bool {
+    matches!(receive, Receive::HtmlFile(_) | Receive::Jsonp(_))
+}
+
+/// The frame in a piece, as the transport's client reads it.
+fn bare(receive: &Receive, piece: &[u8]) -> Vec<u8> {
+    let (prefix, suffix) = frame_ends(receive);
+    let inner = piece
+        .strip_prefix(prefix.as_bytes())
+        .and_then(|piece| piece.strip_suffix(suffix.as_bytes()))
+        .expect("the transport's framing");
+    if !is_script(receive) {
+        return inner.to_vec();
+    }
+    assert!(!inner.contains(&b'<') && !inner.contains(&b'\n'));
+    // All escapes of a script's string that are used are JSON's too.
+    let json = [b"\"", inner, b"\""].concat();
+    let frame: String = serde_json::from_slice(&json).expect("a string");
+    frame.into_bytes()
+}
+
+/// How many bytes a part of a frame takes.
+fn on_wire(receive: &Receive, part: &[u8]) -> usize {
+    let extra = |byte: &u8| match byte {
+        b'"' | b'\\' => 1,
+        b'<' => 5,
+        _ => 0,
+    };
+    let extra: usize = part.iter().map(extra).sum();
+    part.len() + if is_script(receive) { extra } else { 0 }
 }

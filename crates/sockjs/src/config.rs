@@ -61,14 +61,15 @@ impl Default for Config {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnAbort {
-    /// Keep the session until [`Config::disconnect_delay`], so that a client that comes back finds it. `sockjs-client`
-    /// comes back where the response ended cleanly on its side, as when a proxy lost patience; after a network error it
-    /// gives the session up by itself. The price: what was on its way when the cut came is missing without a word.
-    #[default]
-    Keep,
     /// Close it with 1002 "Connection interrupted" and drop what is queued, so that a client that comes back knows of the
-    /// gap. This is what sockjs-protocol 0.3.3 asks for ("Handling close", `test_abort_xhr_streaming` and
+    /// gap. This is what sockjs-protocol asks for ("Handling close", `test_abort_xhr_streaming` and
     /// `test_abort_xhr_polling`). A receiver cut off before it got even the open frame has missed nothing, and the session
     /// stays.
+    #[default]
     Close,
+    /// Keep the session until [`Config::disconnect_delay`], so that a client that comes back finds it. `sockjs-client`
+    /// comes back where the response ended cleanly on its side, as when a proxy lost patience; after a network error it
+    /// gives the session up by itself. The price: what was on its way when the cut came is missing without a word. For
+    /// content that notices gaps by itself.
+    Keep,
 }

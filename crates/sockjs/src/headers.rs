@@ -5,6 +5,7 @@
 //! | Answer | `Cache-Control` | CORS | `Content-Type` |
 //! |---|---|---|---|
 //! | greeting | – | – | [`TEXT`] |
+//! | iframe page | [`CACHE_FOR_A_YEAR`], with `Expires` and `ETag` | – | [`HTML`] |
 //! | `GET /info` | [`NO_CACHE`] | yes | [`JSON`] |
 //! | a transport's answer | [`NO_CACHE`] | if [`Transport::is_cors`] | [`Transport::content_type`] |
 //! | 204 to `OPTIONS` | [`CACHE_FOR_A_YEAR`] | yes, with [`MAX_AGE`] and the allowed methods | – |
@@ -44,7 +45,17 @@ pub const TEXT: &str = "text/plain; charset=UTF-8";
 /// Content type of `/info`.
 pub const JSON: &str = "application/json; charset=UTF-8";
 
-/// Content type of `xhr` and `xhr_streaming`.
+/// Content type of `eventsource`. Without a charset, as the script after 0.3.3 has it: server-sent events are UTF-8 by
+/// definition, and some browsers of 2012 took no other value.
+pub const EVENT_STREAM: &str = "text/event-stream";
+
+/// Content type of `htmlfile` and the iframe page.
+pub const HTML: &str = "text/html; charset=UTF-8";
+
+/// The name of the cookie by which some load balancers keep a client on one server.
+pub const SESSION_COOKIE: &str = "JSESSIONID";
+
+/// Content type of `xhr`, `xhr_streaming` and `jsonp`.
 pub const JAVASCRIPT: &str = "application/javascript; charset=UTF-8";
 
 /// The value of `Access-Control-Allow-Origin` for a request's `Origin`: the same, or `*` where there is none.
@@ -68,4 +79,72 @@ pub const JAVASCRIPT: &str = "application/javascript; charset=UTF-8";
 #[must_use]
 pub fn cors_origin(origin: Option<&str>) -> &str {
     origin.filter(|origin| !origin.is_empty()).unwrap_or("*")
+}
+
+/// The value of `Set-Cookie` for load balancers that keep a client on one server by the cookie `JSESSIONID`: what the
+/// request brought, else `dummy`.
+///
+/// `cookies` are the request's `Cookie` headers. What is not a plain cookie value of at most 256 bytes is taken for none.
+///
+/// Send it with every answer of an HTTP transport, where the operator asks for it, and with no other. The cookie says
+/// nothing to this server: it is made so that the balancer sees one. Attributes that somebody else gave the cookie
+/// (`Secure`, `HttpOnly`) are lost where it is set again, so it is not for applications that have a `JSESSIONID` of their
+/// own.
+///
+/// Source: sockjs-protocol, "JSESSIONID cookie".
+///
+/// # Example: made up, and echoed
+///
+/// ```
+/// use tramline_sockjs::headers::session_cookie;
+///
+/// assert_eq!(session_cookie([]), "JSESSIONID=dummy; path=/");
+/// assert_eq!(session_cookie(["lang=en; JSESSIONID=abcdef"]), "JSESSIONID=abcdef; path=/");
+/// ```
+#[must_use]
+pub fn session_cookie<'a>(cookies: impl IntoIterator<Item = &'a str>) -> String {
+    let value = cookies
+        .into_iter()
+        .flat_map(|header| header.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(name, value)| *name == SESSION_COOKIE && is_cookie_value(value))
+        .map_or("dummy", |(_, value)| value);
+    format!("{SESSION_COOKIE}={value}; path=/")
+}
+
+/// RFC 6265 §4.1.1, `cookie-octet`.
+fn is_cookie_value(value: &str) -> bool {
+    let octet = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b';' | b'\\');
+    (1..=256).contains(&value.len()) && value.bytes().all(octet)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_is_echoed_only_as_a_plain_value() {
+        let echoed = |header: &str| session_cookie([header]);
+        for (header, value) in [
+            ("JSESSIONID=abc", "abc"),
+            ("a=b;JSESSIONID=0.node-1 ; c=d", "0.node-1"),
+            ("JSESSIONID=", "dummy"),
+            ("jsessionid=abc", "dummy"),
+            ("XJSESSIONID=abc", "dummy"),
+            ("JSESSIONID=a b", "dummy"),
+            ("JSESSIONID=\"a\"", "dummy"),
+            ("JSESSIONID=a\r\nX: y", "dummy"),
+            ("JSESSIONID=é", "dummy"),
+            ("", "dummy"),
+        ] {
+            assert_eq!(echoed(header), format!("JSESSIONID={value}; path=/"));
+        }
+        let long = "x".repeat(256);
+        assert!(echoed(&format!("JSESSIONID={long}")).contains(&long));
+        assert!(echoed(&format!("JSESSIONID={long}x")).contains("dummy"));
+        assert_eq!(
+            session_cookie(["a=b", "JSESSIONID=second"]),
+            "JSESSIONID=second; path=/"
+        );
+    }
 }

@@ -1,5 +1,4 @@
-//! SockJS 0.3.3 without IO: what a path asks for, what goes on the wire, and one [`Session`] machine under every
-//! transport.
+//! SockJS without IO: what a path asks for, what goes on the wire, and one [`Session`] machine under every transport.
 //!
 //! SockJS gives a browser the feel of a WebSocket where a WebSocket cannot pass: it frames messages as JSON text and
 //! carries them over long-lived or repeated HTTP requests. This crate knows the protocol and nothing else: no sockets, no
@@ -7,9 +6,10 @@
 //!
 //! ```text
 //!   path below the prefix ── route() ──► Route::Info ────────────► Info::to_json()
+//!                                   ├──► Route::Iframe ──────────► IframePage
 //!                                   ├──► Route::Transport(xhr_send) ── parse_messages(body) ──► the application
-//!                                   └──► Route::Transport(xhr, xhr_streaming)
-//!                                             │ attach(now)
+//!                                   └──► Route::Transport(xhr, xhr_streaming, …)
+//!                                             │ receive(query), attach(now)
 //!   application ── send() ──► Session ◄───────┤
 //!                     ▲                       └─ poll_output(now) ──► chunks of the HTTP response
 //!                     └── handle_timeout(now): heartbeats, expiry
@@ -18,9 +18,10 @@
 //! # What it does
 //!
 //! - [`route`] and [`Transport`]: the URL scheme, and the facts of each transport (method, content type, `Allow`).
-//! - [`Info`], [`GREETING`] and [`headers`]: the fixed answers and the header values around them.
+//! - [`Info`], [`GREETING`], [`IframePage`] and [`headers`]: the fixed answers and the header values around them.
 //! - [`mod@frame`]: open, heartbeat, message and close frames, and the escaping that browsers need.
-//! - [`parse_messages`]: what the client sends.
+//! - [`Receive`]: what goes around frames on each transport, callbacks checked.
+//! - [`parse_messages`], [`form_field`]: what the client sends.
 //! - [`Session`]: order, queueing, one receiver at a time, response limits, heartbeats, closing, expiry.
 //!
 //! # What it does not do
@@ -28,24 +29,40 @@
 //! - It does not decide who may connect: origins, users and "is this the same user as before?" belong to the endpoint.
 //! - It keeps no table of sessions, and makes no random numbers: [`Info::entropy`] is a parameter.
 //! - It does not resend what an HTTP response lost on its way. SockJS has no acknowledgements; see [`OnAbort`].
-//! - The transports `eventsource`, `htmlfile`, `jsonp` and the iframe page are not here yet and answer
-//!   [`Route::NotFound`]; `sockjs-client` falls back to the ones that are.
+//!
+//! # Which SockJS
+//!
+//! SockJS is defined by the test script of the project
+//! [sockjs-protocol](https://github.com/sockjs/sockjs-protocol). Its text 0.3.3 is what most servers were written to; the
+//! script went on, and `sockjs-client` with it. Where the two differ this crate does what the newer one asserts:
+//!
+//! | | 0.3.3 | here |
+//! |---|---|---|
+//! | `Cache-Control` of what must not be cached | without `no-transform` | with it, so that no proxy compresses a stream |
+//! | content type of `eventsource` | with a charset | `text/event-stream` |
+//! | frames of `jsonp` | `callback("…");` | `/**/callback("…");` |
+//! | a callback with other characters than of a name | – | 500 |
+//! | origin `null` | answered with `*` | echoed |
+//! | `Access-Control-Allow-Credentials` without an origin | `true` | absent |
+//! | `Access-Control-Allow-Methods` | in any answer to `OPTIONS` | names at least what was asked for |
+//! | iframe page | waits for its `onload` | calls the library's bootstrap at once |
+//! | a second receiver after an abort | 1002 | 1002; a fresh session would be as good |
 //!
 //! # Example: a session over two polls
 //!
 //! ```
 //! use std::sync::Arc;
 //! use std::time::Instant;
-//! use tramline_sockjs::{Attach, Config, Output, Session, Transport};
+//! use tramline_sockjs::{Config, Output, Receive, Session};
 //!
 //! let now = Instant::now();
 //! let mut session = Session::new(Arc::new(Config::default()), now);
 //! session.send(&[b"hello"]);
 //!
 //! let mut poll = |session: &mut Session| {
-//!     let Attach::Accepted(receiver) = session.attach(Transport::Xhr, now) else { panic!("refused") };
+//!     let mut receiver = session.attach(Receive::Xhr, now);
 //!     let mut body = Vec::new();
-//!     assert_eq!(session.poll_output(receiver, now, &mut body), Output::End);
+//!     assert_eq!(session.poll_output(&mut receiver, now, &mut body), Output::End);
 //!     body
 //! };
 //! assert_eq!(poll(&mut session), b"o\n");
@@ -56,15 +73,21 @@ pub mod frame;
 pub mod headers;
 
 mod config;
+mod form;
+mod iframe;
 mod info;
 mod payload;
+mod receive;
 mod route;
 mod session;
 mod transport;
 
 pub use config::{Config, OnAbort};
+pub use form::form_field;
+pub use iframe::IframePage;
 pub use info::{GREETING, Info};
 pub use payload::{PayloadError, PayloadLimits, parse_messages};
+pub use receive::{Callback, CallbackError, MAX_CALLBACK_LEN, Receive};
 pub use route::{MAX_ID_LEN, Route, route};
-pub use session::{Attach, Output, ReceiverId, Refusal, Session, TimedOut};
+pub use session::{Output, Receiver, Session, TimedOut};
 pub use transport::Transport;

@@ -12,6 +12,9 @@ pub enum Route<'a> {
     Info,
     /// `/websocket`: a WebSocket without any SockJS framing, for clients that are not browsers.
     RawWebSocket,
+    /// `/iframe.html`, `/iframe-1.6.1.html` and the like, all the same: answer with the
+    /// [`IframePage`](crate::IframePage).
+    Iframe,
     /// `/{server}/{session}/{transport}`.
     Transport {
         /// A hint for load balancers. It has no meaning here and does not identify anything: the same session may be
@@ -74,6 +77,7 @@ pub fn route(path_below_prefix: &str) -> Route<'_> {
         "" | "/" => return Route::Greeting,
         "/info" => return Route::Info,
         "/websocket" => return Route::RawWebSocket,
+        path if is_iframe(path) => return Route::Iframe,
         path => path,
     };
     session_route(path).unwrap_or(Route::NotFound)
@@ -92,6 +96,17 @@ fn session_route(path: &str) -> Option<Route<'_>> {
         session,
         transport,
     })
+}
+
+/// Clients put their version between the two, so that a cache keeps a page for each.
+fn is_iframe(path: &str) -> bool {
+    path.strip_prefix("/iframe")
+        .and_then(|rest| rest.strip_suffix(".html"))
+        .is_some_and(|version| {
+            version
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+        })
 }
 
 fn is_id(segment: &str) -> bool {
@@ -181,8 +196,36 @@ mod tests {
                 }
             );
         }
-        for name in ["eventsource", "htmlfile", "jsonp", "jsonp_send", "XHR", ""] {
+        for name in ["polling", "XHR", ""] {
             assert_eq!(route(&format!("/0/s/{name}")), Route::NotFound, "{name}");
+        }
+    }
+
+    // sockjs-protocol, IframePage.test_simpleUrl, test_versionedUrl and test_invalidUrl
+    #[test]
+    fn the_iframe_page_has_any_version_in_lower_case_and_no_folder() {
+        for path in [
+            "/iframe.html",
+            "/iframe-a.html",
+            "/iframe-.html",
+            "/iframe-0.1.2.html",
+            "/iframe-0.1.2abc-dirty.2144.html",
+        ] {
+            assert_eq!(route(path), Route::Iframe, "{path}");
+        }
+        for path in [
+            "/iframe.htm",
+            "/iframe",
+            "/IFRAME.HTML",
+            "/IFRAME",
+            "/iframe.HTML",
+            "/iframe.xml",
+            "/iframe-/.html",
+            "/iframe%2d.html",
+            "/iframe.html/",
+            "/a/iframe.html",
+        ] {
+            assert_eq!(route(path), Route::NotFound, "{path}");
         }
     }
 

@@ -7,17 +7,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use answers::{Attach, Output, ReceiverId, Refusal, TimedOut};
+use answers::Standing;
+pub use answers::{Output, Receiver, TimedOut};
 use queue::Queue;
 
-use crate::transport::Ends;
-use crate::{Config, OnAbort, Transport, frame};
+use crate::receive::Ends;
+use crate::{Config, OnAbort, Receive, frame};
 
 /// One SockJS session, from its open frame to the moment it may be forgotten.
 ///
 /// A session outlives the requests that carry it. Requests that receive come to [`attach`](Self::attach), take what
 /// [`poll_output`](Self::poll_output) gives until it says [`Output::End`], and come again; between two of them the
-/// session queues. Requests that send (`xhr_send`) do not touch it: their messages go from
+/// session queues. Requests that send (`xhr_send`, `jsonp_send`) do not touch it: their messages go from
 /// [`parse_messages`](crate::parse_messages) to the application.
 ///
 /// # Rules
@@ -27,12 +28,12 @@ use crate::{Config, OnAbort, Transport, frame};
 /// - **One receiver at a time.** Another is refused with 2010 while the first is attached.
 /// - **Once.** A frame handed to a receiver counts as delivered; there are no acknowledgements. What a cut connection may
 ///   cost, and the choice there is, stands at [`OnAbort`].
-/// - **Bounded by its owner.** The session queues what it is given; look at [`queued`](Self::queued) before
-///   [`send`](Self::send) and apply the overflow policy there.
+/// - **Bounded by its owner.** The session queues what it is given; look at [`queued`](Self::queued) and
+///   [`queued_messages`](Self::queued_messages) before [`send`](Self::send) and apply the overflow policy there.
 /// - **Time is a parameter.** After any call ask [`next_timeout`](Self::next_timeout), and call
 ///   [`handle_timeout`](Self::handle_timeout) when it has come. Calling early or late is harmless.
 ///
-/// An idle session is 96 bytes and owns no buffer.
+/// An idle session is 104 bytes and owns no buffer.
 ///
 /// # With WebSocket
 ///
@@ -40,25 +41,25 @@ use crate::{Config, OnAbort, Transport, frame};
 /// size, and the session's end is the WebSocket's. Or it does without: it sends [`frame::OPEN`], [`frame::message_array`]
 /// and [`frame::close`] itself.
 ///
-/// Source: sockjs-protocol 0.3.3, "Protocol and framing" and "Handling close".
+/// Source: sockjs-protocol, "Protocol and framing" and "Handling close".
 ///
 /// # Example: streaming, then closed
 ///
 /// ```
 /// use std::sync::Arc;
 /// use std::time::Instant;
-/// use tramline_sockjs::{Attach, Config, Output, Session, Transport};
+/// use tramline_sockjs::{Config, Output, Receive, Session};
 ///
 /// let now = Instant::now();
 /// let mut session = Session::new(Arc::new(Config::default()), now);
-/// let Attach::Accepted(receiver) = session.attach(Transport::XhrStreaming, now) else { panic!("refused") };
+/// let mut stream = session.attach(Receive::XhrStreaming, now);
 /// session.send(&[b"last words"]);
 /// session.close(3000, "Go away!", now);
 ///
 /// let mut chunks = Vec::new();
 /// loop {
 ///     let mut chunk = Vec::new();
-///     let output = session.poll_output(receiver, now, &mut chunk);
+///     let output = session.poll_output(&mut stream, now, &mut chunk);
 ///     chunks.push(chunk);
 ///     if output == Output::End {
 ///         break;
@@ -73,12 +74,15 @@ pub struct Session {
     queue: Queue,
     /// The close frame, once closed.
     closed: Option<Box<[u8]>>,
-    receiver: Option<Receiver>,
+    /// The attached receiver.
+    receiver: Option<u32>,
+    next_receiver: u32,
     /// When it was last heard of: the last output while there is a receiver, its leaving when there is none.
     since: Instant,
-    next_receiver: u32,
     open_owed: bool,
+    heartbeat_owed: bool,
     heartbeats: bool,
+    close_heard: bool,
     expired: bool,
 }
 
@@ -94,46 +98,47 @@ impl Session {
             since: now,
             next_receiver: 0,
             open_owed: true,
+            heartbeat_owed: false,
             heartbeats: true,
+            close_heard: false,
             expired: false,
         }
     }
 
-    /// A request arrived that wants to receive.
+    /// A request arrived that wants to receive: poll its output.
     ///
     /// Refused is a second request beside one that is attached (2010), and every request once the session is closed and
     /// has nothing left to deliver (its close frame, again and again until it is forgotten). A closed session with a
-    /// receiver refuses with its close frame, not with 2010: the client is to learn the end, not to try again.
-    ///
-    /// Ask only with transports that [receive](Transport::is_receiver); `xhr_send` would be answered as `xhr` is.
-    pub fn attach(&mut self, transport: Transport, now: Instant) -> Attach {
-        if let Some(close) = self.refusal_frame() {
-            let framing = transport.framing();
-            return Attach::Refused(Refusal {
-                prelude: framing.prelude,
-                frame: [&close, framing.suffix].concat(),
-            });
-        }
-        let id = ReceiverId(self.next_receiver);
+    /// receiver refuses with its close frame, not with 2010: the client is to learn the end, not to try again. The
+    /// session does not notice who is refused; its whole output, in the framing of its transport, is that frame.
+    pub fn attach(&mut self, receive: Receive, now: Instant) -> Receiver {
+        let drained = self.queue.is_empty() && !self.open_owed;
+        let standing = if self.closed.is_some() && (drained || self.receiver.is_some()) {
+            Standing::Closed
+        } else if self.receiver.is_some() {
+            Standing::SecondOne
+        } else {
+            self.receiver = Some(self.next_receiver);
+            self.heartbeat_owed = false;
+            self.since = now;
+            Standing::Attached(self.next_receiver)
+        };
         self.next_receiver = self.next_receiver.wrapping_add(1);
-        self.receiver = Some(Receiver {
-            id,
-            transport,
+        Receiver {
+            receive,
+            standing,
             sent: 0,
             started: false,
-            heartbeat_owed: false,
-        });
-        self.since = now;
-        Attach::Accepted(id)
+        }
     }
 
     /// The request of this receiver is over before [`Output::End`]: the client went away, or the response could not be
     /// written. What happens to the session is [`Config::on_abort`]'s choice; look at [`is_closed`](Self::is_closed)
     /// afterwards.
     ///
-    /// After [`Output::End`], and for a receiver that has been replaced, this does nothing: call it whenever a response
-    /// is dropped, without asking why.
-    pub fn detach(&mut self, receiver: ReceiverId, now: Instant) {
+    /// After [`Output::End`], for a receiver that has been replaced and for one that was refused, this does nothing: call
+    /// it whenever a response is dropped, without asking why.
+    pub fn detach(&mut self, receiver: &Receiver, now: Instant) {
         if !self.is_attached(receiver) {
             return;
         }
@@ -169,6 +174,12 @@ impl Session {
         self.queue.len()
     }
 
+    /// How many messages wait for a receiver.
+    #[must_use]
+    pub fn queued_messages(&self) -> usize {
+        self.queue.count()
+    }
+
     /// Appends the next piece for this receiver to `out`: the prelude, or one frame, in the framing of its transport.
     ///
     /// Each piece is to be one chunk of a chunked response, or one WebSocket message. Call again until
@@ -176,47 +187,55 @@ impl Session {
     /// queue grow where its owner sees it.
     ///
     /// All queued messages go into one frame, as long as the response limit permits: a frame stops before the message
-    /// that would start beyond it. `xhr` ends after its frame, `xhr_streaming` when it has sent
-    /// [`Config::response_limit`] bytes, both after the close frame. A receiver that is not attached gets
+    /// that would start beyond it. Polling responses end after their frame, streaming ones when they have sent
+    /// [`Config::response_limit`] bytes, both after the close frame. A receiver that is not attached any more gets
     /// [`Output::End`].
-    pub fn poll_output(&mut self, receiver: ReceiverId, now: Instant, out: &mut Vec<u8>) -> Output {
-        let Some(mut current) = self.receiver.filter(|current| current.id == receiver) else {
+    pub fn poll_output(
+        &mut self,
+        receiver: &mut Receiver,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> Output {
+        let attached = self.is_attached(receiver);
+        if !attached && !receiver.is_refused() {
             return Output::End;
-        };
-        let framing = current.transport.framing();
-        if !current.started {
-            current.started = true;
-            if !framing.prelude.is_empty() {
-                out.extend_from_slice(framing.prelude);
-                self.receiver = Some(current);
-                self.since = now;
+        }
+        if !receiver.started {
+            receiver.started = true;
+            let before = out.len();
+            receiver.receive.prelude_into(out);
+            if out.len() > before {
+                if attached {
+                    self.since = now;
+                }
                 return Output::Data;
             }
         }
-        let room = self.config.response_limit.saturating_sub(current.sent);
+        if !attached {
+            self.refuse(receiver, out);
+            return Output::End;
+        }
+        let room = self.config.response_limit.saturating_sub(receiver.sent);
         let before = out.len();
-        let next = self.frame_into(&current, room, out);
+        let next = self.frame_into(&receiver.receive, room, out);
         if next == Next::Nothing {
-            self.receiver = Some(current);
             return Output::Pending;
         }
-        out.extend_from_slice(framing.suffix);
         self.since = now;
+        self.heartbeat_owed = false;
         let written = out.len() - before;
-        let ends = match framing.ends {
+        let ends = match receiver.receive.ends() {
             Ends::AfterFrame => true,
-            Ends::AtLimit => written >= room,
+            Ends::AtLimit => {
+                receiver.sent += written;
+                written >= room
+            }
             Ends::WithConnection => false,
         };
         if ends || next == Next::Close {
             self.receiver = None;
             return Output::End;
         }
-        if framing.ends == Ends::AtLimit {
-            current.sent += written;
-        }
-        current.heartbeat_owed = false;
-        self.receiver = Some(current);
         Output::Data
     }
 
@@ -230,17 +249,19 @@ impl Session {
     /// ```
     /// use std::sync::Arc;
     /// use std::time::Instant;
-    /// use tramline_sockjs::{Attach, Config, Output, Session, Transport};
+    /// use tramline_sockjs::{Config, Output, Receive, Session};
     ///
     /// let now = Instant::now();
     /// let mut session = Session::new(Arc::new(Config::default()), now);
     /// session.close(4500, "too slow", now);
     /// session.close(3000, "Go away!", now);
     ///
-    /// let Attach::Accepted(first) = session.attach(Transport::Xhr, now) else { panic!("refused") };
-    /// let _ = session.poll_output(first, now, &mut Vec::new()); // the open frame comes first even here
-    /// let Attach::Refused(refusal) = session.attach(Transport::Xhr, now) else { panic!("accepted") };
-    /// assert_eq!(refusal.into_bytes(), b"c[4500,\"too slow\"]\n");
+    /// let mut body = Vec::new();
+    /// for _ in 0..2 {
+    ///     let mut poll = session.attach(Receive::Xhr, now);
+    ///     assert_eq!(session.poll_output(&mut poll, now, &mut body), Output::End);
+    /// }
+    /// assert_eq!(body, b"o\nc[4500,\"too slow\"]\n"); // the open frame comes first even here
     /// ```
     pub fn close(&mut self, code: u16, reason: &str, now: Instant) {
         if self.closed.is_none() {
@@ -253,6 +274,13 @@ impl Session {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.closed.is_some()
+    }
+
+    /// Whether a receiver was given the close frame, so that the client knows, or had the time to. Until then somebody may
+    /// still come for it.
+    #[must_use]
+    pub fn is_close_heard(&self) -> bool {
+        self.close_heard
     }
 
     /// Whether a receiver is attached.
@@ -288,79 +316,90 @@ impl Session {
             self.expire();
             return Some(TimedOut::Forgotten);
         }
-        match &mut self.receiver {
-            Some(receiver) => {
-                receiver.heartbeat_owed = true;
-                self.since = now;
-                None
-            }
-            None => {
-                let (code, reason) = frame::GO_AWAY;
-                self.close(code, reason, now);
-                self.expire();
-                Some(TimedOut::Disconnected)
-            }
+        if self.receiver.is_some() {
+            self.heartbeat_owed = true;
+            self.since = now;
+            return None;
         }
+        let (code, reason) = frame::GO_AWAY;
+        self.close(code, reason, now);
+        self.expire();
+        Some(TimedOut::Disconnected)
     }
 
     /// Turns heartbeats on or off; they are on at first. Off is for sessions whose content has heart-beats of its own,
     /// as when STOMP negotiated them: two clocks would only wake phones twice.
     pub fn set_heartbeats(&mut self, on: bool) {
         self.heartbeats = on;
-        if let Some(receiver) = &mut self.receiver
-            && !on
-        {
-            receiver.heartbeat_owed = false;
-        }
+        self.heartbeat_owed &= on;
     }
 
-    fn refusal_frame(&self) -> Option<Vec<u8>> {
-        let drained = self.queue.is_empty() && !self.open_owed;
-        match (&self.closed, &self.receiver) {
-            (Some(close), receiver) if drained || receiver.is_some() => Some(close.to_vec()),
-            (None, Some(_)) => Some(frame::close(frame::STILL_OPEN.0, frame::STILL_OPEN.1)),
-            _ => None,
-        }
+    fn is_attached(&self, receiver: &Receiver) -> bool {
+        matches!(receiver.standing, Standing::Attached(id) if self.receiver == Some(id))
     }
 
-    fn is_attached(&self, receiver: ReceiverId) -> bool {
-        self.receiver.is_some_and(|current| current.id == receiver)
+    /// Appends the one frame of a receiver that was refused, once.
+    fn refuse(&mut self, receiver: &mut Receiver, out: &mut Vec<u8>) {
+        let standing = std::mem::replace(&mut receiver.standing, Standing::Over);
+        let receive = &receiver.receive;
+        let (code, reason) = frame::STILL_OPEN;
+        let still_open;
+        let frame = match (standing, &self.closed) {
+            (Standing::Closed, Some(close)) => {
+                self.close_heard = true;
+                close
+            }
+            (Standing::SecondOne, _) => {
+                still_open = frame::close(code, reason).into();
+                &still_open
+            }
+            _ => return,
+        };
+        receive.prefix_into(out);
+        receive.part_into(frame, out);
+        receive.suffix_into(out);
     }
 
-    /// Appends the next bare frame, which ought to fit into `room`.
-    fn frame_into(&mut self, receiver: &Receiver, room: usize, out: &mut Vec<u8>) -> Next {
-        if self.open_owed {
+    /// Appends the next frame, which ought to fit into `room`.
+    fn frame_into(&mut self, receive: &Receive, room: usize, out: &mut Vec<u8>) -> Next {
+        let mut next = Next::Frame;
+        let bare = if self.open_owed {
             self.open_owed = false;
-            out.extend_from_slice(frame::OPEN);
-            Next::Frame
+            frame::OPEN
         } else if !self.queue.is_empty() {
-            self.messages_into(room, out);
-            Next::Frame
+            self.messages_into(receive, room, out);
+            return next;
         } else if let Some(close) = &self.closed {
-            out.extend_from_slice(close);
-            Next::Close
-        } else if receiver.heartbeat_owed {
-            out.extend_from_slice(frame::HEARTBEAT);
-            Next::Frame
+            self.close_heard = true;
+            next = Next::Close;
+            close
+        } else if self.heartbeat_owed {
+            frame::HEARTBEAT
         } else {
-            Next::Nothing
-        }
+            return Next::Nothing;
+        };
+        receive.prefix_into(out);
+        receive.part_into(bare, out);
+        receive.suffix_into(out);
+        next
     }
 
-    fn messages_into(&mut self, room: usize, out: &mut Vec<u8>) {
+    fn messages_into(&mut self, receive: &Receive, room: usize, out: &mut Vec<u8>) {
         let before = out.len();
         out.reserve(self.queue.len().min(room));
+        receive.prefix_into(out);
         let mut separator: &[u8] = b"a[\"";
         while let Some(message) = self.queue.front() {
-            out.extend_from_slice(separator);
-            out.extend_from_slice(message);
+            receive.part_into(separator, out);
+            receive.part_into(message, out);
             separator = b"\",\"";
             self.queue.pop();
             if out.len() - before >= room {
                 break;
             }
         }
-        out.extend_from_slice(b"\"]");
+        receive.part_into(b"\"]", out);
+        receive.suffix_into(out);
         self.queue.compact();
     }
 
@@ -389,17 +428,6 @@ impl fmt::Debug for Session {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Receiver {
-    id: ReceiverId,
-    transport: Transport,
-    /// Bytes of its response so far, without the prelude.
-    sent: usize,
-    /// The prelude, if any, is out.
-    started: bool,
-    heartbeat_owed: bool,
-}
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Next {
     Nothing,
@@ -413,6 +441,6 @@ mod tests {
 
     #[test]
     fn an_idle_session_is_small() {
-        assert_eq!(size_of::<Session>(), 96);
+        assert_eq!(size_of::<Session>(), 104);
     }
 }

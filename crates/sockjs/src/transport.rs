@@ -2,33 +2,46 @@
 
 use std::fmt;
 
-use crate::headers;
+use crate::{Callback, CallbackError, Receive, headers};
 
 /// How the frames of a session travel: the last segment of a transport path.
 ///
-/// Everything that differs between transports is a row in this type's tables; [`Session`](crate::Session) has no other
-/// knowledge of them.
+/// Everything that a server has to know of a transport is a row in this type's tables, or in those of [`Receive`], which
+/// says how frames stand in its responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Transport {
     /// `websocket`: SockJS frames as text messages of a WebSocket; both directions. The session lives exactly as long as
-    /// the WebSocket, and two may bear the same session id (sockjs-protocol 0.3.3, "WebSocket protocols").
+    /// the WebSocket, and two may bear the same session id ("WebSocket protocols").
     WebSocket,
     /// `xhr`: long polling; each request gets one frame. Creates the session if it is new ("XhrPolling").
     Xhr,
-    /// `xhr_send`: messages from the client, for all HTTP receivers. Never creates a session: unknown is 404.
+    /// `xhr_send`: messages from the client, for all HTTP receivers but `jsonp`. Never creates a session: unknown is 404.
     XhrSend,
     /// `xhr_streaming`: one response carries frames until the response limit ("XhrStreaming").
     XhrStreaming,
+    /// `eventsource`: frames as server-sent events, until the response limit ("EventSource").
+    EventSource,
+    /// `htmlfile`: frames as script elements of an endless page in a hidden frame, until the response limit ("HtmlFile").
+    /// For Internet Explorer, which shows no other response before its end.
+    HtmlFile,
+    /// `jsonp`: long polling by script elements, for browsers that may not ask across origins ("JsonPolling").
+    Jsonp,
+    /// `jsonp_send`: messages from the client, in a form's field `d`; otherwise as [`XhrSend`](Self::XhrSend).
+    JsonpSend,
 }
 
 impl Transport {
     /// All transports that [`route`](crate::route) can answer with.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 8] = [
         Self::WebSocket,
         Self::Xhr,
         Self::XhrSend,
         Self::XhrStreaming,
+        Self::EventSource,
+        Self::HtmlFile,
+        Self::Jsonp,
+        Self::JsonpSend,
     ];
 
     /// The name in the path.
@@ -39,6 +52,10 @@ impl Transport {
             Self::Xhr => "xhr",
             Self::XhrSend => "xhr_send",
             Self::XhrStreaming => "xhr_streaming",
+            Self::EventSource => "eventsource",
+            Self::HtmlFile => "htmlfile",
+            Self::Jsonp => "jsonp",
+            Self::JsonpSend => "jsonp_send",
         }
     }
 
@@ -55,32 +72,43 @@ impl Transport {
     #[must_use]
     pub const fn method(self) -> &'static str {
         match self {
-            Self::WebSocket => "GET",
-            Self::Xhr | Self::XhrSend | Self::XhrStreaming => "POST",
+            Self::WebSocket | Self::EventSource | Self::HtmlFile | Self::Jsonp => "GET",
+            Self::Xhr | Self::XhrSend | Self::XhrStreaming | Self::JsonpSend => "POST",
         }
     }
 
     /// The value of `Allow` in a 405, and of `Access-Control-Allow-Methods` in the answer to `OPTIONS`.
-    ///
-    /// A WebSocket is not subject to CORS, so it answers no `OPTIONS` (see [`is_cors`](Self::is_cors)).
     #[must_use]
     pub const fn allow(self) -> &'static str {
         match self {
-            Self::WebSocket => "GET",
+            Self::WebSocket | Self::EventSource | Self::HtmlFile | Self::Jsonp => "GET",
+            Self::JsonpSend => "POST",
             Self::Xhr | Self::XhrSend | Self::XhrStreaming => "OPTIONS, POST",
         }
     }
 
-    /// Whether browsers ask by `OPTIONS` first, and answers carry CORS headers.
+    /// Whether browsers may ask by `OPTIONS` first. Only an `XMLHttpRequest` does.
     #[must_use]
-    pub const fn is_cors(self) -> bool {
-        !matches!(self, Self::WebSocket)
+    pub const fn is_preflighted(self) -> bool {
+        matches!(self, Self::Xhr | Self::XhrSend | Self::XhrStreaming)
     }
 
-    /// Whether a request of this transport receives frames, and so goes to [`Session::attach`](crate::Session::attach).
+    /// Whether answers carry CORS headers: where a script of another origin reads them, as an `XMLHttpRequest` or an
+    /// `EventSource` does. A WebSocket is not subject to CORS; `htmlfile` and `jsonp` were made to do without.
     #[must_use]
-    pub const fn is_receiver(self) -> bool {
-        !matches!(self, Self::XhrSend)
+    pub const fn is_cors(self) -> bool {
+        self.is_preflighted() || matches!(self, Self::EventSource)
+    }
+
+    /// Whether a browser says in each request that a script makes which [origin](https://www.rfc-editor.org/rfc/rfc6454)
+    /// the script has.
+    ///
+    /// It does not for `htmlfile` and `jsonp`, which it fetches as it does any frame and any script element: without an
+    /// `Origin`, and with the visitor's cookies. A server that restricts origins must learn it otherwise (`Referer`,
+    /// `Sec-Fetch-Site`) or not offer them: with `jsonp` the page of any stranger could speak as its visitor.
+    #[must_use]
+    pub const fn names_origin(self) -> bool {
+        !matches!(self, Self::HtmlFile | Self::Jsonp)
     }
 
     /// The `Content-Type` of its successful answers, including the 204 of `xhr_send` (without one, Firefox takes the empty
@@ -89,30 +117,46 @@ impl Transport {
     pub const fn content_type(self) -> Option<&'static str> {
         match self {
             Self::WebSocket => None,
-            Self::Xhr | Self::XhrStreaming => Some(headers::JAVASCRIPT),
-            Self::XhrSend => Some(headers::TEXT),
+            Self::Xhr | Self::XhrStreaming | Self::Jsonp => Some(headers::JAVASCRIPT),
+            Self::XhrSend | Self::JsonpSend => Some(headers::TEXT),
+            Self::EventSource => Some(headers::EVENT_STREAM),
+            Self::HtmlFile => Some(headers::HTML),
         }
     }
 
-    /// What its responses begin with, and wrap frames in.
-    pub(crate) const fn framing(self) -> Framing {
-        match self {
-            Self::WebSocket => Framing {
-                prelude: b"",
-                suffix: b"",
-                ends: Ends::WithConnection,
-            },
-            Self::Xhr | Self::XhrSend => Framing {
-                prelude: b"",
-                suffix: b"\n",
-                ends: Ends::AfterFrame,
-            },
-            Self::XhrStreaming => Framing {
-                prelude: STREAMING_PRELUDE,
-                suffix: b"\n",
-                ends: Ends::AtLimit,
-            },
-        }
+    /// How a request of this transport wants its frames: what [`Session::attach`](crate::Session::attach) takes. `None` for
+    /// those that send.
+    ///
+    /// `query` is the request's, without the question mark; `htmlfile` and `jsonp` have their callback there, as `c`.
+    ///
+    /// # Errors
+    ///
+    /// [`CallbackError`], the peer's doing: answer 500 with the error's text, before a session is made.
+    ///
+    /// # Example: a callback where one is needed
+    ///
+    /// ```
+    /// use tramline_sockjs::{CallbackError, Receive, Transport};
+    ///
+    /// assert_eq!(Transport::Xhr.receive(""), Some(Ok(Receive::Xhr)));
+    /// assert_eq!(Transport::XhrSend.receive(""), None);
+    ///
+    /// let Some(Ok(Receive::Jsonp(callback))) = Transport::Jsonp.receive("t=1&c=%63allback") else { panic!() };
+    /// assert_eq!(callback.as_str(), "callback");
+    /// assert_eq!(Transport::Jsonp.receive("t=1"), Some(Err(CallbackError::Missing)));
+    /// assert_eq!(Transport::Jsonp.receive("c=alert(1)"), Some(Err(CallbackError::Invalid)));
+    /// ```
+    #[must_use]
+    pub fn receive(self, query: &str) -> Option<Result<Receive, CallbackError>> {
+        Some(match self {
+            Self::XhrSend | Self::JsonpSend => return None,
+            Self::WebSocket => Ok(Receive::WebSocket),
+            Self::Xhr => Ok(Receive::Xhr),
+            Self::XhrStreaming => Ok(Receive::XhrStreaming),
+            Self::EventSource => Ok(Receive::EventSource),
+            Self::HtmlFile => Callback::from_query(query).map(Receive::HtmlFile),
+            Self::Jsonp => Callback::from_query(query).map(Receive::Jsonp),
+        })
     }
 }
 
@@ -123,41 +167,16 @@ impl fmt::Display for Transport {
     }
 }
 
-/// A transport's row: all that a session needs to know of it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Framing {
-    /// Sent once, before anything else.
-    pub(crate) prelude: &'static [u8],
-    /// Put behind every frame.
-    pub(crate) suffix: &'static [u8],
-    /// When we end the response.
-    pub(crate) ends: Ends,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ends {
-    AfterFrame,
-    AtLimit,
-    WithConnection,
-}
-
-/// 2048 `h` and a newline: browsers hold the first KiB or two of a response back before they show any of it.
-const STREAMING_PRELUDE: &[u8] = &{
-    let mut prelude = [b'h'; 2049];
-    prelude[2048] = b'\n';
-    prelude
-};
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn posts_allow_options_and_websocket_does_not() {
+    fn what_is_allowed_is_the_method_and_options_where_browsers_ask_first() {
         for transport in Transport::ALL {
             assert_eq!(
                 transport.allow().contains("OPTIONS"),
-                transport.is_cors(),
+                transport.is_preflighted(),
                 "{transport}"
             );
             assert!(
@@ -169,9 +188,10 @@ mod tests {
     }
 
     #[test]
-    fn the_prelude_is_2048_h_and_a_newline() {
-        let (newline, hs) = STREAMING_PRELUDE.split_last().unwrap();
-        assert_eq!((*newline, hs.len()), (b'\n', 2048));
-        assert!(hs.iter().all(|byte| *byte == b'h'));
+    fn each_transport_either_sends_or_receives() {
+        for transport in Transport::ALL {
+            let sends = transport.name().ends_with("_send");
+            assert_eq!(transport.receive("c=x").is_none(), sends, "{transport}");
+        }
     }
 }

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use tramline_sockjs::{
-    Attach, Config, Output, PayloadLimits, ReceiverId, Session, Transport, frame, parse_messages,
+    Config, OnAbort, Output, PayloadLimits, Receive, Receiver, Session, Transport, frame,
+    parse_messages,
 };
 
 #[derive(Clone, Debug)]
 enum Operation {
     Send(String),
-    Attach(Transport),
+    Attach(Receive),
     Poll,
     /// The client goes away between two pieces; what it got, it keeps.
     Abort,
@@ -23,11 +24,10 @@ enum Operation {
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
-    let receivers = vec![
-        Transport::Xhr,
-        Transport::XhrStreaming,
-        Transport::WebSocket,
-    ];
+    let receivers: Vec<Receive> = Transport::ALL
+        .into_iter()
+        .filter_map(|transport| transport.receive("c=f")?.ok())
+        .collect();
     prop_oneof![
         6 => any::<String>().prop_map(Operation::Send),
         6 => prop::sample::select(receivers).prop_map(Operation::Attach),
@@ -67,8 +67,8 @@ struct Client {
     session: Session,
     config: Arc<Config>,
     now: Instant,
-    attached: Option<(ReceiverId, Transport)>,
-    past: Vec<ReceiverId>,
+    attached: Option<Receiver>,
+    past: Vec<Receiver>,
     /// Bytes of the present response, without the prelude.
     response: usize,
     sent: Vec<String>,
@@ -84,6 +84,7 @@ impl Client {
         let mut config = Config::default();
         config.response_limit = response_limit;
         config.disconnect_delay = Duration::MAX;
+        config.on_abort = OnAbort::Keep;
         let config = Arc::new(config);
         Self {
             session: Session::new(config.clone(), now),
@@ -109,16 +110,16 @@ impl Client {
                 self.session.send(&[head, tail]);
                 self.sent.push(text);
             }
-            Operation::Attach(transport) => self.attach(transport),
+            Operation::Attach(receive) => self.attach(&receive),
             Operation::Poll => self.poll(),
             Operation::Abort => {
-                if let Some((receiver, _)) = self.attached.take() {
-                    self.session.detach(receiver, self.now);
+                if let Some(receiver) = self.attached.take() {
+                    self.session.detach(&receiver, self.now);
                 }
             }
             Operation::LateDetach => {
                 if let Some(receiver) = self.past.pop() {
-                    self.session.detach(receiver, self.now);
+                    self.session.detach(&receiver, self.now);
                 }
             }
             Operation::Pass(time) => {
@@ -131,38 +132,52 @@ impl Client {
         }
     }
 
-    fn attach(&mut self, transport: Transport) {
-        match self.session.attach(transport, self.now) {
-            Attach::Accepted(receiver) => {
-                self.expect(self.attached.is_none(), "two receivers");
-                self.attached = Some((receiver, transport));
-                self.response = 0;
-            }
-            Attach::Refused(refusal) => {
-                self.expect(
-                    self.attached.is_some() || self.session.is_closed(),
-                    "refused for nothing",
-                );
-                self.closed |= refusal.frame.starts_with(b"c[3000");
-            }
+    fn attach(&mut self, receive: &Receive) {
+        let mut receiver = self.session.attach(receive.clone(), self.now);
+        if !receiver.is_refused() {
+            self.expect(self.attached.is_none(), "two receivers");
+            self.attached = Some(receiver);
+            self.response = 0;
+            return;
+        }
+        self.expect(
+            self.attached.is_some() || self.session.is_closed(),
+            "refused for nothing",
+        );
+        let mut piece = Vec::new();
+        while self
+            .session
+            .poll_output(&mut receiver, self.now, &mut piece)
+            == Output::Data
+        {
+            piece.clear(); // the prelude
+        }
+        match bare(receive, &piece) {
+            Some(frame) => self.closed |= frame.starts_with(b"c[3000"),
+            None => self.expect(false, "refused without a frame"),
         }
     }
 
     fn poll(&mut self) {
-        let Some((receiver, transport)) = self.attached else {
+        let Some(mut receiver) = self.attached.take() else {
             return;
         };
+        let receive = receiver.receive().clone();
         let mut piece = Vec::new();
-        let output = self.session.poll_output(receiver, self.now, &mut piece);
+        let output = self
+            .session
+            .poll_output(&mut receiver, self.now, &mut piece);
         self.expect(
             (output == Output::Pending) == piece.is_empty(),
             "a piece and its output do not agree",
         );
-        self.understand(transport, &piece);
+        self.understand(&receive, &piece);
         if output == Output::End {
             self.past.push(receiver);
-            self.attached = None;
-        } else if transport == Transport::XhrStreaming {
+            return;
+        }
+        self.attached = Some(receiver);
+        if receive != Receive::WebSocket {
             self.expect(
                 self.response < self.config.response_limit.max(1),
                 "beyond the limit",
@@ -170,21 +185,16 @@ impl Client {
         }
     }
 
-    fn understand(&mut self, transport: Transport, piece: &[u8]) {
-        if piece.is_empty() || piece.len() == 2049 && piece.starts_with(b"hh") {
+    fn understand(&mut self, receive: &Receive, piece: &[u8]) {
+        if piece.is_empty() || is_prelude(receive, piece) {
             return;
         }
         self.response += piece.len();
-        let suffix: &[u8] = if transport == Transport::WebSocket {
-            b""
-        } else {
-            b"\n"
-        };
-        let Some(bare) = piece.strip_suffix(suffix) else {
-            return self.expect(false, "no suffix");
+        let Some(bare) = bare(receive, piece) else {
+            return self.expect(false, "not in its transport's framing");
         };
         self.expect(!self.closed, "output after the close frame");
-        match bare {
+        match &bare[..] {
             b"o" => {
                 self.expect(!self.opened, "opened twice");
                 self.opened = true;
@@ -211,7 +221,7 @@ impl Client {
                 return;
             }
             if self.attached.is_none() {
-                self.attach(Transport::Xhr);
+                self.attach(&Receive::Xhr);
             }
             self.poll();
         }
@@ -233,5 +243,36 @@ impl Client {
             self.received
         );
         Ok(())
+    }
+}
+
+fn is_prelude(receive: &Receive, piece: &[u8]) -> bool {
+    match receive {
+        Receive::XhrStreaming => piece.len() == 2049,
+        Receive::EventSource => piece == b"\r\n",
+        Receive::HtmlFile(_) => piece.starts_with(b"<!doctype html>"),
+        _ => false,
+    }
+}
+
+/// The frame in a piece, as the transport's client reads it.
+fn bare(receive: &Receive, piece: &[u8]) -> Option<Vec<u8>> {
+    let (prefix, suffix) = match receive {
+        Receive::WebSocket => ("", ""),
+        Receive::Xhr | Receive::XhrStreaming => ("", "\n"),
+        Receive::EventSource => ("data: ", "\r\n\r\n"),
+        Receive::HtmlFile(_) => ("<script>\np(", ");\n</script>\r\n"),
+        Receive::Jsonp(_) => ("/**/f(", ");\r\n"),
+        _ => return None,
+    };
+    let inner = piece
+        .strip_prefix(prefix.as_bytes())?
+        .strip_suffix(suffix.as_bytes())?;
+    match receive {
+        Receive::HtmlFile(_) | Receive::Jsonp(_) => {
+            let frame: String = serde_json::from_slice(inner).ok()?;
+            Some(frame.into_bytes())
+        }
+        _ => Some(inner.to_vec()),
     }
 }

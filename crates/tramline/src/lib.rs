@@ -114,11 +114,11 @@ pub use tramline_broker::{
     DestinationStatistics, EmbeddedBroker, Headers, Overflow, Pattern, Prefix, PublishError,
     Published, QueueSettings, Separator, SessionId, Target, TopicSettings, WhenFull,
 };
-pub use tramline_sockjs::Config as SockJsConfig;
+pub use tramline_sockjs::{OnAbort, Transport as SockJsTransport};
 pub use tramline_stomp::HeartBeat;
 
 pub use crate::effects::Effects;
-pub use crate::endpoint::{Body, DEFAULT_STOMP_PORT, Endpoint};
+pub use crate::endpoint::{Body, DEFAULT_STOMP_PORT, Endpoint, SockJs};
 pub use crate::extract::{
     FromMessage, FromMessageParts, FromRef, Json, OptionalFromMessageParts, Path, State, Text,
 };

@@ -15,7 +15,7 @@ use tramline_broker::{
 };
 use tramline_stomp::ServerConfig;
 
-use crate::endpoint::{Endpoint, Origins, SockJsSessions};
+use crate::endpoint::{Endpoint, Origins, Proxies};
 use crate::limits::Limits;
 use crate::login::Login;
 use crate::policy::Policy;
@@ -81,10 +81,10 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) stomp: Arc<ServerConfig>,
     pub(crate) origins: Origins,
+    pub(crate) proxies: Proxies,
     pub(crate) keep_headers: Vec<HeaderName>,
     pub(crate) wheel: Arc<Wheel>,
     pub(crate) counters: Counters,
-    pub(crate) sockjs: SockJsSessions,
     sessions: Mutex<HashMap<SessionId, Weak<Outbox>>>,
     /// Told when a session is gone.
     session_gone: Notify,
@@ -255,7 +255,6 @@ impl Shared {
                 };
                 let now = now();
                 shared.wheel.advance(now);
-                shared.sockjs.forget(now);
                 if now >= next_sweep {
                     next_sweep = now + SWEEP;
                     shared.broker.sweep(SystemTime::now().into());
@@ -322,6 +321,7 @@ pub struct MessagingBuilder {
     policy: Option<Policy>,
     limits: Limits,
     origins: Origins,
+    proxies: Proxies,
     keep_headers: Vec<HeaderName>,
 }
 
@@ -349,6 +349,7 @@ impl Default for MessagingBuilder {
             policy: None,
             limits: Limits::default(),
             origins: Origins::default(),
+            proxies: Proxies::default(),
             keep_headers: Vec::new(),
         }
     }
@@ -397,16 +398,74 @@ impl MessagingBuilder {
         self
     }
 
-    /// The web pages whose scripts may connect, besides those of the server's own origin: `https://app.example`, or
-    /// `*` for all. Requests without an `Origin` header do not come from a script in a browser and always pass.
+    /// The web pages whose scripts may connect, besides those of the server's own origin; requests from others hear 403.
     ///
-    /// Default: none besides the same origin, so that no foreign page can act with a visitor's cookies; with `*` any page
-    /// can.
+    /// | Text | Allows |
+    /// |---|---|
+    /// | `https://app.example` | exactly this origin |
+    /// | `https://*.app.example` | what has one character or more in place of each `*`, dots included |
+    /// | `https://app.example:[8080,8443]`, `:[*]` | these ports, or any |
+    /// | `null` | sandboxed frames and files, which any page can make |
+    /// | `*` | every page, which can then act with a visitor's cookies |
+    ///
+    /// Default: none besides the same origin. That is judged by host and port of the `Host` header, not by the scheme, so
+    /// it holds behind a proxy that ends TLS; behind one that changes `Host`, see
+    /// [`trusted_proxies`](Self::trusted_proxies). Requests without an `Origin` header do not come from a script in a
+    /// browser and pass; where browsers make an exception, [`SockJs`](crate::SockJs) says what holds instead.
+    ///
+    /// # Example: the pages of two sites
+    ///
+    /// ```
+    /// use tramline::Messaging;
+    ///
+    /// let builder = Messaging::builder().allowed_origins(["https://www.example.com", "https://*.example.org:[443,8443]"]);
+    /// let error = builder.allowed_origins(["www.example.com"]).build().unwrap_err();
+    /// assert!(error.to_string().contains("allowed origin \"www.example.com\": must look like"));
+    /// ```
     pub fn allowed_origins<O: Into<ByteString>>(
         mut self,
         origins: impl IntoIterator<Item = O>,
     ) -> Self {
         self.origins = Origins::new(origins.into_iter().map(Into::into));
+        self
+    }
+
+    /// The proxies in front of the server whose `X-Forwarded-Host`, `-Port` and `-For` are believed: addresses
+    /// (`192.168.1.7`), networks (`10.0.0.0/8`), or `*` for whoever connects, which is right where nobody but the proxy can.
+    ///
+    /// The first two then take the place of `Host` where the server's own origin is asked for; the last gives the
+    /// [remote address](crate::Handshake::remote), the last one there that is not a trusted proxy's, with the port 0 where
+    /// none is told. Default: none are believed, since anybody could send them.
+    ///
+    /// Who sends a request is known by the `SocketAddr` in its extensions: where no middleware puts one there, only `*` has
+    /// an effect.
+    ///
+    /// # Example: the middleware, in axum
+    ///
+    /// ```
+    /// use std::net::SocketAddr;
+    ///
+    /// use axum::extract::{ConnectInfo, Request};
+    /// use axum::middleware::{Next, from_fn};
+    /// use axum::response::Response;
+    ///
+    /// async fn remote(ConnectInfo(peer): ConnectInfo<SocketAddr>, mut request: Request, next: Next) -> Response {
+    ///     request.extensions_mut().insert(peer);
+    ///     next.run(request).await
+    /// }
+    ///
+    /// # fn serve(messaging: tramline::Messaging) {
+    /// let app = axum::Router::new().nest_service("/ws", messaging.endpoint()).layer(from_fn(remote));
+    /// let app = app.into_make_service_with_connect_info::<SocketAddr>();
+    /// # let _ = app;
+    /// # }
+    /// # let _ = serve;
+    /// ```
+    pub fn trusted_proxies<P: Into<ByteString>>(
+        mut self,
+        proxies: impl IntoIterator<Item = P>,
+    ) -> Self {
+        self.proxies = Proxies::new(proxies.into_iter().map(Into::into));
         self
     }
 
@@ -464,6 +523,7 @@ impl MessagingBuilder {
         let (routes, wrong) = RouteTable::build(self.routes, carried);
         mistakes.extend(wrong);
         mistakes.extend(self.origins.mistakes.iter().cloned());
+        mistakes.extend(self.proxies.mistakes.iter().cloned());
         if let Some(broker) = &self.broker {
             mistakes.extend(broker.mistakes());
         }
@@ -517,10 +577,10 @@ impl MessagingBuilder {
             limits: self.limits,
             stomp: Arc::new(stomp),
             origins: self.origins,
+            proxies: self.proxies,
             keep_headers: self.keep_headers,
             wheel: Arc::new(Wheel::new(now())),
             counters: Counters::default(),
-            sockjs: SockJsSessions::default(),
             sessions: Mutex::default(),
             session_gone: Notify::new(),
             closed: Notify::new(),

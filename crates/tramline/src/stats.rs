@@ -35,7 +35,8 @@ counters! {
     sessions_total,
     /// HTTP requests refused because they came from a page of another origin.
     origins_refused,
-    /// HTTP requests to an endpoint that were neither a handshake nor SockJS: unknown path, wrong method or headers.
+    /// HTTP requests to an endpoint that were neither a handshake nor SockJS: unknown path, wrong method or headers; and
+    /// those for which there was no room.
     requests_refused,
     /// SEND frames that reached a handler or the broker.
     messages_received,

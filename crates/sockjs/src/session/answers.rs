@@ -1,40 +1,44 @@
 //! What a session answers with.
 
-/// Names one attached request, so that a late word from a request that is over cannot touch its successor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ReceiverId(pub(super) u32);
+use crate::Receive;
 
-/// The answer to a request that wants to receive.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Attach {
-    /// It is the session's receiver now; poll its output.
-    Accepted(ReceiverId),
-    /// It is answered, with status 200, by this and nothing more; the session has not noticed it.
-    Refused(Refusal),
+/// One request that receives, from [`Session::attach`](super::Session::attach) to [`Output::End`]; whether it was accepted
+/// or refused, it has its output polled in the same way.
+#[derive(Debug)]
+#[must_use = "its output must be polled, or the session told that it is over"]
+pub struct Receiver {
+    pub(super) receive: Receive,
+    pub(super) standing: Standing,
+    /// Bytes of its response so far, without the prelude.
+    pub(super) sent: usize,
+    /// The prelude, if any, is out.
+    pub(super) started: bool,
 }
 
-/// The whole body for a request that was refused: a close frame in the framing of its transport.
-///
-/// Send prelude and frame as two chunks where the response is chunked: streaming clients of the test scripts read so.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// What responses of this transport begin with; often nothing.
-    pub prelude: &'static [u8],
-    /// `c[2010,"Another connection still open"]`, or the session's own close frame.
-    pub frame: Vec<u8>,
-}
-
-impl Refusal {
-    /// Both in one piece.
+impl Receiver {
+    /// How it wants its frames.
     #[must_use]
-    pub fn into_bytes(self) -> Vec<u8> {
-        if self.prelude.is_empty() {
-            self.frame
-        } else {
-            [self.prelude, &self.frame].concat()
-        }
+    pub fn receive(&self) -> &Receive {
+        &self.receive
     }
+
+    /// Whether the session does not receive it: it gets one close frame, and the session knows nothing of it.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self.standing, Standing::SecondOne | Standing::Closed)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// With a number, so that a late word from a request that is over cannot touch its successor.
+    Attached(u32),
+    /// Refused: there is another receiver.
+    SecondOne,
+    /// Refused: the session is closed.
+    Closed,
+    /// Refused, and told so.
+    Over,
 }
 
 /// What a call of [`Session::poll_output`](super::Session::poll_output) did.

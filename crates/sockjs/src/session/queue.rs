@@ -9,6 +9,7 @@ pub(super) struct Queue {
     bytes: Vec<u8>,
     /// Where the first message starts; what is before it was taken.
     start: usize,
+    count: usize,
 }
 
 const LENGTH: usize = size_of::<usize>();
@@ -23,8 +24,14 @@ impl Queue {
         self.bytes.len() - self.start
     }
 
+    /// How many messages wait.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
     pub(super) fn push(&mut self, parts: &[&[u8]]) {
         let length: usize = parts.iter().map(|part| part.len()).sum();
+        self.count += 1;
         self.bytes.reserve(LENGTH + length);
         self.bytes.extend_from_slice(&length.to_ne_bytes());
         for part in parts {
@@ -42,6 +49,7 @@ impl Queue {
     pub(super) fn pop(&mut self) {
         let Some(front) = self.front() else { return };
         self.start += LENGTH + front.len();
+        self.count -= 1;
         if self.start == self.bytes.len() {
             self.clear();
         }
@@ -72,6 +80,7 @@ mod tests {
         queue.push(&[b"one"]);
         queue.push(&[]);
         queue.push(&[b"th", b"ree"]);
+        assert_eq!(queue.count(), 3);
 
         let mut taken = Vec::new();
         while let Some(front) = queue.front() {
@@ -80,7 +89,10 @@ mod tests {
         }
         assert_eq!(taken, [&b"one"[..], b"", b"three"]);
         assert!(queue.is_empty());
-        assert_eq!((queue.len(), queue.bytes.capacity()), (0, 0));
+        assert_eq!(
+            (queue.count(), queue.len(), queue.bytes.capacity()),
+            (0, 0, 0)
+        );
         queue.pop();
     }
 

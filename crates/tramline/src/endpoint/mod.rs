@@ -2,6 +2,7 @@
 
 mod body;
 mod origins;
+mod proxies;
 mod sockjs;
 mod tcp;
 mod upgrade;
@@ -15,20 +16,26 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use bytestring::ByteString;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use tower_service::Service;
-use tramline_sockjs::{GREETING, Route, route};
+use tramline_sockjs::{GREETING, PayloadLimits, Route, Transport};
 
 pub use self::body::Body;
 pub(crate) use self::origins::Origins;
-pub(crate) use self::sockjs::SockJsSessions;
+pub(crate) use self::proxies::Proxies;
+pub use self::sockjs::SockJs;
+use self::sockjs::{Inside, SockJsService};
 pub use self::tcp::DEFAULT_STOMP_PORT;
 
 use crate::inbound::SessionInfo;
-use crate::messaging::Handle;
-use crate::transport::websocket::{Framing, Plain, SockJs};
+use crate::messaging::{Handle, Shared};
+use crate::session::SessionTask;
+use crate::transport::sockjs::SockJsHttp;
+use crate::transport::websocket::{Framing, Plain, SockJs as SockJsFrames};
+use crate::wheel::Wheel;
 use crate::{Handshake, SessionId, User};
 
 /// A tower [`Service`] that clients connect to: WebSocket at its own path and, [with SockJS](Self::with_sockjs), that
@@ -60,7 +67,7 @@ pub struct Endpoint {
     handle: Arc<Handle>,
     /// The part of the path that is not taken off before requests come here.
     mounted_at: Option<ByteString>,
-    sockjs: Option<Arc<tramline_sockjs::Config>>,
+    sockjs: Option<Arc<SockJsService>>,
 }
 
 impl Endpoint {
@@ -75,13 +82,16 @@ impl Endpoint {
     /// Offers SockJS below the endpoint's path, for clients where WebSocket cannot pass: `new SockJS('/ws')`.
     #[must_use]
     pub fn with_sockjs(self) -> Self {
-        self.with_sockjs_config(tramline_sockjs::Config::default())
+        self.sockjs(SockJs::default())
     }
 
-    /// Offers SockJS with other settings than its defaults.
+    /// Offers SockJS with other options than its defaults.
+    ///
+    /// The endpoint has sessions of its own: clones of it share them, another one of the same
+    /// [`Messaging`](crate::Messaging) does not.
     #[must_use]
-    pub fn with_sockjs_config(mut self, config: tramline_sockjs::Config) -> Self {
-        self.sockjs = Some(Arc::new(config));
+    pub fn sockjs(mut self, options: SockJs) -> Self {
+        self.sockjs = Some(Arc::new(SockJsService::new(options)));
         self
     }
 
@@ -107,72 +117,88 @@ impl Endpoint {
         }
     }
 
-    async fn answer<B>(self, mut request: Request<B>) -> Response<Body>
+    async fn answer<B>(self, request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data: Buf + Send> + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let shared = &self.handle.shared;
-        let origin = request.headers().get(header::ORIGIN).cloned();
-        if !shared.origins.permit(request.headers(), request.uri()) {
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path().to_owned();
+        let path = self.path(&path);
+        let route = match (path, &self.sockjs) {
+            (Some(path), Some(service)) => service.route(path),
+            (Some("" | "/"), None) => Route::Greeting,
+            _ => Route::NotFound,
+        };
+        let embedded =
+            matches!(route, Route::Transport { transport, .. } if !transport.names_origin());
+        let permitted = shared.origins.permit(&parts, &shared.proxies)
+            && (!embedded || shared.origins.permit_embedded(&parts, &shared.proxies));
+        if !permitted {
+            let (origin, path) = (parts.headers.get(header::ORIGIN), parts.uri.path());
             shared.counters.origins_refused.increment();
-            tracing::info!(stack = %shared.name, ?origin, path = request.uri().path(), "foreign origin refused");
+            tracing::info!(stack = %shared.name, ?origin, path, "foreign origin refused");
             return text(
                 StatusCode::FORBIDDEN,
                 "this page's origin may not connect here; see `allowed_origins`\n",
             );
         }
-        let path = request.uri().path().to_owned();
-        let Some(path) = self.path(&path) else {
-            return self.refused(not_found());
-        };
-        let Some(config) = &self.sockjs else {
-            return match path {
-                "" | "/" => self.upgrade(&mut request, |_| Plain),
+        let Some(service) = &self.sockjs else {
+            return match route {
+                Route::Greeting => self.upgrade(parts, |_| Plain),
                 _ => self.refused(not_found()),
             };
         };
-        match route(path) {
-            Route::Greeting if request.method() != Method::GET => self.refused(not_get()),
+        match route {
+            Route::Greeting if parts.method != Method::GET => self.refused(not_get()),
             // An endpoint takes WebSocket at its own path; without an upgrade that is SockJS's greeting.
-            Route::Greeting if request.headers().contains_key(header::UPGRADE) => {
-                self.upgrade(&mut request, |_| Plain)
+            Route::Greeting if parts.headers.contains_key(header::UPGRADE) => {
+                self.upgrade(parts, |_| Plain)
             }
             Route::Greeting => text(StatusCode::OK, GREETING),
-            Route::RawWebSocket if config.websocket => self.upgrade(&mut request, |_| Plain),
+            Route::RawWebSocket => self.upgrade(parts, |_| Plain),
+            Route::Iframe => {
+                let ancestors = shared.origins.frame_ancestors();
+                self.refused_if_so(service.iframe(&parts, ancestors.as_deref()))
+            }
             Route::Info if shared.is_closing() => going_away(),
-            Route::Info => sockjs::info(config, &request),
+            Route::Info => self.refused_if_so(service.info(&parts)),
+            Route::Transport {
+                transport: Transport::WebSocket,
+                ..
+            } if parts.method != Method::GET => self.refused(not_allowed("GET")),
+            Route::Transport {
+                transport: Transport::WebSocket,
+                ..
+            } => {
+                let (limits, every) = (shared.limits.payload(), service.config().heartbeat);
+                self.upgrade(parts, move |now| SockJsFrames::new(limits, every, now))
+            }
             Route::Transport {
                 session, transport, ..
             } => {
-                if transport == tramline_sockjs::Transport::WebSocket {
-                    if !config.websocket {
-                        return self.refused(not_found());
-                    }
-                    let (limits, every) = (shared.limits.payload(), config.heartbeat);
-                    return self.upgrade(&mut request, move |now| SockJs::new(limits, every, now));
-                }
-                let session = session.to_owned();
-                let info = self.session_info(&request);
-                sockjs::serve(shared, config, &session, transport, info, request).await
+                let served = service.serve(shared, session, transport, parts, body);
+                self.refused_if_so(served.await)
             }
             _ => self.refused(not_found()),
         }
     }
 
     /// Answers a WebSocket handshake and starts the session behind it.
-    fn upgrade<F: Framing, B>(
+    fn upgrade<F: Framing>(
         &self,
-        request: &mut Request<B>,
+        parts: Parts,
         framing: impl FnOnce(Instant) -> F + Send + 'static,
     ) -> Response<Body> {
         let shared = &self.handle.shared;
         if shared.is_closing() {
             return going_away();
         }
-        match upgrade::answer(shared, F::NAME, request) {
+        let mut request = Request::from_parts(parts, ());
+        match upgrade::answer(shared, F::NAME, &mut request) {
             Ok((response, on_upgrade)) => {
-                let info = self.session_info(request);
+                let info = session_info(shared, &request.into_parts().0);
                 upgrade::start(Arc::clone(shared), info, on_upgrade, framing);
                 response
             }
@@ -180,33 +206,13 @@ impl Endpoint {
         }
     }
 
-    /// What a session keeps of its request.
-    fn session_info<B>(&self, request: &Request<B>) -> SessionInfo {
-        let keep = &self.handle.shared.keep_headers;
-        let kept = keep.iter().flat_map(|name| {
-            let values = request.headers().get_all(name).iter();
-            // A copy: the value is a slice of the whole request head.
-            values.filter_map(move |value| {
-                Some((
-                    name.clone(),
-                    HeaderValue::from_bytes(value.as_bytes()).ok()?,
-                ))
-            })
-        });
-        let headers =
-            (!keep.is_empty()).then(|| Box::new(kept.collect::<HeaderMap<HeaderValue>>()));
-        let origin = request.headers().get(header::ORIGIN);
-        SessionInfo {
-            id: SessionId::random(),
-            user: request.extensions().get::<User>().cloned(),
-            handshake: Handshake {
-                path: request.uri().path().into(),
-                origin: origin
-                    .and_then(|origin| origin.to_str().ok())
-                    .map(Into::into),
-                remote: request.extensions().get::<SocketAddr>().copied(),
-                headers,
-            },
+    /// Counts an answer that says that there is no such method, or no room.
+    fn refused_if_so(&self, response: Response<Body>) -> Response<Body> {
+        match response.status() {
+            StatusCode::METHOD_NOT_ALLOWED | StatusCode::SERVICE_UNAVAILABLE => {
+                self.refused(response)
+            }
+            _ => response,
         }
     }
 
@@ -249,8 +255,77 @@ impl fmt::Debug for Endpoint {
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-fn text(status: StatusCode, text: &'static str) -> Response<Body> {
-    let mut response = Response::new(Body::from(text));
+/// What a session keeps of its request.
+fn session_info(shared: &Shared, parts: &Parts) -> SessionInfo {
+    let keep = &shared.keep_headers;
+    let kept = keep.iter().flat_map(|name| {
+        let values = parts.headers.get_all(name).iter();
+        // A copy: the value is a slice of the whole request head.
+        values.filter_map(move |value| {
+            Some((
+                name.clone(),
+                HeaderValue::from_bytes(value.as_bytes()).ok()?,
+            ))
+        })
+    });
+    let headers = (!keep.is_empty()).then(|| Box::new(kept.collect::<HeaderMap<HeaderValue>>()));
+    let origin = parts.headers.get(header::ORIGIN);
+    let peer = parts.extensions.get::<SocketAddr>().copied();
+    let remote = shared.proxies.client(&parts.headers, peer);
+    SessionInfo {
+        id: SessionId::random(),
+        user: parts.extensions.get::<User>().cloned(),
+        handshake: Handshake {
+            path: parts.uri.path().into(),
+            origin: origin
+                .and_then(|origin| origin.to_str().ok())
+                .map(Into::into),
+            remote,
+            headers,
+        },
+    }
+}
+
+/// STOMP inside.
+impl Inside for Arc<Shared> {
+    type Opening = SessionInfo;
+
+    fn drive(&self) {
+        Shared::drive(self);
+    }
+
+    fn wheel(&self) -> &Arc<Wheel> {
+        &self.wheel
+    }
+
+    fn payload_limits(&self) -> PayloadLimits {
+        self.limits.payload()
+    }
+
+    fn is_closing(&self) -> bool {
+        Shared::is_closing(self)
+    }
+
+    fn broken(&self, error: &dyn fmt::Display) {
+        self.counters.protocol_errors.increment();
+        tracing::debug!(stack = %self.name, %error, "a SockJS request is refused");
+    }
+
+    async fn admit(&self, parts: &mut Parts) -> Result<SessionInfo, Response<Body>> {
+        Ok(session_info(self, parts))
+    }
+
+    fn run(
+        self,
+        info: SessionInfo,
+        transport: SockJsHttp,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        SessionTask::new(self, info, transport)
+    }
+}
+
+fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::from(text.into()));
     *response.status_mut() = status;
     let content_type = HeaderValue::from_static("text/plain; charset=UTF-8");
     response
@@ -268,11 +343,19 @@ fn going_away() -> Response<Body> {
 }
 
 fn not_get() -> Response<Body> {
-    not_allowed("GET", "a WebSocket handshake is a GET\n")
+    let mut response = text(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "a WebSocket handshake is a GET\n",
+    );
+    let get = HeaderValue::from_static("GET");
+    response.headers_mut().insert(header::ALLOW, get);
+    response
 }
 
-fn not_allowed(allow: &'static str, why: &'static str) -> Response<Body> {
-    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, why);
+/// Without a body and a content type, as the SockJS script has it.
+fn not_allowed(allow: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::default());
+    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
     let allow = HeaderValue::from_static(allow);
     response.headers_mut().insert(header::ALLOW, allow);
     response

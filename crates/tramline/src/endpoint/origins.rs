@@ -1,18 +1,39 @@
 //! Which pages may connect.
 
+use std::net::SocketAddr;
+
 use bytestring::ByteString;
+use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, Uri, header};
+
+use super::proxies::Proxies;
 
 /// The origins that may connect besides the endpoint's own.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Origins {
     any: bool,
-    allowed: Vec<Origin>,
+    /// Whether `null` may, the origin of sandboxed frames and of files.
+    null: bool,
+    allowed: Vec<Pattern>,
     pub(crate) mistakes: Vec<String>,
 }
 
-/// Scheme, host and port, in lower case, the port always said.
+/// An allowed origin, with `*` in its host where any characters may stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Pattern {
+    scheme: String,
+    host: String,
+    ports: Ports,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Ports {
+    Any,
+    These(Vec<u16>),
+}
+
+/// A page's origin: scheme, host and port, in lower case, the port always said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Origin {
     scheme: String,
@@ -26,11 +47,14 @@ impl Origins {
         for text in texts {
             if text == "*" {
                 origins.any = true;
-            } else if let Some(origin) = Origin::parse(text.trim_end_matches('/')) {
-                origins.allowed.push(origin);
+            } else if text == "null" {
+                origins.null = true;
+            } else if let Some(pattern) = Pattern::parse(text.trim_end_matches('/')) {
+                origins.allowed.push(pattern);
             } else {
                 let mistake = format!(
-                    "allowed origin {text:?}: must look like `https://app.example` or be `*`"
+                    "allowed origin {text:?}: must look like `https://app.example`, `https://*.app.example` or \
+                     `https://app.example:[8080,8443]`, or be `null` or `*`"
                 );
                 origins.mistakes.push(mistake);
             }
@@ -38,12 +62,12 @@ impl Origins {
         origins
     }
 
-    /// Whether a request with these headers may go on: it has no `Origin`, or the one it has is the endpoint's own by
-    /// `Host`, or an allowed one.
+    /// Whether a request may go on: it has no `Origin`, or the one it has is the endpoint's own by `Host`, or an allowed
+    /// one.
     ///
     /// Host and port are compared, not the scheme: a proxy in front of us may have ended TLS.
-    pub(crate) fn permit(&self, headers: &HeaderMap, uri: &Uri) -> bool {
-        let mut origins = headers.get_all(header::ORIGIN).iter();
+    pub(crate) fn permit(&self, request: &Parts, proxies: &Proxies) -> bool {
+        let mut origins = request.headers.get_all(header::ORIGIN).iter();
         let Some(origin) = origins.next() else {
             return true;
         };
@@ -54,10 +78,120 @@ impl Origins {
         if self.any {
             return true;
         }
-        let Some(origin) = origin.to_str().ok().and_then(Origin::parse) else {
-            return false;
+        match origin.to_str() {
+            Ok("null") => self.null,
+            Ok(origin) => Origin::parse(origin)
+                .is_some_and(|origin| self.permit_origin(&origin, request, proxies)),
+            Err(_) => false,
+        }
+    }
+
+    /// Whether a request may go on that browsers make without an `Origin`, with the visitor's cookies, for any page that
+    /// embeds a script or a frame: the page must be known by `Referer`, or be one of ours by `Sec-Fetch-Site`.
+    pub(crate) fn permit_embedded(&self, request: &Parts, proxies: &Proxies) -> bool {
+        let text = |name| request.headers.get(name).map(|value| value.to_str());
+        if self.any || request.headers.contains_key(header::ORIGIN) {
+            return self.permit(request, proxies);
+        }
+        match (text(header::REFERER.as_str()), text("sec-fetch-site")) {
+            (Some(referer), _) => referer
+                .ok()
+                .and_then(|referer| Origin::of(&referer.parse().ok()?))
+                .is_some_and(|origin| self.permit_origin(&origin, request, proxies)),
+            // `none` is what the visitor typed himself.
+            (None, Some(site)) => matches!(site, Ok("same-origin" | "none")),
+            (None, None) => false,
+        }
+    }
+
+    /// The pages that may connect, as `Content-Security-Policy: frame-ancestors` names them; `None` for all.
+    ///
+    /// What cannot be said there, a `*` within a name, is left out.
+    pub(crate) fn frame_ancestors(&self) -> Option<String> {
+        if self.any {
+            return None;
+        }
+        let mut sources = "'self'".to_owned();
+        for pattern in &self.allowed {
+            let Pattern {
+                scheme,
+                host,
+                ports,
+            } = pattern;
+            if host.strip_prefix("*.").unwrap_or(host).contains('*') {
+                continue;
+            }
+            match ports {
+                Ports::Any => sources += &format!(" {scheme}://{host}:*"),
+                Ports::These(ports) => ports
+                    .iter()
+                    .for_each(|port| sources += &format!(" {scheme}://{host}:{port}")),
+            }
+        }
+        Some(sources)
+    }
+
+    fn permit_origin(&self, origin: &Origin, request: &Parts, proxies: &Proxies) -> bool {
+        self.allowed.iter().any(|pattern| pattern.matches(origin))
+            || origin.is_same_host(request, proxies)
+    }
+}
+
+impl Pattern {
+    fn parse(text: &str) -> Option<Self> {
+        let (scheme, rest) = text.split_once("://")?;
+        let scheme = scheme.to_ascii_lowercase();
+        let (host, ports) = match rest.rfind(":[") {
+            Some(at) => {
+                let ports = rest[at..].strip_prefix(":[")?.strip_suffix(']')?;
+                (&rest[..at], Ports::parse(ports)?)
+            }
+            None => {
+                // Only what is no part of a pattern is left for the parser of addresses to judge.
+                let plain: Authority = rest.replace('*', "x").parse().ok()?;
+                let port = plain.port_u16().or_else(|| default_port(&scheme))?;
+                let host = match plain.port() {
+                    Some(port) => rest.strip_suffix(&format!(":{port}"))?,
+                    None => rest,
+                };
+                (host, Ports::These(vec![port]))
+            }
         };
-        self.allowed.contains(&origin) || origin.is_same_host(headers, uri)
+        // With a port that is no number, a user or a path this would not be the same.
+        let plain: Authority = host.replace('*', "x").parse().ok()?;
+        let is_host = plain.host().len() == plain.as_str().len() && !host.is_empty();
+        (is_host && default_port(&scheme).is_some()).then(|| Self {
+            scheme,
+            host: host.to_ascii_lowercase(),
+            ports,
+        })
+    }
+
+    fn matches(&self, origin: &Origin) -> bool {
+        let port = match &self.ports {
+            Ports::Any => true,
+            Ports::These(ports) => ports.contains(&origin.port),
+        };
+        port && self.scheme == origin.scheme && glob(self.host.as_bytes(), origin.host.as_bytes())
+    }
+}
+
+impl Ports {
+    fn parse(text: &str) -> Option<Self> {
+        if text == "*" {
+            return Some(Self::Any);
+        }
+        let ports = text.split(',').map(|port| port.trim().parse().ok());
+        ports.collect::<Option<_>>().map(Self::These)
+    }
+}
+
+/// Whether `host` fits `pattern`, in which `*` stands for one character or more.
+fn glob(pattern: &[u8], host: &[u8]) -> bool {
+    match pattern.split_first() {
+        None => host.is_empty(),
+        Some((b'*', rest)) => (1..=host.len()).any(|taken| glob(rest, &host[taken..])),
+        Some((byte, rest)) => host.first() == Some(byte) && glob(rest, &host[1..]),
     }
 }
 
@@ -67,6 +201,11 @@ impl Origin {
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
             return None;
         }
+        Self::of(&uri)
+    }
+
+    /// The origin of the page at this address.
+    fn of(uri: &Uri) -> Option<Self> {
         let scheme = uri.scheme_str()?.to_ascii_lowercase();
         let port = uri.port_u16().or_else(|| default_port(&scheme))?;
         Some(Self {
@@ -76,19 +215,29 @@ impl Origin {
         })
     }
 
-    fn is_same_host(&self, headers: &HeaderMap, uri: &Uri) -> bool {
+    fn is_same_host(&self, request: &Parts, proxies: &Proxies) -> bool {
+        let peer = request.extensions.get::<SocketAddr>().copied();
+        if let Some(told) = proxies.host(&request.headers, peer) {
+            let beside = told.authority.port().is_none() && told.port == Some(self.port);
+            return self.is_at(&told.authority)
+                || beside && self.host.eq_ignore_ascii_case(told.authority.host());
+        }
         // HTTP/2 has no `Host`; what stands for it is in the URI.
-        let host = headers
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok());
-        let host = host.and_then(|host| host.parse::<Authority>().ok());
-        let Some(authority) = host.as_ref().or(uri.authority()) else {
-            return false;
-        };
-        // Where `Host` has no port, it is the default of the scheme that the page has.
+        match host(&request.headers) {
+            Some(host) => self.is_at(&host),
+            None => request.uri.authority().is_some_and(|host| self.is_at(host)),
+        }
+    }
+
+    fn is_at(&self, authority: &Authority) -> bool {
+        // Where a host has no port, it is the default of the scheme that the page has.
         let port = authority.port_u16().or_else(|| default_port(&self.scheme));
         authority.host().eq_ignore_ascii_case(&self.host) && port == Some(self.port)
     }
+}
+
+fn host(headers: &HeaderMap) -> Option<Authority> {
+    headers.get(header::HOST)?.to_str().ok()?.parse().ok()
 }
 
 fn default_port(scheme: &str) -> Option<u16> {
@@ -101,15 +250,26 @@ fn default_port(scheme: &str) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
+    use http::Request;
+
     use super::*;
 
+    fn origins(texts: &[&'static str]) -> Origins {
+        Origins::new(texts.iter().map(|text| ByteString::from_static(text)))
+    }
+
+    fn request(uri: &str, headers: &[(&str, &str)]) -> Parts {
+        let request = Request::get(uri);
+        let request = headers.iter().fold(request, |request, (name, value)| {
+            request.header(*name, *value)
+        });
+        request.body(()).unwrap().into_parts().0
+    }
+
     fn permit(origins: &Origins, origin: Option<&str>, host: &str) -> bool {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::HOST, host.parse().unwrap());
-        if let Some(origin) = origin {
-            headers.insert(header::ORIGIN, origin.parse().unwrap());
-        }
-        origins.permit(&headers, &Uri::from_static("/ws"))
+        let mut headers = vec![("host", host)];
+        headers.extend(origin.map(|origin| ("origin", origin)));
+        origins.permit(&request("/ws", &headers), &Proxies::default())
     }
 
     #[test]
@@ -149,9 +309,10 @@ mod tests {
 
     #[test]
     fn without_a_host_header_the_uri_has_the_host() {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::ORIGIN, "https://app.example".parse().unwrap());
-        let permit = |uri| Origins::default().permit(&headers, &Uri::from_static(uri));
+        let permit = |uri| {
+            let request = request(uri, &[("origin", "https://app.example")]);
+            Origins::default().permit(&request, &Proxies::default())
+        };
         assert!(permit("https://app.example/ws/info"));
         assert!(!permit("https://other.example/ws/info"));
         assert!(!permit("/ws/info"));
@@ -159,36 +320,184 @@ mod tests {
 
     #[test]
     fn allowed_origins_are_exact() {
-        let origins = Origins::new(
-            ["https://app.example/", "http://other.example:3000"]
-                .map(Into::into)
-                .into_iter(),
-        );
-        assert!(permit(&origins, Some("https://app.example"), "api.example"));
-        assert!(permit(
-            &origins,
-            Some("http://other.example:3000"),
+        let origins = origins(&["https://app.example/", "http://other.example:3000"]);
+        assert!(origins.mistakes.is_empty());
+        for (origin, permitted) in [
+            ("https://app.example", true),
+            ("https://APP.example:443", true),
+            ("http://app.example", false), // the scheme counts here
+            ("https://a.app.example", false),
+            ("https://app.example:8443", false),
+            ("http://other.example:3000", true),
+            ("http://other.example", false),
+            ("null", false),
+        ] {
+            assert_eq!(
+                permit(&origins, Some(origin), "api.example"),
+                permitted,
+                "{origin}"
+            );
+        }
+    }
+
+    #[test]
+    fn patterns_stand_for_hosts_and_ports() {
+        let origins = origins(&[
+            "https://*.example.com",
+            "https://*.example.org:[8080,8443]",
+            "http://localhost:[*]",
+            "https://app-*.example.net",
+            "http://[::1]:[1,2]",
+        ]);
+        assert!(origins.mistakes.is_empty(), "{:?}", origins.mistakes);
+        for (origin, permitted) in [
+            ("https://a.example.com", true),
+            ("https://a.b.EXAMPLE.com", true),
+            ("https://example.com", false),
+            ("https://.example.com", false),
+            ("https://example.com.evil.example", false),
+            ("https://evil-example.com", false),
+            ("https://a.example.com:8443", false),
+            ("http://a.example.com", false),
+            ("https://a.example.org:8080", true),
+            ("https://a.example.org:8443", true),
+            ("https://a.example.org", false),
+            ("http://localhost", true),
+            ("http://localhost:3000", true),
+            ("http://localhost.evil.example:3000", false),
+            ("https://app-7.example.net", true),
+            ("https://app-.example.net", false),
+            ("https://app-7.evil.example/.example.net", false),
+            ("http://[::1]:2", true),
+            ("http://[::1]:3", false),
+        ] {
+            assert_eq!(
+                permit(&origins, Some(origin), "api.test"),
+                permitted,
+                "{origin}"
+            );
+        }
+        let ancestors = "'self' https://*.example.com:443 https://*.example.org:8080 \
+            https://*.example.org:8443 http://localhost:* http://[::1]:1 http://[::1]:2";
+        assert_eq!(origins.frame_ancestors().as_deref(), Some(ancestors));
+    }
+
+    #[test]
+    fn null_and_everybody_must_be_said() {
+        assert!(permit(&origins(&["null"]), Some("null"), "api.example"));
+        assert!(!permit(
+            &origins(&["null"]),
+            Some("https://a.example"),
             "api.example"
+        ));
+        let everybody = origins(&["*"]);
+        for origin in ["null", "https://a.example", "test"] {
+            assert!(permit(&everybody, Some(origin), "api.example"));
+        }
+        assert_eq!(everybody.frame_ancestors(), None);
+        assert_eq!(
+            Origins::default().frame_ancestors().as_deref(),
+            Some("'self'")
+        );
+    }
+
+    #[test]
+    fn what_is_no_origin_is_a_mistake() {
+        let wrong = [
+            "",
+            "app.example",
+            "https://",
+            "https://a/b",
+            "https://a?b",
+            "https://user@a",
+            "https://a:http",
+            "https://a:[x]",
+            "https://a:[]",
+            "https://a:[80",
+            "https://a:[80]/x",
+            "ftp://a",
+            "*://a",
+            "https://a b",
+        ];
+        let mistakes = origins(&wrong).mistakes;
+        assert_eq!(mistakes.len(), wrong.len(), "{mistakes:#?}");
+    }
+
+    #[test]
+    fn behind_a_proxy_the_host_is_what_a_trusted_one_says() {
+        let proxies = Proxies::new(["10.0.0.0/8".into()].into_iter());
+        let permit = |origin, headers: &[(&str, &str)], peer: &str| {
+            let mut headers = headers.to_vec();
+            headers.push(("origin", origin));
+            let mut request = request("/ws", &headers);
+            let peer: SocketAddr = peer.parse().unwrap();
+            request.extensions.insert(peer);
+            Origins::default().permit(&request, &proxies)
+        };
+        let app = "https://app.example";
+        let rewritten = [("host", "inner:8080"), ("x-forwarded-host", "app.example")];
+        assert!(permit(app, &rewritten, "10.0.0.1:9"));
+        assert!(!permit("https://evil.example", &rewritten, "10.0.0.1:9"));
+        assert!(!permit("http://inner:8080", &rewritten, "10.0.0.1:9"));
+        assert!(!permit(app, &rewritten, "11.0.0.1:9"), "not a trusted one");
+        // TLS that ended before us needs no trust, as long as the host is passed on.
+        assert!(permit(app, &[("host", "app.example")], "11.0.0.1:9"));
+        let port_beside = [
+            ("host", "inner"),
+            ("x-forwarded-host", "app.example"),
+            ("x-forwarded-port", "8443"),
+        ];
+        assert!(permit(
+            "https://app.example:8443",
+            &port_beside,
+            "10.0.0.1:9"
         ));
         assert!(
-            !permit(&origins, Some("http://app.example"), "api.example"),
-            "the scheme counts here"
+            permit(app, &port_beside, "10.0.0.1:9"),
+            "an inner port is no reason"
         );
-        assert!(!permit(
-            &origins,
-            Some("http://other.example"),
-            "api.example"
-        ));
-        assert!(permit(
-            &Origins::new(["*".into()].into_iter()),
-            Some("null"),
-            "api.example"
-        ));
-        assert_eq!(
-            Origins::new(["app.example".into(), "https://a/b".into()].into_iter())
-                .mistakes
-                .len(),
-            2
-        );
+        assert!(!permit("https://app.example:9", &port_beside, "10.0.0.1:9"));
+    }
+
+    #[test]
+    fn what_is_embedded_must_be_known_otherwise() {
+        let listed = origins(&["https://app.example"]);
+        let permit = |origins: &Origins, headers: &[(&str, &str)]| {
+            let headers = [headers, &[("host", "api.example")]].concat();
+            origins.permit_embedded(&request("/ws/0/a/jsonp", &headers), &Proxies::default())
+        };
+        for (headers, permitted) in [
+            (&[][..], false),
+            (&[("origin", "https://app.example")], true),
+            (&[("origin", "https://evil.example")], false),
+            (&[("referer", "https://app.example/a/page?x=1")], true),
+            (&[("referer", "https://api.example/a/page")], true),
+            (
+                &[("referer", "https://evil.example/https://app.example")],
+                false,
+            ),
+            (&[("referer", "nonsense")], false),
+            (&[("sec-fetch-site", "same-origin")], true),
+            (&[("sec-fetch-site", "none")], true),
+            (&[("sec-fetch-site", "same-site")], false),
+            (&[("sec-fetch-site", "cross-site")], false),
+            (
+                &[
+                    ("referer", "https://app.example/"),
+                    ("sec-fetch-site", "cross-site"),
+                ],
+                true,
+            ),
+            (
+                &[
+                    ("referer", "https://evil.example/"),
+                    ("sec-fetch-site", "same-origin"),
+                ],
+                false,
+            ),
+        ] {
+            assert_eq!(permit(&listed, headers), permitted, "{headers:?}");
+            assert!(permit(&origins(&["*"]), headers), "{headers:?}");
+        }
     }
 }

@@ -10,11 +10,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
-use bytestring::ByteString;
 use parking_lot::Mutex;
 use tramline_broker::Message;
 use tramline_sockjs::frame::escape_into;
-use tramline_sockjs::{Attach, Output, ReceiverId, Refusal, Session, TimedOut, Transport as Kind};
+use tramline_sockjs::{Output, Receive, Receiver as Receiving, Session, TimedOut};
 use tramline_stomp::Version;
 
 use super::io::Batch;
@@ -31,6 +30,7 @@ pub(crate) struct SockJsHttp {
 /// The meeting place of a session's task and its HTTP requests.
 pub(crate) struct Shared {
     wheel: Arc<Wheel>,
+    message_limit: usize,
     state: Mutex<State>,
 }
 
@@ -46,8 +46,6 @@ struct State {
     senders: Vec<Waker>,
     /// The session's task is over.
     gone: bool,
-    /// The close frame was handed out.
-    heard_close: bool,
 }
 
 /// Bytes that wait for a receiving request before the session's task keeps what is left in its outbox, where the
@@ -61,9 +59,10 @@ impl SockJsHttp {
 }
 
 impl Shared {
-    pub(crate) fn new(machine: Session, wheel: Arc<Wheel>) -> Arc<Self> {
+    pub(crate) fn new(machine: Session, wheel: Arc<Wheel>, message_limit: usize) -> Arc<Self> {
         Arc::new(Self {
             wheel,
+            message_limit,
             state: Mutex::new(State {
                 machine,
                 inbound: VecDeque::new(),
@@ -72,25 +71,19 @@ impl Shared {
                 receiver: None,
                 senders: Vec::new(),
                 gone: false,
-                heard_close: false,
             }),
         })
     }
 
-    /// A request arrived that wants to receive.
-    pub(crate) fn attach(self: &Arc<Self>, kind: Kind) -> Result<Receiver, Refusal> {
+    /// A request arrived that wants to receive, or to hear why it cannot.
+    pub(crate) fn attach(self: &Arc<Self>, receive: Receive) -> Receiver {
         let mut state = self.state.lock();
         // The task looks at the machine's new deadlines.
         wake(&mut state.task);
-        match state.machine.attach(kind, self.wheel.now()) {
-            Attach::Accepted(id) => Ok(Receiver {
-                shared: Arc::clone(self),
-                id,
-            }),
-            Attach::Refused(refusal) => {
-                state.heard_close |= state.machine.is_closed();
-                Err(refusal)
-            }
+        let receiving = state.machine.attach(receive, self.wheel.now());
+        Receiver {
+            shared: Arc::clone(self),
+            receiving,
         }
     }
 
@@ -114,11 +107,11 @@ impl Shared {
         Poll::Ready(true)
     }
 
-    /// For a session whose task is over: whether the time is up in which its close frame can still be asked for.
-    pub(crate) fn is_forgotten(&self, now: Instant) -> bool {
+    /// For a session whose task is over: until when its close frame can still be asked for.
+    pub(crate) fn remembered_until(&self, now: Instant) -> Option<Instant> {
         let mut state = self.state.lock();
         state.machine.handle_timeout(now);
-        state.machine.is_expired()
+        state.machine.next_timeout()
     }
 }
 
@@ -132,7 +125,7 @@ impl fmt::Debug for Shared {
 #[derive(Debug)]
 pub(crate) struct Receiver {
     shared: Arc<Shared>,
-    id: ReceiverId,
+    receiving: Receiving,
 }
 
 impl Receiver {
@@ -140,14 +133,12 @@ impl Receiver {
     pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let mut state = self.shared.state.lock();
         let mut piece = Vec::new();
+        let now = self.shared.wheel.now();
         let output = state
             .machine
-            .poll_output(self.id, self.shared.wheel.now(), &mut piece);
-        if output == Output::End && state.machine.is_closed() && state.machine.queued() == 0 {
-            state.heard_close = true;
-        }
+            .poll_output(&mut self.receiving, now, &mut piece);
         if !piece.is_empty() {
-            // The task may have waited for room.
+            // The task may have waited for room, or for the close frame to be heard.
             wake(&mut state.task);
             return Poll::Ready(Some(piece.into()));
         }
@@ -164,7 +155,8 @@ impl Receiver {
 impl Drop for Receiver {
     fn drop(&mut self) {
         let mut state = self.shared.state.lock();
-        state.machine.detach(self.id, self.shared.wheel.now());
+        let now = self.shared.wheel.now();
+        state.machine.detach(&self.receiving, now);
         // The time in which the next request has to come begins now.
         wake(&mut state.task);
     }
@@ -199,7 +191,8 @@ impl Transport for SockJsHttp {
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         let mut state = self.shared.state.lock();
-        if state.machine.queued() < QUEUE_LIMIT {
+        let limit = self.shared.message_limit;
+        if state.machine.queued() < QUEUE_LIMIT && state.machine.queued_messages() < limit {
             return Poll::Ready(Ok(()));
         }
         state.register(context);
@@ -248,7 +241,7 @@ impl Transport for SockJsHttp {
     fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<()> {
         // The close frame waits in the machine for whoever asks, this task for whoever comes in time.
         let mut state = self.shared.state.lock();
-        if state.heard_close || state.machine.is_expired() {
+        if state.machine.is_close_heard() || state.machine.is_expired() {
             return Poll::Ready(());
         }
         state.register(context);
@@ -305,9 +298,4 @@ fn wake(waker: &mut Option<Waker>) {
     if let Some(waker) = waker.take() {
         waker.wake();
     }
-}
-
-/// What a request that sends hands in.
-pub(crate) fn chunks(messages: Vec<ByteString>) -> Vec<Bytes> {
-    messages.into_iter().map(ByteString::into_bytes).collect()
 }

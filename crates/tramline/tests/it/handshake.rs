@@ -22,11 +22,11 @@ async fn unknown_paths_are_404() {
     for path in [
         "/sockjs/nowhere",
         "/sockjs/info/",
-        "/sockjs/0/abc/eventsource",
+        "/sockjs/0/abc/polling",
         "/sockjs/0/a.c/xhr",
         "/sockjs/0//xhr",
         "/sockjs-at//",
-        "/sockjs-at/iframe.html",
+        "/sockjs-at/iframe.htm",
     ] {
         let answer = Request::get(path).send(&server).await;
         answer.is(404, NOT_FOUND);

@@ -23,7 +23,7 @@ async fn errors_end_a_polling_session_with_a_close_frame_that_can_be_asked_for_a
 #[tokio::test]
 async fn a_closed_session_is_forgotten_and_its_name_is_free_again() {
     let server = Setup::new()
-        .sockjs(|config| config.disconnect_delay = SHORT)
+        .sockjs(|options| options.disconnect_delay(SHORT))
         .start()
         .await;
     let session = Polling::connected(&server, "abc").await;
@@ -51,7 +51,7 @@ async fn a_closed_session_is_forgotten_and_its_name_is_free_again() {
 #[tokio::test]
 async fn a_session_that_nobody_polls_has_vanished() {
     let server = Setup::new()
-        .sockjs(|config| config.disconnect_delay = SHORT)
+        .sockjs(|options| options.disconnect_delay(SHORT))
         .start()
         .await;
     let session = Polling::connected(&server, "abc").await;
@@ -73,7 +73,7 @@ async fn a_session_that_nobody_polls_has_vanished() {
 #[tokio::test]
 async fn a_cut_off_stream_is_missed_after_the_disconnect_delay() {
     let server = Setup::new()
-        .sockjs(|config| config.disconnect_delay = SHORT)
+        .sockjs(|options| options.disconnect_delay(SHORT))
         .start()
         .await;
     let session = Polling::connected(&server, "abc").await;
@@ -109,7 +109,7 @@ async fn a_polling_client_that_never_connects_is_4500() {
 #[tokio::test]
 async fn quiet_receivers_get_heart_beat_frames() {
     let server = Setup::new()
-        .sockjs(|config| config.heartbeat = Duration::from_millis(100))
+        .sockjs(|options| options.heartbeat(Duration::from_millis(100)))
         .start()
         .await;
     let session = Polling::connected(&server, "abc").await;
@@ -131,7 +131,7 @@ async fn quiet_receivers_get_heart_beat_frames() {
 async fn sockjs_heart_beats_stop_where_stomp_has_its_own() {
     let server = Setup::new()
         .limits(|limits| limits.heart_beat.send = 500)
-        .sockjs(|config| config.heartbeat = Duration::from_millis(200))
+        .sockjs(|options| options.heartbeat(Duration::from_millis(200)))
         .start()
         .await;
     let session = Polling::open(&server, "abc").await;
@@ -216,7 +216,7 @@ async fn a_waiting_poll_hears_the_servers_own_frames() {
 #[tokio::test]
 async fn a_vanished_session_is_forgotten_too() {
     let server = Setup::new()
-        .sockjs(|config| config.disconnect_delay = SHORT)
+        .sockjs(|options| options.disconnect_delay(SHORT))
         .start()
         .await;
     let session = Polling::connected(&server, "abc").await;

@@ -1,10 +1,15 @@
 //! SockJS by hand: what `sockjs-client` says over HTTP and WebSocket, and what it must not.
 
 mod ending;
+mod origins;
 mod polling;
+mod protocol;
+mod protocol_transports;
 mod websocket;
 
 use std::time::Duration;
+
+use tramline::SockJs;
 
 use crate::support::{Client, FrameExt, Request, Response, SHORT, Server, Setup, within};
 
@@ -113,10 +118,7 @@ async fn info_says_what_may_be_tried() {
 #[tokio::test]
 async fn info_follows_the_configuration_and_so_does_the_endpoint() {
     let server = Setup::new()
-        .sockjs(|config| {
-            config.websocket = false;
-            config.cookie_needed = false;
-        })
+        .sockjs(|options| options.websocket(false).cookie_needed(false))
         .start()
         .await;
     let info = Request::get("/sockjs/info").send(&server).await;

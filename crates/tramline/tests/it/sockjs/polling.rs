@@ -160,7 +160,7 @@ async fn streaming_begins_with_a_prelude_and_goes_on() {
 #[tokio::test]
 async fn a_stream_ends_at_its_limit_and_the_next_goes_on() {
     let server = Setup::new()
-        .sockjs(|config| config.response_limit = 1000)
+        .sockjs(|options| options.response_limit(1000))
         .start()
         .await;
     let session = Polling::connected(&server, "abc").await;
@@ -241,7 +241,10 @@ async fn oversize_payloads_are_413() {
     let session = Polling::connected(&server, "abc").await;
     let huge = format!("[\"{}\"]", "x".repeat(600 * 1024));
     let answer = session.send(&huge).await;
-    answer.is(413, "the body is too large or was cut off\n");
+    answer.is(
+        413,
+        "the body has more than 524288 bytes; send fewer messages at a time, or smaller ones\n",
+    );
     session
         .say("SUBSCRIBE\nid:0\ndestination:/topic/x\nreceipt:1\n\n\0")
         .await;

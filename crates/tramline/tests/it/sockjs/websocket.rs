@@ -154,7 +154,7 @@ async fn large_bodies_pass_where_they_may() {
 #[tokio::test]
 async fn a_quiet_client_without_heart_beats_gets_those_of_sockjs() {
     let server = Setup::new()
-        .sockjs(|config| config.heartbeat = Duration::from_millis(100))
+        .sockjs(|options| options.heartbeat(Duration::from_millis(100)))
         .start()
         .await;
     let request = Request::upgrade("/sockjs/0/abc/websocket");

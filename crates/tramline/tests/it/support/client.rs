@@ -93,7 +93,8 @@ impl Client {
         }
     }
 
-    async fn connected(mut self) -> Self {
+    /// The same, with STOMP 1.2 connected.
+    pub(crate) async fn connected(mut self) -> Self {
         self.send("CONNECT\naccept-version:1.2\n\n\0").await;
         self.expect("CONNECTED").await.has("version", "1.2");
         self

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tramline::policy::{Policy, deny, permit};
 use tramline::{
     Broker, Bytes, EmbeddedBroker, Handshake, Inbound, Json, Limits, MessageRouter, Messaging,
-    MessagingBuilder, Path, Payload, SockJsConfig, State, Stats, To, User, message,
+    MessagingBuilder, Path, Payload, SockJs, State, Stats, To, User, message,
 };
 
 use super::{Client, eventually, within};
@@ -23,7 +23,8 @@ pub(crate) struct Setup {
     policy: Policy,
     limits: Limits,
     origins: Vec<&'static str>,
-    sockjs: SockJsConfig,
+    proxies: Vec<&'static str>,
+    sockjs: SockJs,
     broker: Arc<dyn Broker>,
     builder: fn(MessagingBuilder) -> MessagingBuilder,
 }
@@ -73,7 +74,8 @@ impl Setup {
             policy: open_policy(),
             limits: Limits::default(),
             origins: Vec::new(),
-            sockjs: SockJsConfig::default(),
+            proxies: Vec::new(),
+            sockjs: SockJs::default(),
             builder: |builder| builder,
         }
     }
@@ -104,8 +106,13 @@ impl Setup {
         self
     }
 
-    pub(crate) fn sockjs(mut self, change: impl FnOnce(&mut SockJsConfig)) -> Self {
-        change(&mut self.sockjs);
+    pub(crate) fn trusted_proxy(mut self, proxy: &'static str) -> Self {
+        self.proxies.push(proxy);
+        self
+    }
+
+    pub(crate) fn sockjs(mut self, change: impl FnOnce(SockJs) -> SockJs) -> Self {
+        self.sockjs = change(self.sockjs);
         self
     }
 
@@ -124,20 +131,18 @@ impl Setup {
             .policy(self.policy)
             .limits(self.limits)
             .allowed_origins(self.origins)
+            .trusted_proxies(self.proxies)
             .keep_headers([HeaderName::from_static("x-tenant")])
             .build()
             .unwrap();
         let plain_at = messaging.endpoint().at("/at");
         let sockjs_at = messaging
             .endpoint()
-            .with_sockjs_config(self.sockjs.clone())
+            .sockjs(self.sockjs.clone())
             .at("/sockjs-at");
         let app = Router::new()
             .nest_service("/ws", messaging.endpoint())
-            .nest_service(
-                "/sockjs",
-                messaging.endpoint().with_sockjs_config(self.sockjs),
-            )
+            .nest_service("/sockjs", messaging.endpoint().sockjs(self.sockjs))
             .route_service("/at", plain_at.clone())
             .route_service("/at/", plain_at.clone())
             .route_service("/at/{*rest}", plain_at)
@@ -332,7 +337,8 @@ pub(crate) fn router(gate: Gate) -> MessageRouter {
         .with_state(gate)
 }
 
-/// The application's login: believes the header `x-user`, `alice` or `alice:admin,auditor`.
+/// The application's login: believes the header `x-user`, `alice` or `alice:admin,auditor`; and `x-peer` about the address
+/// at the other end.
 async fn login(
     mut request: axum::extract::Request,
     next: axum::middleware::Next,
@@ -344,6 +350,10 @@ async fn login(
         request
             .extensions_mut()
             .insert(User::new(name).with_roles(roles));
+    }
+    if let Some(peer) = request.headers().get("x-peer") {
+        let peer: SocketAddr = peer.to_str().unwrap().parse().unwrap();
+        request.extensions_mut().insert(peer);
     }
     next.run(request).await
 }

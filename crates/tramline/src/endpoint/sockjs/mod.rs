@@ -1,0 +1,334 @@
+//! SockJS at one endpoint: its fixed answers, and its sessions over plain HTTP requests.
+//!
+//! What runs inside a session is not known here: see [`Inside`].
+
+mod answers;
+mod options;
+mod sessions;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use bytestring::ByteString;
+use http::request::Parts;
+use http::{HeaderMap, Method, Response, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tramline_sockjs::{
+    Config, IframePage, Info, PayloadLimits, Receive, Route, Session, Transport, form_field,
+    headers, parse_messages, route,
+};
+
+pub use self::options::SockJs;
+use self::sessions::{Found, Opened, Sessions};
+use super::{Body, BoxError, going_away, not_allowed, text};
+use crate::User;
+use crate::transport::sockjs::{Shared, SockJsHttp};
+use crate::wheel::Wheel;
+
+/// What runs inside sessions: STOMP, or an application's own handler.
+pub(crate) trait Inside: Clone + Send + Sync + 'static {
+    /// What a session begins with.
+    type Opening: Send + 'static;
+
+    /// Starts what turns the wheel, if it does not run yet; called before a session is made.
+    fn drive(&self);
+
+    /// What tells the time to sessions, and wakes them.
+    fn wheel(&self) -> &Arc<Wheel>;
+
+    /// What one request may send.
+    fn payload_limits(&self) -> PayloadLimits;
+
+    /// Whether newcomers are refused, because this is the end.
+    fn is_closing(&self) -> bool;
+
+    /// A request could not be understood; to be counted and logged.
+    fn broken(&self, error: &dyn fmt::Display);
+
+    /// Decides whether a session may begin with this request.
+    fn admit(
+        &self,
+        parts: &mut Parts,
+    ) -> impl Future<Output = Result<Self::Opening, Response<Body>>> + Send;
+
+    /// A session over HTTP requests, from its beginning to its end.
+    fn run(
+        self,
+        opening: Self::Opening,
+        transport: SockJsHttp,
+    ) -> impl Future<Output = ()> + Send + 'static;
+}
+
+/// SockJS at one endpoint.
+#[derive(Debug)]
+pub(crate) struct SockJsService {
+    options: SockJs,
+    config: Arc<Config>,
+    iframe: IframePage,
+    sessions: Arc<Sessions>,
+}
+
+impl SockJsService {
+    pub(crate) fn new(options: SockJs) -> Self {
+        let mut config = options.config.clone();
+        config.websocket = options.offers(Transport::WebSocket);
+        Self {
+            config: Arc::new(config),
+            iframe: IframePage::new(&options.client_library_url),
+            sessions: Arc::default(),
+            options,
+        }
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What a path asks for, as far as it is offered.
+    pub(crate) fn route<'a>(&self, path: &'a str) -> Route<'a> {
+        match route(path) {
+            Route::RawWebSocket if !self.config.websocket => Route::NotFound,
+            Route::Transport { transport, .. } if !self.options.offers(transport) => {
+                Route::NotFound
+            }
+            route => route,
+        }
+    }
+
+    /// `/info`: what the client may try.
+    pub(crate) fn info(&self, parts: &Parts) -> Response<Body> {
+        let mut response = match parts.method {
+            Method::GET => {
+                let mut entropy = [0; 4];
+                // Entropy is a courtesy to old browsers; without it the client has its own.
+                let _ = getrandom::fill(&mut entropy);
+                let info = Info::new(&self.config, u32::from_ne_bytes(entropy));
+                let mut response = Response::new(Body::from(info.to_json()));
+                answers::set(&mut response, header::CONTENT_TYPE, headers::JSON);
+                answers::never_cached(&mut response);
+                response
+            }
+            Method::OPTIONS => answers::options(),
+            _ => not_allowed(headers::INFO_ALLOW),
+        };
+        self.cross_origin(parts, headers::INFO_ALLOW, &mut response);
+        response
+    }
+
+    /// The page for transports of other origins; embedded by those that `ancestors` names, if not by all.
+    pub(crate) fn iframe(&self, parts: &Parts, ancestors: Option<&str>) -> Response<Body> {
+        if parts.method != Method::GET {
+            return not_allowed("GET");
+        }
+        let mut response = answers::iframe(&self.iframe, &parts.headers);
+        if let Some(ancestors) = ancestors {
+            let policy = format!("frame-ancestors {ancestors}");
+            answers::set(&mut response, header::CONTENT_SECURITY_POLICY, &policy);
+            // Browsers that know the policy ignore this.
+            answers::set(&mut response, header::X_FRAME_OPTIONS, "SAMEORIGIN");
+        }
+        response
+    }
+
+    /// A request of one of the HTTP transports.
+    pub(crate) async fn serve<I: Inside, B>(
+        &self,
+        inside: &I,
+        name: &str,
+        kind: Transport,
+        mut parts: Parts,
+        body: B,
+    ) -> Response<Body>
+    where
+        B: http_body::Body<Data: Buf + Send> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let mut response = if parts.method == Method::OPTIONS && kind.is_preflighted() {
+            answers::options()
+        } else if parts.method != kind.method() {
+            not_allowed(kind.allow())
+        } else {
+            let mut response = match kind.receive(parts.uri.query().unwrap_or_default()) {
+                None => self.send(inside, name, kind, &parts, body).await,
+                Some(Ok(receive)) => self.receive(inside, name, receive, &mut parts).await,
+                Some(Err(error)) => {
+                    inside.broken(&error);
+                    text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+                }
+            };
+            answers::never_cached(&mut response);
+            if self.options.session_cookie {
+                answers::session_cookie(&parts.headers, &mut response);
+            }
+            response
+        };
+        if kind.is_cors() {
+            self.cross_origin(&parts, kind.allow(), &mut response);
+        }
+        response
+    }
+
+    /// Opens the session if there is none, and receives from it.
+    async fn receive<I: Inside>(
+        &self,
+        inside: &I,
+        name: &str,
+        receive: Receive,
+        parts: &mut Parts,
+    ) -> Response<Body> {
+        let owner = owner(parts).cloned();
+        let session = match self.sessions.find(name, owner.as_ref()) {
+            Some(Found::Session(session)) => session,
+            Some(Found::NotYours) => return not_yours(),
+            None if inside.is_closing() => return going_away(),
+            None => {
+                let opening = match inside.admit(parts).await {
+                    Ok(opening) => opening,
+                    Err(response) => return response,
+                };
+                match self.open(inside, name, owner, opening) {
+                    Ok(session) => session,
+                    Err(response) => return *response,
+                }
+            }
+        };
+        let content_type = receive.transport().content_type();
+        let mut response = Response::new(Body::receiver(session.attach(receive)));
+        if let Some(content_type) = content_type {
+            answers::set(&mut response, header::CONTENT_TYPE, content_type);
+        }
+        // These are run as scripts, or shown as pages: as what they say they are, and nothing else.
+        answers::set(&mut response, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+        response
+    }
+
+    /// Makes a session, unless another request has done so meanwhile.
+    fn open<I: Inside>(
+        &self,
+        inside: &I,
+        name: &str,
+        owner: Option<ByteString>,
+        opening: I::Opening,
+    ) -> Result<Arc<Shared>, Box<Response<Body>>> {
+        inside.drive();
+        let limit = self.options.max_sessions;
+        let opened = self.sessions.open(name, owner, limit, || {
+            let machine = Session::new(Arc::clone(&self.config), inside.wheel().now());
+            let wheel = Arc::clone(inside.wheel());
+            Shared::new(machine, wheel, self.options.message_cache)
+        });
+        match opened {
+            Opened::New(session, place) => {
+                let transport = SockJsHttp::new(Arc::clone(&session));
+                let task = inside.clone().run(opening, transport);
+                tokio::spawn(async move {
+                    task.await;
+                    // A task of its own: the session's is larger, and its memory is not needed any more.
+                    tokio::spawn(place.keep_close_frame());
+                });
+                Ok(session)
+            }
+            Opened::Found(Found::Session(session)) => Ok(session),
+            Opened::Found(Found::NotYours) => Err(Box::new(not_yours())),
+            Opened::Full => Err(Box::new(text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!(
+                    "there are {limit} SockJS sessions, as many as may be (`SockJs::max_sessions`); try again later\n"
+                ),
+            ))),
+        }
+    }
+
+    /// Hands messages to a session that is there.
+    async fn send<I: Inside, B>(
+        &self,
+        inside: &I,
+        name: &str,
+        kind: Transport,
+        parts: &Parts,
+        body: B,
+    ) -> Response<Body>
+    where
+        B: http_body::Body<Data: Buf + Send>,
+        B::Error: Into<BoxError>,
+    {
+        let Some(Found::Session(session)) = self.sessions.find(name, owner(parts)) else {
+            return not_yours();
+        };
+        let limits = inside.payload_limits();
+        let is_form = kind == Transport::JsonpSend && is_form(&parts.headers);
+        // A form may spell each byte with three.
+        let limit = if is_form {
+            3 * limits.bytes
+        } else {
+            limits.bytes
+        };
+        let body = match Limited::new(body, limit).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => {
+                let error = format!(
+                    "the body has more than {limit} bytes; send fewer messages at a time, or smaller ones\n"
+                );
+                inside.broken(&error);
+                return text(StatusCode::PAYLOAD_TOO_LARGE, error);
+            }
+            Err(error) => {
+                inside.broken(&error);
+                return text(StatusCode::BAD_REQUEST, "the body was cut off\n");
+            }
+        };
+        let parsed = if is_form {
+            parse_messages(&form_field(&body, "d").unwrap_or_default(), &limits)
+        } else {
+            parse_messages(&body, &limits)
+        };
+        drop(body);
+        let mut chunks: Vec<Bytes> = match parsed {
+            Ok(messages) => messages.into_iter().map(ByteString::into_bytes).collect(),
+            Err(error) => {
+                inside.broken(&error);
+                return text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
+            }
+        };
+        if !std::future::poll_fn(|context| session.poll_send(context, &mut chunks)).await {
+            return not_yours();
+        }
+        // Both with the content type of a text, which is that of these transports.
+        match kind {
+            // Konqueror made something odd of an answer without a body.
+            Transport::JsonpSend => text(StatusCode::OK, "ok"),
+            _ => text(StatusCode::NO_CONTENT, ""),
+        }
+    }
+
+    fn cross_origin(&self, parts: &Parts, allow: &'static str, response: &mut Response<Body>) {
+        if self.options.cors {
+            let preflight = (parts.method == Method::OPTIONS).then_some(allow);
+            answers::cross_origin(&parts.headers, preflight, response);
+        }
+    }
+}
+
+fn owner(parts: &Parts) -> Option<&ByteString> {
+    parts.extensions.get::<User>().map(User::shared_name)
+}
+
+/// Whether the payload is in a form's field rather than the body itself.
+fn is_form(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE);
+    content_type
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|value| {
+            value
+                .trim()
+                .eq_ignore_ascii_case("application/x-www-form-urlencoded")
+        })
+}
+
+/// Somebody else's session, or nobody's: not told apart.
+fn not_yours() -> Response<Body> {
+    text(StatusCode::NOT_FOUND, "")
+}
