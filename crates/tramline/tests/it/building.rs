@@ -58,8 +58,8 @@ fn all_mistakes_are_reported_at_once() {
              subscriptions may use `*`, `?` and `**`",
             "route \"/twice\": Insertion failed due to conflict with previously registered route: /twice",
             "route \"/d\": the broker carries no destination \"/queue/x\"",
-            "allowed origin \"app.example\": must look like `https://app.example` or be `*`",
-            "allowed origin \"https://a.example/path\": must look like `https://app.example` or be `*`",
+            "allowed origin \"app.example\": must look like `https://app.example`, `https://*.app.example` or `https://app.example:[8080,8443]`, or be `null` or `*`",
+            "allowed origin \"https://a.example/path\": must look like `https://app.example`, `https://*.app.example` or `https://app.example:[8080,8443]`, or be `null` or `*`",
             "policy: destination \"/topic/\\n\" has a control character; use printable characters",
             "policy: pattern \"/*/*/*/*/*/*/*/*/*\" has more than 8 segments with wildcards; subscribe to a shorter \
              pattern",
