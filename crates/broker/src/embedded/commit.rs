@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytestring::ByteString;
+
 use super::job::{Job, Work};
 use super::names::NoMoreNames;
 use super::publishing::expiry;
@@ -12,8 +14,8 @@ use crate::confirm::Promise;
 use crate::registry::Held;
 use crate::statistics::DestinationKind;
 use crate::{
-    CommitError, Confirm, DeliveryRef, Message, Outcome, Publish, PublishError, Published,
-    SessionId, Settle, SettleError, Target, Timestamp, Transaction,
+    CommitError, Confirm, DeliveryRef, Outcome, Publish, PublishError, Published, SessionId,
+    Settle, SettleError, Target, Timestamp, Transaction,
 };
 
 /// Why a transaction was not committed now.
@@ -39,20 +41,8 @@ struct Settling<'a> {
     outcomes: Vec<Outcome>,
 }
 
-/// Room set aside in a queue, given back unless it is used.
-struct Reservation {
-    queue: Arc<Queue>,
-    left: Load,
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        self.queue.give_back(self.left);
-    }
-}
-
-/// Reservations by the queue's name.
-type Reservations = HashMap<bytestring::ByteString, Reservation>;
+/// The queues that a transaction publishes to, by name, and whether room is set aside there.
+type Reservations = HashMap<ByteString, (Arc<Queue>, Option<Load>)>;
 
 impl EmbeddedBroker {
     pub(super) fn commit_now_or_later(
@@ -116,7 +106,7 @@ impl EmbeddedBroker {
     ) -> Result<Published, NotNow> {
         let settling = self.settling(session, &transaction.settles)?;
         let frees = freed(&settling)?;
-        let mut reservations = self.reserve(&transaction.publishes, &frees)?;
+        let reservations = self.reserve(&transaction.publishes, &frees, after)?;
         for Settling {
             held,
             deliveries,
@@ -129,7 +119,7 @@ impl EmbeddedBroker {
         }
         let mut receivers = 0;
         for publish in &transaction.publishes {
-            receivers += self.publish_reserved(publish.clone(), &mut reservations, after);
+            receivers += self.publish_reserved(publish.clone(), &reservations, after);
         }
         Ok(Published::new(receivers))
     }
@@ -176,6 +166,7 @@ impl EmbeddedBroker {
         &self,
         publishes: &[Publish],
         frees: &[(Arc<Queue>, Load)],
+        after: &mut Aftermath,
     ) -> Result<Reservations, NotNow> {
         let mut needs: HashMap<&str, (Arc<Queue>, Load)> = HashMap::new();
         let mut bytes = 0;
@@ -214,33 +205,50 @@ impl EmbeddedBroker {
             return Err(PublishError::OutOfMemory { limit }.into());
         }
         let mut reservations = Reservations::new();
-        for (_, (mut queue, needs)) in needs {
-            loop {
-                let freed = frees.iter().find(|(other, _)| Arc::ptr_eq(other, &queue));
-                let freed = freed.map_or_else(Load::default, |(_, load)| *load);
-                match queue.reserve(needs, freed) {
-                    Ok(()) => break,
-                    Err(NotTaken::Forgotten) => {
-                        queue = self.same_queue(&queue).map_err(|_| self.no_more_names())?;
+        for (queue, needs) in needs.into_values() {
+            let freed = frees.iter().find(|(other, _)| Arc::ptr_eq(other, &queue));
+            let freed = freed.map_or_else(Load::default, |(_, load)| *load);
+            match self.reserve_at(queue, needs, freed) {
+                Ok((queue, reserved)) => {
+                    reservations.insert(queue.name().clone(), (queue, reserved));
+                }
+                Err(not_now) => {
+                    for (queue, reserved) in reservations.into_values() {
+                        queue.give_back(reserved.unwrap_or_default(), after);
                     }
-                    Err(NotTaken::Full) => return Err(NotNow::Full { queue, needs }),
-                    Err(NotTaken::Refused(error)) => {
-                        queue.meter.add(|counters| &counters.refused, 1);
-                        return Err(error.into());
-                    }
+                    return Err(not_now);
                 }
             }
-            let name = queue.name().clone();
-            reservations.insert(name, Reservation { queue, left: needs });
         }
         Ok(reservations)
+    }
+
+    fn reserve_at(
+        &self,
+        mut queue: Arc<Queue>,
+        needs: Load,
+        freed: Load,
+    ) -> Result<(Arc<Queue>, Option<Load>), NotNow> {
+        loop {
+            match queue.reserve(needs, freed) {
+                Ok(reserved) => return Ok((queue, reserved)),
+                Err(NotTaken::Forgotten) => {
+                    queue = self.same_queue(&queue).map_err(|_| self.no_more_names())?;
+                }
+                Err(NotTaken::Full) => return Err(NotNow::Full { queue, needs }),
+                Err(NotTaken::Refused(error)) => {
+                    queue.meter.add(|counters| &counters.refused, 1);
+                    return Err(error.into());
+                }
+            }
+        }
     }
 
     /// Publishes what was checked and has its room.
     fn publish_reserved(
         &self,
         publish: Publish,
-        reservations: &mut Reservations,
+        reservations: &Reservations,
         after: &mut Aftermath,
     ) -> usize {
         let destination = match &publish.target {
@@ -254,7 +262,7 @@ impl EmbeddedBroker {
                 return self.publish_to_sessions(session, &path, publish);
             }
         };
-        let Some(reservation) = reservations.get_mut(destination.as_str()) else {
+        let Some((queue, reserved)) = reservations.get(destination.as_str()) else {
             let separator = crate::Broker::separator(self, &destination);
             // It was made sure that the name is known; nobody hears what a forgotten one would have got.
             return self
@@ -262,19 +270,23 @@ impl EmbeddedBroker {
                 .unwrap_or_default();
         };
         let size = publish.size_hint();
-        let queue = Arc::clone(&reservation.queue);
         let now = self.now();
         let expires_at = expiry(&publish.headers, now).unwrap_or_default();
         let expires_at = expires_at.or_else(|| Some(now + queue.settings.time_to_live?));
-        let message: Arc<Message> = self.message(publish, None);
-        let reserved = Load {
-            messages: 1,
-            bytes: size,
+        let message = self.message(publish, None);
+        let handed = if reserved.is_some() {
+            let reserved = Load {
+                messages: 1,
+                bytes: size,
+            };
+            queue.push_reserved(&message, expires_at, reserved, now, after)
+        } else {
+            // A queue that drops takes what comes.
+            queue
+                .push(&message, expires_at, true, now, after)
+                .unwrap_or_default()
         };
-        reservation.left.subtract(reserved);
-        queue
-            .push_reserved(&message, expires_at, reserved, now, after)
-            .into()
+        handed.into()
     }
 }
 
