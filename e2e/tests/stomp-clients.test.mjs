@@ -88,10 +88,9 @@ describe('STOMP clients', { timeout: 300_000 }, () => {
       assert.ok(!failed, 'the page is not written while a test fails');
       writeFileSync(PAGE, page);
     }
-    assert.equal(
-      readFileSync(PAGE, 'utf8'),
-      page,
-      'the committed page is another; `TRAMLINE_UPDATE_DOCS=1 cargo xtask e2e stomp` writes it anew',
-    );
+    const committed = readFileSync(PAGE, 'utf8');
+    const news = page.split('\n').filter((line) => !committed.includes(line));
+    assert.ok(committed === page, `the committed page is another; \`TRAMLINE_UPDATE_DOCS=1 cargo xtask e2e stomp\` writes \
+it anew${['', ...news].join('\n')}`);
   });
 });

@@ -159,6 +159,184 @@ export const FEATURES = [
     },
   },
   {
+    name: 'queue: messages wait, and each goes to one consumer',
+    run: async ({ open, place }) => {
+      const [alice, bob] = [await open(), await open()];
+      const queue = place('/queue');
+      await sent(alice, queue, ['early']);
+      alice.subscribe(queue, { id: 'a', receipt: 'ready' });
+      await alice.receipt('ready');
+      assert.deepEqual(await heard(alice, 1), ['early']);
+      bob.subscribe(queue, { id: 'b', receipt: 'ready' });
+      await bob.receipt('ready');
+      await sent(alice, queue, ['1', '2', '3', '4']);
+      const [forAlice, forBob] = [await heard(alice, 2), await heard(bob, 2)];
+      assert.deepEqual([...forAlice, ...forBob].sort(), ['1', '2', '3', '4']);
+    },
+  },
+  {
+    name: 'ack:auto: what was received does not come back',
+    run: async ({ open, place }) => {
+      const queue = place('/queue');
+      const [first, second] = [await open(), await open()];
+      first.subscribe(queue, { id: 'a', ack: 'auto' });
+      await sent(second, queue, ['1']);
+      assert.deepEqual(await heard(first, 1), ['1']);
+      first.drop();
+      second.subscribe(queue, { id: 'b' });
+      await sent(second, queue, ['2']);
+      assert.deepEqual(await heard(second, 1), ['2']);
+    },
+  },
+  {
+    name: 'ack:client: an ACK counts for all before it',
+    run: async ({ open, place }) => {
+      const queue = place('/queue');
+      const [first, second] = [await open(), await open()];
+      const messages = await received(first, queue, ['1', '2', '3'], 'client');
+      first.ack(messages[1], { receipt: 'acked' });
+      await first.receipt('acked');
+      first.drop();
+      assert.deepEqual(await returned(second, queue, 1), ['3']);
+    },
+  },
+  {
+    name: 'ack:client-individual: an ACK counts for one',
+    run: async ({ open, place }) => {
+      const queue = place('/queue');
+      const [first, second] = [await open(), await open()];
+      const messages = await received(first, queue, ['1', '2', '3'], 'client-individual');
+      first.ack(messages[1], { receipt: 'acked' });
+      await first.receipt('acked');
+      first.drop();
+      assert.deepEqual(await returned(second, queue, 2), ['1', '3']);
+    },
+  },
+  {
+    name: 'NACK: delivered again, and marked so',
+    ...SINCE_1_1,
+    run: async ({ open, place }) => {
+      const session = await open();
+      const [message] = await received(session, place('/queue'), ['x'], 'client-individual');
+      assert.equal(message.headers.redelivered, undefined);
+      session.nack(message, { receipt: 'nacked' });
+      await session.receipt('nacked');
+      const again = await session.messages.next();
+      assert.equal(again.headers.redelivered, 'true');
+      assert.equal(again.headers['delivery-count'], '1');
+      assert.equal(again.body.toString(), 'x');
+      session.ack(again, { receipt: 'acked' });
+      await session.receipt('acked');
+    },
+  },
+  {
+    name: 'NACK requeue:false: not delivered again',
+    ...SINCE_1_1,
+    run: async ({ open, place }) => {
+      const session = await open();
+      const queue = place('/queue');
+      const [message] = await received(session, queue, ['x'], 'client-individual');
+      session.nack(message, { requeue: 'false' });
+      await sent(session, queue, ['y']);
+      assert.deepEqual(await heard(session, 1), ['y']);
+    },
+  },
+  {
+    name: 'prefetch-count',
+    run: async ({ open, place }) => {
+      const session = await open();
+      const queue = place('/queue');
+      session.subscribe(queue, { id: 'a', ack: 'client-individual', 'prefetch-count': '1' });
+      await sent(session, queue, ['1', '2']);
+      const message = await session.messages.next();
+      assert.equal(message.body.toString(), '1');
+      assert.deepEqual(await before(session, place), []);
+      session.ack(message);
+      assert.deepEqual(await heard(session, 1), ['2']);
+    },
+  },
+  {
+    name: 'expires',
+    run: async ({ open, place }) => {
+      const session = await open();
+      const queue = place('/queue');
+      await sent(session, queue, ['too late'], { expires: `${Date.now() - 60_000}` });
+      await sent(session, queue, ['in time'], { expires: `${Date.now() + 600_000}` });
+      session.subscribe(queue, { id: 'a' });
+      assert.deepEqual(await heard(session, 1), ['in time']);
+    },
+  },
+  {
+    name: 'RECEIPT for BEGIN, COMMIT and ABORT',
+    run: async ({ open }) => {
+      const session = await open();
+      session.begin('t', { receipt: 'begun' });
+      await session.receipt('begun');
+      session.commit('t', { receipt: 'committed' });
+      await session.receipt('committed');
+      session.begin('t', { receipt: 'begun again' });
+      await session.receipt('begun again');
+      session.abort('t', { receipt: 'aborted' });
+      await session.receipt('aborted');
+    },
+  },
+  {
+    name: 'transaction: COMMIT sends and acknowledges',
+    run: async ({ open, place }) => {
+      const [sender, witness] = [await open(), await open()];
+      const [queue, topic] = [place('/queue'), place('/topic')];
+      witness.subscribe(topic, { id: 'w', receipt: 'ready' });
+      await witness.receipt('ready');
+      const [message] = await received(sender, queue, ['work'], 'client-individual');
+      sender.begin('t');
+      await sent(sender, topic, ['1', '2'], { transaction: 't' });
+      sender.ack(message, { transaction: 't', receipt: 'acked' });
+      await sender.receipt('acked');
+      assert.deepEqual(await before(witness, place), []);
+      sender.commit('t');
+      assert.deepEqual(await heard(witness, 2), ['1', '2']);
+      sender.drop();
+      await sent(witness, queue, ['more work']);
+      witness.subscribe(queue, { id: 'q' });
+      assert.deepEqual(await heard(witness, 1), ['more work']);
+    },
+  },
+  {
+    name: 'transaction: ABORT drops sends and acknowledgements',
+    run: async ({ open, place }) => {
+      const [sender, witness] = [await open(), await open()];
+      const [queue, topic] = [place('/queue'), place('/topic')];
+      witness.subscribe(topic, { id: 'w', receipt: 'ready' });
+      await witness.receipt('ready');
+      const [message] = await received(sender, queue, ['work'], 'client-individual');
+      sender.begin('t');
+      sender.ack(message, { transaction: 't' });
+      await sent(sender, topic, ['dropped'], { transaction: 't' });
+      sender.abort('t');
+      await sent(sender, topic, ['after']);
+      assert.deepEqual(await heard(witness, 1), ['after']);
+      sender.drop();
+      assert.deepEqual(await returned(witness, queue, 1), ['work']);
+    },
+  },
+  {
+    name: 'transaction: the end of the connection aborts it',
+    run: async ({ open, place }) => {
+      const [sender, witness] = [await open(), await open()];
+      const [queue, topic] = [place('/queue'), place('/topic')];
+      witness.subscribe(topic, { id: 'w', receipt: 'ready' });
+      await witness.receipt('ready');
+      const [message] = await received(sender, queue, ['work'], 'client-individual');
+      sender.begin('t');
+      sender.ack(message, { transaction: 't' });
+      await sent(sender, topic, ['dropped'], { transaction: 't' });
+      sender.drop();
+      // The message is back when the session is gone.
+      assert.deepEqual(await returned(witness, queue, 1), ['work']);
+      assert.deepEqual(await before(witness, place), []);
+    },
+  },
+  {
     name: 'a broken rule: ERROR that says so, then the end',
     run: async ({ open, place }) => {
       const session = await open();
@@ -169,6 +347,50 @@ export const FEATURES = [
     },
   },
 ];
+
+/** Sends messages, and waits until the server has them. */
+async function sent(session, destination, bodies, headers = {}) {
+  for (const body of bodies) {
+    const receipt = `${destination} ${body}`;
+    session.send(destination, body, { ...headers, receipt });
+    await session.receipt(receipt);
+  }
+}
+
+/** The bodies of the next `count` messages. */
+async function heard(session, count) {
+  const bodies = [];
+  while (bodies.length < count) {
+    bodies.push((await session.messages.next()).body.toString());
+  }
+  return bodies;
+}
+
+/** Puts messages into a queue and takes them out again, without a word about them yet. */
+async function received(session, queue, bodies, ack) {
+  session.subscribe(queue, { id: 'consumer', ack });
+  await sent(session, queue, bodies);
+  const messages = [];
+  for (const body of bodies) {
+    messages.push(await session.messages.next());
+    assert.equal(messages.at(-1).body.toString(), body);
+  }
+  return messages;
+}
+
+/** The bodies of `count` messages of a queue that had another consumer before, and no more. */
+async function returned(session, queue, count) {
+  session.subscribe(queue, { id: 'next', ack: 'client' });
+  const bodies = [];
+  while (bodies.length < count) {
+    const { headers, body } = await session.messages.next();
+    assert.equal(headers.redelivered, 'true', body.toString());
+    bodies.push(body.toString());
+  }
+  await sent(session, queue, ['last']);
+  assert.deepEqual(await heard(session, 1), ['last']);
+  return bodies;
+}
 
 /** The bodies of messages that a session has coming before one that is sent to it now. */
 async function before(session, place) {

@@ -80,7 +80,7 @@ class StompJs extends Session {
 
 /** The library at one version of STOMP. */
 export function stompJs(version) {
-  const lacks = { 'RECEIPT for BEGIN, COMMIT and ABORT': 'the library sends them without headers' };
+  const lacks = { 'RECEIPT for BEGIN, COMMIT and ABORT': 'the library takes no headers for it' };
   if (version === '1.1') {
     lacks['header escapes'] = 'the library escapes in 1.2 only';
   }

@@ -81,9 +81,9 @@ export function stompJs2() {
     lacks: {
       'NULs in the body': 'the library ends a frame at the first NUL',
       'header escapes': 'the library neither escapes nor unescapes',
-      'RECEIPT for UNSUBSCRIBE': 'the library sends it without headers',
+      'RECEIPT for UNSUBSCRIBE': 'the library takes no headers for it',
       'RECEIPT for DISCONNECT': 'the library closes without waiting for it',
-      'RECEIPT for BEGIN, COMMIT and ABORT': 'the library sends them without headers',
+      'RECEIPT for BEGIN, COMMIT and ABORT': 'the library takes no headers for it',
     },
     start: async (server) => ({ open: (options) => new StompJs2(server, options), stop: () => {} }),
   };

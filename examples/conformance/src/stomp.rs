@@ -24,7 +24,7 @@ pub(crate) fn messaging() -> Result<Messaging, BuildError> {
         .name("stomp")
         .connect(login)
         .policy(Policy::builder().otherwise(permit()))
-        .broker(EmbeddedBroker::new().topics("/topic").topics("/queue"))
+        .broker(EmbeddedBroker::new().topics("/topic").queues("/queue"))
         .limits(limits)
         // Suites in browsers come from pages of their own.
         .allowed_origins(["*"])

@@ -25,12 +25,14 @@ impl Messaging {
     /// limits and counters that the web endpoint's sessions have. The usual port is [`DEFAULT_STOMP_PORT`].
     ///
     /// The future takes connections until [`shutdown`](Self::shutdown) is called or the last `Messaging` and
-    /// [`Endpoint`](crate::Endpoint) are dropped; it keeps neither alive. Sessions are tasks of their own, so that dropping the future
-    /// ends the accepting and no session. No page's script can open such a connection, so there is no origin to check;
-    /// there is no HTTP request either, so its user comes from [`connect`](crate::MessagingBuilder::connect) alone. A
-    /// connection that sends no CONNECT is closed after [`Limits::connect_time`](crate::Limits::connect_time).
+    /// [`Endpoint`](crate::Endpoint) are dropped; it keeps neither alive. Sessions are tasks of their own, so that
+    /// dropping the future ends the accepting and no session. A connection that sends no CONNECT is closed after
+    /// [`Limits::connect_time`](crate::Limits::connect_time). Where a WebSocket is told the reason of its end by a close
+    /// code, a TCP client hears an ERROR.
     ///
-    /// Where a WebSocket is told the reason of its end by a close code, a TCP client hears an ERROR.
+    /// There is no HTTP request here. So the user comes from [`connect`](crate::MessagingBuilder::connect) alone, and
+    /// there is no origin to check: all that a page's script can send to such a port is HTTP, which ends with its first
+    /// line.
     ///
     /// # Errors
     ///
@@ -60,7 +62,8 @@ impl Messaging {
     ///
     /// The future is the session: it begins with the first poll, ends when the session has ended and its stream is
     /// closed, and dropping it cuts the stream. `remote` is what [`Handshake::remote`](crate::Handshake::remote) shows.
-    /// The rest is as in [`serve_tcp`](Self::serve_tcp), which suits bare sockets better.
+    /// The rest is as in [`serve_tcp`](Self::serve_tcp), which suits bare sockets better: it sets TCP_NODELAY, which here
+    /// is the application's to do below its TLS.
     ///
     /// # Example: a session in memory
     ///
