@@ -452,6 +452,7 @@ fn bare(receive: &Receive, piece: &[u8]) -> Vec<u8> {
         .strip_prefix(prefix.as_bytes())
         .and_then(|piece| piece.strip_suffix(suffix.as_bytes()))
         .expect("the transport's framing");
+    assert!(*receive != Receive::EventSource || !inner.contains(&b'%'));
     if !is_script(receive) {
         return inner.to_vec();
     }
@@ -465,10 +466,10 @@ fn bare(receive: &Receive, piece: &[u8]) -> Vec<u8> {
 /// How many bytes a part of a frame takes.
 fn on_wire(receive: &Receive, part: &[u8]) -> usize {
     let extra = |byte: &u8| match byte {
-        b'"' | b'\\' => 1,
-        b'<' => 5,
+        b'"' | b'\\' if is_script(receive) => 1,
+        b'<' if is_script(receive) => 5,
+        b'%' if *receive == Receive::EventSource => 5,
         _ => 0,
     };
-    let extra: usize = part.iter().map(extra).sum();
-    part.len() + if is_script(receive) { extra } else { 0 }
+    part.len() + part.iter().map(extra).sum::<usize>()
 }

@@ -132,6 +132,8 @@ struct Servers {
     /// Built as on a machine without npm.
     gallery_cdn: PathBuf,
     conformance: PathBuf,
+    /// What the SockJS tests talk to.
+    sockjs_echo: PathBuf,
 }
 
 impl Servers {
@@ -147,7 +149,11 @@ impl Servers {
         run(cargo().args(build).env_remove("TRAMLINE_GALLERY_NPM"))?;
         let conformance = ["--package", "tramline-example-conformance", "--locked"];
         run(cargo().arg("build").args(conformance))?;
+        let echo = ["--package", "tramline", "--example", "sockjs_echo", "--locked"];
+        run(cargo().arg("build").args(echo))?;
+        let examples = built.with_file_name("examples");
         Ok(Self {
+            sockjs_echo: examples.join(binary("sockjs_echo")),
             conformance: built.with_file_name(binary("conformance")),
             gallery: built,
             gallery_cdn,
@@ -189,6 +195,7 @@ fn run_node(
             .env("TRAMLINE_GALLERY_BIN", &servers.gallery)
             .env("TRAMLINE_GALLERY_CDN_BIN", &servers.gallery_cdn)
             .env("TRAMLINE_CONFORMANCE_BIN", &servers.conformance)
+            .env("TRAMLINE_SOCKJS_ECHO_BIN", &servers.sockjs_echo)
             .env("TRAMLINE_CHROMIUM", &foreigners.chromium)
             .env("TRAMLINE_STOMP_PYTHON", &foreigners.python)
             .env("TRAMLINE_STOMP_RESULTS", target.join("stomp-clients.json"))

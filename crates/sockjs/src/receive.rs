@@ -141,8 +141,9 @@ impl Receive {
     /// Appends a part of a frame.
     pub(crate) fn part_into(&self, part: &[u8], out: &mut Vec<u8>) {
         match self {
-            Self::HtmlFile(_) | Self::Jsonp(_) => script_string_into(part, out),
-            _ => out.extend_from_slice(part),
+            Self::WebSocket | Self::Xhr | Self::XhrStreaming => out.extend_from_slice(part),
+            Self::EventSource => escape_into(part, out, for_event),
+            Self::HtmlFile(_) | Self::Jsonp(_) => escape_into(part, out, for_script),
         }
     }
 
@@ -174,25 +175,38 @@ const HTML_AFTER_CALLBACK: &str = ";
   </script>
 ";
 
-/// Appends frame bytes as the inside of a JavaScript string that stands in a script element.
-///
-/// Frames are JSON of our own making, in which line ends and control characters are escaped already: what is left is
-/// quote and backslash, and the sign that could begin `</script>` or `<!--`.
-fn script_string_into(part: &[u8], out: &mut Vec<u8>) {
-    out.reserve(part.len() + part.len() / 8);
+/// Appends a part of a frame with some of its bytes replaced.
+fn escape_into(part: &[u8], out: &mut Vec<u8>, escape: fn(u8) -> Option<&'static [u8]>) {
+    out.reserve(part.len());
     let mut rest = part;
-    while let Some(at) = rest
+    while let Some((at, escaped)) = rest
         .iter()
-        .position(|byte| matches!(byte, b'"' | b'\\' | b'<'))
+        .enumerate()
+        .find_map(|(at, byte)| Some((at, escape(*byte)?)))
     {
         out.extend_from_slice(&rest[..at]);
-        match rest[at] {
-            b'<' => out.extend_from_slice(b"\\u003c"),
-            byte => out.extend_from_slice(&[b'\\', byte]),
-        }
+        out.extend_from_slice(escaped);
         rest = &rest[at + 1..];
     }
     out.extend_from_slice(rest);
+}
+
+/// `sockjs-client` decodes percent escapes in events (1.5 and 1.6 with `decodeURI`, which throws at a percent sign that is
+/// none), and other clients do not. A frame has percent signs in its strings only, so an escape of JSON's suits all.
+fn for_event(byte: u8) -> Option<&'static [u8]> {
+    (byte == b'%').then_some(br"\u0025")
+}
+
+/// For the inside of a JavaScript string in a script element: frames are JSON of our own making, in which line ends and
+/// control characters are escaped already. What is left is quote and backslash, and the sign that could begin
+/// `</script>` or `<!--`.
+fn for_script(byte: u8) -> Option<&'static [u8]> {
+    match byte {
+        b'"' => Some(br#"\""#),
+        b'\\' => Some(br"\\"),
+        b'<' => Some(br"\u003c"),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -296,6 +310,19 @@ mod tests {
     }
 
     proptest! {
+        /// The client reads the event's data as it is, or percent-decoded; with no percent sign, it is the same.
+        #[test]
+        fn an_event_has_no_percent_sign_and_the_same_messages(messages: Vec<String>) {
+            let mut bare = Vec::new();
+            let spiteful = messages.iter().map(|text| format!("%{text}%20\\%"));
+            let messages: Vec<String> = spiteful.collect();
+            frame::message_array(&mut bare, messages.iter().map(String::as_str));
+            let event = framed(&Receive::EventSource, &bare);
+            prop_assert!(!event.contains('%'), "{event}");
+            let data = event.strip_prefix("data: a").unwrap().trim_end();
+            prop_assert_eq!(serde_json::from_str::<Vec<String>>(data).unwrap(), messages);
+        }
+
         /// A JSON reader takes the inside of a script's string as JavaScript does: all its escapes are JSON's too.
         #[test]
         fn a_script_reads_the_frame_that_was_written(messages: Vec<String>) {
