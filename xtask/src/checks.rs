@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use crate::autobahn::{self, Cases};
 use crate::setup;
 use crate::steps::{self, Steps, Trouble, cargo, failed, program, root, run, run_watched};
 use crate::tidy as rules;
@@ -51,6 +52,7 @@ pub(crate) fn test(steps: &mut Steps) {
     steps.step("fuzz seeds", || {
         run(cargo().args(["test", "--manifest-path", "fuzz/Cargo.toml", "--locked"]))
     });
+    autobahn::step(steps, Cases::Quick);
     if let Some(foreigners) = foreigners {
         against_servers(steps, &foreigners, &[]);
     }
