@@ -41,7 +41,9 @@ impl Cases {
     fn patterns(self) -> &'static [&'static str] {
         match self {
             Self::Quick => &[
-                "1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.*", "10.*",
+                "1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.*", "10.*", "12.1.2", "12.2.3",
+                "12.3.1", "12.4.11", "12.5.4", "13.1.4", "13.2.3", "13.3.2", "13.4.1", "13.5.11",
+                "13.6.3", "13.7.5",
             ],
             Self::All => &["*"],
         }
@@ -205,7 +207,8 @@ fn as_server(
     finish(
         program(wstest, folder)
             .args(["--mode=fuzzingclient", "--spec=spec.json"])
-            .stdout(log(folder, "wstest.log")?),
+            .stdout(log(folder, "wstest.log")?)
+            .stderr(log(folder, "wstest.err.log")?),
     )?;
     report(folder)
 }
@@ -233,6 +236,7 @@ fn as_client(
         program(wstest, folder)
             .args(["--mode=fuzzingserver", "--webport=0", "--spec=spec.json"])
             .stdout(log(folder, "wstest.log")?)
+            .stderr(log(folder, "wstest.err.log")?)
             .spawn()
             .map_err(|error| Trouble::Failed(format!("wstest does not start: {error}")))?,
     );

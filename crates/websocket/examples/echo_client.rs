@@ -41,10 +41,12 @@ fn play(address: &str, path: &str) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
     let key = client_key(nonce());
+    let (deflate, extensions) = (support::deflate(), "Sec-WebSocket-Extensions");
     write!(
         stream,
         "GET {path} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{extensions}: {}\r\n\r\n",
+        deflate.offer()
     )?;
     let (head, early) = support::read_head(&mut stream)?;
     let accepted = support::header(&head, "Sec-WebSocket-Accept").next();
@@ -52,6 +54,11 @@ fn play(address: &str, path: &str) -> io::Result<Vec<u8>> {
         return Err(support::invalid("the server did not take the handshake"));
     }
     let mut connection = Connection::new(Role::Client, support::config());
+    match deflate.confirm(support::header(&head, extensions)) {
+        Ok(Some(agreement)) => connection = connection.with_deflate(agreement),
+        Ok(None) => {}
+        Err(error) => return Err(support::invalid(&error.to_string())),
+    }
     let last = support::echo(&mut stream, &mut connection, early)?;
     support::linger(&mut stream);
     Ok(last)

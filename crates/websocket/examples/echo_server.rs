@@ -36,12 +36,19 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
         return Ok(());
     };
     let accept = accept_key(key);
+    let agreement = support::deflate().accept(support::header(&head, "Sec-WebSocket-Extensions"));
+    let extensions = agreement.map_or(String::new(), |agreement| {
+        format!("Sec-WebSocket-Extensions: {}\r\n", agreement.response())
+    });
     write!(
         stream,
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+         Sec-WebSocket-Accept: {accept}\r\n{extensions}\r\n"
     )?;
     let mut connection = Connection::new(Role::Server, support::config());
+    if let Some(agreement) = agreement {
+        connection = connection.with_deflate(agreement);
+    }
     support::echo(&mut stream, &mut connection, early)?;
     // The server ends TCP first (RFC 6455 section 7.1.1).
     stream.shutdown(Shutdown::Write)?;

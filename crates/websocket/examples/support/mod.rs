@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use tramline_websocket::{Config, Connection, Event, OpCode};
+use tramline_websocket::{Config, Connection, Deflate, Event, OpCode};
 
 /// Limits that let everything of the Autobahn test suite pass: messages of 16 MiB, and one of 4 MiB in fragments of 64
 /// bytes, behind which comes an empty one.
@@ -13,6 +13,11 @@ pub(crate) fn config() -> Config {
         .with_max_message(16 * MIB)
         .with_max_frame(16 * MIB)
         .with_max_fragments(65_537)
+}
+
+/// Compresses everything and keeps contexts: nothing of the extension is left out.
+pub(crate) fn deflate() -> Deflate {
+    Deflate::default().with_above(0).with_takeover(true, true)
 }
 
 /// Reads to the end of a request's or response's head; what came behind it is returned too.

@@ -14,6 +14,7 @@ use self::message::Message;
 use self::receive::{Frame, PartialHead};
 use crate::close::{self, CloseCode, CloseFrame};
 use crate::config::{Config, Role};
+use crate::deflate::{Agreement, Extension};
 use crate::error::Error;
 use crate::frame::{self, Kind, MAX_CONTROL, MAX_MASKED_HEAD, OpCode};
 use crate::mask::apply_mask;
@@ -55,7 +56,8 @@ pub enum State {
 /// in any order.
 ///
 /// The value is about a hundred bytes. It owns heap memory only while a message, a control frame, a pong or a Close is
-/// incomplete or waits, and then at most twice what the peer has sent of it and 4 KiB.
+/// incomplete or waits, and then at most twice what the peer has sent of it and 4 KiB; with compression, what
+/// [`Deflate`](crate::Deflate) says besides.
 ///
 /// # Example: a server that echoes
 ///
@@ -96,6 +98,8 @@ pub struct Connection {
     /// Payload of a control frame that did not arrive in one piece.
     control: Vec<u8>,
     owed: Option<Box<Owed>>,
+    /// Where compression was agreed on.
+    deflate: Option<Box<Extension>>,
     head: PartialHead,
     role: Role,
     state: State,
@@ -132,7 +136,35 @@ impl Connection {
         Self::with_seed(Role::Client, config, seed)
     }
 
-    /// Appends one whole message to `out` as a single frame.
+    /// Compresses and inflates messages as the handshake agreed (RFC 7692); see [`Deflate`](crate::Deflate) for what
+    /// that costs.
+    ///
+    /// # Example: both ends of a handshake
+    ///
+    /// ```
+    /// use tramline_websocket::{Config, Connection, Deflate, Event, OpCode, Role};
+    ///
+    /// let deflate = Deflate::default();
+    /// let accepted = deflate.accept([deflate.offer().as_str()]).unwrap();
+    /// let confirmed = deflate.confirm([accepted.response().as_str()])?.unwrap();
+    /// let mut server = Connection::new(Role::Server, Config::default()).with_deflate(accepted);
+    /// let mut client = Connection::new(Role::Client, Config::default()).with_deflate(confirmed);
+    ///
+    /// let message = "again and ".repeat(1000);
+    /// let mut wire = Vec::new();
+    /// client.send(OpCode::Text, message.as_bytes(), &mut wire);
+    /// assert!(wire.len() < 100);
+    /// let event = server.receive(&mut wire.as_mut_slice()).unwrap();
+    /// assert_eq!(event, Some(Event::Text(message.into())));
+    /// # Ok::<(), tramline_websocket::NegotiationError>(())
+    /// ```
+    #[must_use]
+    pub fn with_deflate(mut self, agreement: Agreement) -> Self {
+        self.deflate = Some(Box::new(Extension::new(&agreement, self.role)));
+        self
+    }
+
+    /// Appends one whole message to `out` as a single frame, compressed if that was agreed and is worth it.
     ///
     /// Ignored after a Close was queued or received, as the RFC demands (§5.5.1); ask [`state`](Self::state) where that
     /// matters. The payload of [`OpCode::Text`] must be UTF-8. That is the caller's promise, checked in debug builds
@@ -144,7 +176,11 @@ impl Connection {
             "text must be UTF-8"
         );
         if self.state == State::Open {
-            self.put_frame(opcode.into(), payload, out);
+            let deflate = self.deflate.as_deref_mut();
+            match deflate.and_then(|deflate| deflate.compress(payload)) {
+                None => self.put_frame(opcode.into(), false, payload, out),
+                Some(payload) => self.put_frame(opcode.into(), true, &payload, out),
+            }
         }
     }
 
@@ -162,7 +198,7 @@ impl Connection {
             payload.len()
         );
         if self.state == State::Open {
-            self.put_frame(Kind::Ping, payload, out);
+            self.put_frame(Kind::Ping, false, payload, out);
         }
     }
 
@@ -210,10 +246,10 @@ impl Connection {
             return false;
         };
         if let Some(payload) = owed.pong {
-            self.put_frame(Kind::Pong, &payload, out);
+            self.put_frame(Kind::Pong, false, &payload, out);
         }
         if let Some(payload) = owed.close {
-            self.put_frame(Kind::Close, &payload, out);
+            self.put_frame(Kind::Close, false, &payload, out);
             if self.state == State::PeerClosing {
                 self.state = State::Closed;
             }
@@ -260,6 +296,7 @@ impl Connection {
             message: None,
             control: Vec::new(),
             owed: None,
+            deflate: None,
             head: PartialHead::default(),
             role,
             state: State::Open,
@@ -285,6 +322,7 @@ impl Connection {
     fn end(&mut self, close: Vec<u8>) {
         self.frame = None;
         self.message = None;
+        self.deflate = None;
         self.control = Vec::new();
         self.head = PartialHead::default();
         self.state = match self.state {
@@ -300,16 +338,16 @@ impl Connection {
     }
 
     #[inline]
-    fn put_frame(&mut self, kind: Kind, payload: &[u8], out: &mut Vec<u8>) {
+    fn put_frame(&mut self, kind: Kind, compressed: bool, payload: &[u8], out: &mut Vec<u8>) {
         out.reserve(MAX_MASKED_HEAD + payload.len());
         match self.role {
             Role::Server => {
-                frame::put_head(out, kind, payload.len(), None);
+                frame::put_head(out, kind, compressed, payload.len(), None);
                 out.extend_from_slice(payload);
             }
             Role::Client => {
                 let key = self.next_key();
-                frame::put_head(out, kind, payload.len(), Some(key));
+                frame::put_head(out, kind, compressed, payload.len(), Some(key));
                 let start = out.len();
                 out.extend_from_slice(payload);
                 apply_mask(&mut out[start..], key, 0);

@@ -2,6 +2,8 @@
 
 mod chunking;
 mod closing;
+mod deflate;
+mod deflate_memory;
 mod memory;
 mod protocol;
 mod violations;
