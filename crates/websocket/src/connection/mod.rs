@@ -3,7 +3,7 @@
 mod message;
 mod receive;
 
-use std::collections::hash_map::RandomState;
+use std::collections::hash_map::{DefaultHasher, RandomState};
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 
@@ -89,8 +89,7 @@ pub enum State {
 /// ```
 pub struct Connection {
     config: Config,
-    /// State of the generator of mask keys; idle in a server.
-    keys: u64,
+    keys: MaskKeys,
     /// The frame whose payload is arriving.
     frame: Option<Frame>,
     /// The message of which at least a byte or a frame has arrived, but not all.
@@ -129,8 +128,8 @@ impl Connection {
     /// Starts a machine for a client whose mask keys follow from `seed`, so that its bytes can be repeated.
     ///
     /// Outside of tests and simulations the seed must be random: masks keep whoever chooses a payload from choosing
-    /// the bytes that a proxy on the way sees (RFC 6455 §10.3). The keys come from SplitMix64, which is quick and
-    /// well spread, and can be predicted by whoever sees the wire, who has no need to.
+    /// the bytes that a proxy on the way sees (RFC 6455 §10.3). Keys that went over the wire do not tell the next one
+    /// (§5.3): each is a hash of the seed and a number. The hash is the standard library's and may change with it.
     #[must_use]
     pub fn new_client(config: Config, seed: u64) -> Self {
         Self::with_seed(Role::Client, config, seed)
@@ -288,10 +287,10 @@ impl Connection {
             + self.message.as_ref().map_or(0, |message| message.len())
     }
 
-    fn with_seed(role: Role, config: Config, keys: u64) -> Self {
+    fn with_seed(role: Role, config: Config, seed: u64) -> Self {
         Self {
             config,
-            keys,
+            keys: MaskKeys { seed, used: 0 },
             frame: None,
             message: None,
             control: Vec::new(),
@@ -346,7 +345,7 @@ impl Connection {
                 out.extend_from_slice(payload);
             }
             Role::Client => {
-                let key = self.next_key();
+                let key = self.keys.next();
                 frame::put_head(out, kind, compressed, payload.len(), Some(key));
                 let start = out.len();
                 out.extend_from_slice(payload);
@@ -354,15 +353,21 @@ impl Connection {
             }
         }
     }
+}
 
-    /// SplitMix64, of which the upper half.
-    fn next_key(&mut self) -> [u8; 4] {
-        self.keys = self.keys.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.keys;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        ((mixed >> 32) as u32).to_be_bytes()
+/// The masks of a client; idle in a server.
+struct MaskKeys {
+    seed: u64,
+    used: u64,
+}
+
+impl MaskKeys {
+    fn next(&mut self) -> [u8; 4] {
+        self.used += 1;
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(self.seed);
+        hasher.write_u64(self.used);
+        ((hasher.finish() >> 32) as u32).to_be_bytes()
     }
 }
 

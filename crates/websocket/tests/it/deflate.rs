@@ -385,6 +385,29 @@ fn a_context_makes_the_second_message_small() {
 }
 
 #[test]
+fn a_smaller_window_is_kept() {
+    // What repeats after 600 bytes lies outside of 512.
+    let message = noise(600).repeat(2);
+    for (bits, sees_it) in [(15, true), (10, true), (9, false)] {
+        for takeover in [false, true] {
+            let deflate = always()
+                .with_takeover(takeover, takeover)
+                .with_window_bits(bits, bits);
+            for mut from in <[Connection; 2]>::from(pair(deflate)) {
+                let mut wire = Vec::new();
+                from.send(OpCode::Binary, &message, &mut wire);
+                assert_eq!(
+                    wire.len() < 900,
+                    sees_it,
+                    "{bits} bits: {} bytes",
+                    wire.len()
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn a_window_of_eight_bits_is_kept_by_sending_plainly() {
     let agreement = always()
         .accept(["permessage-deflate; server_max_window_bits=8"])

@@ -5,6 +5,7 @@ mod closing;
 mod deflate;
 mod deflate_memory;
 mod memory;
+mod oracle;
 mod protocol;
 mod violations;
 
