@@ -15,6 +15,7 @@ use tramline_broker::{
 };
 use tramline_stomp::ServerConfig;
 
+use crate::compression::Compression;
 use crate::endpoint::{Endpoint, Origins, SockJsSessions};
 use crate::limits::Limits;
 use crate::login::Login;
@@ -82,6 +83,7 @@ pub(crate) struct Shared {
     pub(crate) stomp: Arc<ServerConfig>,
     pub(crate) origins: Origins,
     pub(crate) keep_headers: Vec<HeaderName>,
+    pub(crate) compression: Compression,
     pub(crate) wheel: Arc<Wheel>,
     pub(crate) counters: Counters,
     pub(crate) sockjs: SockJsSessions,
@@ -323,6 +325,7 @@ pub struct MessagingBuilder {
     limits: Limits,
     origins: Origins,
     keep_headers: Vec<HeaderName>,
+    compression: Compression,
 }
 
 impl fmt::Debug for MessagingBuilder {
@@ -350,6 +353,7 @@ impl Default for MessagingBuilder {
             limits: Limits::default(),
             origins: Origins::default(),
             keep_headers: Vec::new(),
+            compression: Compression::Off,
         }
     }
 }
@@ -388,6 +392,12 @@ impl MessagingBuilder {
     /// What clients may do. Must be said: there is no default that would be right.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = Some(policy);
+        self
+    }
+
+    /// Whether WebSocket messages are compressed. Default [`Compression::Off`]; see there what it costs.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
         self
     }
 
@@ -518,6 +528,7 @@ impl MessagingBuilder {
             stomp: Arc::new(stomp),
             origins: self.origins,
             keep_headers: self.keep_headers,
+            compression: self.compression,
             wheel: Arc::new(Wheel::new(now())),
             counters: Counters::default(),
             sockjs: SockJsSessions::default(),

@@ -6,11 +6,21 @@ use bytes::Bytes;
 use tramline_broker::Message;
 use tramline_sockjs::frame::escape_into;
 use tramline_stomp::{Version, encode_message_tail};
+use tramline_websocket::{Deflate, deflate_tail};
 
 /// What sits in a [`Message`]'s slot for wire forms.
 #[derive(Debug, Default)]
 struct Forms {
     plain: [OnceLock<Tail>; Version::ALL.len()],
+    sockjs: [OnceLock<Option<Bytes>>; Version::ALL.len()],
+    /// Boxed, because most messages have none.
+    deflated: OnceLock<Box<Deflated>>,
+}
+
+/// Compressed tails; `None` where that gains nothing.
+#[derive(Debug, Default)]
+struct Deflated {
+    plain: [OnceLock<Option<Bytes>>; Version::ALL.len()],
     sockjs: [OnceLock<Option<Bytes>>; Version::ALL.len()],
 }
 
@@ -52,6 +62,34 @@ pub(crate) fn sockjs_tail(message: &Message, version: Version) -> Option<&Bytes>
         Some(escaped.into())
     });
     escaped.as_ref()
+}
+
+/// What comes behind the tail in a SockJS message.
+pub(crate) const SOCKJS_END: &[u8] = b"\"]";
+
+/// The tail compressed, for receivers of [`write_deflated_head`](tramline_websocket::write_deflated_head); `None` if
+/// that gains nothing.
+pub(crate) fn deflated_tail(message: &Message, version: Version) -> Option<&Bytes> {
+    let tail = tail(message, version)?;
+    let deflated = deflated(message)?.plain[version as usize].get_or_init(|| deflate(&tail.bytes));
+    deflated.as_ref()
+}
+
+/// The same of [`sockjs_tail`], and with it the message's end.
+pub(crate) fn deflated_sockjs_tail(message: &Message, version: Version) -> Option<&Bytes> {
+    let tail = sockjs_tail(message, version)?;
+    let deflated = deflated(message)?.sockjs[version as usize]
+        .get_or_init(|| deflate(&[tail, SOCKJS_END].concat()));
+    deflated.as_ref()
+}
+
+fn deflated(message: &Message) -> Option<&Deflated> {
+    let forms: &Forms = message.wire_forms()?;
+    Some(forms.deflated.get_or_init(Box::default))
+}
+
+fn deflate(tail: &[u8]) -> Option<Bytes> {
+    deflate_tail(tail, Deflate::default().level).map(Bytes::from)
 }
 
 /// What the header names and the numbers of a tail take, so that it is allocated once.

@@ -171,9 +171,9 @@ impl Endpoint {
             return going_away();
         }
         match upgrade::answer(shared, F::NAME, request) {
-            Ok((response, on_upgrade)) => {
+            Ok((response, upgrade)) => {
                 let info = self.session_info(request);
-                upgrade::start(Arc::clone(shared), info, on_upgrade, framing);
+                upgrade::start(Arc::clone(shared), info, upgrade, framing);
                 response
             }
             Err(response) => self.refused(response),
