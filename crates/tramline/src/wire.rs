@@ -94,3 +94,58 @@ fn deflate(tail: &[u8]) -> Option<Bytes> {
 
 /// What the header names and the numbers of a tail take, so that it is allocated once.
 const ROOM_FOR_NAMES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use tramline_broker::{Destination, Headers, Publish};
+
+    use super::*;
+
+    fn message(body: Vec<u8>) -> Message {
+        let destination = Destination::parse("/topic/x").unwrap();
+        Message::new(
+            Publish::new(destination, Headers::new(), body),
+            "1".into(),
+            None,
+        )
+    }
+
+    #[test]
+    fn a_thousand_receivers_share_one_compressed_tail_for_each_form() {
+        let message = message(b"{\"price\":1}".repeat(200));
+        let forms: HashSet<usize> = std::thread::scope(|scope| {
+            let receivers = (0..4).map(|_| {
+                scope.spawn(|| {
+                    let each = (0..250).flat_map(|_| {
+                        let plain = deflated_tail(&message, Version::V1_2);
+                        let sockjs = deflated_sockjs_tail(&message, Version::V1_2);
+                        [plain, sockjs].map(|tail| tail.unwrap().as_ptr().addr())
+                    });
+                    each.collect::<Vec<_>>()
+                })
+            });
+            let receivers: Vec<_> = receivers.collect();
+            let each = receivers.into_iter().flat_map(|each| each.join().unwrap());
+            each.collect()
+        });
+        assert_eq!(forms.len(), 2, "a plain one and one for SockJS");
+        let whole = tail(&message, Version::V1_2).unwrap().bytes.len();
+        assert!(deflated_tail(&message, Version::V1_2).unwrap().len() < whole / 10);
+    }
+
+    #[test]
+    fn what_does_not_shrink_has_no_compressed_form() {
+        let noise = std::iter::successors(Some(1_u32), |state| {
+            Some(state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223))
+        });
+        let message = message(noise.take(2000).map(|state| (state >> 24) as u8).collect());
+        assert_eq!(deflated_tail(&message, Version::V1_2), None);
+        assert_eq!(
+            deflated_sockjs_tail(&message, Version::V1_2),
+            None,
+            "it is not even text"
+        );
+    }
+}
