@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use crate::autobahn::{self, Cases};
 use crate::setup;
 use crate::steps::{self, Steps, Trouble, cargo, failed, program, root, run, run_watched};
 use crate::tidy as rules;
@@ -51,6 +52,7 @@ pub(crate) fn test(steps: &mut Steps) {
     steps.step("fuzz seeds", || {
         run(cargo().args(["test", "--manifest-path", "fuzz/Cargo.toml", "--locked"]))
     });
+    autobahn::step(steps, Cases::Quick);
     if let Some(foreigners) = foreigners {
         against_servers(steps, &foreigners, &[]);
     }
@@ -149,7 +151,13 @@ impl Servers {
         run(cargo().args(build).env_remove("TRAMLINE_GALLERY_NPM"))?;
         let conformance = ["--package", "tramline-example-conformance", "--locked"];
         run(cargo().arg("build").args(conformance))?;
-        let echo = ["--package", "tramline", "--example", "sockjs_echo", "--locked"];
+        let echo = [
+            "--package",
+            "tramline",
+            "--example",
+            "sockjs_echo",
+            "--locked",
+        ];
         run(cargo().arg("build").args(echo))?;
         let examples = built.with_file_name("examples");
         Ok(Self {

@@ -1,5 +1,6 @@
 //! Set-up and checks of the repository: `cargo xtask help` lists them.
 
+mod autobahn;
 mod checks;
 mod setup;
 mod soak;
@@ -9,17 +10,19 @@ mod tidy;
 use std::env;
 use std::process::ExitCode;
 
+use autobahn::Cases;
 use steps::Steps;
 
 const HELP: &str = "\
 Usage: cargo xtask COMMAND
 
-  test   set up what the tests need, then run every test: Rust, foreign clients, browser
-  e2e    the browser and foreign-client tests alone, or some of them
-  ci     fmt, clippy, docs, tidy and test, as .ci/run calls it
-  soak   what takes longer: fuzz targets and long random tests
-  tidy   dependency edges, licences, long files and other rules of the house
-  help   this text
+  test       set up what the tests need, then run every test: Rust, foreign clients, browser
+  e2e        the browser and foreign-client tests alone, or some of them
+  autobahn   the Autobahn test suite alone
+  ci         fmt, clippy, docs, tidy and test, as .ci/run calls it
+  soak       what takes longer: fuzz targets, all of Autobahn, long random tests
+  tidy       dependency edges, licences, long files and other rules of the house
+  help       this text
 
 `cargo xtask COMMAND --help` says more.";
 
@@ -28,7 +31,8 @@ Usage: cargo xtask test
 
 Sets up: checks node (18 or newer) and npm, installs the clients of e2e/package-lock.json and, in a virtual environment
 below target/, those of e2e/requirements.txt, and Debian's chromium, python3 and python3-venv where they are not found.
-Then runs `cargo test --workspace`, builds the gallery and the conformance server and runs e2e/tests against them.
+Then runs `cargo test --workspace`, the quick cases of the Autobahn test suite (see `cargo xtask autobahn --help`), builds
+the gallery and the conformance server and runs e2e/tests against them.
 
   TRAMLINE_CHROMIUM=PATH   use this Chromium
   CI=true                  a part that cannot run is a failure
@@ -42,6 +46,14 @@ Sets up like `cargo xtask test` and runs the files of e2e/tests whose names cont
 
   TRAMLINE_UPDATE_DOCS=1   write docs/stomp-clients.md from what passed (`cargo xtask e2e stomp`)";
 
+const AUTOBAHN_HELP: &str = "\
+Usage: cargo xtask autobahn [--all]
+
+Plays the Autobahn test suite against the echo programs of crates/websocket, as server and as client: its quick cases,
+as `cargo xtask test` does, or all 517. The suite needs a Python 2.7, from pyenv or the PATH, and is installed below
+target; where there is no such Python the step is left out, in CI too. How each case must go is in
+crates/websocket/tests/autobahn.txt; how it went is in target/autobahn, in the same form and as the suite's own report.";
+
 const CI_HELP: &str = "\
 Usage: cargo xtask ci
 
@@ -52,7 +64,7 @@ const SOAK_HELP: &str = "\
 Usage: cargo xtask soak [--seconds N]
 
 Runs each target of fuzz/Cargo.toml for N seconds (300 unless told) by nightly and cargo-fuzz, which is installed when
-missing, then the workspace's tests with 20000 cases per property and the ignored ones included.";
+missing, then all cases of the Autobahn test suite (half an hour), then the workspace's tests with 20000 cases per property and the ignored ones included.";
 
 const TIDY_HELP: &str = "\
 Usage: cargo xtask tidy
@@ -69,6 +81,7 @@ fn main() -> ExitCode {
     let help = match command {
         "test" => TEST_HELP,
         "e2e" => E2E_HELP,
+        "autobahn" => AUTOBAHN_HELP,
         "ci" => CI_HELP,
         "soak" => SOAK_HELP,
         "tidy" => TIDY_HELP,
@@ -89,6 +102,8 @@ fn main() -> ExitCode {
         ("e2e", words) if !words.iter().any(|word| word.starts_with('-')) => {
             checks::e2e(&mut steps, words);
         }
+        ("autobahn", []) => autobahn::step(&mut steps, Cases::Quick),
+        ("autobahn", ["--all"]) => autobahn::step(&mut steps, Cases::All),
         ("ci", []) => checks::ci(&mut steps),
         ("tidy", []) => checks::tidy(&mut steps),
         ("soak", rest) => match soak::Options::parse(rest) {

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::autobahn::{self, Cases};
 use crate::steps::{self, Steps, Trouble, cargo, failed, program, root};
 use crate::tidy;
 
@@ -29,9 +30,10 @@ impl Options {
     }
 }
 
-/// Runs every fuzz target, then the long random tests.
+/// Runs every fuzz target, the whole Autobahn suite, then the long random tests.
 pub(crate) fn run(steps: &mut Steps, options: &Options) {
     steps.step("fuzz", || fuzz(options.seconds));
+    autobahn::step(steps, Cases::All);
     steps.step("long random tests", || {
         run_tests()?;
         Ok(format!("{PROPERTY_CASES} cases per property"))
@@ -68,7 +70,9 @@ fn fuzz(seconds: u32) -> steps::Result {
             &format!("-max_total_time={seconds}"),
             &format!("-timeout={SECONDS_PER_INPUT}"),
         ]);
-        if let Err(Trouble::Failed(reason) | Trouble::Missing(reason)) = run {
+        if let Err(Trouble::Failed(reason) | Trouble::Missing(reason) | Trouble::LeftOut(reason)) =
+            run
+        {
             return failed(format!(
                 "{target}: {reason}; its input, if it was one, is in fuzz/artifacts/{target}"
             ));

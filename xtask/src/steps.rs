@@ -14,13 +14,18 @@ enum Outcome {
     Failed,
     /// It could not run here; a failure where `CI=true`.
     Missing,
+    /// It needs what machines cannot be expected to have.
+    LeftOut,
 }
 
 /// Why a step did not pass.
 #[derive(Debug)]
 pub(crate) enum Trouble {
     Failed(String),
+    /// A part that `CI=true` insists on.
     Missing(String),
+    /// A part that nobody insists on, but that is named.
+    LeftOut(String),
 }
 
 /// A short remark for the table, or the trouble.
@@ -63,6 +68,7 @@ impl Steps {
             Ok(remark) => (Outcome::Passed, remark),
             Err(Trouble::Missing(reason)) if !in_ci() => (Outcome::Missing, reason),
             Err(Trouble::Failed(reason) | Trouble::Missing(reason)) => (Outcome::Failed, reason),
+            Err(Trouble::LeftOut(reason)) => (Outcome::LeftOut, reason),
         };
         let passed = !matches!(outcome, Outcome::Failed);
         println!(
@@ -101,7 +107,7 @@ impl Steps {
         println!("\n=== summary");
         for row in &self.rows {
             println!(
-                "{:width$}  {:7}  {:>8}  {}",
+                "{:width$}  {:8}  {:>8}  {}",
                 row.name,
                 row.outcome.word(),
                 seconds(row.time),
@@ -109,7 +115,7 @@ impl Steps {
             );
         }
         let total: Duration = self.rows.iter().map(|row| row.time).sum();
-        println!("{:width$}  {:7}  {:>8}", "all", "", seconds(total));
+        println!("{:width$}  {:8}  {:>8}", "all", "", seconds(total));
         for line in &self.closing {
             println!("{line}");
         }
@@ -131,6 +137,7 @@ impl Outcome {
             Self::Passed => "ok",
             Self::Failed => "FAILED",
             Self::Missing => "missing",
+            Self::LeftOut => "left out",
         }
     }
 }

@@ -84,6 +84,7 @@
 //! login belongs to is the application's to say. It keeps nothing on disk.
 
 mod captures;
+mod compression;
 mod dispatch;
 mod effects;
 mod endpoint;
@@ -117,6 +118,7 @@ pub use tramline_broker::{
 pub use tramline_sockjs::{OnAbort, Transport as SockJsTransport};
 pub use tramline_stomp::HeartBeat;
 
+pub use crate::compression::Compression;
 pub use crate::effects::Effects;
 pub use crate::endpoint::{Body, DEFAULT_STOMP_PORT, Endpoint, SockJs};
 pub use crate::extract::{

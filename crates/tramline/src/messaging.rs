@@ -15,6 +15,7 @@ use tramline_broker::{
 };
 use tramline_stomp::ServerConfig;
 
+use crate::compression::Compression;
 use crate::endpoint::{Endpoint, Origins, Proxies};
 use crate::limits::Limits;
 use crate::login::Login;
@@ -83,6 +84,7 @@ pub(crate) struct Shared {
     pub(crate) origins: Origins,
     pub(crate) proxies: Proxies,
     pub(crate) keep_headers: Vec<HeaderName>,
+    pub(crate) compression: Compression,
     pub(crate) wheel: Arc<Wheel>,
     pub(crate) counters: Counters,
     sessions: Mutex<HashMap<SessionId, Weak<Outbox>>>,
@@ -323,6 +325,7 @@ pub struct MessagingBuilder {
     origins: Origins,
     proxies: Proxies,
     keep_headers: Vec<HeaderName>,
+    compression: Compression,
 }
 
 impl fmt::Debug for MessagingBuilder {
@@ -351,6 +354,7 @@ impl Default for MessagingBuilder {
             origins: Origins::default(),
             proxies: Proxies::default(),
             keep_headers: Vec::new(),
+            compression: Compression::Off,
         }
     }
 }
@@ -389,6 +393,12 @@ impl MessagingBuilder {
     /// What clients may do. Must be said: there is no default that would be right.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = Some(policy);
+        self
+    }
+
+    /// Whether WebSocket messages are compressed. Default [`Compression::Off`]; see there what it costs.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
         self
     }
 
@@ -579,6 +589,7 @@ impl MessagingBuilder {
             origins: self.origins,
             proxies: self.proxies,
             keep_headers: self.keep_headers,
+            compression: self.compression,
             wheel: Arc::new(Wheel::new(now())),
             counters: Counters::default(),
             sessions: Mutex::default(),

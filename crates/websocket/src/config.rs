@@ -15,7 +15,9 @@ pub enum Role {
 /// Limits on what a peer may make a connection hold.
 ///
 /// All three are compared with a frame's header as soon as it is complete, before any of its payload is stored, and
-/// end the connection with close code 1009.
+/// end the connection with close code 1009. A compressed message counts as what it inflates to, while it is inflated;
+/// what it takes on the wire may exceed the limits of frame and message by an eighth and 1 KiB, since not everything
+/// gets smaller.
 ///
 /// # Example: a server whose messages are small
 ///

@@ -25,10 +25,18 @@ use crate::CloseCode;
 #[non_exhaustive]
 pub enum Error {
     /// The peer set bits whose meaning an extension would define (§5.2).
-    #[error("reserved bits {bits:03b} set, but no extension was negotiated; send them as 000")]
+    #[error("reserved bits {bits:03b} set, which no negotiated extension uses; send them as 000")]
     ReservedBits {
         /// RSV1, RSV2 and RSV3, from high to low.
         bits: u8,
+    },
+    /// The peer set RSV1, which marks a compressed message, where no message begins (RFC 7692 §6).
+    #[error(
+        "RSV1 set on opcode {opcode}; only the first frame of a message says whether it is compressed"
+    )]
+    MisplacedCompression {
+        /// 0, 8, 9 or 10.
+        opcode: u8,
     },
     /// The peer used an opcode without a meaning: 3–7 or 11–15 (§5.2).
     #[error("opcode {opcode} is reserved; use 0, 1, 2, 8, 9 or 10")]
@@ -108,6 +116,15 @@ pub enum Error {
         /// The limit, in bytes.
         max: usize,
     },
+    /// The peer compressed a message of more than [`Config::max_message`](crate::Config::max_message).
+    #[error("message inflates to more than {max} bytes; send it as several or raise max_message")]
+    InflatedTooBig {
+        /// The limit, in bytes.
+        max: usize,
+    },
+    /// The peer sent a compressed message that is not DEFLATE, or breaks off (RFC 7692 §7.2.2).
+    #[error("compressed message is not DEFLATE data flushed to its end")]
+    InvalidDeflate,
     /// The peer split a message into more frames than [`Config::max_fragments`](crate::Config::max_fragments).
     #[error("message in more than {max} frames; send larger frames or raise max_fragments")]
     TooManyFragments {
@@ -119,16 +136,20 @@ pub enum Error {
 impl Error {
     /// Returns the code of the Close frame that answers this error (RFC 6455 §7.4.1).
     ///
-    /// 1007 for what is not UTF-8, 1009 for every limit, 1002 for the rest. Too many fragments are 1009 and not 1008:
+    /// 1007 for what is not UTF-8 or cannot be inflated, 1009 for every limit, 1002 for the rest. Too many fragments are 1009 and not 1008:
     /// the count is one more measure of a message's size, and the cure, sending it differently cut, is the same.
     #[must_use]
     pub fn close_code(&self) -> CloseCode {
         match self {
-            Self::InvalidUtf8 { .. } | Self::InvalidCloseReason => CloseCode::INVALID_PAYLOAD,
+            Self::InvalidUtf8 { .. } | Self::InvalidCloseReason | Self::InvalidDeflate => {
+                CloseCode::INVALID_PAYLOAD
+            }
             Self::FrameTooBig { .. }
             | Self::MessageTooBig { .. }
+            | Self::InflatedTooBig { .. }
             | Self::TooManyFragments { .. } => CloseCode::TOO_BIG,
             Self::ReservedBits { .. }
+            | Self::MisplacedCompression { .. }
             | Self::ReservedOpCode { .. }
             | Self::UnmaskedByClient
             | Self::MaskedByServer

@@ -33,7 +33,7 @@ pub const MAX_HEAD: usize = 10;
 /// ```
 #[inline]
 pub fn write_head(out: &mut Vec<u8>, opcode: OpCode, payload_len: usize) {
-    put_head(out, opcode.into(), payload_len, None);
+    put_head(out, opcode.into(), false, payload_len, None);
 }
 
 /// All opcodes of the wire; [`OpCode`] is the part that is an application's business.
@@ -81,27 +81,39 @@ impl From<OpCode> for Kind {
 pub(crate) struct Head {
     pub(crate) kind: Kind,
     pub(crate) fin: bool,
+    /// RSV1: first frame of a message compressed by permessage-deflate.
+    pub(crate) compressed: bool,
     /// All zero where the peer is a server: unmasking then changes nothing, and is skipped.
     pub(crate) key: [u8; 4],
     pub(crate) len: u64,
 }
 
 impl Head {
-    /// Reads a head from the front of `bytes`, for a machine in `role`, and says how long it was; `None` asks for more.
+    /// Reads a head from the front of `bytes`, for a machine in `role` that agreed on compression or did not, and says
+    /// how long it was; `None` asks for more.
     ///
     /// The rules are checked in the order of the bytes, each as soon as its byte is there, so how a head is cut
     /// changes neither the result nor which of two errors is reported.
     #[inline]
-    pub(crate) fn parse(bytes: &[u8], role: Role) -> Result<Option<(Self, usize)>, Error> {
+    pub(crate) fn parse(
+        bytes: &[u8],
+        role: Role,
+        deflate: bool,
+    ) -> Result<Option<(Self, usize)>, Error> {
         let Some((&first, rest)) = bytes.split_first() else {
             return Ok(None);
         };
-        if first & RSV != 0 {
+        let reserved = first & RSV;
+        let compressed = deflate && reserved == RSV1;
+        if reserved != 0 && !compressed {
             return Err(Error::ReservedBits {
-                bits: (first & RSV) >> 4,
+                bits: reserved >> 4,
             });
         }
         let kind = Kind::from_bits(first & OPCODE)?;
+        if compressed && !matches!(kind, Kind::Text | Kind::Binary) {
+            return Err(Error::MisplacedCompression { opcode: kind as u8 });
+        }
         let fin = first & FIN != 0;
         if kind.is_control() && !fin {
             return Err(Error::FragmentedControl { opcode: kind as u8 });
@@ -156,6 +168,7 @@ impl Head {
             Self {
                 kind,
                 fin,
+                compressed,
                 key,
                 len,
             },
@@ -164,10 +177,16 @@ impl Head {
     }
 }
 
-/// Appends a head with FIN, and with `key` the mask of a client.
+/// Appends a head with FIN, with RSV1 if the payload is `compressed`, and with `key` the mask of a client.
 #[inline]
-pub(crate) fn put_head(out: &mut Vec<u8>, kind: Kind, len: usize, key: Option<[u8; 4]>) {
-    let first = FIN | kind as u8;
+pub(crate) fn put_head(
+    out: &mut Vec<u8>,
+    kind: Kind,
+    compressed: bool,
+    len: usize,
+    key: Option<[u8; 4]>,
+) {
+    let first = FIN | kind as u8 | if compressed { RSV1 } else { 0 };
     let mask = if key.is_some() { MASK } else { 0 };
     if len <= usize::from(LEN_7) {
         out.extend_from_slice(&[first, mask | len as u8]);
@@ -191,6 +210,7 @@ pub(crate) const MAX_CONTROL: usize = 125;
 
 const FIN: u8 = 0x80;
 const RSV: u8 = 0x70;
+const RSV1: u8 = 0x40;
 const OPCODE: u8 = 0x0f;
 const MASK: u8 = 0x80;
 const LEN_7: u8 = 125;

@@ -1,4 +1,4 @@
-//! RFC 6455 as a state machine: bytes in, events and bytes out.
+//! RFC 6455 and RFC 7692 as a state machine: bytes in, events and bytes out.
 //!
 //! [`Connection`] is one end of a WebSocket after its opening handshake, in either [`Role`]. It owns no socket, reads no
 //! clock, starts no task and logs nothing: whoever drives it reads bytes from somewhere, lends them to
@@ -37,19 +37,22 @@
 //! - **Bounded.** A frame, a message and its number of fragments have limits in [`Config`], compared with the header's
 //!   numbers before a byte is allocated. Memory grows with what the peer has sent, not with what it announces.
 //! - **Small.** An idle connection is one value of about a hundred bytes and owns no heap.
+//! - **Compressed where both want it.** [`Deflate`] negotiates permessage-deflate and says what it costs; what many
+//!   receive is compressed once for all of them by [`deflate_tail`].
 //! - **One copy.** A frame that lies whole in the input is unmasked in place, checked once and copied once.
 //!
 //! # What it does not do
 //!
-//! - HTTP: the opening handshake belongs to an HTTP library; [`accept_key`], [`is_valid_key`] and [`client_key`] are
-//!   what it needs from here.
+//! - HTTP: the opening handshake belongs to an HTTP library; [`accept_key`], [`is_valid_key`], [`client_key`]
+//!   and [`Deflate`] are what it needs from here.
 //! - Time: pings, timeouts and close deadlines are for the driver, which has a clock.
-//! - Extensions: none is negotiated, so a set reserved bit is an error.
+//! - Extensions other than permessage-deflate: a reserved bit that they would set is an error.
 //! - Sending fragments: a message goes out as one frame; received ones may come in any number within the limits.
 
 mod close;
 mod config;
 mod connection;
+mod deflate;
 mod error;
 mod frame;
 mod handshake;
@@ -59,6 +62,7 @@ mod text;
 pub use crate::close::{CloseCode, CloseFrame};
 pub use crate::config::{Config, Role};
 pub use crate::connection::{Connection, Event, State};
+pub use crate::deflate::{Agreement, Deflate, NegotiationError, deflate_tail, write_deflated_head};
 pub use crate::error::Error;
 pub use crate::frame::{MAX_HEAD, OpCode, write_head};
 pub use crate::handshake::{accept_key, client_key, is_valid_key};

@@ -1,32 +1,55 @@
 //! RFC 6455 with the whole stream at hand: no state between calls, no care for cost.
 
+use miniz_oxide::inflate::TINFLStatus;
+use miniz_oxide::inflate::core::inflate_flags::{
+    TINFL_FLAG_HAS_MORE_INPUT, TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF,
+};
+use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 use tramline_websocket::{CloseCode, CloseFrame, Config, Event, Role};
 
-/// The events that `role` reads from a stream, and whether the stream breaks a rule or a limit then.
-pub(super) fn read(role: Role, config: Config, stream: &[u8]) -> (Vec<Event>, bool) {
+use super::{End, Mode};
+
+/// What a stream comes to.
+pub(super) struct Expected {
+    pub(super) events: Vec<Event>,
+    pub(super) end: End,
+}
+
+/// The events that a machine of `mode` reads from a stream, and how the stream ends.
+pub(super) fn read(mode: Mode, config: Config, stream: &[u8]) -> Expected {
     let mut events = Vec::new();
-    let broken = frames(role, config, stream, &mut events).is_err();
-    (events, broken)
+    let end = frames(mode, config, stream, &mut events).unwrap_or(End::Broken);
+    Expected { events, end }
 }
 
 struct Broken;
 
+struct Message {
+    text: bool,
+    compressed: bool,
+    held: Vec<u8>,
+    frames: u32,
+}
+
 fn frames(
-    role: Role,
+    mode: Mode,
     config: Config,
     mut rest: &[u8],
     events: &mut Vec<Event>,
-) -> Result<(), Broken> {
-    let mut message: Option<(bool, Vec<u8>, u32)> = None;
+) -> Result<End, Broken> {
+    let mut message: Option<Message> = None;
+    let mut context = Vec::new();
     while let Some(&first) = rest.first() {
         let (fin, opcode) = (first & 0x80 != 0, first & 0x0f);
         let control = opcode >= 8;
-        rule(first & 0x70 == 0)?;
+        let compressed = mode.deflate.is_some() && first & 0x70 == 0x40;
+        rule(compressed || first & 0x70 == 0)?;
         rule(matches!(opcode, 0..=2 | 8..=10))?;
+        rule(!compressed || matches!(opcode, 1 | 2))?;
         rule(fin || !control)?;
         let Some(&second) = rest.get(1) else { break };
         let masked = second & 0x80 != 0;
-        rule(masked == (role == Role::Server))?;
+        rule(masked == (mode.role == Role::Server))?;
         let (size, least) = match second & 0x7f {
             126 => (2, 126),
             127 => (8, 0x1_0000),
@@ -49,17 +72,27 @@ fn frames(
         }
 
         if !control {
-            rule(length <= config.max_frame as u64)?;
             match (&mut message, opcode) {
                 (None, 0) | (Some(_), 1 | 2) => return Err(Broken),
-                (Some((_, _, frames)), _) => {
-                    *frames += 1;
-                    rule(*frames <= config.max_fragments)?;
+                (Some(message), _) => {
+                    message.frames += 1;
+                    rule(message.frames <= config.max_fragments)?;
                 }
-                (message, _) => *message = Some((opcode == 1, Vec::new(), 1)),
+                (message, _) => {
+                    *message = Some(Message {
+                        text: opcode == 1,
+                        compressed,
+                        held: Vec::new(),
+                        frames: 1,
+                    });
+                }
             }
-            let held = message.as_ref().map_or(0, |(_, held, _)| held.len());
-            rule(held as u64 + length <= config.max_message as u64)?;
+            let (held, compressed) = message.as_ref().map_or((0, false), |message| {
+                (message.held.len(), message.compressed)
+            });
+            let most = |max: usize| if compressed { max + max / 8 + 1024 } else { max } as u64;
+            rule(length <= most(config.max_frame))?;
+            rule(held as u64 + length <= most(config.max_message))?;
         }
         let present = (length.min((rest.len() - head) as u64)) as usize;
         let whole = present as u64 == length;
@@ -82,25 +115,104 @@ fn frames(
                 _ => Event::Pong(payload.into()),
             });
             if opcode == 8 {
-                return Ok(());
+                return Ok(End::Quiet);
             }
             continue;
         }
-        if let Some((text, held, _)) = &mut message {
-            held.extend_from_slice(&payload);
-            if *text && let Err(error) = std::str::from_utf8(held) {
-                rule(error.error_len().is_none() && !(fin && whole))?;
+        let complete = fin && whole;
+        if let Some(message) = &mut message {
+            message.held.extend_from_slice(&payload);
+            if message.text
+                && !message.compressed
+                && let Err(error) = std::str::from_utf8(&message.held)
+            {
+                rule(error.error_len().is_none() && !complete)?;
             }
         }
-        if let Some((text, held, _)) = message.take_if(|_| fin && whole) {
-            events.push(match String::from_utf8(held) {
-                Ok(held) if text => Event::Text(held.into()),
+        if let Some(mut message) = message.take_if(|_| complete) {
+            if message.compressed {
+                let takeover = mode.deflate.is_some_and(|deflate| deflate.takeover);
+                message.held = inflate(&mut context, &message.held, takeover)?;
+                rule(message.held.len() <= config.max_message)?;
+            }
+            events.push(match String::from_utf8(message.held) {
+                Ok(held) if message.text => Event::Text(held.into()),
                 Ok(held) => Event::Binary(held.into()),
+                Err(_) if message.text => return Err(Broken),
                 Err(held) => Event::Binary(held.into_bytes().into()),
             });
         }
     }
-    Ok(())
+    Ok(match message {
+        Some(Message {
+            compressed: true, ..
+        }) => End::InsideCompressed,
+        _ => End::Quiet,
+    })
+}
+
+/// Inflates a message behind the ones before it, of which `context` has all bytes.
+fn inflate(context: &mut Vec<u8>, payload: &[u8], takeover: bool) -> Result<Vec<u8>, Broken> {
+    if payload.is_empty() {
+        return Ok(Vec::new());
+    }
+    if !takeover {
+        context.clear();
+    }
+    let before = Inflated::new(context)?.bytes.len();
+    context.extend_from_slice(payload);
+    context.extend_from_slice(&[0, 0, 0xff, 0xff]);
+    let mut after = Inflated::new(context)?;
+    if !takeover {
+        // A block begins here, or else it broke off.
+        let last = [&context[..], &[1, 0, 0, 0xff, 0xff]].concat();
+        rule(Inflated::new(&last)?.ended == last.len())?;
+    }
+    // What a stream that ended has left behind is of no use to the next.
+    context.drain(..after.ended);
+    Ok(after.bytes.split_off(before))
+}
+
+struct Inflated {
+    bytes: Vec<u8>,
+    /// Where the last stream ended that did.
+    ended: usize,
+}
+
+impl Inflated {
+    fn new(deflated: &[u8]) -> Result<Self, Broken> {
+        let (mut bytes, mut ended) = (Vec::new(), 0);
+        loop {
+            let (stream, read) = inflate_stream(&deflated[ended..])?;
+            bytes.extend_from_slice(&stream);
+            match read {
+                Some(read) => ended += read,
+                None => return Ok(Self { bytes, ended }),
+            }
+        }
+    }
+}
+
+/// Inflates one stream into memory that begins with it, so that nothing can lie before; and how long it was, if it came
+/// to its end.
+fn inflate_stream(deflated: &[u8]) -> Result<(Vec<u8>, Option<usize>), Broken> {
+    let flags = TINFL_FLAG_HAS_MORE_INPUT | TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
+    let mut state = Box::<DecompressorOxide>::default();
+    let (mut out, mut read, mut written) = (vec![0; 4096], 0, 0);
+    loop {
+        let (status, consumed, produced) =
+            decompress(&mut state, &deflated[read..], &mut out, written, flags);
+        read += consumed;
+        written += produced;
+        match status {
+            TINFLStatus::HasMoreOutput => out.resize(out.len() * 2, 0),
+            TINFLStatus::NeedsMoreInput | TINFLStatus::Done => {
+                out.truncate(written);
+                return Ok((out, (status == TINFLStatus::Done).then_some(read)));
+            }
+            _ => return Err(Broken),
+        }
+    }
 }
 
 fn close(payload: &[u8]) -> Result<Option<CloseFrame>, Broken> {

@@ -197,9 +197,9 @@ impl Endpoint {
         }
         let mut request = Request::from_parts(parts, ());
         match upgrade::answer(shared, F::NAME, &mut request) {
-            Ok((response, on_upgrade)) => {
+            Ok((response, upgrade)) => {
                 let info = session_info(shared, &request.into_parts().0);
-                upgrade::start(Arc::clone(shared), info, on_upgrade, framing);
+                upgrade::start(Arc::clone(shared), info, upgrade, framing);
                 response
             }
             Err(response) => self.refused(response),

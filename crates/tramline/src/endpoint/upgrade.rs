@@ -12,14 +12,21 @@ use hyper_util::server::conn::auto::upgrade::downcast;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tramline_stomp::Version as StompVersion;
-use tramline_websocket::{Config, Connection, Role, accept_key, is_valid_key};
+use tramline_websocket::{Agreement, Config, accept_key, is_valid_key};
 
 use super::{Body, not_get, text};
+use crate::compression;
 use crate::inbound::SessionInfo;
 use crate::messaging::Shared;
 use crate::session::SessionTask;
 use crate::transport::io::Io;
 use crate::transport::websocket::{Framing, WebSocket};
+
+/// A connection that is about to leave HTTP, and what was agreed on.
+pub(super) struct Upgrade {
+    connection: OnUpgrade,
+    agreement: Option<Agreement>,
+}
 
 /// Checks a handshake; gives the response that accepts it, or the one that says what is wrong.
 #[expect(
@@ -30,7 +37,7 @@ pub(super) fn answer(
     shared: &Shared,
     transport: &'static str,
     request: &mut Request<impl Sized>,
-) -> Result<(Response<Body>, OnUpgrade), Response<Body>> {
+) -> Result<(Response<Body>, Upgrade), Response<Body>> {
     if request.method() != Method::GET {
         return Err(not_get());
     }
@@ -87,7 +94,8 @@ pub(super) fn answer(
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let accept = HeaderValue::try_from(accept_key(key));
     let subprotocol = subprotocol(headers);
-    let Some(on_upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
+    let agreement = shared.compression.negotiate(headers);
+    let Some(connection) = request.extensions_mut().remove::<OnUpgrade>() else {
         tracing::error!(stack = %shared.name, transport, "the web server does not let connections be upgraded");
         let error = "this web server does not let connections be upgraded\n";
         return Err(text(StatusCode::INTERNAL_SERVER_ERROR, error));
@@ -101,7 +109,14 @@ pub(super) fn answer(
     if let Some(subprotocol) = subprotocol {
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
     }
-    Ok((response, on_upgrade))
+    if let Some(agreement) = &agreement {
+        compression::answer(agreement, headers);
+    }
+    let upgrade = Upgrade {
+        connection,
+        agreement,
+    };
+    Ok((response, upgrade))
 }
 
 /// The first sub-protocol in the client's list that is STOMP's, as the client wrote it.
@@ -132,11 +147,11 @@ fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool
 pub(super) fn start<F: Framing>(
     shared: Arc<Shared>,
     mut info: SessionInfo,
-    on_upgrade: OnUpgrade,
+    upgrade: Upgrade,
     framing: impl FnOnce(Instant) -> F + Send + 'static,
 ) {
     tokio::spawn(async move {
-        let upgraded = match on_upgrade.await {
+        let upgraded = match upgrade.connection.await {
             Ok(upgraded) => upgraded,
             Err(error) => {
                 tracing::debug!(stack = %shared.name, %error, "a connection was lost during its handshake");
@@ -155,7 +170,7 @@ pub(super) fn start<F: Framing>(
             .with_max_message(shared.limits.message())
             .with_max_frame(shared.limits.message());
         let framing = framing(shared.wheel.now());
-        let transport = WebSocket::new(io, Connection::new(Role::Server, config), framing);
+        let transport = WebSocket::new(io, config, upgrade.agreement, framing);
         // A task of its own: the handshake's is larger, and its memory goes to the next one.
         tokio::spawn(SessionTask::new(shared, info, transport));
     });

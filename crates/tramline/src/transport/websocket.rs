@@ -8,7 +8,10 @@ use bytestring::ByteString;
 use tramline_broker::Message;
 use tramline_sockjs::{PayloadError, PayloadLimits, frame as sockjs_frame, parse_messages};
 use tramline_stomp::Version;
-use tramline_websocket::{CloseCode, Connection, Event, OpCode, State, write_head};
+use tramline_websocket::{
+    Agreement, CloseCode, Config, Connection, Event, OpCode, Role, State, write_deflated_head,
+    write_head,
+};
 
 use super::io::{Batch, Io, Unsent};
 use super::{Lost, Transport};
@@ -21,11 +24,15 @@ pub(crate) struct WebSocket<F: Framing> {
     machine: Connection,
     unsent: Unsent,
     framing: F,
+    sharing: Sharing,
     opened: bool,
     /// The peer broke the protocol: then it hears the Close alone, as the SockJS tests want it.
     violated: bool,
     shut_down: bool,
 }
+
+/// Which messages go out with a tail that was compressed for all who share it: those whose tail has so many bytes.
+pub(crate) type Sharing = Option<usize>;
 
 /// How chunks of STOMP stand in WebSocket messages.
 pub(crate) trait Framing: std::fmt::Debug + Send + Unpin + 'static {
@@ -41,7 +48,13 @@ pub(crate) trait Framing: std::fmt::Debug + Send + Unpin + 'static {
     fn frame(frame: &[u8], batch: &mut Batch);
 
     /// Adds a MESSAGE frame; false if it cannot be carried.
-    fn message(head: &[u8], version: Version, message: &Message, batch: &mut Batch) -> bool;
+    fn message(
+        head: &[u8],
+        version: Version,
+        message: &Message,
+        sharing: Sharing,
+        batch: &mut Batch,
+    ) -> bool;
 
     /// Adds what goes before the Close frame.
     fn close(code: u16, reason: &str, batch: &mut Batch);
@@ -62,12 +75,18 @@ pub(crate) trait Framing: std::fmt::Debug + Send + Unpin + 'static {
 }
 
 impl<F: Framing> WebSocket<F> {
-    pub(crate) fn new(io: Io, machine: Connection, framing: F) -> Self {
+    pub(crate) fn new(io: Io, config: Config, agreement: Option<Agreement>, framing: F) -> Self {
+        let machine = Connection::new(Role::Server, config);
+        let sharing = agreement.filter(Agreement::shares_tails);
         Self {
             io,
-            machine,
+            machine: match agreement {
+                Some(agreement) => machine.with_deflate(agreement),
+                None => machine,
+            },
             unsent: Unsent::default(),
             framing,
+            sharing: sharing.map(|agreement| agreement.above()),
             opened: false,
             violated: false,
             shut_down: false,
@@ -159,7 +178,7 @@ impl<F: Framing> Transport for WebSocket<F> {
         message: &Message,
         batch: &mut Batch,
     ) -> bool {
-        F::message(head, version, message, batch)
+        F::message(head, version, message, self.sharing, batch)
     }
 
     fn write(&mut self, context: &mut Context<'_>, batch: &Batch) -> std::io::Result<()> {
@@ -231,10 +250,23 @@ impl Framing for Plain {
         batch.bytes.extend_from_slice(frame);
     }
 
-    fn message(head: &[u8], version: Version, message: &Message, batch: &mut Batch) -> bool {
+    fn message(
+        head: &[u8],
+        version: Version,
+        message: &Message,
+        sharing: Sharing,
+        batch: &mut Batch,
+    ) -> bool {
         let Some(tail) = wire::tail(message, version) else {
             return false;
         };
+        if sharing.is_some_and(|from| tail.bytes.len() >= from)
+            && let Some(deflated) = wire::deflated_tail(message, version)
+        {
+            write_deflated_head(&mut batch.bytes, opcode(tail.text), head, deflated.len());
+            batch.payload(deflated);
+            return true;
+        }
         write_head(
             &mut batch.bytes,
             opcode(tail.text),
@@ -317,21 +349,31 @@ impl Framing for SockJs {
         text(&framed, batch);
     }
 
-    fn message(head: &[u8], version: Version, message: &Message, batch: &mut Batch) -> bool {
+    fn message(
+        head: &[u8],
+        version: Version,
+        message: &Message,
+        sharing: Sharing,
+        batch: &mut Batch,
+    ) -> bool {
         let Some(tail) = wire::sockjs_tail(message, version) else {
             return false;
         };
-        let mut escaped = Vec::with_capacity(head.len() + 16);
-        sockjs_frame::escape_into(&mut escaped, &String::from_utf8_lossy(head));
-        write_head(
-            &mut batch.bytes,
-            OpCode::Text,
-            escaped.len() + tail.len() + 5,
-        );
-        batch.bytes.extend_from_slice(b"a[\"");
-        batch.bytes.extend_from_slice(&escaped);
+        let mut framed = Vec::with_capacity(head.len() + 16);
+        framed.extend_from_slice(b"a[\"");
+        sockjs_frame::escape_into(&mut framed, &String::from_utf8_lossy(head));
+        if sharing.is_some_and(|from| tail.len() >= from)
+            && let Some(deflated) = wire::deflated_sockjs_tail(message, version)
+        {
+            write_deflated_head(&mut batch.bytes, OpCode::Text, &framed, deflated.len());
+            batch.payload(deflated);
+            return true;
+        }
+        let len = framed.len() + tail.len() + wire::SOCKJS_END.len();
+        write_head(&mut batch.bytes, OpCode::Text, len);
+        batch.bytes.extend_from_slice(&framed);
         batch.payload(tail);
-        batch.bytes.extend_from_slice(b"\"]");
+        batch.bytes.extend_from_slice(wire::SOCKJS_END);
         true
     }
 

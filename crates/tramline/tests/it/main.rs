@@ -3,6 +3,7 @@
 //! Each module is a conversation topic; `support` has the server under test and clients that may misbehave.
 
 mod building;
+mod compression;
 mod delivery;
 mod ending;
 mod handlers;

@@ -35,7 +35,7 @@ async fn a_reserved_opcode_is_1002() {
 
 #[tokio::test]
 async fn a_reserved_bit_is_1002() {
-    let reason = "reserved bits 100 set, but no extension was negotiated; send them as 000";
+    let reason = "reserved bits 100 set, which no negotiated extension uses; send them as 000";
     is_closed(0xc1, b"", 1002, reason).await;
 }
 

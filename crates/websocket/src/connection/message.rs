@@ -1,8 +1,9 @@
-//! A message that does not lie whole in one input: put together piece by piece.
+//! A message that does not lie whole and plain in one input: put together piece by piece.
 
 use bytes::Bytes;
 
 use super::Event;
+use crate::deflate::Inflater;
 use crate::error::Error;
 use crate::frame::Kind;
 use crate::text::Text;
@@ -12,11 +13,20 @@ pub(super) struct Message {
     body: Body,
     /// Frames begun.
     pub(super) frames: u32,
+    compressed: Option<Compressed>,
 }
 
 enum Body {
     Text(Text),
     Binary(Vec<u8>),
+}
+
+struct Compressed {
+    inflater: Inflater,
+    /// Bytes received, before they are inflated.
+    len: usize,
+    /// Of the body.
+    max: usize,
 }
 
 impl Message {
@@ -27,29 +37,108 @@ impl Message {
         } else {
             Body::Binary(Vec::new())
         };
-        Self { body, frames: 1 }
+        Self {
+            body,
+            frames: 1,
+            compressed: None,
+        }
     }
 
-    /// Bytes received.
-    pub(super) fn len(&self) -> usize {
-        match &self.body {
-            Body::Text(text) => text.len(),
-            Body::Binary(bytes) => bytes.len(),
+    /// The same for a message whose pieces go through `inflater` and may become `max` bytes.
+    pub(super) fn compressed(kind: Kind, inflater: Inflater, max: usize) -> Self {
+        Self {
+            compressed: Some(Compressed {
+                inflater,
+                len: 0,
+                max,
+            }),
+            ..Self::new(kind)
         }
+    }
+
+    /// Bytes received, as they came.
+    pub(super) fn received(&self) -> usize {
+        self.compressed
+            .as_ref()
+            .map_or(self.body.len(), |compressed| compressed.len)
+    }
+
+    pub(super) fn is_compressed(&self) -> bool {
+        self.compressed.is_some()
+    }
+
+    /// Bytes held.
+    pub(super) fn len(&self) -> usize {
+        self.body.len()
     }
 
     /// Appends a piece of a frame of which `left` bytes, those of the piece included, were still to come; `last` if
     /// the message ends with that frame.
     pub(super) fn push(&mut self, piece: &[u8], left: usize, last: bool) -> Result<(), Error> {
+        let Some(compressed) = &mut self.compressed else {
+            return self.body.push(piece, left, last);
+        };
+        compressed.len += piece.len();
+        let (body, max) = (&mut self.body, compressed.max);
+        let last = last && piece.len() == left;
+        compressed.inflater.piece(piece, |chunk, used_up| {
+            body.push_inflated(chunk, max, last && used_up)
+        })
+    }
+
+    /// Hands the message out without another copy, and what inflated it.
+    pub(super) fn finish(mut self) -> Result<(Event, Option<Inflater>), Error> {
+        // Some send an empty message as nothing at all, where the RFC's way is one byte (RFC 7692 §7.2.3.6).
+        if let Some(compressed) = self
+            .compressed
+            .as_mut()
+            .filter(|compressed| compressed.len > 0)
+        {
+            let (body, max) = (&mut self.body, compressed.max);
+            compressed
+                .inflater
+                .finish(|chunk, used_up| body.push_inflated(chunk, max, used_up))?;
+        }
+        let event = match self.body {
+            Body::Text(text) => match text.finish() {
+                Ok(text) => Event::Text(text.into()),
+                Err(at) => return Err(Error::InvalidUtf8 { at }),
+            },
+            Body::Binary(bytes) => Event::Binary(Bytes::from(bytes)),
+        };
+        Ok((event, self.compressed.map(|compressed| compressed.inflater)))
+    }
+}
+
+impl Body {
+    fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+
+    /// Appends inflated bytes, `max` of them in all.
+    fn push_inflated(&mut self, chunk: &[u8], max: usize, last: bool) -> Result<(), Error> {
+        let room = max - self.len();
+        if chunk.len() > room {
+            return Err(Error::InflatedTooBig { max });
+        }
+        self.push(chunk, if last { chunk.len() } else { room }, last)
+    }
+
+    /// Appends bytes, with room for more: `left` are to come at most, these included, and none after them if they are
+    /// the `last`.
+    fn push(&mut self, piece: &[u8], left: usize, last: bool) -> Result<(), Error> {
         let held = self.len();
-        match &mut self.body {
-            Body::Text(text) => {
+        match self {
+            Self::Text(text) => {
                 if text.spare() < piece.len() {
                     text.reserve(growth(held, piece.len(), left), last);
                 }
                 text.push(piece).map_err(|at| Error::InvalidUtf8 { at })
             }
-            Body::Binary(bytes) => {
+            Self::Binary(bytes) => {
                 if bytes.capacity() - bytes.len() < piece.len() {
                     let growth = growth(held, piece.len(), left);
                     if last {
@@ -61,17 +150,6 @@ impl Message {
                 bytes.extend_from_slice(piece);
                 Ok(())
             }
-        }
-    }
-
-    /// Hands the message out without another copy.
-    pub(super) fn finish(self) -> Result<Event, Error> {
-        match self.body {
-            Body::Text(text) => match text.finish() {
-                Ok(text) => Ok(Event::Text(text.into())),
-                Err(at) => Err(Error::InvalidUtf8 { at }),
-            },
-            Body::Binary(bytes) => Ok(Event::Binary(Bytes::from(bytes))),
         }
     }
 }

@@ -3,7 +3,7 @@
 mod message;
 mod receive;
 
-use std::collections::hash_map::RandomState;
+use std::collections::hash_map::{DefaultHasher, RandomState};
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 
@@ -14,6 +14,7 @@ use self::message::Message;
 use self::receive::{Frame, PartialHead};
 use crate::close::{self, CloseCode, CloseFrame};
 use crate::config::{Config, Role};
+use crate::deflate::{Agreement, Extension};
 use crate::error::Error;
 use crate::frame::{self, Kind, MAX_CONTROL, MAX_MASKED_HEAD, OpCode};
 use crate::mask::apply_mask;
@@ -55,7 +56,8 @@ pub enum State {
 /// in any order.
 ///
 /// The value is about a hundred bytes. It owns heap memory only while a message, a control frame, a pong or a Close is
-/// incomplete or waits, and then at most twice what the peer has sent of it and 4 KiB.
+/// incomplete or waits, and then at most twice what the peer has sent of it and 4 KiB; with compression, what
+/// [`Deflate`](crate::Deflate) says besides.
 ///
 /// # Example: a server that echoes
 ///
@@ -87,8 +89,7 @@ pub enum State {
 /// ```
 pub struct Connection {
     config: Config,
-    /// State of the generator of mask keys; idle in a server.
-    keys: u64,
+    keys: MaskKeys,
     /// The frame whose payload is arriving.
     frame: Option<Frame>,
     /// The message of which at least a byte or a frame has arrived, but not all.
@@ -96,6 +97,8 @@ pub struct Connection {
     /// Payload of a control frame that did not arrive in one piece.
     control: Vec<u8>,
     owed: Option<Box<Owed>>,
+    /// Where compression was agreed on.
+    deflate: Option<Box<Extension>>,
     head: PartialHead,
     role: Role,
     state: State,
@@ -125,14 +128,42 @@ impl Connection {
     /// Starts a machine for a client whose mask keys follow from `seed`, so that its bytes can be repeated.
     ///
     /// Outside of tests and simulations the seed must be random: masks keep whoever chooses a payload from choosing
-    /// the bytes that a proxy on the way sees (RFC 6455 §10.3). The keys come from SplitMix64, which is quick and
-    /// well spread, and can be predicted by whoever sees the wire, who has no need to.
+    /// the bytes that a proxy on the way sees (RFC 6455 §10.3). Keys that went over the wire do not tell the next one
+    /// (§5.3): each is a hash of the seed and a number. The hash is the standard library's and may change with it.
     #[must_use]
     pub fn new_client(config: Config, seed: u64) -> Self {
         Self::with_seed(Role::Client, config, seed)
     }
 
-    /// Appends one whole message to `out` as a single frame.
+    /// Compresses and inflates messages as the handshake agreed (RFC 7692); see [`Deflate`](crate::Deflate) for what
+    /// that costs.
+    ///
+    /// # Example: both ends of a handshake
+    ///
+    /// ```
+    /// use tramline_websocket::{Config, Connection, Deflate, Event, OpCode, Role};
+    ///
+    /// let deflate = Deflate::default();
+    /// let accepted = deflate.accept([deflate.offer().as_str()]).unwrap();
+    /// let confirmed = deflate.confirm([accepted.response().as_str()])?.unwrap();
+    /// let mut server = Connection::new(Role::Server, Config::default()).with_deflate(accepted);
+    /// let mut client = Connection::new(Role::Client, Config::default()).with_deflate(confirmed);
+    ///
+    /// let message = "again and ".repeat(1000);
+    /// let mut wire = Vec::new();
+    /// client.send(OpCode::Text, message.as_bytes(), &mut wire);
+    /// assert!(wire.len() < 100);
+    /// let event = server.receive(&mut wire.as_mut_slice()).unwrap();
+    /// assert_eq!(event, Some(Event::Text(message.into())));
+    /// # Ok::<(), tramline_websocket::NegotiationError>(())
+    /// ```
+    #[must_use]
+    pub fn with_deflate(mut self, agreement: Agreement) -> Self {
+        self.deflate = Some(Box::new(Extension::new(&agreement, self.role)));
+        self
+    }
+
+    /// Appends one whole message to `out` as a single frame, compressed if that was agreed and is worth it.
     ///
     /// Ignored after a Close was queued or received, as the RFC demands (§5.5.1); ask [`state`](Self::state) where that
     /// matters. The payload of [`OpCode::Text`] must be UTF-8. That is the caller's promise, checked in debug builds
@@ -144,7 +175,11 @@ impl Connection {
             "text must be UTF-8"
         );
         if self.state == State::Open {
-            self.put_frame(opcode.into(), payload, out);
+            let deflate = self.deflate.as_deref_mut();
+            match deflate.and_then(|deflate| deflate.compress(payload)) {
+                None => self.put_frame(opcode.into(), false, payload, out),
+                Some(payload) => self.put_frame(opcode.into(), true, &payload, out),
+            }
         }
     }
 
@@ -162,7 +197,7 @@ impl Connection {
             payload.len()
         );
         if self.state == State::Open {
-            self.put_frame(Kind::Ping, payload, out);
+            self.put_frame(Kind::Ping, false, payload, out);
         }
     }
 
@@ -210,10 +245,10 @@ impl Connection {
             return false;
         };
         if let Some(payload) = owed.pong {
-            self.put_frame(Kind::Pong, &payload, out);
+            self.put_frame(Kind::Pong, false, &payload, out);
         }
         if let Some(payload) = owed.close {
-            self.put_frame(Kind::Close, &payload, out);
+            self.put_frame(Kind::Close, false, &payload, out);
             if self.state == State::PeerClosing {
                 self.state = State::Closed;
             }
@@ -252,14 +287,15 @@ impl Connection {
             + self.message.as_ref().map_or(0, |message| message.len())
     }
 
-    fn with_seed(role: Role, config: Config, keys: u64) -> Self {
+    fn with_seed(role: Role, config: Config, seed: u64) -> Self {
         Self {
             config,
-            keys,
+            keys: MaskKeys { seed, used: 0 },
             frame: None,
             message: None,
             control: Vec::new(),
             owed: None,
+            deflate: None,
             head: PartialHead::default(),
             role,
             state: State::Open,
@@ -285,6 +321,7 @@ impl Connection {
     fn end(&mut self, close: Vec<u8>) {
         self.frame = None;
         self.message = None;
+        self.deflate = None;
         self.control = Vec::new();
         self.head = PartialHead::default();
         self.state = match self.state {
@@ -300,31 +337,37 @@ impl Connection {
     }
 
     #[inline]
-    fn put_frame(&mut self, kind: Kind, payload: &[u8], out: &mut Vec<u8>) {
+    fn put_frame(&mut self, kind: Kind, compressed: bool, payload: &[u8], out: &mut Vec<u8>) {
         out.reserve(MAX_MASKED_HEAD + payload.len());
         match self.role {
             Role::Server => {
-                frame::put_head(out, kind, payload.len(), None);
+                frame::put_head(out, kind, compressed, payload.len(), None);
                 out.extend_from_slice(payload);
             }
             Role::Client => {
-                let key = self.next_key();
-                frame::put_head(out, kind, payload.len(), Some(key));
+                let key = self.keys.next();
+                frame::put_head(out, kind, compressed, payload.len(), Some(key));
                 let start = out.len();
                 out.extend_from_slice(payload);
                 apply_mask(&mut out[start..], key, 0);
             }
         }
     }
+}
 
-    /// SplitMix64, of which the upper half.
-    fn next_key(&mut self) -> [u8; 4] {
-        self.keys = self.keys.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.keys;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        ((mixed >> 32) as u32).to_be_bytes()
+/// The masks of a client; idle in a server.
+struct MaskKeys {
+    seed: u64,
+    used: u64,
+}
+
+impl MaskKeys {
+    fn next(&mut self) -> [u8; 4] {
+        self.used += 1;
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(self.seed);
+        hasher.write_u64(self.used);
+        ((hasher.finish() >> 32) as u32).to_be_bytes()
     }
 }
 

@@ -72,7 +72,7 @@ impl Connection {
 
             let event = if frame.kind.is_control() {
                 self.take_control(frame.kind, piece, complete)?
-            } else if complete && frame.fin && self.message.is_none() {
+            } else if complete && frame.fin && !frame.compressed && self.message.is_none() {
                 Some(whole(frame.kind, piece)?)
             } else {
                 self.take_piece(frame, piece, complete)?
@@ -86,8 +86,9 @@ impl Connection {
     /// Takes a head from `input`, or all of `input` for the beginning of one.
     #[inline]
     fn take_head(&mut self, input: &mut &mut [u8]) -> Result<Option<Head>, Error> {
+        let deflate = self.deflate.is_some();
         if self.head.len == 0 {
-            return Ok(match Head::parse(input, self.role)? {
+            return Ok(match Head::parse(input, self.role, deflate)? {
                 Some((head, len)) => {
                     take_front(input, len);
                     Some(head)
@@ -101,7 +102,7 @@ impl Connection {
         }
         while !input.is_empty() {
             self.head.store(take_front(input, 1));
-            if let Some((head, _)) = Head::parse(self.head.bytes(), self.role)? {
+            if let Some((head, _)) = Head::parse(self.head.bytes(), self.role, deflate)? {
                 self.head = PartialHead::default();
                 return Ok(Some(head));
             }
@@ -113,24 +114,25 @@ impl Connection {
     #[inline]
     fn admit(&mut self, head: Head) -> Result<Frame, Error> {
         if !head.kind.is_control() {
-            let max = self.config.max_frame;
-            if head.len > max as u64 {
-                return Err(Error::FrameTooBig { len: head.len, max });
-            }
-            let held = match (&mut self.message, head.kind) {
+            let (held, compressed) = match (&mut self.message, head.kind) {
                 (Some(message), Kind::Continuation) => {
                     let max = self.config.max_fragments;
                     if message.frames >= max {
                         return Err(Error::TooManyFragments { max });
                     }
                     message.frames += 1;
-                    message.len()
+                    (message.received(), message.is_compressed())
                 }
                 (None, Kind::Continuation) => return Err(Error::NothingToContinue),
                 (Some(_), kind) => return Err(Error::UnfinishedMessage { opcode: kind as u8 }),
-                (None, _) => 0,
+                (None, _) => (0, head.compressed),
             };
-            let max = self.config.max_message;
+            let limit = |max| if compressed { deflated(max) } else { max };
+            let max = limit(self.config.max_frame);
+            if head.len > max as u64 {
+                return Err(Error::FrameTooBig { len: head.len, max });
+            }
+            let max = limit(self.config.max_message);
             let len = (held as u64).saturating_add(head.len);
             if len > max as u64 {
                 return Err(Error::MessageTooBig { len, max });
@@ -142,6 +144,7 @@ impl Connection {
             key: head.key,
             kind: head.kind,
             fin: head.fin,
+            compressed: head.compressed,
         })
     }
 
@@ -156,14 +159,24 @@ impl Connection {
             // Only the head is here; to allocate, we wait for a byte.
             return Ok(None);
         }
-        let message = self
-            .message
-            .get_or_insert_with(|| Box::new(Message::new(frame.kind)));
+        let message = match &mut self.message {
+            Some(message) => message,
+            none => none.insert(Box::new(match &mut self.deflate {
+                Some(deflate) if frame.compressed => {
+                    Message::compressed(frame.kind, deflate.inflater(), self.config.max_message)
+                }
+                _ => Message::new(frame.kind),
+            })),
+        };
         message.push(piece, frame.left, frame.fin)?;
-        match self.message.take_if(|_| complete && frame.fin) {
-            Some(message) => message.finish().map(Some),
-            None => Ok(None),
+        let Some(message) = self.message.take_if(|_| complete && frame.fin) else {
+            return Ok(None);
+        };
+        let (event, inflater) = message.finish()?;
+        if let (Some(deflate), Some(inflater)) = (&mut self.deflate, inflater) {
+            deflate.keep(inflater);
         }
+        Ok(Some(event))
     }
 
     fn take_control(
@@ -219,6 +232,8 @@ pub(super) struct Frame {
     key: [u8; 4],
     kind: Kind,
     fin: bool,
+    /// The first of a compressed message.
+    compressed: bool,
 }
 
 impl Frame {
@@ -280,6 +295,12 @@ fn close_frame(payload: &[u8]) -> Result<Option<CloseFrame>, Error> {
         code,
         reason: reason.into(),
     }))
+}
+
+/// What a payload of `max` bytes may take when it is compressed: DEFLATE makes what is random a little larger, a poor
+/// compressor by an eighth, and every flush takes a few bytes.
+fn deflated(max: usize) -> usize {
+    max.saturating_add(max / 8).saturating_add(1024)
 }
 
 fn take_front<'a>(input: &mut &'a mut [u8], len: usize) -> &'a mut [u8] {

@@ -2,7 +2,10 @@
 
 mod chunking;
 mod closing;
+mod deflate;
+mod deflate_memory;
 mod memory;
+mod oracle;
 mod protocol;
 mod violations;
 

@@ -7,7 +7,7 @@ use std::panic::Location;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tramline_stomp::{Command, Decoded, Decoder, Frame, Limits, Version};
-use tramline_websocket::{CloseCode, Config, Connection, Event, OpCode, Role};
+use tramline_websocket::{CloseCode, Config, Connection, Deflate, Event, OpCode, Role};
 
 use super::cut;
 use super::http::{Request, Response};
@@ -24,6 +24,8 @@ pub(crate) struct Client {
     unread: Vec<u8>,
     heard: VecDeque<Heard>,
     transcript: String,
+    /// Bytes read since the handshake.
+    pub(crate) received: usize,
     pub(crate) subprotocol: Option<String>,
 }
 
@@ -40,6 +42,9 @@ enum Heard {
 impl Client {
     pub(super) fn new(response: Response) -> Self {
         let subprotocol = response.header("sec-websocket-protocol").map(str::to_owned);
+        let deflate = Deflate::default().with_above(0);
+        let deflate = deflate.confirm(response.header("sec-websocket-extensions"));
+        let deflate = deflate.expect("the server answers what was offered");
         let mut limits = Limits::default();
         limits.body = 16 * 1024 * 1024;
         let huge = Config::default()
@@ -47,7 +52,11 @@ impl Client {
             .with_max_frame(64 * 1024 * 1024);
         Self {
             stream: response.stream,
-            machine: Connection::new(Role::Client, huge),
+            machine: match deflate {
+                Some(agreement) => Connection::new(Role::Client, huge).with_deflate(agreement),
+                None => Connection::new(Role::Client, huge),
+            },
+            received: 0,
             decoder: Decoder::new(limits),
             stomp: true,
             unread: response.unread,
@@ -407,6 +416,7 @@ impl Client {
     }
 
     fn take(&mut self, mut bytes: &mut [u8]) {
+        self.received += bytes.len();
         loop {
             match self.machine.receive(&mut bytes) {
                 Ok(None) => return,
