@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytestring::ByteString;
-
 use super::job::{Job, Work};
 use super::names::NoMoreNames;
 use super::publishing::expiry;
@@ -14,8 +12,8 @@ use crate::confirm::Promise;
 use crate::registry::Held;
 use crate::statistics::DestinationKind;
 use crate::{
-    CommitError, Confirm, DeliveryRef, Outcome, Publish, PublishError, Published, SessionId,
-    Settle, SettleError, Target, Timestamp, Transaction,
+    CommitError, Confirm, DeliveryRef, Message, Outcome, Publish, PublishError, Published,
+    SessionId, Settle, SettleError, Target, Timestamp, Transaction,
 };
 
 /// Why a transaction was not committed now.
@@ -41,8 +39,20 @@ struct Settling<'a> {
     outcomes: Vec<Outcome>,
 }
 
-/// The queues that a transaction publishes to, by name, and whether room is set aside there.
-type Reservations = HashMap<ByteString, (Arc<Queue>, Option<Load>)>;
+/// Room set aside in a queue, given back unless it is used.
+struct Reservation {
+    queue: Arc<Queue>,
+    left: Load,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.queue.give_back(self.left);
+    }
+}
+
+/// Reservations by the queue's name.
+type Reservations = HashMap<bytestring::ByteString, Reservation>;
 
 impl EmbeddedBroker {
     pub(super) fn commit_now_or_later(
@@ -106,7 +116,7 @@ impl EmbeddedBroker {
     ) -> Result<Published, NotNow> {
         let settling = self.settling(session, &transaction.settles)?;
         let frees = freed(&settling)?;
-        let reservations = self.reserve(&transaction.publishes, &frees, after)?;
+        let mut reservations = self.reserve(&transaction.publishes, &frees)?;
         for Settling {
             held,
             deliveries,
@@ -119,7 +129,7 @@ impl EmbeddedBroker {
         }
         let mut receivers = 0;
         for publish in &transaction.publishes {
-            receivers += self.publish_reserved(publish.clone(), &reservations, after);
+            receivers += self.publish_reserved(publish.clone(), &mut reservations, after);
         }
         Ok(Published::new(receivers))
     }
@@ -166,7 +176,6 @@ impl EmbeddedBroker {
         &self,
         publishes: &[Publish],
         frees: &[(Arc<Queue>, Load)],
-        after: &mut Aftermath,
     ) -> Result<Reservations, NotNow> {
         let mut needs: HashMap<&str, (Arc<Queue>, Load)> = HashMap::new();
         let mut bytes = 0;
@@ -205,50 +214,33 @@ impl EmbeddedBroker {
             return Err(PublishError::OutOfMemory { limit }.into());
         }
         let mut reservations = Reservations::new();
-        for (queue, needs) in needs.into_values() {
-            let freed = frees.iter().find(|(other, _)| Arc::ptr_eq(other, &queue));
-            let freed = freed.map_or_else(Load::default, |(_, load)| *load);
-            match self.reserve_at(queue, needs, freed) {
-                Ok((queue, reserved)) => {
-                    reservations.insert(queue.name().clone(), (queue, reserved));
-                }
-                Err(not_now) => {
-                    for (queue, reserved) in reservations.into_values() {
-                        queue.give_back(reserved.unwrap_or_default(), after);
+        for (_, (mut queue, needs)) in needs {
+            loop {
+                let freed = frees.iter().find(|(other, _)| Arc::ptr_eq(other, &queue));
+                let freed = freed.map_or_else(Load::default, |(_, load)| *load);
+                match queue.reserve(needs, freed) {
+                    Ok(()) => break,
+                    Err(NotTaken::Forgotten) => {
+                        queue = self.same_queue(&queue).map_err(|_| self.no_more_names())?;
                     }
-                    return Err(not_now);
+                    Err(NotTaken::Full) => return Err(NotNow::Full { queue, needs }),
+                    Err(NotTaken::Refused(error)) => {
+                        queue.meter.add(|counters| &counters.refused, 1);
+                        return Err(error.into());
+                    }
                 }
             }
+            let name = queue.name().clone();
+            reservations.insert(name, Reservation { queue, left: needs });
         }
         Ok(reservations)
-    }
-
-    fn reserve_at(
-        &self,
-        mut queue: Arc<Queue>,
-        needs: Load,
-        freed: Load,
-    ) -> Result<(Arc<Queue>, Option<Load>), NotNow> {
-        loop {
-            match queue.reserve(needs, freed) {
-                Ok(reserved) => return Ok((queue, reserved)),
-                Err(NotTaken::Forgotten) => {
-                    queue = self.same_queue(&queue).map_err(|_| self.no_more_names())?;
-                }
-                Err(NotTaken::Full) => return Err(NotNow::Full { queue, needs }),
-                Err(NotTaken::Refused(error)) => {
-                    queue.meter.add(|counters| &counters.refused, 1);
-                    return Err(error.into());
-                }
-            }
-        }
     }
 
     /// Publishes what was checked and has its room.
     fn publish_reserved(
         &self,
         publish: Publish,
-        reservations: &Reservations,
+        reservations: &mut Reservations,
         after: &mut Aftermath,
     ) -> usize {
         let destination = match &publish.target {
@@ -262,7 +254,7 @@ impl EmbeddedBroker {
                 return self.publish_to_sessions(session, &path, publish);
             }
         };
-        let Some((queue, reserved)) = reservations.get(destination.as_str()) else {
+        let Some(reservation) = reservations.get_mut(destination.as_str()) else {
             let separator = crate::Broker::separator(self, &destination);
             // It was made sure that the name is known; nobody hears what a forgotten one would have got.
             return self
@@ -270,23 +262,19 @@ impl EmbeddedBroker {
                 .unwrap_or_default();
         };
         let size = publish.size_hint();
+        let queue = Arc::clone(&reservation.queue);
         let now = self.now();
         let expires_at = expiry(&publish.headers, now).unwrap_or_default();
         let expires_at = expires_at.or_else(|| Some(now + queue.settings.time_to_live?));
-        let message = self.message(publish, None);
-        let handed = if reserved.is_some() {
-            let reserved = Load {
-                messages: 1,
-                bytes: size,
-            };
-            queue.push_reserved(&message, expires_at, reserved, now, after)
-        } else {
-            // A queue that drops takes what comes.
-            queue
-                .push(&message, expires_at, true, now, after)
-                .unwrap_or_default()
+        let message: Arc<Message> = self.message(publish, None);
+        let reserved = Load {
+            messages: 1,
+            bytes: size,
         };
-        handed.into()
+        reservation.left.subtract(reserved);
+        queue
+            .push_reserved(&message, expires_at, reserved, now, after)
+            .into()
     }
 }
 

@@ -200,12 +200,9 @@ impl Queue {
         Ok(state.ready.is_empty())
     }
 
-    /// Sets room aside for a transaction, which also `frees` some; gives how much, which is none where a full queue drops.
-    pub(super) fn reserve(&self, needs: Load, frees: Load) -> Result<Option<Load>, NotTaken> {
+    /// Sets room aside for a transaction, which also `frees` some.
+    pub(super) fn reserve(&self, needs: Load, frees: Load) -> Result<(), NotTaken> {
         let mut state = self.used()?;
-        if !matches!(self.settings.when_full, WhenFull::Wait(_)) {
-            return Ok(None);
-        }
         let mut rest = state.load;
         rest.subtract(frees);
         if !self.fits(rest, needs) {
@@ -215,14 +212,12 @@ impl Queue {
             });
         }
         state.load.add(needs);
-        Ok(Some(needs))
+        Ok(())
     }
 
     /// Gives back what was reserved and not used.
-    pub(super) fn give_back(self: &Arc<Self>, reserved: Load, after: &mut Aftermath) {
-        let mut state = self.state.lock();
-        state.load.subtract(reserved);
-        self.call_publishers(&state, after);
+    pub(super) fn give_back(&self, reserved: Load) {
+        self.state.lock().load.subtract(reserved);
     }
 
     /// Takes in a message that has its room reserved.
