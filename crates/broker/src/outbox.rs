@@ -76,7 +76,7 @@ pub struct Delivery {
 
 /// What happens to messages for a subscriber whose outbox is full.
 ///
-/// Whatever is dropped is counted, in the [statistics](crate::DestinationStats) of its destination.
+/// Whatever is dropped is counted, in the [statistics](crate::DestinationStatistics) of its destination.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Overflow {
