@@ -85,6 +85,26 @@ fn the_new_one_goes() {
 }
 
 #[test]
+fn only_the_latest_of_a_key_waits_full_or_not() {
+    let broker = overflowing(Overflow::latest("key"));
+    let client = Client::open(&broker);
+    client.subscribe(0, "/topic/a", AUTO);
+    let all = [
+        ("acme", "1"),
+        ("acme", "2"),
+        ("acme", "3"),
+        ("bolt", "4"),
+        ("acme", "5"),
+        ("bolt", "6"),
+    ];
+    prices(&broker, &all);
+    assert_eq!(unpadded(&client), ["5", "6"]);
+    prices(&broker, &[("acme", "7"), ("acme", "8")]);
+    assert_eq!(unpadded(&client), ["8"], "what was taken is not replaced");
+    assert_eq!(counts(&broker, "/topic/a").conflated, 5);
+}
+
+#[test]
 fn conflation_knows_destinations_subscriptions_and_messages_without_a_key() {
     let broker = overflowing(Overflow::latest("key"));
     let client = Client::open(&broker);
