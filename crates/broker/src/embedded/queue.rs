@@ -539,6 +539,7 @@ impl Queue {
         {
             return self.give_up(state, entry, DeadReason::MaxDeliveries, after);
         }
+        state.expires |= entry.expires_at.is_some();
         let at = state
             .ready
             .partition_point(|other| other.sequence < entry.sequence);

@@ -76,6 +76,26 @@ fn an_expired_message_is_not_delivered_swept_or_not() {
 }
 
 #[test]
+fn what_a_consumer_has_does_not_expire_until_it_comes_back() {
+    let broker = living(1_000);
+    let alice = Client::open(&broker);
+    alice.subscribe(0, "/queue/short", INDIVIDUAL);
+    alice.subscribe(1, "/topic/dead", AUTO);
+    send(&broker, "/queue/short", &["1", "2"]);
+    broker.sweep(at(5_000));
+    assert_eq!(counts(&broker, "/queue/short").expired, 0);
+    alice.accept(0, 1);
+    alice.unsubscribe(0);
+    broker.sweep(at(5_001));
+    assert_eq!(known(&broker, "/queue/short").depth, 0);
+    assert_eq!(counts(&broker, "/queue/short").expired, 1);
+    let dead = alice.take().pop().unwrap();
+    let headers = dead.message.headers();
+    assert_eq!(headers.get("dead-letter-reason"), Some("expired"));
+    assert_eq!(headers.get("delivery-count"), Some("1"));
+}
+
+#[test]
 fn dead_letters_live_as_long_as_their_new_place_says() {
     let settings = QueueSettings::default().dead_letters("/queue/dead");
     let broker = broker().queue_settings("/queue/a", settings);
