@@ -393,9 +393,9 @@ impl Queue {
             after
                 .overdue
                 .extend(overdue.map(|parked| (parked.job, Arc::clone(self))));
-            // Who stood behind them may fit.
-            self.call_publishers(&state, after);
         }
+        // What expired made room, and who stood behind those that waited long enough may fit.
+        self.call_publishers(&state, after);
     }
 
     /// Marks the queue as forgotten, unless somebody uses it.

@@ -164,6 +164,16 @@ fn a_batch_goes_on_behind_a_message_that_waited() {
 }
 
 #[test]
+fn messages_that_expire_make_room() {
+    let broker = small(1, WAIT);
+    let short = with_headers("/queue/a", "1", &[("expiration", "1000")]);
+    publish(&broker, vec![short]);
+    let mut answer = later(&broker, vec![to("/queue/a", "2")], 0);
+    broker.sweep(at(1_000));
+    is_published(&mut answer, 0);
+}
+
+#[test]
 fn rejected_messages_and_those_that_came_back_too_often_make_room() {
     let settings = QueueSettings::default()
         .max_messages(1)
