@@ -233,15 +233,15 @@ impl EmbeddedBroker {
     /// Does what is left to be done when no lock is held.
     pub(super) fn finish(&self, mut after: Aftermath) {
         loop {
-            if let Some(dead) = after.dead.pop() {
+            if let Some(dead) = after.dead.pop_front() {
                 self.bury(&dead, &mut after);
-            } else if let Some(queue) = after.room.pop() {
+            } else if let Some((job, queue)) = after.overdue.pop_front() {
+                queue.meter.add(|counters| &counters.refused, 1);
+                job.fail(queue.full_error());
+            } else if let Some(queue) = after.room.pop_front() {
                 while let Some(job) = queue.next_publisher() {
                     self.go_on(job, &mut after);
                 }
-            } else if let Some((job, queue)) = after.overdue.pop() {
-                queue.meter.add(|counters| &counters.refused, 1);
-                job.fail(queue.full_error());
             } else {
                 return;
             }

@@ -96,14 +96,14 @@ impl Load {
     }
 }
 
-/// What an operation leaves to be done when no lock is held.
+/// What an operation leaves to be done when no lock is held, each in the order it came.
 #[derive(Debug, Default)]
 pub(super) struct Aftermath {
-    pub(super) dead: Vec<Dead>,
+    pub(super) dead: VecDeque<Dead>,
     /// Queues that have room, and publishers who wait for it.
-    pub(super) room: Vec<Arc<Queue>>,
+    pub(super) room: VecDeque<Arc<Queue>>,
     /// Publishers who waited long enough, and for which queue.
-    pub(super) overdue: Vec<(Box<Job>, Arc<Queue>)>,
+    pub(super) overdue: VecDeque<(Box<Job>, Arc<Queue>)>,
 }
 
 /// A message that a queue gave up.
@@ -525,7 +525,7 @@ impl Queue {
         if let Some(first) = state.publishers.front()
             && self.has_room(state, first.needs)
         {
-            after.room.push(Arc::clone(self));
+            after.room.push_back(Arc::clone(self));
         }
     }
 
@@ -557,7 +557,7 @@ impl Queue {
         if reason == DeadReason::Expired {
             self.meter.add(|counters| &counters.expired, 1);
         }
-        after.dead.push(Dead {
+        after.dead.push_back(Dead {
             message: entry.message,
             reason,
             queue: Arc::clone(self),

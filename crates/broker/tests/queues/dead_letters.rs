@@ -88,6 +88,21 @@ fn without_a_place_they_are_discarded_and_counted() {
 }
 
 #[test]
+fn they_keep_their_order() {
+    let broker = broker().queue_settings("/queue/a", tried(1));
+    let alice = Client::open(&broker);
+    let bodies = ["1", "2", "3", "4", "5", "6", "7"];
+    alice.subscribe(0, "/queue/a", CLIENT);
+    send(&broker, "/queue/a", &bodies);
+    alice.reject(0, 3);
+    alice.release(0, 5);
+    alice.unsubscribe(0);
+    alice.take();
+    alice.subscribe(1, "/queue/dead", CLIENT);
+    assert_eq!(alice.bodies(), bodies);
+}
+
+#[test]
 fn what_dies_among_the_dead_letters_is_gone() {
     let broker = broker().queue_settings("/queue/**", tried(1));
     let alice = Client::open(&broker);

@@ -164,6 +164,19 @@ fn a_batch_goes_on_behind_a_message_that_waited() {
 }
 
 #[test]
+fn a_publisher_behind_one_that_gave_up_gets_the_room() {
+    let settings = QueueSettings::default().max_bytes(300).when_full(WAIT);
+    let broker = broker().queue_settings("/queue/**", settings);
+    send(&broker, "/queue/a", &[&"x".repeat(100)]);
+    let large = to("/queue/a", &"x".repeat(290));
+    let mut first = later(&broker, vec![large], 0);
+    let mut second = later(&broker, vec![to("/queue/a", "fits")], 1_000);
+    broker.sweep(at(2_000));
+    is_refused(&mut first, 0, 1, 100_000);
+    is_published(&mut second, 0);
+}
+
+#[test]
 fn messages_that_expire_make_room() {
     let broker = small(1, WAIT);
     let short = with_headers("/queue/a", "1", &[("expiration", "1000")]);
