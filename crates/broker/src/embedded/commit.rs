@@ -265,7 +265,7 @@ impl EmbeddedBroker {
         let queue = Arc::clone(&reservation.queue);
         let now = self.now();
         let expires_at = expiry(&publish.headers, now).unwrap_or_default();
-        let expires_at = expires_at.or_else(|| Some(now + queue.settings.time_to_live?));
+        let expires_at = expires_at.or_else(|| queue.expiry_by_default(now));
         let message: Arc<Message> = self.message(publish, None);
         let reserved = Load {
             messages: 1,

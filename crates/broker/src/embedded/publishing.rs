@@ -132,7 +132,7 @@ impl EmbeddedBroker {
             .map_err(|NoMoreNames| NotTaken::Refused(self.no_more_names()))?;
         let expires_at = expiry(&publish.headers, self.now())
             .map_err(NotTaken::Refused)?
-            .or_else(|| Some(self.now() + queue.settings.time_to_live?));
+            .or_else(|| queue.expiry_by_default(self.now()));
         Ok(Waiting {
             message: self.message(publish, None),
             queue,
@@ -286,7 +286,7 @@ impl EmbeddedBroker {
     }
 }
 
-/// When a message says that it expires; the earlier where it says two things. ActiveMQ's `expires:0` means never.
+/// When a message says that it expires; the earlier where it says two things. ActiveMQ's `expires:0` says nothing.
 pub(super) fn expiry(headers: &Headers, now: Timestamp) -> Result<Option<Timestamp>, PublishError> {
     let number = |header: &'static str| {
         let Some(value) = headers.get_bytestring(header) else {

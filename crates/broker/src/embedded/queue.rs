@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytestring::ByteString;
 use parking_lot::{Mutex, MutexGuard};
@@ -158,6 +159,12 @@ impl Queue {
 
     pub(super) fn name(&self) -> &ByteString {
         &self.name
+    }
+
+    /// When a message that comes now expires if it does not say so itself.
+    pub(super) fn expiry_by_default(&self, now: Timestamp) -> Option<Timestamp> {
+        // Never at once: among places that send their dead letters to each other a message would go round for ever.
+        Some(now + self.settings.time_to_live?.max(Duration::from_millis(1)))
     }
 
     /// Takes a message in; gives whether a consumer has it already. `waited` is said by the publisher whose turn it is.

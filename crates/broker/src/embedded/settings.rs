@@ -124,7 +124,8 @@ pub struct QueueSettings {
     /// with `dead-letter-reason` (`rejected`, `max-deliveries`, `expired`), `original-destination` and
     /// `delivery-count`. Default nowhere: they are discarded, and counted.
     pub dead_letters: Option<ByteString>,
-    /// How long messages live that do not say so themselves by `expires` or `expiration`. Default for ever.
+    /// How long messages live that do not say so themselves by `expires` or `expiration`; `expires:0`, as ActiveMQ's clients
+    /// write it, says nothing. A millisecond at least. Default for ever.
     pub time_to_live: Option<Duration>,
 }
 

@@ -107,6 +107,23 @@ fn dead_letters_live_as_long_as_their_new_place_says() {
 }
 
 #[test]
+fn two_places_of_dead_letters_do_not_play_ball() {
+    let to = |place| {
+        QueueSettings::default()
+            .time_to_live(Duration::ZERO)
+            .dead_letters(place)
+    };
+    let broker = broker()
+        .queue_settings("/queue/a", to("/queue/b"))
+        .queue_settings("/queue/b", to("/queue/a"));
+    let alice = Client::open(&broker);
+    alice.subscribe(0, "/queue/a", INDIVIDUAL);
+    alice.subscribe(1, "/queue/b", INDIVIDUAL);
+    send(&broker, "/queue/a", &["1", "2"]);
+    assert_eq!(alice.take().len(), 2);
+}
+
+#[test]
 fn what_is_no_number_of_milliseconds_is_refused_by_name() {
     let broker = broker();
     for header in ["expires", "expiration"] {
