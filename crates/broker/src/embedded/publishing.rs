@@ -6,7 +6,7 @@ use bytestring::ByteString;
 
 use super::job::{Batch, Job, Waiting, Work};
 use super::names::NoMoreNames;
-use super::queue::{Aftermath, Dead, DeadReason, Load, NotTaken, Queue};
+use super::queue::{Aftermath, Dead, DeadReason, Load, Needs, NotTaken, Queue};
 use super::settings::WhenFull;
 use super::{EmbeddedBroker, Place};
 use crate::confirm::Promise;
@@ -215,7 +215,11 @@ impl EmbeddedBroker {
         let Some(waiting) = &batch.waiting else {
             return promise.keep(Ok(Published::new(batch.receivers)));
         };
-        let (queue, needs) = (Arc::clone(&waiting.queue), Load::of(&waiting.message));
+        let queue = Arc::clone(&waiting.queue);
+        let needs = Needs {
+            load: Load::of(&waiting.message),
+            frees: Load::default(),
+        };
         let deadline = deadline.unwrap_or_else(|| self.deadline(&queue));
         let work = Work::Batch { batch, promise };
         if let Err(job) = queue.park(Box::new(Job { work, deadline }), needs) {

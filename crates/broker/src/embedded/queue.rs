@@ -68,7 +68,15 @@ struct Seat {
 #[derive(Debug)]
 struct Parked {
     job: Box<Job>,
-    needs: Load,
+    needs: Needs,
+}
+
+/// The room that a publisher needs in a queue.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Needs {
+    pub(super) load: Load,
+    /// What it settles there itself.
+    pub(super) frees: Load,
 }
 
 /// So many messages of so many bytes.
@@ -91,9 +99,17 @@ impl Load {
         self.bytes += other.bytes;
     }
 
-    pub(super) fn subtract(&mut self, other: Self) {
+    fn subtract(&mut self, other: Self) {
         self.messages -= other.messages;
         self.bytes -= other.bytes;
+    }
+
+    /// Nothing where `other` is more: what was looked at without the queue's lock may be gone.
+    pub(super) fn without(self, other: Self) -> Self {
+        Self {
+            messages: self.messages.saturating_sub(other.messages),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
     }
 }
 
@@ -187,17 +203,12 @@ impl Queue {
                     return Ok(false);
                 }
                 WhenFull::DropOldest => {
-                    while !self.has_room(&state, needs)
-                        && let Some(oldest) = state.ready.pop_front()
-                    {
-                        state.load.subtract(Load::of(&oldest.message));
-                        self.meter.add(|counters| &counters.dropped_oldest, 1);
-                    }
-                    if !self.has_room(&state, needs) {
+                    let Some(count) = self.in_the_way(&state, state.load, needs) else {
                         // All that could go is with consumers.
                         self.meter.add(|counters| &counters.dropped_newest, 1);
                         return Ok(false);
-                    }
+                    };
+                    self.drop_oldest(&mut state, count);
                 }
             }
         }
@@ -207,24 +218,32 @@ impl Queue {
         Ok(state.ready.is_empty())
     }
 
-    /// Sets room aside for a transaction, which also `frees` some.
-    pub(super) fn reserve(&self, needs: Load, frees: Load) -> Result<(), NotTaken> {
+    /// Sets room aside for a transaction. `waited` is said by one whose turn it is.
+    pub(super) fn reserve(&self, needs: Needs, waited: bool) -> Result<(), NotTaken> {
         let mut state = self.used()?;
-        let mut rest = state.load;
-        rest.subtract(frees);
-        if !self.fits(rest, needs) {
-            return Err(match self.settings.when_full {
-                WhenFull::Wait(time) if !time.is_zero() => NotTaken::Full,
-                _ => NotTaken::Refused(self.full(&state)),
-            });
+        let rest = state.load.without(needs.frees);
+        // Who makes room of its own would wait for those who wait for that room.
+        let first = waited || needs.frees.messages > 0 || state.publishers.is_empty();
+        if !first || !self.fits(rest, needs.load) {
+            match self.settings.when_full {
+                WhenFull::Wait(time)
+                    if !time.is_zero() && self.fits(Load::default(), needs.load) =>
+                {
+                    return Err(NotTaken::Full);
+                }
+                WhenFull::DropOldest if self.in_the_way(&state, rest, needs.load).is_some() => {}
+                _ => return Err(NotTaken::Refused(self.full(&state))),
+            }
         }
-        state.load.add(needs);
+        state.load.add(needs.load);
         Ok(())
     }
 
     /// Gives back what was reserved and not used.
-    pub(super) fn give_back(&self, reserved: Load) {
-        self.state.lock().load.subtract(reserved);
+    pub(super) fn give_back(self: &Arc<Self>, reserved: Load, after: &mut Aftermath) {
+        let mut state = self.state.lock();
+        state.load = state.load.without(reserved);
+        self.call_publishers(&state, after);
     }
 
     /// Takes in a message that has its room reserved.
@@ -237,17 +256,27 @@ impl Queue {
         after: &mut Aftermath,
     ) -> bool {
         let mut state = self.state.lock();
-        state.load.subtract(reserved);
-        state.load.add(Load::of(message));
+        let mut others = state.load.without(reserved);
+        let needs = Load::of(message);
+        if self.settings.when_full == WhenFull::DropOldest
+            && let Some(count) = self.in_the_way(&state, others, needs)
+        {
+            state.load = others;
+            self.drop_oldest(&mut state, count);
+            others = state.load;
+        }
+        state.load = others;
+        state.load.add(needs);
         self.take_in(&mut state, message, expires_at);
         self.hand_out(&mut state, now, after);
         state.ready.is_empty()
     }
 
     /// Lets a publisher wait until there is room, or gives it back where there is some already.
-    pub(super) fn park(&self, job: Box<Job>, needs: Load) -> Result<(), Box<Job>> {
+    pub(super) fn park(&self, job: Box<Job>, needs: Needs) -> Result<(), Box<Job>> {
         let mut state = self.state.lock();
-        if state.forgotten || (state.publishers.is_empty() && self.has_room(&state, needs)) {
+        let first = state.publishers.is_empty() || needs.frees.messages > 0;
+        if state.forgotten || (first && self.has_room_for(&state, needs)) {
             return Err(job);
         }
         state.publishers.push_back(Parked { job, needs });
@@ -258,7 +287,7 @@ impl Queue {
     pub(super) fn next_publisher(&self) -> Option<Box<Job>> {
         let mut state = self.state.lock();
         let needs = state.publishers.front()?.needs;
-        if !self.has_room(&state, needs) {
+        if !self.has_room_for(&state, needs) {
             return None;
         }
         let next = state.publishers.pop_front();
@@ -455,6 +484,29 @@ impl Queue {
         self.fits(state.load, needs)
     }
 
+    fn has_room_for(&self, state: &State, needs: Needs) -> bool {
+        self.fits(state.load.without(needs.frees), needs.load)
+    }
+
+    /// How many of those that wait longest have to go so that there is room for `needs` beside `load`; `None` where that
+    /// does not help.
+    fn in_the_way(&self, state: &State, mut load: Load, needs: Load) -> Option<usize> {
+        let mut ready = state.ready.iter();
+        let mut count = 0;
+        while !self.fits(load, needs) {
+            load = load.without(Load::of(&ready.next()?.message));
+            count += 1;
+        }
+        Some(count)
+    }
+
+    fn drop_oldest(&self, state: &mut State, count: usize) {
+        for oldest in state.ready.drain(..count) {
+            state.load.subtract(Load::of(&oldest.message));
+        }
+        self.meter.add(|counters| &counters.dropped_oldest, count);
+    }
+
     /// Whether there is room beside `load`. One message larger than the limit passes when there is nothing else.
     fn fits(&self, load: Load, needs: Load) -> bool {
         let QueueSettings {
@@ -530,7 +582,7 @@ impl Queue {
     /// Has those who wait for room be looked at, if there is some.
     fn call_publishers(self: &Arc<Self>, state: &State, after: &mut Aftermath) {
         if let Some(first) = state.publishers.front()
-            && self.has_room(state, first.needs)
+            && self.has_room_for(state, first.needs)
         {
             after.room.push_back(Arc::clone(self));
         }

@@ -192,9 +192,11 @@ impl QueueSettings {
 pub enum WhenFull {
     /// Its publisher waits for room, so long at most, and is refused then. With no time at all it is refused at once.
     Wait(Duration),
-    /// The message that waits longest goes.
+    /// The message that waits longest goes; the new one, where all others are with consumers.
     DropOldest,
     /// The new message goes.
+    ///
+    /// A transaction is done whole or not at all: where its messages would go, it is refused.
     DropNewest,
 }
 

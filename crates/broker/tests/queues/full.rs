@@ -231,6 +231,21 @@ fn the_new_one_goes_where_all_others_are_with_consumers() {
 }
 
 #[test]
+fn nothing_is_dropped_in_vain() {
+    let settings = QueueSettings::default()
+        .max_bytes(1_000)
+        .when_full(WhenFull::DropOldest);
+    let broker = broker().queue_settings("/queue/**", settings);
+    let alice = Client::open(&broker);
+    alice.prefetch(0, "/queue/a", INDIVIDUAL, 1);
+    send(&broker, "/queue/a", &[&"x".repeat(600), "small"]);
+    send(&broker, "/queue/a", &[&"x".repeat(700)]);
+    assert_eq!(known(&broker, "/queue/a").depth, 1);
+    let counts = counts(&broker, "/queue/a");
+    assert_eq!((counts.dropped_oldest, counts.dropped_newest), (0, 1));
+}
+
+#[test]
 fn the_new_one_goes() {
     let broker = small(2, WhenFull::DropNewest);
     send(&broker, "/queue/a", &["1", "2", "3"]);

@@ -168,6 +168,75 @@ fn a_commit_uses_the_room_that_its_own_acks_make() {
 }
 
 #[test]
+fn a_commit_that_waits_counts_on_the_room_that_its_own_acks_will_make() {
+    let broker = small(2, WAIT);
+    let (alice, bob) = (Client::open(&broker), Client::open(&broker));
+    alice.prefetch(0, "/queue/small/a", INDIVIDUAL, 1);
+    bob.prefetch(0, "/queue/small/a", INDIVIDUAL, 1);
+    send(&broker, "/queue/small/a", &["1", "2"]);
+    let publishes = vec![to("/queue/small/a", "3"), to("/queue/small/a", "4")];
+    let mut answer = alice.commit(vec![accepted(0, 1)], publishes, at(0));
+    assert!(poll(&mut answer).is_pending());
+    bob.accept(0, 1);
+    assert!(poll(&mut answer).is_ready());
+    assert_eq!(known(&broker, "/queue/small/a").unsettled, 2);
+}
+
+#[test]
+fn a_commit_waits_behind_publishers_unless_it_makes_room() {
+    let settings = QueueSettings::default().max_bytes(300).when_full(WAIT);
+    let broker = broker().queue_settings("/queue/**", settings);
+    let alice = Client::open(&broker);
+    alice.subscribe(0, "/queue/a", INDIVIDUAL);
+    send(&broker, "/queue/a", &[&"x".repeat(100), "2"]);
+    alice.take();
+    let large = to("/queue/a", &"y".repeat(200));
+    let mut first = broker.publish(vec![large], at(0));
+    assert!(poll(&mut first).is_pending());
+    let bob = Client::open(&broker);
+    let mut behind = bob.commit(Vec::new(), vec![to("/queue/a", "4")], at(0));
+    assert!(poll(&mut behind).is_pending(), "it would fit");
+    let instead = alice.commit(vec![accepted(0, 2)], vec![to("/queue/a", "3")], at(0));
+    ready(instead).unwrap();
+    alice.accept(0, 1);
+    assert!(poll(&mut first).is_ready());
+    let bodies = alice.bodies();
+    assert_eq!(bodies[0], "3");
+    assert!(poll(&mut behind).is_ready() && bodies[2] == "4");
+}
+
+#[test]
+fn what_can_never_fit_is_refused_at_once() {
+    let broker = small(2, WAIT);
+    let alice = Client::open(&broker);
+    let three = (0..3).map(|_| to("/queue/small/a", "")).collect();
+    let error = ready(alice.commit(Vec::new(), three, at(0))).unwrap_err();
+    let CommitError::Publish(PublishError::QueueFull { max_messages, .. }) = error else {
+        panic!("{error}");
+    };
+    assert_eq!(max_messages, 2);
+}
+
+#[test]
+fn a_full_queue_that_drops_its_oldest_makes_room_for_a_transaction() {
+    let broker = small(2, WhenFull::DropOldest);
+    let alice = Client::open(&broker);
+    send(&broker, "/queue/small/a", &["1", "2"]);
+    let publishes = vec![to("/queue/small/a", "3")];
+    ready(alice.commit(Vec::new(), publishes, at(0))).unwrap();
+    assert_eq!(counts(&broker, "/queue/small/a").dropped_oldest, 1);
+    alice.subscribe(0, "/queue/small/a", INDIVIDUAL);
+    assert_eq!(alice.bodies(), ["2", "3"]);
+    let publishes = vec![to("/queue/small/a", "4")];
+    let error = ready(alice.commit(Vec::new(), publishes, at(0))).unwrap_err();
+    assert!(
+        matches!(error, CommitError::Publish(PublishError::QueueFull { .. })),
+        "all others are with consumers"
+    );
+    assert_eq!(counts(&broker, "/queue/small/a").dropped_oldest, 1);
+}
+
+#[test]
 fn a_full_queue_that_drops_what_is_new_refuses_a_transaction() {
     let broker = small(1, WhenFull::DropNewest);
     let alice = Client::open(&broker);
