@@ -46,11 +46,12 @@ impl EmbeddedBroker {
                 None => Err(NotTaken::Refused(self.unknown(&destination))),
                 Some((DestinationKind::Topic, separator)) => {
                     // What follows for the same destination shares its turn, and one wake of each subscriber.
+                    let mut bytes = publish.size_hint();
                     let mut run = vec![publish];
-                    while let Some(next) = batch
-                        .rest
-                        .next_if(|next| next.destination() == Some(&destination))
-                    {
+                    while let Some(next) = batch.rest.next_if(|next| {
+                        bytes += next.size_hint();
+                        next.destination() == Some(&destination) && self.budget.has_room(bytes)
+                    }) {
                         run.push(next);
                     }
                     let messages = run.len();

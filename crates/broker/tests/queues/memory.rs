@@ -22,6 +22,21 @@ fn beyond_its_bytes_the_broker_refuses_by_name() {
 }
 
 #[test]
+fn every_message_of_a_batch_to_one_topic_counts() {
+    let broker = broker().max_bytes(1_000);
+    let alice = Client::open(&broker);
+    alice.subscribe(0, "/topic/a", AUTO);
+    let body = "x".repeat(300);
+    let batch = (0..10).map(|_| to("/topic/a", &body)).collect();
+    let refused = ready(broker.publish(batch, at(0))).unwrap_err();
+    assert_eq!(refused.done, 3);
+    assert!(matches!(refused.error, PublishError::OutOfMemory { .. }));
+    assert_eq!(alice.take().len(), 3);
+    let nobody_listens = (0..10).map(|_| to("/topic/b", &body)).collect();
+    assert_eq!(publish(&broker, nobody_listens), 0);
+}
+
+#[test]
 fn a_message_counts_once_however_many_wait_for_it() {
     let broker = broker();
     let clients: Vec<_> = (0..10).map(|_| Client::open(&broker)).collect();
