@@ -557,7 +557,8 @@ impl Broker for EmbeddedBroker {
 
     fn statistics(&self, pattern: &Pattern, limit: usize) -> BrokerStatistics {
         let select = |destination: &str| pattern.matches(destination);
-        let mut selected: Vec<_> = self.topics.statistics(select).collect();
+        let separator = |destination: &str| self.separator(destination);
+        let mut selected: Vec<_> = self.topics.statistics(select, separator).collect();
         let queues = self.queues.select(select);
         selected.extend(queues.iter().map(|(_, queue)| queue.statistics()));
         selected.sort_by(|a, b| a.destination.cmp(&b.destination));

@@ -25,6 +25,28 @@ fn a_queue_says_what_it_has_and_what_it_did() {
 }
 
 #[test]
+fn a_topic_says_who_listens_to_it_patterns_included() {
+    let broker = broker();
+    let (alice, bob) = (Client::open(&broker), Client::open(&broker));
+    alice.subscribe(0, "/topic/a", AUTO);
+    assert_eq!(known(&broker, "/topic/a").subscribers, 1);
+    bob.subscribe(0, "/topic/*", CLIENT);
+    bob.subscribe(1, "/topic/*/b", AUTO);
+    assert_eq!(known(&broker, "/topic/a").subscribers, 2);
+    send(&broker, "/topic/a", &["1", "2", "3"]);
+    bob.accept(0, 2);
+    bob.unsubscribe(0);
+    let known = known(&broker, "/topic/a");
+    assert_eq!(known.kind, DestinationKind::Topic);
+    assert_eq!((known.subscribers, known.depth, known.unsettled), (1, 0, 0));
+    let counts = known.counts;
+    assert_eq!(
+        (counts.published, counts.delivered, counts.acked),
+        (3, 6, 2)
+    );
+}
+
+#[test]
 fn the_whole_counts_what_no_destination_counts() {
     let broker = broker().max_bytes(1 << 20);
     let alice = Client::open(&broker);
