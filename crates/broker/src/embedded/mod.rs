@@ -358,8 +358,10 @@ impl EmbeddedBroker {
             if outcome == Outcome::Accepted {
                 origin.meter.add(|counters| &counters.acked, 1);
             } else {
-                let (place, meter) = (origin.dead_letters.as_ref(), &origin.meter);
-                self.bury_at(&entry.message, DeadReason::Rejected, place, meter, after);
+                let place = origin.dead_letters.as_ref();
+                let place = place.filter(|place| **place != entry.message.destination());
+                let (reason, meter) = (DeadReason::Rejected, &origin.meter);
+                self.bury_at(&entry.message, reason, 1, place, meter, after);
             }
         }
         true

@@ -263,20 +263,22 @@ impl EmbeddedBroker {
         // What dies among the dead letters is gone.
         let place = queue.settings.dead_letters.as_ref();
         let place = place.filter(|place| *place != queue.name());
-        self.bury_at(message, *reason, place, &queue.meter, after);
+        let deliveries = message.redeliveries();
+        self.bury_at(message, *reason, deliveries, place, &queue.meter, after);
     }
 
     pub(super) fn bury_at(
         &self,
         message: &Arc<Message>,
         reason: DeadReason,
+        deliveries: u32,
         place: Option<&ByteString>,
         meter: &Meter,
         after: &mut Aftermath,
     ) {
         let publish = place.and_then(|place| {
             let destination = Destination::parse(place.clone()).ok()?;
-            let headers = dead_letter_headers(message, reason);
+            let headers = dead_letter_headers(message, reason, deliveries);
             Some(Publish::new(destination, headers, message.body().clone()))
         });
         let mut batch = Batch::new(Vec::new());
@@ -312,7 +314,7 @@ pub(super) fn expiry(headers: &Headers, now: Timestamp) -> Result<Option<Timesta
 }
 
 /// The headers of a dead letter: those of the message, without its time, and why it is one.
-fn dead_letter_headers(message: &Message, reason: DeadReason) -> Headers {
+fn dead_letter_headers(message: &Message, reason: DeadReason, deliveries: u32) -> Headers {
     let mut headers = message.headers().clone();
     headers.retain(|name, _| {
         !matches!(
@@ -327,6 +329,6 @@ fn dead_letter_headers(message: &Message, reason: DeadReason) -> Headers {
     let name = ByteString::from_static;
     headers.push(name("dead-letter-reason"), reason.as_str());
     headers.push(name("original-destination"), message.destination());
-    headers.push(name("delivery-count"), message.redeliveries().to_string());
+    headers.push(name("delivery-count"), deliveries.to_string());
     headers
 }

@@ -160,3 +160,45 @@ fn dead_letters_may_go_to_a_topic_or_push_older_ones_out() {
     alice.subscribe(3, "/queue/dead", INDIVIDUAL);
     assert_eq!(alice.bodies(), ["2"]);
 }
+
+#[test]
+fn what_a_topics_subscriber_rejects_goes_there_if_the_topic_says_so() {
+    let settings = TopicSettings::default().dead_letters("/queue/dead");
+    let broker = broker().topic_settings("/topic/a", settings);
+    let alice = Client::open(&broker);
+    alice.subscribe(0, "/topic/a", INDIVIDUAL);
+    alice.subscribe(1, "/topic/b", CLIENT);
+    alice.subscribe(2, "/queue/dead", INDIVIDUAL);
+    for topic in ["/topic/a", "/topic/b"] {
+        send(&broker, topic, &["1", "2", "3"]);
+    }
+    alice.take();
+    alice.reject(0, 1);
+    alice.release(0, 2);
+    alice.accept(0, 3);
+    alice.release(1, 3);
+    let dead = alice.take();
+    assert_eq!(tries(&dead), [("1".into(), 0), ("2".into(), 0)]);
+    for letter in &dead {
+        assert_eq!(header(letter, "dead-letter-reason"), Some("rejected"));
+        assert_eq!(header(letter, "original-destination"), Some("/topic/a"));
+        assert_eq!(header(letter, "delivery-count"), Some("1"));
+    }
+    let of = |topic| counts(&broker, topic);
+    assert_eq!(of("/topic/a").dead_lettered, 2);
+    assert_eq!(of("/topic/a").acked, 1);
+    assert_eq!(of("/topic/b").discarded, 3);
+}
+
+#[test]
+fn what_dies_among_a_topics_dead_letters_is_gone() {
+    let settings = TopicSettings::default().dead_letters("/topic/dead");
+    let broker = broker().topic_settings("/topic/**", settings);
+    let alice = Client::open(&broker);
+    alice.subscribe(0, "/topic/dead", INDIVIDUAL);
+    send(&broker, "/topic/dead", &["1"]);
+    assert_eq!(alice.take().len(), 1);
+    alice.reject(0, 1);
+    assert!(alice.take().is_empty());
+    assert_eq!(counts(&broker, "/topic/dead").discarded, 1);
+}
