@@ -215,7 +215,7 @@ impl Queue {
         state.load.add(needs);
         self.take_in(&mut state, message, expires_at);
         self.hand_out(&mut state, now, after);
-        Ok(state.ready.is_empty())
+        Ok(state.ready.is_empty() && !is_over(expires_at, now))
     }
 
     /// Sets room aside for a transaction. `waited` is said by one whose turn it is.
@@ -269,7 +269,7 @@ impl Queue {
         state.load.add(needs);
         self.take_in(&mut state, message, expires_at);
         self.hand_out(&mut state, now, after);
-        state.ready.is_empty()
+        state.ready.is_empty() && !is_over(expires_at, now)
     }
 
     /// Lets a publisher wait until there is room, or gives it back where there is some already.
@@ -408,7 +408,7 @@ impl Queue {
         if state.expires {
             state.expires = false;
             for entry in std::mem::take(&mut state.ready) {
-                if entry.expires_at.is_some_and(|at| at <= now) {
+                if is_over(entry.expires_at, now) {
                     self.give_up(&mut state, entry, DeadReason::Expired, after);
                 } else {
                     state.expires |= entry.expires_at.is_some();
@@ -547,7 +547,7 @@ impl Queue {
         while let Some(&key) = state.turn.front()
             && let Some(entry) = state.ready.pop_front()
         {
-            if entry.expires_at.is_some_and(|at| at <= now) {
+            if is_over(entry.expires_at, now) {
                 self.give_up(state, entry, DeadReason::Expired, after);
                 continue;
             }
@@ -622,6 +622,10 @@ impl Queue {
             queue: Arc::clone(self),
         });
     }
+}
+
+fn is_over(expires_at: Option<Timestamp>, now: Timestamp) -> bool {
+    expires_at.is_some_and(|at| at <= now)
 }
 
 /// What a consumer is made of.

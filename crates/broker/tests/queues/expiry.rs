@@ -76,6 +76,19 @@ fn an_expired_message_is_not_delivered_swept_or_not() {
 }
 
 #[test]
+fn a_message_that_is_expired_when_it_comes_reaches_nobody() {
+    let broker = broker();
+    let alice = Client::open(&broker);
+    alice.subscribe(0, "/queue/a", INDIVIDUAL);
+    let late = with_headers("/queue/a", "1", &[("expires", "1")]);
+    assert_eq!(publish(&broker, vec![late.clone()]), 0);
+    let answer = ready(alice.commit(Vec::new(), vec![late], at(0)));
+    assert_eq!(answer.unwrap().local_receivers, 0);
+    assert!(alice.take().is_empty());
+    assert_eq!(counts(&broker, "/queue/a").expired, 2);
+}
+
+#[test]
 fn what_a_consumer_has_does_not_expire_until_it_comes_back() {
     let broker = living(1_000);
     let alice = Client::open(&broker);
