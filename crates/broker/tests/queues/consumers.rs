@@ -186,6 +186,19 @@ fn what_a_consumer_leaves_goes_to_others_in_order_and_is_marked() {
 }
 
 #[test]
+fn a_session_that_closes_gives_nothing_to_its_own_other_consumers() {
+    let broker = broker();
+    let (alice, bob) = (Client::open(&broker), Client::open(&broker));
+    alice.prefetch(0, "/queue/a", INDIVIDUAL, 1);
+    alice.prefetch(1, "/queue/a", INDIVIDUAL, 2);
+    send(&broker, "/queue/a", &["1", "2"]);
+    alice.close();
+    bob.subscribe(0, "/queue/a", INDIVIDUAL);
+    assert_eq!(tries(&bob.take()), [("1".into(), 1), ("2".into(), 1)]);
+    assert_eq!(counts(&broker, "/queue/a").delivered, 4);
+}
+
+#[test]
 fn a_full_outbox_waits_and_resumes() {
     let broker = broker();
     let slow = Client::slow(&broker, 900);
