@@ -49,7 +49,8 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// Tells of a new session. Once confirmed, it can subscribe and be a target; an engine may refuse it.
     fn open(&self, session: OpenSession) -> Confirm<Result<(), OpenError>>;
 
-    /// Tells that a session ended: its subscriptions end, its outbox is let go. Unknown sessions are ignored.
+    /// Tells that a session ended: its subscriptions end, and nothing is put into its outbox any more. Unknown sessions are
+    /// ignored.
     fn close(&self, session: SessionId);
 
     /// Starts a subscription of an open session.

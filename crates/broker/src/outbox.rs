@@ -52,6 +52,8 @@ pub struct Outbox {
 struct State {
     /// `None` where a delivery was taken back; never at the front.
     queue: VecDeque<Option<Delivery>>,
+    /// How many of them are `None`.
+    empty: u32,
     bytes: usize,
     ending: Option<Box<Ending>>,
     closed: bool,
@@ -76,7 +78,7 @@ pub struct Delivery {
 
 /// What happens to messages for a subscriber whose outbox is full.
 ///
-/// Whatever is dropped is counted, in the [statistics](crate::DestinationStats) of its destination.
+/// Whatever is dropped is counted, in the [statistics](crate::DestinationStatistics) of its destination.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Overflow {
@@ -349,6 +351,9 @@ impl Outbox {
 /// Deliveries that an idle outbox may keep room for: the common single message must not allocate each time.
 const KEPT_CAPACITY: usize = 4;
 
+/// How many more of an outbox's places may be empty than not.
+const SPARE_PLACES: usize = 64;
+
 /// Messages that go to many outboxes in one turn, and what is worked out about them once for all.
 pub(crate) struct Burst<'a> {
     messages: &'a [Arc<Message>],
@@ -404,6 +409,7 @@ impl State {
 
     fn pop_place(&mut self) -> Option<Option<Delivery>> {
         let place = self.queue.pop_front()?;
+        self.empty -= u32::from(place.is_none());
         if let Some(latest) = &mut self.latest {
             latest.popped();
             if self.queue.is_empty() {
@@ -422,16 +428,19 @@ impl State {
 
     /// Takes the waiting message of the same key back, since `message` replaces it; whether there was one.
     fn take_back_older(&mut self, slot: u32, key: &str, hash: u64, message: &Message) -> bool {
-        let waiting = self.queue.len();
-        let latest = self.latest.get_or_insert_default();
-        let older = latest.replace(slot, hash, waiting).and_then(|at| {
+        let place = self.latest.as_ref();
+        let place = place.and_then(|latest| latest.place(slot, hash));
+        let older = place.and_then(|at| {
             let place = self.queue.get_mut(at)?;
             place.take_if(|older| older.message.replaces(message, key))
         });
         if let Some(older) = &older {
             self.bytes -= older.message.size();
-            self.trim();
+            self.emptied(1);
         }
+        let waiting = self.queue.len();
+        let latest = self.latest.get_or_insert_default();
+        latest.note(slot, hash, waiting);
         older.is_some()
     }
 
@@ -449,12 +458,29 @@ impl State {
                 dropped += 1;
             }
         }
-        self.trim();
+        self.emptied(dropped);
         dropped
+    }
+
+    /// Notes places that were emptied. Those at the front go at once, those in between when they are many.
+    fn emptied(&mut self, places: u32) {
+        self.empty += places;
+        self.trim();
+        let live = self.queue.len() - self.empty as usize;
+        if self.empty as usize > live + SPARE_PLACES {
+            if let Some(latest) = &mut self.latest {
+                let places = self.queue.iter().enumerate();
+                let kept = places.filter(|(_, place)| place.is_some());
+                latest.closed_up(&kept.map(|(at, _)| at).collect::<Vec<_>>());
+            }
+            self.queue.retain(Option::is_some);
+            self.empty = 0;
+        }
     }
 
     fn overflow(&mut self, ending: Ending) {
         self.queue = VecDeque::new();
+        self.empty = 0;
         self.latest = None;
         self.bytes = 0;
         self.closed = true;
@@ -607,6 +633,33 @@ mod tests {
         assert_eq!(outbox.poll_overflow(&mut context), Some(overflow));
         outbox.push(0, &[message(10)]);
         assert_eq!(outbox.queued_bytes(), 0);
+    }
+
+    fn of_key(key: &str) -> Arc<Message> {
+        let destination = Destination::parse("/t").unwrap();
+        let mut headers = Headers::new();
+        headers.push("key", key);
+        Arc::new(Message::new(
+            Publish::new(destination, headers, "x"),
+            "m".into(),
+            None,
+        ))
+    }
+
+    #[test]
+    fn what_was_taken_back_leaves_no_places_behind() {
+        for (overflow, left) in [(Overflow::latest("key"), 3), (Overflow::DropOldest, 4)] {
+            let limit = message(10).size() + 3 * of_key("a").size();
+            let outbox = Outbox::new(limit, overflow);
+            outbox.push(0, &[message(10)]);
+            for _ in 0..1_000 {
+                outbox.push(1, &[of_key("a"), of_key("b")]);
+            }
+            let places = outbox.state.lock().queue.len();
+            assert!(places <= 2 * SPARE_PLACES, "{places} places for {left}");
+            assert_eq!(take(&outbox, Waker::noop(), 64, 1000), (ALL, left));
+            assert_eq!(outbox.queued_bytes(), 0);
+        }
     }
 
     #[test]

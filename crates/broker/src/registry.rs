@@ -94,6 +94,8 @@ impl<P> Registry<P> {
                 sessions.remove();
             }
         }
+        // What one of its subscriptions had is not for another of them.
+        session.outbox.seal();
         let mut subscriptions = session.subscriptions.lock();
         subscriptions.closed = true;
         std::mem::take(&mut subscriptions.held)
@@ -143,7 +145,7 @@ impl<P> Session<P> {
     pub(crate) fn release(&self, slot: u32) -> Option<Held<P>> {
         let held = &mut self.subscriptions.lock().held;
         let at = held.iter().position(|(known, _)| *known == slot)?;
-        Some(held.swap_remove(at).1)
+        Some(held.remove(at).1)
     }
 
     /// Queues a message for each of this session's subscriptions to the user destination `path`.

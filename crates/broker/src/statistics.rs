@@ -105,7 +105,8 @@ counts! {
     conflated,
     /// Sessions ended by [`Overflow::Close`].
     closed,
-    /// Messages that were rejected, or came back too often, with no place for dead letters configured.
+    /// Messages that were rejected, or came back too often, with no place for dead letters configured; and those that such a
+    /// place did not take.
     discarded,
     /// Messages refused because a queue, or the broker's memory, was full.
     refused,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::job::{Job, Work};
 use super::names::NoMoreNames;
 use super::publishing::expiry;
-use super::queue::{Aftermath, Load, NotTaken, Queue};
+use super::queue::{Aftermath, Load, Needs, NotTaken, Queue};
 use super::{EmbeddedBroker, Place};
 use crate::confirm::Promise;
 use crate::registry::Held;
@@ -22,7 +22,7 @@ enum NotNow {
     /// A queue has no room for what goes there.
     Full {
         queue: Arc<Queue>,
-        needs: Load,
+        needs: Needs,
     },
 }
 
@@ -39,16 +39,10 @@ struct Settling<'a> {
     outcomes: Vec<Outcome>,
 }
 
-/// Room set aside in a queue, given back unless it is used.
+/// Room set aside in a queue, and not used so far.
 struct Reservation {
     queue: Arc<Queue>,
     left: Load,
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        self.queue.give_back(self.left);
-    }
 }
 
 /// Reservations by the queue's name.
@@ -61,7 +55,7 @@ impl EmbeddedBroker {
         transaction: Transaction,
     ) -> Confirm<Result<Published, CommitError>> {
         let mut after = Aftermath::default();
-        let answer = match self.try_commit(session, &transaction, &mut after) {
+        let answer = match self.try_commit(session, &transaction, false, &mut after) {
             Ok(published) => Confirm::ready(Ok(published)),
             Err(NotNow::Never(error)) => Confirm::ready(Err(error)),
             Err(NotNow::Full { queue, needs }) => {
@@ -90,7 +84,7 @@ impl EmbeddedBroker {
         deadline: Timestamp,
         after: &mut Aftermath,
     ) {
-        match self.try_commit(session, &transaction, after) {
+        match self.try_commit(session, &transaction, true, after) {
             Ok(published) => promise.keep(Ok(published)),
             Err(NotNow::Never(error)) => promise.keep(Err(error)),
             Err(NotNow::Full { queue, needs }) => {
@@ -112,11 +106,12 @@ impl EmbeddedBroker {
         &self,
         session: SessionId,
         transaction: &Transaction,
+        waited: bool,
         after: &mut Aftermath,
     ) -> Result<Published, NotNow> {
         let settling = self.settling(session, &transaction.settles)?;
         let frees = freed(&settling)?;
-        let mut reservations = self.reserve(&transaction.publishes, &frees)?;
+        let mut reservations = self.reserve(&transaction.publishes, &frees, waited, after)?;
         for Settling {
             held,
             deliveries,
@@ -176,8 +171,37 @@ impl EmbeddedBroker {
         &self,
         publishes: &[Publish],
         frees: &[(Arc<Queue>, Load)],
+        waited: bool,
+        after: &mut Aftermath,
     ) -> Result<Reservations, NotNow> {
-        let mut needs: HashMap<&str, (Arc<Queue>, Load)> = HashMap::new();
+        let mut reservations = Reservations::new();
+        for (queue, load) in self.loads(publishes)? {
+            let freed = frees.iter().filter(|(other, _)| Arc::ptr_eq(other, &queue));
+            let frees = freed.fold(Load::default(), |mut sum, (_, load)| {
+                sum.add(*load);
+                sum
+            });
+            match self.reserve_in(queue, Needs { load, frees }, waited) {
+                Ok(queue) => {
+                    let name = queue.name().clone();
+                    reservations.insert(name, Reservation { queue, left: load });
+                }
+                Err(not_now) => {
+                    for Reservation { queue, left } in reservations.into_values() {
+                        queue.give_back(left, after);
+                    }
+                    return Err(not_now);
+                }
+            }
+        }
+        Ok(reservations)
+    }
+
+    /// Checks everything that does not depend on room in queues; gives what goes to each queue, in the order they are
+    /// named.
+    fn loads(&self, publishes: &[Publish]) -> Result<Vec<(Arc<Queue>, Load)>, PublishError> {
+        let mut loads: Vec<(Arc<Queue>, Load)> = Vec::new();
+        let mut places: HashMap<&str, usize> = HashMap::new();
         let mut bytes = 0;
         for publish in publishes {
             bytes += publish.size_hint();
@@ -186,54 +210,57 @@ impl EmbeddedBroker {
             };
             let details = |destination: &str| self.topic_details(destination);
             match self.kind(destination) {
-                None => return Err(self.unknown(destination).into()),
+                None => return Err(self.unknown(destination)),
                 Some((DestinationKind::Topic, separator)) => self
                     .topics
                     .prepare(destination, separator, details)
                     .map_err(|NoMoreNames| self.no_more_names())?,
                 Some((DestinationKind::Queue, _)) => {
                     expiry(&publish.headers, self.now())?;
-                    if !needs.contains_key(destination.as_str()) {
-                        let queue = self
-                            .queue(destination)
-                            .map_err(|NoMoreNames| self.no_more_names())?;
-                        needs.insert(destination, (queue, Load::default()));
-                    }
-                    if let Some((_, load)) = needs.get_mut(destination.as_str()) {
-                        load.add(Load {
-                            messages: 1,
-                            bytes: publish.size_hint(),
-                        });
-                    }
+                    let place = match places.get(destination.as_str()) {
+                        Some(place) => *place,
+                        None => {
+                            let queue = self.queue(destination);
+                            let queue = queue.map_err(|NoMoreNames| self.no_more_names())?;
+                            loads.push((queue, Load::default()));
+                            places.insert(destination, loads.len() - 1);
+                            loads.len() - 1
+                        }
+                    };
+                    loads[place].1.add(Load {
+                        messages: 1,
+                        bytes: publish.size_hint(),
+                    });
                 }
             }
         }
         if !self.budget.has_room(bytes) {
             self.count_refused();
             let limit = self.budget.limit();
-            return Err(PublishError::OutOfMemory { limit }.into());
+            return Err(PublishError::OutOfMemory { limit });
         }
-        let mut reservations = Reservations::new();
-        for (_, (mut queue, needs)) in needs {
-            loop {
-                let freed = frees.iter().find(|(other, _)| Arc::ptr_eq(other, &queue));
-                let freed = freed.map_or_else(Load::default, |(_, load)| *load);
-                match queue.reserve(needs, freed) {
-                    Ok(()) => break,
-                    Err(NotTaken::Forgotten) => {
-                        queue = self.same_queue(&queue).map_err(|_| self.no_more_names())?;
-                    }
-                    Err(NotTaken::Full) => return Err(NotNow::Full { queue, needs }),
-                    Err(NotTaken::Refused(error)) => {
-                        queue.meter.add(|counters| &counters.refused, 1);
-                        return Err(error.into());
-                    }
+        Ok(loads)
+    }
+
+    fn reserve_in(
+        &self,
+        mut queue: Arc<Queue>,
+        needs: Needs,
+        waited: bool,
+    ) -> Result<Arc<Queue>, NotNow> {
+        loop {
+            match queue.reserve(needs, waited) {
+                Ok(()) => return Ok(queue),
+                Err(NotTaken::Forgotten) => {
+                    queue = self.same_queue(&queue).map_err(|_| self.no_more_names())?;
+                }
+                Err(NotTaken::Full) => return Err(NotNow::Full { queue, needs }),
+                Err(NotTaken::Refused(error)) => {
+                    queue.meter.add(|counters| &counters.refused, 1);
+                    return Err(error.into());
                 }
             }
-            let name = queue.name().clone();
-            reservations.insert(name, Reservation { queue, left: needs });
         }
-        Ok(reservations)
     }
 
     /// Publishes what was checked and has its room.
@@ -265,13 +292,13 @@ impl EmbeddedBroker {
         let queue = Arc::clone(&reservation.queue);
         let now = self.now();
         let expires_at = expiry(&publish.headers, now).unwrap_or_default();
-        let expires_at = expires_at.or_else(|| Some(now + queue.settings.time_to_live?));
+        let expires_at = expires_at.or_else(|| queue.expiry_by_default(now));
         let message: Arc<Message> = self.message(publish, None);
         let reserved = Load {
             messages: 1,
             bytes: size,
         };
-        reservation.left.subtract(reserved);
+        reservation.left = reservation.left.without(reserved);
         queue
             .push_reserved(&message, expires_at, reserved, now, after)
             .into()

@@ -358,8 +358,10 @@ impl EmbeddedBroker {
             if outcome == Outcome::Accepted {
                 origin.meter.add(|counters| &counters.acked, 1);
             } else {
-                let (place, meter) = (origin.dead_letters.as_ref(), &origin.meter);
-                self.bury_at(&entry.message, DeadReason::Rejected, place, meter, after);
+                let place = origin.dead_letters.as_ref();
+                let place = place.filter(|place| **place != entry.message.destination());
+                let (reason, meter) = (DeadReason::Rejected, &origin.meter);
+                self.bury_at(&entry.message, reason, 1, place, meter, after);
             }
         }
         true
@@ -557,7 +559,8 @@ impl Broker for EmbeddedBroker {
 
     fn statistics(&self, pattern: &Pattern, limit: usize) -> BrokerStatistics {
         let select = |destination: &str| pattern.matches(destination);
-        let mut selected: Vec<_> = self.topics.statistics(select).collect();
+        let separator = |destination: &str| self.separator(destination);
+        let mut selected: Vec<_> = self.topics.statistics(select, separator).collect();
         let queues = self.queues.select(select);
         selected.extend(queues.iter().map(|(_, queue)| queue.statistics()));
         selected.sort_by(|a, b| a.destination.cmp(&b.destination));

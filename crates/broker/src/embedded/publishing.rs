@@ -6,7 +6,7 @@ use bytestring::ByteString;
 
 use super::job::{Batch, Job, Waiting, Work};
 use super::names::NoMoreNames;
-use super::queue::{Aftermath, Dead, DeadReason, Load, NotTaken, Queue};
+use super::queue::{Aftermath, Dead, DeadReason, Load, Needs, NotTaken, Queue};
 use super::settings::WhenFull;
 use super::{EmbeddedBroker, Place};
 use crate::confirm::Promise;
@@ -46,11 +46,12 @@ impl EmbeddedBroker {
                 None => Err(NotTaken::Refused(self.unknown(&destination))),
                 Some((DestinationKind::Topic, separator)) => {
                     // What follows for the same destination shares its turn, and one wake of each subscriber.
+                    let mut bytes = publish.size_hint();
                     let mut run = vec![publish];
-                    while let Some(next) = batch
-                        .rest
-                        .next_if(|next| next.destination() == Some(&destination))
-                    {
+                    while let Some(next) = batch.rest.next_if(|next| {
+                        bytes += next.size_hint();
+                        next.destination() == Some(&destination) && self.budget.has_room(bytes)
+                    }) {
                         run.push(next);
                     }
                     let messages = run.len();
@@ -132,7 +133,7 @@ impl EmbeddedBroker {
             .map_err(|NoMoreNames| NotTaken::Refused(self.no_more_names()))?;
         let expires_at = expiry(&publish.headers, self.now())
             .map_err(NotTaken::Refused)?
-            .or_else(|| Some(self.now() + queue.settings.time_to_live?));
+            .or_else(|| queue.expiry_by_default(self.now()));
         Ok(Waiting {
             message: self.message(publish, None),
             queue,
@@ -215,7 +216,11 @@ impl EmbeddedBroker {
         let Some(waiting) = &batch.waiting else {
             return promise.keep(Ok(Published::new(batch.receivers)));
         };
-        let (queue, needs) = (Arc::clone(&waiting.queue), Load::of(&waiting.message));
+        let queue = Arc::clone(&waiting.queue);
+        let needs = Needs {
+            load: Load::of(&waiting.message),
+            frees: Load::default(),
+        };
         let deadline = deadline.unwrap_or_else(|| self.deadline(&queue));
         let work = Work::Batch { batch, promise };
         if let Err(job) = queue.park(Box::new(Job { work, deadline }), needs) {
@@ -233,15 +238,15 @@ impl EmbeddedBroker {
     /// Does what is left to be done when no lock is held.
     pub(super) fn finish(&self, mut after: Aftermath) {
         loop {
-            if let Some(dead) = after.dead.pop() {
+            if let Some(dead) = after.dead.pop_front() {
                 self.bury(&dead, &mut after);
-            } else if let Some(queue) = after.room.pop() {
+            } else if let Some((job, queue)) = after.overdue.pop_front() {
+                queue.meter.add(|counters| &counters.refused, 1);
+                job.fail(queue.full_error());
+            } else if let Some(queue) = after.room.pop_front() {
                 while let Some(job) = queue.next_publisher() {
                     self.go_on(job, &mut after);
                 }
-            } else if let Some((job, queue)) = after.overdue.pop() {
-                queue.meter.add(|counters| &counters.refused, 1);
-                job.fail(queue.full_error());
             } else {
                 return;
             }
@@ -258,20 +263,22 @@ impl EmbeddedBroker {
         // What dies among the dead letters is gone.
         let place = queue.settings.dead_letters.as_ref();
         let place = place.filter(|place| *place != queue.name());
-        self.bury_at(message, *reason, place, &queue.meter, after);
+        let deliveries = message.redeliveries();
+        self.bury_at(message, *reason, deliveries, place, &queue.meter, after);
     }
 
     pub(super) fn bury_at(
         &self,
         message: &Arc<Message>,
         reason: DeadReason,
+        deliveries: u32,
         place: Option<&ByteString>,
         meter: &Meter,
         after: &mut Aftermath,
     ) {
         let publish = place.and_then(|place| {
             let destination = Destination::parse(place.clone()).ok()?;
-            let headers = dead_letter_headers(message, reason);
+            let headers = dead_letter_headers(message, reason, deliveries);
             Some(Publish::new(destination, headers, message.body().clone()))
         });
         let mut batch = Batch::new(Vec::new());
@@ -286,7 +293,7 @@ impl EmbeddedBroker {
     }
 }
 
-/// When a message says that it expires; the earlier where it says two things. ActiveMQ's `expires:0` means never.
+/// When a message says that it expires; the earlier where it says two things. ActiveMQ's `expires:0` says nothing.
 pub(super) fn expiry(headers: &Headers, now: Timestamp) -> Result<Option<Timestamp>, PublishError> {
     let number = |header: &'static str| {
         let Some(value) = headers.get_bytestring(header) else {
@@ -307,7 +314,7 @@ pub(super) fn expiry(headers: &Headers, now: Timestamp) -> Result<Option<Timesta
 }
 
 /// The headers of a dead letter: those of the message, without its time, and why it is one.
-fn dead_letter_headers(message: &Message, reason: DeadReason) -> Headers {
+fn dead_letter_headers(message: &Message, reason: DeadReason, deliveries: u32) -> Headers {
     let mut headers = message.headers().clone();
     headers.retain(|name, _| {
         !matches!(
@@ -322,6 +329,6 @@ fn dead_letter_headers(message: &Message, reason: DeadReason) -> Headers {
     let name = ByteString::from_static;
     headers.push(name("dead-letter-reason"), reason.as_str());
     headers.push(name("original-destination"), message.destination());
-    headers.push(name("delivery-count"), message.redeliveries().to_string());
+    headers.push(name("delivery-count"), deliveries.to_string());
     headers
 }

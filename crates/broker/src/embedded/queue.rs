@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytestring::ByteString;
 use parking_lot::{Mutex, MutexGuard};
@@ -67,7 +68,15 @@ struct Seat {
 #[derive(Debug)]
 struct Parked {
     job: Box<Job>,
-    needs: Load,
+    needs: Needs,
+}
+
+/// The room that a publisher needs in a queue.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Needs {
+    pub(super) load: Load,
+    /// What it settles there itself.
+    pub(super) frees: Load,
 }
 
 /// So many messages of so many bytes.
@@ -90,20 +99,28 @@ impl Load {
         self.bytes += other.bytes;
     }
 
-    pub(super) fn subtract(&mut self, other: Self) {
+    fn subtract(&mut self, other: Self) {
         self.messages -= other.messages;
         self.bytes -= other.bytes;
     }
+
+    /// Nothing where `other` is more: what was looked at without the queue's lock may be gone.
+    pub(super) fn without(self, other: Self) -> Self {
+        Self {
+            messages: self.messages.saturating_sub(other.messages),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
+    }
 }
 
-/// What an operation leaves to be done when no lock is held.
+/// What an operation leaves to be done when no lock is held, each in the order it came.
 #[derive(Debug, Default)]
 pub(super) struct Aftermath {
-    pub(super) dead: Vec<Dead>,
+    pub(super) dead: VecDeque<Dead>,
     /// Queues that have room, and publishers who wait for it.
-    pub(super) room: Vec<Arc<Queue>>,
+    pub(super) room: VecDeque<Arc<Queue>>,
     /// Publishers who waited long enough, and for which queue.
-    pub(super) overdue: Vec<(Box<Job>, Arc<Queue>)>,
+    pub(super) overdue: VecDeque<(Box<Job>, Arc<Queue>)>,
 }
 
 /// A message that a queue gave up.
@@ -160,6 +177,12 @@ impl Queue {
         &self.name
     }
 
+    /// When a message that comes now expires if it does not say so itself.
+    pub(super) fn expiry_by_default(&self, now: Timestamp) -> Option<Timestamp> {
+        // Never at once: among places that send their dead letters to each other a message would go round for ever.
+        Some(now + self.settings.time_to_live?.max(Duration::from_millis(1)))
+    }
+
     /// Takes a message in; gives whether a consumer has it already. `waited` is said by the publisher whose turn it is.
     pub(super) fn push(
         self: &Arc<Self>,
@@ -180,44 +203,47 @@ impl Queue {
                     return Ok(false);
                 }
                 WhenFull::DropOldest => {
-                    while !self.has_room(&state, needs)
-                        && let Some(oldest) = state.ready.pop_front()
-                    {
-                        state.load.subtract(Load::of(&oldest.message));
-                        self.meter.add(|counters| &counters.dropped_oldest, 1);
-                    }
-                    if !self.has_room(&state, needs) {
+                    let Some(count) = self.in_the_way(&state, state.load, needs) else {
                         // All that could go is with consumers.
                         self.meter.add(|counters| &counters.dropped_newest, 1);
                         return Ok(false);
-                    }
+                    };
+                    self.drop_oldest(&mut state, count);
                 }
             }
         }
         state.load.add(needs);
         self.take_in(&mut state, message, expires_at);
         self.hand_out(&mut state, now, after);
-        Ok(state.ready.is_empty())
+        Ok(state.ready.is_empty() && !is_over(expires_at, now))
     }
 
-    /// Sets room aside for a transaction, which also `frees` some.
-    pub(super) fn reserve(&self, needs: Load, frees: Load) -> Result<(), NotTaken> {
+    /// Sets room aside for a transaction. `waited` is said by one whose turn it is.
+    pub(super) fn reserve(&self, needs: Needs, waited: bool) -> Result<(), NotTaken> {
         let mut state = self.used()?;
-        let mut rest = state.load;
-        rest.subtract(frees);
-        if !self.fits(rest, needs) {
-            return Err(match self.settings.when_full {
-                WhenFull::Wait(time) if !time.is_zero() => NotTaken::Full,
-                _ => NotTaken::Refused(self.full(&state)),
-            });
+        let rest = state.load.without(needs.frees);
+        // Who makes room of its own would wait for those who wait for that room.
+        let first = waited || needs.frees.messages > 0 || state.publishers.is_empty();
+        if !first || !self.fits(rest, needs.load) {
+            match self.settings.when_full {
+                WhenFull::Wait(time)
+                    if !time.is_zero() && self.fits(Load::default(), needs.load) =>
+                {
+                    return Err(NotTaken::Full);
+                }
+                WhenFull::DropOldest if self.in_the_way(&state, rest, needs.load).is_some() => {}
+                _ => return Err(NotTaken::Refused(self.full(&state))),
+            }
         }
-        state.load.add(needs);
+        state.load.add(needs.load);
         Ok(())
     }
 
     /// Gives back what was reserved and not used.
-    pub(super) fn give_back(&self, reserved: Load) {
-        self.state.lock().load.subtract(reserved);
+    pub(super) fn give_back(self: &Arc<Self>, reserved: Load, after: &mut Aftermath) {
+        let mut state = self.state.lock();
+        state.load = state.load.without(reserved);
+        self.call_publishers(&state, after);
     }
 
     /// Takes in a message that has its room reserved.
@@ -230,17 +256,27 @@ impl Queue {
         after: &mut Aftermath,
     ) -> bool {
         let mut state = self.state.lock();
-        state.load.subtract(reserved);
-        state.load.add(Load::of(message));
+        let mut others = state.load.without(reserved);
+        let needs = Load::of(message);
+        if self.settings.when_full == WhenFull::DropOldest
+            && let Some(count) = self.in_the_way(&state, others, needs)
+        {
+            state.load = others;
+            self.drop_oldest(&mut state, count);
+            others = state.load;
+        }
+        state.load = others;
+        state.load.add(needs);
         self.take_in(&mut state, message, expires_at);
         self.hand_out(&mut state, now, after);
-        state.ready.is_empty()
+        state.ready.is_empty() && !is_over(expires_at, now)
     }
 
     /// Lets a publisher wait until there is room, or gives it back where there is some already.
-    pub(super) fn park(&self, job: Box<Job>, needs: Load) -> Result<(), Box<Job>> {
+    pub(super) fn park(&self, job: Box<Job>, needs: Needs) -> Result<(), Box<Job>> {
         let mut state = self.state.lock();
-        if state.forgotten || (state.publishers.is_empty() && self.has_room(&state, needs)) {
+        let first = state.publishers.is_empty() || needs.frees.messages > 0;
+        if state.forgotten || (first && self.has_room_for(&state, needs)) {
             return Err(job);
         }
         state.publishers.push_back(Parked { job, needs });
@@ -251,7 +287,7 @@ impl Queue {
     pub(super) fn next_publisher(&self) -> Option<Box<Job>> {
         let mut state = self.state.lock();
         let needs = state.publishers.front()?.needs;
-        if !self.has_room(&state, needs) {
+        if !self.has_room_for(&state, needs) {
             return None;
         }
         let next = state.publishers.pop_front();
@@ -372,7 +408,7 @@ impl Queue {
         if state.expires {
             state.expires = false;
             for entry in std::mem::take(&mut state.ready) {
-                if entry.expires_at.is_some_and(|at| at <= now) {
+                if is_over(entry.expires_at, now) {
                     self.give_up(&mut state, entry, DeadReason::Expired, after);
                 } else {
                     state.expires |= entry.expires_at.is_some();
@@ -393,9 +429,9 @@ impl Queue {
             after
                 .overdue
                 .extend(overdue.map(|parked| (parked.job, Arc::clone(self))));
-            // Who stood behind them may fit.
-            self.call_publishers(&state, after);
         }
+        // What expired made room, and who stood behind those that waited long enough may fit.
+        self.call_publishers(&state, after);
     }
 
     /// Marks the queue as forgotten, unless somebody uses it.
@@ -448,6 +484,29 @@ impl Queue {
         self.fits(state.load, needs)
     }
 
+    fn has_room_for(&self, state: &State, needs: Needs) -> bool {
+        self.fits(state.load.without(needs.frees), needs.load)
+    }
+
+    /// How many of those that wait longest have to go so that there is room for `needs` beside `load`; `None` where that
+    /// does not help.
+    fn in_the_way(&self, state: &State, mut load: Load, needs: Load) -> Option<usize> {
+        let mut ready = state.ready.iter();
+        let mut count = 0;
+        while !self.fits(load, needs) {
+            load = load.without(Load::of(&ready.next()?.message));
+            count += 1;
+        }
+        Some(count)
+    }
+
+    fn drop_oldest(&self, state: &mut State, count: usize) {
+        for oldest in state.ready.drain(..count) {
+            state.load.subtract(Load::of(&oldest.message));
+        }
+        self.meter.add(|counters| &counters.dropped_oldest, count);
+    }
+
     /// Whether there is room beside `load`. One message larger than the limit passes when there is nothing else.
     fn fits(&self, load: Load, needs: Load) -> bool {
         let QueueSettings {
@@ -488,7 +547,7 @@ impl Queue {
         while let Some(&key) = state.turn.front()
             && let Some(entry) = state.ready.pop_front()
         {
-            if entry.expires_at.is_some_and(|at| at <= now) {
+            if is_over(entry.expires_at, now) {
                 self.give_up(state, entry, DeadReason::Expired, after);
                 continue;
             }
@@ -523,9 +582,9 @@ impl Queue {
     /// Has those who wait for room be looked at, if there is some.
     fn call_publishers(self: &Arc<Self>, state: &State, after: &mut Aftermath) {
         if let Some(first) = state.publishers.front()
-            && self.has_room(state, first.needs)
+            && self.has_room_for(state, first.needs)
         {
-            after.room.push(Arc::clone(self));
+            after.room.push_back(Arc::clone(self));
         }
     }
 
@@ -539,6 +598,7 @@ impl Queue {
         {
             return self.give_up(state, entry, DeadReason::MaxDeliveries, after);
         }
+        state.expires |= entry.expires_at.is_some();
         let at = state
             .ready
             .partition_point(|other| other.sequence < entry.sequence);
@@ -556,12 +616,16 @@ impl Queue {
         if reason == DeadReason::Expired {
             self.meter.add(|counters| &counters.expired, 1);
         }
-        after.dead.push(Dead {
+        after.dead.push_back(Dead {
             message: entry.message,
             reason,
             queue: Arc::clone(self),
         });
     }
+}
+
+fn is_over(expires_at: Option<Timestamp>, now: Timestamp) -> bool {
+    expires_at.is_some_and(|at| at <= now)
 }
 
 /// What a consumer is made of.

@@ -75,8 +75,8 @@ impl From<ByteString> for Prefix {
 pub struct TopicSettings {
     /// What happens to messages for subscribers that are too slow. Default [`Overflow::Close`].
     pub overflow: Overflow,
-    /// Where messages go that a subscriber which acknowledges rejects: a destination of the broker. Default nowhere, since
-    /// the topic's other subscribers had them.
+    /// Where messages go that a subscriber which acknowledges rejects: a destination of the broker, which gets them with the
+    /// headers that [`QueueSettings::dead_letters`] names. Default nowhere, since the topic's other subscribers had them.
     pub dead_letters: Option<ByteString>,
 }
 
@@ -122,9 +122,11 @@ pub struct QueueSettings {
     pub max_deliveries: Option<u32>,
     /// Where messages go that were rejected, came back too often or expired: a destination of the broker, which gets them
     /// with `dead-letter-reason` (`rejected`, `max-deliveries`, `expired`), `original-destination` and
-    /// `delivery-count`. Default nowhere: they are discarded, and counted.
+    /// `delivery-count`. What dies there in its turn goes where that place says, if that is another. Default nowhere: they
+    /// are discarded, and counted.
     pub dead_letters: Option<ByteString>,
-    /// How long messages live that do not say so themselves by `expires` or `expiration`. Default for ever.
+    /// How long messages live that do not say so themselves by `expires` or `expiration`; `expires:0`, as ActiveMQ's clients
+    /// write it, says nothing. A millisecond at least. Default for ever.
     pub time_to_live: Option<Duration>,
 }
 
@@ -191,9 +193,11 @@ impl QueueSettings {
 pub enum WhenFull {
     /// Its publisher waits for room, so long at most, and is refused then. With no time at all it is refused at once.
     Wait(Duration),
-    /// The message that waits longest goes.
+    /// The message that waits longest goes; the new one, where all others are with consumers.
     DropOldest,
     /// The new message goes.
+    ///
+    /// A transaction is done whole or not at all: where its messages would go, it is refused.
     DropNewest,
 }
 

@@ -129,11 +129,7 @@ impl Topics {
                 continue;
             }
             state.used = true;
-            let version = self.patterns_version.load(Ordering::Acquire);
-            if state.groups_version != version {
-                state.groups = self.matching(destination, separator);
-                state.groups_version = version;
-            }
+            self.look_again(&mut state, destination, separator);
             let epoch = state.epoch;
             let messages: Vec<Arc<Message>> = messages
                 .into_iter()
@@ -189,10 +185,12 @@ impl Topics {
     pub(super) fn statistics(
         &self,
         select: impl Fn(&str) -> bool,
+        separator: impl Fn(&str) -> Separator,
     ) -> impl Iterator<Item = DestinationStatistics> {
         let selected = self.names.select(select).into_iter();
-        selected.map(|(destination, topic)| {
-            let state = topic.state.lock();
+        selected.map(move |(destination, topic)| {
+            let mut state = topic.state.lock();
+            self.look_again(&mut state, &destination, separator(&destination));
             let groups = state.groups.iter();
             let of_patterns: usize = groups.map(|group| group.subscribers.lock().len()).sum();
             let meter = &topic.origin.meter;
@@ -253,6 +251,16 @@ impl Topics {
         }
         self.topic(destination, (groups, version), details)
             .map(Some)
+    }
+
+    /// Makes sure that a topic knows the groups that match it.
+    fn look_again(&self, state: &mut TopicState, destination: &str, separator: Separator) {
+        // Read before the groups: a change in between only makes the topic look again.
+        let version = self.patterns_version.load(Ordering::Acquire);
+        if state.groups_version != version {
+            state.groups = self.matching(destination, separator);
+            state.groups_version = version;
+        }
     }
 
     fn matching(&self, destination: &str, separator: Separator) -> Vec<Arc<Group>> {

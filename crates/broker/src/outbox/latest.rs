@@ -18,17 +18,32 @@ pub(super) struct Latest {
 const SPARE: usize = 64;
 
 impl Latest {
-    /// Notes that a message of this key takes the place behind the `waiting` ones; gives the place of the one before.
-    pub(super) fn replace(&mut self, slot: u32, hash: u64, waiting: usize) -> Option<usize> {
+    /// Where the latest message of this key waits, if it still does.
+    pub(super) fn place(&self, slot: u32, hash: u64) -> Option<usize> {
+        let place = self.places.get(&(slot, hash))?;
+        usize::try_from(place.checked_sub(self.gone)?).ok()
+    }
+
+    /// Notes that a message of this key takes the place behind the `waiting` ones.
+    pub(super) fn note(&mut self, slot: u32, hash: u64, waiting: usize) {
         if self.places.len() > 2 * waiting + SPARE {
             let gone = self.gone;
             self.places.retain(|_, place| *place >= gone);
         }
-        let place = self.gone + waiting as u64;
-        let before = self.places.insert((slot, hash), place)?;
-        before
-            .checked_sub(self.gone)
-            .and_then(|at| usize::try_from(at).ok())
+        self.places.insert((slot, hash), self.gone + waiting as u64);
+    }
+
+    /// Notes that only the places `kept` are left, closed up.
+    pub(super) fn closed_up(&mut self, kept: &[usize]) {
+        let gone = self.gone;
+        self.places.retain(|_, place| {
+            let at = place.checked_sub(gone).map(|at| at as usize);
+            let new = at.and_then(|at| kept.binary_search(&at).ok());
+            if let Some(new) = new {
+                *place = gone + new as u64;
+            }
+            new.is_some()
+        });
     }
 
     /// Notes that a place was taken off the front.
