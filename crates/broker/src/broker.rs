@@ -20,8 +20,8 @@ use crate::{
 /// * A confirmation means *done*: after `subscribe`'s, every message published later is seen; after `publish`'s, the
 ///   messages are stored or fanned out; after `settle`'s, what was accepted does not come back. An engine far away
 ///   confirms late, and may fail.
-/// * All subscribers of a destination see its messages in one order. A session's calls come one after the other, and
-///   take effect in that order.
+/// * All subscribers of a topic see its messages in one order. A queue's go out in order too, each to one consumer: to
+///   those that have room, in turn. A session's calls come one after the other, and take effect in that order.
 /// * Deliveries go into the session's [`Outbox`], which never blocks; nothing may be held locked that a slow
 ///   subscriber could keep.
 /// * A [`Delivery`](crate::Delivery) with a tag belongs to its subscription until it is settled. When the subscription

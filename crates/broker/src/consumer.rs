@@ -113,3 +113,67 @@ impl<E: Carries> Consumer<E> {
 
 /// Room that a consumer may keep while nothing waits: what comes one by one must not allocate each time.
 const KEPT_CAPACITY: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Destination, Headers, Overflow, Publish};
+
+    impl Carries for Arc<Message> {
+        fn message(&self) -> &Arc<Message> {
+            self
+        }
+    }
+
+    /// A consumer whose next tag is the last but one.
+    fn consumer(ack: AckMode) -> Consumer<Arc<Message>> {
+        let outbox = Arc::new(Outbox::new(1 << 20, Overflow::Close));
+        let mut consumer = Consumer::new(outbox, 0, ack, NonZeroU32::MAX);
+        consumer.last_tag = u32::MAX - 2;
+        for n in 0..5 {
+            let destination = Destination::parse("/queue/a").unwrap();
+            let publish = Publish::new(destination, Headers::new(), "x");
+            let message = Message::new(publish, n.to_string().into(), None);
+            consumer.offer(Arc::new(message)).unwrap();
+        }
+        consumer
+    }
+
+    fn ids(settled: Option<Vec<Arc<Message>>>) -> Option<Vec<String>> {
+        let settled = settled?.into_iter();
+        Some(settled.map(|message| message.id().to_string()).collect())
+    }
+
+    #[test]
+    fn tags_go_round_the_end_of_their_numbers_and_leave_out_0() {
+        let consumer = consumer(AckMode::Client);
+        let tags: Vec<u32> = consumer.unsettled.iter().map(|(tag, _)| *tag).collect();
+        assert_eq!(tags, [u32::MAX - 1, u32::MAX, 1, 2, 3]);
+    }
+
+    #[test]
+    fn tags_beyond_the_end_are_later() {
+        let mut consumer = consumer(AckMode::Client);
+        let (last, one, three) = (u32::MAX, 1, 3);
+        let tags = [last, one, three].map(DeliveryRef::Tag);
+        let each: Vec<&DeliveryRef> = tags.iter().collect();
+        assert_eq!(consumer.would_settle(&each).map(|all| all.len()), Ok(5));
+        let backward = [&tags[1], &tags[0]];
+        assert_eq!(consumer.would_settle(&backward).err(), Some(&tags[0]));
+        let settled = ids(consumer.settle(&tags[1]));
+        assert_eq!(settled.unwrap(), ["0", "1", "2"]);
+        assert_eq!(ids(consumer.settle(&tags[0])), None);
+        assert_eq!(ids(consumer.settle(&DeliveryRef::Tag(0))), None);
+        assert_eq!(ids(consumer.settle(&tags[2])).unwrap(), ["3", "4"]);
+        assert_eq!(consumer.unsettled(), 0);
+    }
+
+    #[test]
+    fn individual_settles_go_round_too() {
+        let mut consumer = consumer(AckMode::ClientIndividual);
+        for (tag, id) in [(1, "2"), (u32::MAX - 1, "0"), (3, "4"), (u32::MAX, "1")] {
+            assert_eq!(ids(consumer.settle(&DeliveryRef::Tag(tag))).unwrap(), [id]);
+        }
+        assert_eq!(consumer.unsettled(), 1);
+    }
+}

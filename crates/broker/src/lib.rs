@@ -12,6 +12,8 @@
 //! * [`EmbeddedBroker`] is the engine that needs no other process.
 //! * [`Outbox`] is the bounded queue toward one session.
 //!
+//! * [`contract`] is what every broker promises, as tests.
+//!
 //! This crate does no IO, spawns nothing, reads no clock and logs nothing; it does not look into message bodies, and
 //! knows of STOMP only what [`Headers`] and [`AckMode`]s are.
 
@@ -19,6 +21,7 @@ mod broker;
 mod budget;
 mod confirm;
 mod consumer;
+pub mod contract;
 mod destination;
 mod embedded;
 mod message;

@@ -322,6 +322,11 @@ impl Outbox {
         state.queue.is_empty()
     }
 
+    /// Whether nothing is taken any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
     /// The most bytes that may be queued.
     pub(crate) fn limit(&self) -> usize {
         self.limit

@@ -79,6 +79,9 @@ impl Window {
             {
                 continue;
             }
+            if self.outbox.is_closed() {
+                break;
+            }
             lost += state.wait(entry, overflow, &self.outbox);
         }
         lost

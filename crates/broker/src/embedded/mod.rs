@@ -541,6 +541,7 @@ impl Broker for EmbeddedBroker {
         for (_, queue) in self.queues.select(|_| true) {
             queue.expire(now, &mut after);
         }
+        after.sort();
         self.finish(after);
         let before = self.swept.load(Ordering::Relaxed);
         let since = now.as_millis() - before.min(now.as_millis());

@@ -123,6 +123,18 @@ pub(super) struct Aftermath {
     pub(super) overdue: VecDeque<(Box<Job>, Arc<Queue>)>,
 }
 
+impl Aftermath {
+    /// By the queues' names: they are swept in the order of their hashes, which differs from start to start.
+    pub(super) fn sort(&mut self) {
+        let dead = self.dead.make_contiguous();
+        dead.sort_by(|a, b| a.queue.name.cmp(&b.queue.name));
+        let room = self.room.make_contiguous();
+        room.sort_by(|a, b| a.name.cmp(&b.name));
+        let overdue = self.overdue.make_contiguous();
+        overdue.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
+    }
+}
+
 /// A message that a queue gave up.
 #[derive(Debug)]
 pub(super) struct Dead {

@@ -1,0 +1,329 @@
+//! A trial of a broker, and the sessions in it.
+
+use std::future::Future;
+use std::num::NonZeroU32;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::Options;
+use crate::{
+    AckMode, Broker, CommitError, Confirm, Delivery, DeliveryRef, Destination, Ending, Headers,
+    OpenSession, Outbox, Outcome, Overflow, Pattern, Publish, Published, Refused, SessionId,
+    Settle, SettleError, Source, SubscribeError, SubscribeRequest, Taken, Target, Timestamp,
+    Transaction,
+};
+
+/// Room for all that a clause sends.
+const ROOMY: usize = 1 << 24;
+
+/// One attempt at one clause.
+pub(super) struct Trial<'a> {
+    broker: Arc<dyn Broker>,
+    options: &'a Options,
+    /// In every name.
+    own: String,
+}
+
+/// A session of a trial.
+pub(super) struct Member<'a> {
+    trial: &'a Trial<'a>,
+    pub(super) id: SessionId,
+    pub(super) outbox: Arc<Outbox>,
+}
+
+impl<'a> Trial<'a> {
+    pub(super) fn new(broker: Arc<dyn Broker>, options: &'a Options) -> Self {
+        let own = format!("contract-{}", SessionId::random());
+        Self {
+            broker,
+            options,
+            own,
+        }
+    }
+
+    /// A topic that nobody else has.
+    pub(super) fn topic(&self, name: &str) -> String {
+        format!("{}/{}/{name}", self.options.topics, self.own)
+    }
+
+    /// A queue that nobody else has.
+    pub(super) fn queue(&self, name: &str) -> String {
+        format!("{}/{}/{name}", self.options.queues, self.own)
+    }
+
+    /// A user that nobody else is.
+    pub(super) fn user(&self, name: &str) -> String {
+        format!("{}-{name}", self.own)
+    }
+
+    /// A destination that the broker does not carry.
+    pub(super) fn nowhere(&self) -> String {
+        let nowhere = format!("/{}/nowhere", self.own);
+        assert!(!self.broker.serves(&nowhere), "{nowhere:?} is served");
+        nowhere
+    }
+
+    pub(super) fn open(&'a self) -> Member<'a> {
+        self.open_with(None, ROOMY)
+    }
+
+    pub(super) fn open_user(&'a self, user: &str) -> Member<'a> {
+        self.open_with(Some(user), ROOMY)
+    }
+
+    /// A session that may have so many bytes waiting.
+    pub(super) fn open_slow(&'a self, limit: usize) -> Member<'a> {
+        self.open_with(None, limit)
+    }
+
+    fn open_with(&'a self, user: Option<&str>, limit: usize) -> Member<'a> {
+        let id = SessionId::random();
+        let outbox = Arc::new(Outbox::new(limit, Overflow::Close));
+        let user = user.map(|user| user.to_owned().into());
+        let open = OpenSession::new(id, user, Arc::clone(&outbox));
+        let opened = self.wait(self.broker.open(open));
+        opened.expect("a session is opened");
+        Member {
+            trial: self,
+            id,
+            outbox,
+        }
+    }
+
+    pub(super) fn publish(&self, batch: Vec<Publish>) -> Result<Published, Refused> {
+        self.wait(self.broker.publish(batch, now()))
+    }
+
+    /// Publishes a message for each of `bodies`, one batch each.
+    pub(super) fn send(&self, destination: &str, bodies: &[&str]) {
+        for body in bodies {
+            let published = self.publish(vec![to(destination, body)]);
+            published.expect("a message is published");
+        }
+    }
+
+    /// Ends the session `id`, which may be none.
+    pub(super) fn close(&self, id: SessionId) {
+        self.broker.close(id);
+    }
+
+    /// Waits until `count` deliveries came to `members` together.
+    pub(super) fn take(&self, members: &[Member<'_>], count: usize) -> Vec<Delivery> {
+        let mut taken = Vec::new();
+        self.until(self.options.patience, |context| {
+            for member in members {
+                member.take_into(context, &mut taken, count);
+            }
+            (taken.len() == count).then_some(())
+        });
+        let came = taken.len();
+        assert_eq!(came, count, "of {count} deliveries {came} came in time");
+        taken
+    }
+
+    /// Waits for an answer.
+    pub(super) fn wait<T>(&self, answer: Confirm<T>) -> T {
+        let mut answer = pin!(answer);
+        let answer = self.until(self.options.patience, |context| {
+            match answer.as_mut().poll(context) {
+                Poll::Ready(answer) => Some(answer),
+                Poll::Pending => None,
+            }
+        });
+        answer.expect("an answer comes in time")
+    }
+
+    /// Asks again whenever the thread is woken, until there is something or the time is over.
+    fn until<T>(
+        &self,
+        time: Duration,
+        mut ask: impl FnMut(&mut Context<'_>) -> Option<T>,
+    ) -> Option<T> {
+        struct Unpark(Thread);
+
+        impl Wake for Unpark {
+            fn wake(self: Arc<Self>) {
+                self.0.unpark();
+            }
+        }
+
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut context = Context::from_waker(&waker);
+        let started = Instant::now();
+        loop {
+            let answer = ask(&mut context);
+            let left = time.saturating_sub(started.elapsed());
+            if answer.is_some() || left.is_zero() {
+                return answer;
+            }
+            thread::park_timeout(left);
+        }
+    }
+}
+
+impl Member<'_> {
+    /// Asks for what `pattern` covers, with nothing to settle on topics.
+    pub(super) fn subscribe(&self, slot: u32, pattern: &str) {
+        self.subscribe_as(slot, pattern, AckMode::Auto, 100);
+    }
+
+    /// Asks for what `pattern` covers, at most `prefetch` of it unsettled.
+    pub(super) fn subscribe_as(&self, slot: u32, pattern: &str, ack: AckMode, prefetch: u32) {
+        let subscribed = self.try_subscribe(slot, pattern, ack, prefetch);
+        subscribed.expect("a subscription is made");
+    }
+
+    pub(super) fn try_subscribe(
+        &self,
+        slot: u32,
+        pattern: &str,
+        ack: AckMode,
+        prefetch: u32,
+    ) -> Result<(), SubscribeError> {
+        let separator = self.trial.broker.separator(pattern);
+        let pattern = Pattern::parse_separated(pattern.to_owned(), separator);
+        let pattern = pattern.expect("the options' prefixes make patterns");
+        let prefetch = NonZeroU32::new(prefetch).expect("a clause asks for one at least");
+        let request = SubscribeRequest::new(self.id, slot, pattern).acknowledged(ack);
+        let request = request.prefetch(prefetch);
+        self.trial.wait(self.trial.broker.subscribe(request))
+    }
+
+    pub(super) fn subscribe_user(&self, slot: u32, path: &str) {
+        let path = destination(path);
+        let request = SubscribeRequest::new(self.id, slot, Source::User { path });
+        let subscribed = self.trial.wait(self.trial.broker.subscribe(request));
+        subscribed.expect("a subscription is made");
+    }
+
+    pub(super) fn unsubscribe(&self, slot: u32) {
+        self.trial
+            .wait(self.trial.broker.unsubscribe(self.id, slot));
+    }
+
+    pub(super) fn close(&self) {
+        self.trial.close(self.id);
+        self.outbox.close();
+    }
+
+    /// Waits until `count` deliveries came, and tells the broker of room as a session does.
+    pub(super) fn take(&self, count: usize) -> Vec<Delivery> {
+        self.trial.take(std::slice::from_ref(self), count)
+    }
+
+    /// As [`take`](Self::take), and gives their bodies.
+    pub(super) fn bodies(&self, count: usize) -> Vec<String> {
+        self.take(count).iter().map(body).collect()
+    }
+
+    /// Sees that nothing comes.
+    pub(super) fn nothing(&self) {
+        let mut taken = Vec::new();
+        self.trial.until(self.trial.options.quiet, |context| {
+            self.take_into(context, &mut taken, 1);
+            (!taken.is_empty()).then_some(())
+        });
+        assert!(taken.is_empty(), "nothing was to come: {taken:?}");
+    }
+
+    fn take_into(&self, context: &mut Context<'_>, taken: &mut Vec<Delivery>, count: usize) {
+        while taken.len() < count {
+            match self.outbox.poll_take(context, taken, count, usize::MAX) {
+                Taken::Some { resume, .. } => {
+                    if resume {
+                        self.trial.broker.resume(self.id);
+                    }
+                }
+                Taken::Nothing => return,
+                Taken::Ending(ending) => panic!("the session was ended: {ending:?}"),
+            }
+        }
+    }
+
+    /// Waits until the session is ended.
+    pub(super) fn ending(&self) -> Ending {
+        let ending = self.trial.until(self.trial.options.patience, |context| {
+            self.outbox.poll_overflow(context)
+        });
+        ending.expect("the session is ended in time")
+    }
+
+    pub(super) fn settle(
+        &self,
+        slot: impl Into<Option<u32>>,
+        delivery: DeliveryRef,
+        outcome: Outcome,
+    ) -> Result<(), SettleError> {
+        let settle = Settle::new(slot.into(), delivery, outcome);
+        self.trial.wait(self.trial.broker.settle(self.id, settle))
+    }
+
+    /// Settles a delivery that was taken.
+    pub(super) fn settled(&self, delivery: &Delivery, outcome: Outcome) {
+        let settled = self.settle(delivery.slot, DeliveryRef::Tag(delivery.tag), outcome);
+        settled.expect("a delivery is settled");
+    }
+
+    pub(super) fn commit(
+        &self,
+        settles: Vec<Settle>,
+        publishes: Vec<Publish>,
+    ) -> Result<Published, CommitError> {
+        let transaction = Transaction::new(settles, publishes);
+        let answer = self.trial.broker.commit(self.id, transaction, now());
+        self.trial.wait(answer)
+    }
+}
+
+fn now() -> Timestamp {
+    SystemTime::now().into()
+}
+
+fn destination(text: &str) -> Destination {
+    let destination = Destination::parse(text.to_owned());
+    destination.expect("the options' prefixes make destinations")
+}
+
+pub(super) fn to(text: &str, body: &str) -> Publish {
+    Publish::new(destination(text), Headers::new(), body.to_owned())
+}
+
+pub(super) fn to_user(name: &str, path: &str, body: &str) -> Publish {
+    let target = Target::User {
+        name: name.to_owned().into(),
+        path: destination(path),
+    };
+    Publish::new(target, Headers::new(), body.to_owned())
+}
+
+pub(super) fn to_session(id: SessionId, path: &str, body: &str) -> Publish {
+    let path = destination(path);
+    Publish::new(
+        Target::Session { id, path },
+        Headers::new(),
+        body.to_owned(),
+    )
+}
+
+pub(super) fn body(delivery: &Delivery) -> String {
+    String::from_utf8_lossy(delivery.message.body()).into_owned()
+}
+
+/// By message: its body, and how often it was delivered before.
+pub(super) fn tries(deliveries: &[Delivery]) -> Vec<(String, u32)> {
+    let tries = deliveries
+        .iter()
+        .map(|delivery| (body(delivery), delivery.message.redeliveries()));
+    tries.collect()
+}
+
+pub(super) fn by_tag(delivery: &Delivery) -> DeliveryRef {
+    DeliveryRef::Tag(delivery.tag)
+}
+
+pub(super) fn accepting(delivery: &Delivery) -> Settle {
+    Settle::new(Some(delivery.slot), by_tag(delivery), Outcome::Accepted)
+}

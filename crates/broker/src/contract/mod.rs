@@ -1,0 +1,226 @@
+//! What every [`Broker`] promises, as a test suite that any implementation runs.
+//!
+//! [`broker_contract!`](crate::broker_contract) makes one `#[test]` of each clause, so that a clause that is not kept is
+//! named by the test run; [`run`] tries all of them, for those who have tests of their own. A clause makes sessions of
+//! its own and destinations with names that nobody else has, so that a broker that is far away and has other users may be
+//! tried too.
+//!
+//! Answers may come late, and deliveries from elsewhere: a clause waits for what has to come, for
+//! [`Options::patience`] at most, and for [`Options::quiet`] to see that nothing comes. So this module, unlike the rest of
+//! the crate, looks at a clock; it is for tests.
+//!
+//! # Example: the embedded broker keeps it
+//!
+//! ```
+//! use tramline_broker::{EmbeddedBroker, contract};
+//!
+//! let new_broker = || EmbeddedBroker::new().topics("/topic").queues("/queue");
+//! assert!(contract::CLAUSES.len() > 20);
+//! contract::run(new_broker, &contract::Options::default());
+//! ```
+
+mod member;
+mod queues;
+mod sessions;
+mod topics;
+mod transactions;
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::member::Trial;
+use crate::Broker;
+
+/// Where and how patiently a broker is tried.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// In front of the names of topics, `/` and a name follow. Default `/topic`.
+    pub topics: String,
+    /// In front of the names of queues, whose messages must be empty of others. Default `/queue`.
+    pub queues: String,
+    /// How long to wait for what has to come. Default 10 s: whoever needs longer hangs.
+    pub patience: Duration,
+    /// How long to wait to see that nothing comes. Default none, which is right for a broker that delivers before it
+    /// confirms; one that is far away needs longer than a message takes.
+    pub quiet: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            topics: "/topic".to_owned(),
+            queues: "/queue".to_owned(),
+            patience: Duration::from_secs(10),
+            quiet: Duration::ZERO,
+        }
+    }
+}
+
+impl Options {
+    /// With another [`Options::topics`].
+    #[must_use]
+    pub fn topics(mut self, prefix: impl Into<String>) -> Self {
+        self.topics = prefix.into();
+        self
+    }
+
+    /// With another [`Options::queues`].
+    #[must_use]
+    pub fn queues(mut self, prefix: impl Into<String>) -> Self {
+        self.queues = prefix.into();
+        self
+    }
+
+    /// With another [`Options::patience`].
+    #[must_use]
+    pub fn patience(mut self, time: Duration) -> Self {
+        self.patience = time;
+        self
+    }
+
+    /// With another [`Options::quiet`].
+    #[must_use]
+    pub fn quiet(mut self, time: Duration) -> Self {
+        self.quiet = time;
+        self
+    }
+}
+
+/// One promise.
+#[derive(Clone, Copy)]
+pub struct Clause {
+    name: &'static str,
+    attempt: fn(&Trial<'_>),
+}
+
+impl Clause {
+    /// The promise, as a name of a function.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Tries whether `broker` keeps it.
+    ///
+    /// # Panics
+    ///
+    /// When it does not, or not in time.
+    pub fn attempt(&self, broker: Arc<dyn Broker>, options: &Options) {
+        (self.attempt)(&Trial::new(broker, options));
+    }
+}
+
+impl fmt::Debug for Clause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// Tries every clause, each with a broker of its own.
+///
+/// # Panics
+///
+/// When a clause is not kept: after all were tried, with the names of those that were not. Why is what the clauses'
+/// own panics wrote.
+pub fn run<B: Broker>(new_broker: impl Fn() -> B, options: &Options) {
+    let broken = CLAUSES.iter().filter(|clause| {
+        let attempt = || clause.attempt(Arc::new(new_broker()), options);
+        catch_unwind(AssertUnwindSafe(attempt)).is_err()
+    });
+    let broken: Vec<&Clause> = broken.collect();
+    assert!(broken.is_empty(), "clauses that are not kept: {broken:?}");
+}
+
+macro_rules! clauses {
+    (($dollar:tt) $($module:ident { $($name:ident,)* })*) => {
+        /// All that is promised.
+        pub const CLAUSES: &[Clause] = &[$($(
+            Clause { name: stringify!($name), attempt: $module::$name },
+        )*)*];
+
+        /// Tries a [`Clause`] by its name.
+        ///
+        /// # Panics
+        ///
+        /// When the clause is not kept, or there is none of that name.
+        pub fn attempt(name: &str, broker: Arc<dyn Broker>, options: &Options) {
+            let clause = CLAUSES.iter().find(|clause| clause.name == name);
+            let Some(clause) = clause else {
+                panic!("no clause of the contract is called {name:?}");
+            };
+            clause.attempt(broker, options);
+        }
+
+        /// Makes one `#[test]` of each clause of the [`contract`](crate::contract): of a function that gives a new
+        /// broker, and the [`Options`](crate::contract::Options) to try it with.
+        ///
+        /// # Example: in `tests/contract.rs`
+        ///
+        /// ```
+        /// mod embedded {
+        ///     use tramline_broker::{EmbeddedBroker, broker_contract, contract::Options};
+        ///
+        ///     broker_contract! {
+        ///         || EmbeddedBroker::new().topics("/topic").queues("/queue"),
+        ///         Options::default()
+        ///     }
+        /// }
+        /// ```
+        #[macro_export]
+        macro_rules! broker_contract {
+            ($dollar new_broker:expr, $dollar options:expr) => {
+                $($(
+                    #[test]
+                    fn $name() {
+                        let broker = ::std::sync::Arc::new(($dollar new_broker)());
+                        $dollar crate::contract::attempt(stringify!($name), broker, &$dollar options);
+                    }
+                )*)*
+            };
+        }
+    };
+}
+
+clauses! { ($)
+    topics {
+        all_subscribers_see_one_order,
+        a_subscription_is_active_once_it_is_confirmed,
+        each_subscription_that_covers_a_message_gets_it_once,
+        what_needs_no_settling_has_no_tag,
+        a_batch_ends_at_the_first_that_is_refused,
+        a_subscriber_that_takes_nothing_stops_nobody,
+        a_topic_that_is_acknowledged_is_a_window,
+    }
+    queues {
+        a_message_waits_and_goes_to_one_consumer,
+        consumers_take_turns,
+        a_queue_keeps_its_order,
+        no_more_are_given_out_than_may_be_unsettled,
+        the_mode_client_settles_all_before,
+        the_mode_client_individual_settles_one,
+        a_delivery_is_known_by_its_message_id_too,
+        what_is_released_comes_back_and_is_counted,
+        what_an_ended_subscription_had_goes_to_others_in_order,
+        what_a_closed_session_had_goes_to_others_in_order,
+        what_was_accepted_never_comes_back,
+        what_was_rejected_never_comes_back,
+        settling_what_is_not_there_is_an_error,
+        a_full_outbox_waits_and_resumes,
+    }
+    sessions {
+        what_is_not_served_is_refused,
+        who_is_not_open_is_refused,
+        nothing_comes_after_unsubscribe,
+        nothing_comes_after_close,
+        a_users_messages_reach_all_sessions_of_the_user,
+        a_sessions_messages_reach_it_alone,
+        ending_what_is_not_there_is_ignored,
+    }
+    transactions {
+        a_transaction_is_done_in_order,
+        a_transaction_that_cannot_settle_does_nothing,
+        a_transaction_that_cannot_publish_does_nothing,
+    }
+}
