@@ -84,7 +84,8 @@ impl Handshake {
         self.origin.as_deref()
     }
 
-    /// The address at the other end of the connection, where the web server tells it: a proxy's, if one is between.
+    /// The address at the other end of the connection, where the web server tells it: a proxy's, if one is between and is
+    /// not [trusted](crate::MessagingBuilder::trusted_proxies) to tell the client's.
     pub fn remote(&self) -> Option<SocketAddr> {
         self.remote
     }

@@ -45,7 +45,7 @@ use crate::{Handshake, SessionId, User};
 /// |---|---|
 /// | `GET` with `Upgrade: websocket` at the endpoint's path | STOMP over WebSocket, offered as `v12.stomp`, `v11.stomp` or `v10.stomp` |
 /// | `GET …/websocket` | the same |
-/// | `GET …/info`, `…/{server}/{session}/{transport}` | SockJS, where it is on |
+/// | `GET …/info`, `…/iframe.html`, `…/{server}/{session}/{transport}` | [SockJS](SockJs), where it is on; then `GET` at the endpoint's path greets |
 /// | from a page of another origin | 403 |
 /// | anything else | 400, 404, 405 or 426, with a text that says why |
 ///

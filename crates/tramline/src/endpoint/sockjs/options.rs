@@ -19,8 +19,16 @@ use tramline_sockjs::{Config, OnAbort, Transport};
 ///   for the transports `htmlfile` and `jsonp` it does so by `Referer` or `Sec-Fetch-Site` only, and where it says nothing
 ///   at all these hear 403, unless all origins are allowed. The iframe page may be embedded by the same pages.
 /// - A session whose client reads slowly keeps what waits in its outbox, under [`Limits::outbox`](crate::Limits::outbox)
-///   and its policy, as over WebSocket. A receiving request that is ready has at most 64 KiB and
-///   [`message_cache`](Self::message_cache) messages waiting for it besides.
+///   and its policy, as over WebSocket.
+///
+/// # Memory
+///
+/// An idle session over HTTP takes some 2 KiB and no buffer. Outward it holds at most its outbox, beside 64 KiB or
+/// [`message_cache`](Self::message_cache) messages that are ready to go, whichever is less, and what one write adds to that
+/// (64 messages or 64 KiB, escaped); a client that is not fetching them is closed with 4500. Inward it holds at most 64 KiB
+/// and one request's messages; further requests wait with their clients. Sessions that are opened and abandoned are gone
+/// after twice [`disconnect_delay`](Self::disconnect_delay), and there are never more than
+/// [`max_sessions`](Self::max_sessions).
 ///
 /// # Example: streams of 1 MiB, and no transport by which another page's scripts are run
 ///
@@ -117,7 +125,7 @@ impl SockJs {
     /// Sessions over HTTP requests that the endpoint holds at a time, the closed ones that it remembers included. Default:
     /// 100,000. A request for one more hears 503 and is counted. Such a session needs no open connection, so nothing else
     /// bounds how many a stranger can open within [`disconnect_delay`](Self::disconnect_delay); an abandoned one takes some
-    /// 3 KiB. Sessions over WebSocket do not count.
+    /// 2 KiB. Sessions over WebSocket do not count.
     pub fn max_sessions(mut self, sessions: usize) -> Self {
         self.max_sessions = sessions;
         self

@@ -1,5 +1,6 @@
 //! SockJS by hand: what `sockjs-client` says over HTTP and WebSocket, and what it must not.
 
+mod abuse;
 mod ending;
 mod origins;
 mod polling;
