@@ -155,24 +155,24 @@ impl Body {
         if chunk.len() > room {
             return Err(Error::InflatedTooBig { max });
         }
-        self.push(chunk, if last { chunk.len() } else { room }, last)
+        // Exactly, because rounding up would go beyond the limit.
+        self.push(chunk, if last { chunk.len() } else { room }, true)
     }
 
-    /// Appends bytes, with room for more: `left` are to come at most, these included, and none after them if they are
-    /// the `last`.
-    fn push(&mut self, piece: &[u8], left: usize, last: bool) -> Result<(), Error> {
+    /// Appends bytes, with room for more where `left` are to come, these included; `exact` if there will not be more.
+    fn push(&mut self, piece: &[u8], left: usize, exact: bool) -> Result<(), Error> {
         let held = self.held();
         match self {
             Self::Text(text) => {
                 if text.spare() < piece.len() {
-                    text.reserve(growth(held, piece.len(), left), last);
+                    text.reserve(growth(held, piece.len(), left), exact);
                 }
                 text.push(piece).map_err(|at| Error::InvalidUtf8 { at })
             }
             Self::Binary { bytes, .. } => {
                 if bytes.capacity() - bytes.len() < piece.len() {
                     let growth = growth(held, piece.len(), left);
-                    if last {
+                    if exact {
                         bytes.reserve_exact(growth);
                     } else {
                         bytes.reserve(growth);
