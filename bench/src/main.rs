@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use clap::Parser;
 use tramline::policy::{Policy, permit};
-use tramline::{EmbeddedBroker, MessageRouter, Messaging, message};
+use tramline::{Compression, EmbeddedBroker, MessageRouter, Messaging, message};
 
 #[derive(Parser)]
 #[command(about)]
@@ -17,6 +17,9 @@ struct Options {
     /// Worker threads; 0 runs everything on one thread without a scheduler of several.
     #[arg(long, default_value_t = 0)]
     workers: usize,
+    /// Compress messages of so many bytes and more for clients that offer it.
+    #[arg(long)]
+    compress_above: Option<u32>,
 }
 
 /// Sends what it gets to everyone: `/app/bench` for going through a handler.
@@ -26,6 +29,9 @@ async fn relay(body: String) -> String {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::parse();
+    let compression = options
+        .compress_above
+        .map_or(Compression::Off, Compression::AboveSize);
     let runtime = match options.workers {
         0 => tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -41,6 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .routes(MessageRouter::new().route("/bench", message(relay).send_to("/topic/bench")))
             .broker(EmbeddedBroker::new().topics("/topic"))
             .policy(Policy::builder().otherwise(permit()))
+            .compression(compression)
             .build()?;
         let app: axum::Router =
             axum::Router::new().nest_service("/stomp", messaging.endpoint().with_sockjs());

@@ -18,7 +18,11 @@ pub(super) struct Message {
 
 enum Body {
     Text(Text),
-    Binary(Vec<u8>),
+    Binary {
+        bytes: Vec<u8>,
+        /// Bytes that were handed out already.
+        taken: usize,
+    },
 }
 
 struct Compressed {
@@ -35,7 +39,10 @@ impl Message {
         let body = if kind == Kind::Text {
             Body::Text(Text::default())
         } else {
-            Body::Binary(Vec::new())
+            Body::Binary {
+                bytes: Vec::new(),
+                taken: 0,
+            }
         };
         Self {
             body,
@@ -67,9 +74,24 @@ impl Message {
         self.compressed.is_some()
     }
 
-    /// Bytes held.
-    pub(super) fn len(&self) -> usize {
-        self.body.len()
+    /// Bytes of the message that were not handed out.
+    pub(super) fn held(&self) -> usize {
+        self.body.held()
+    }
+
+    /// Hands out what has come of the message since the last time, as far as text consists of whole characters.
+    pub(super) fn take(&mut self) -> Option<Event> {
+        match &mut self.body {
+            Body::Text(text) => Some(text.take())
+                .filter(|text| !text.is_empty())
+                .map(|text| Event::Text(text.into())),
+            Body::Binary { bytes, taken } => {
+                *taken += bytes.len();
+                Some(std::mem::take(bytes))
+                    .filter(|bytes| !bytes.is_empty())
+                    .map(|bytes| Event::Binary(bytes.into()))
+            }
+        }
     }
 
     /// Appends a piece of a frame of which `left` bytes, those of the piece included, were still to come; `last` if
@@ -104,17 +126,26 @@ impl Message {
                 Ok(text) => Event::Text(text.into()),
                 Err(at) => return Err(Error::InvalidUtf8 { at }),
             },
-            Body::Binary(bytes) => Event::Binary(Bytes::from(bytes)),
+            Body::Binary { bytes, .. } => Event::Binary(Bytes::from(bytes)),
         };
         Ok((event, self.compressed.map(|compressed| compressed.inflater)))
     }
 }
 
 impl Body {
+    /// Bytes in all.
     fn len(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
-            Self::Binary(bytes) => bytes.len(),
+            Self::Binary { bytes, taken } => taken + bytes.len(),
+        }
+    }
+
+    /// Bytes that were not handed out.
+    fn held(&self) -> usize {
+        match self {
+            Self::Text(text) => text.held(),
+            Self::Binary { bytes, .. } => bytes.len(),
         }
     }
 
@@ -124,24 +155,24 @@ impl Body {
         if chunk.len() > room {
             return Err(Error::InflatedTooBig { max });
         }
-        self.push(chunk, if last { chunk.len() } else { room }, last)
+        // Exactly, because rounding up would go beyond the limit.
+        self.push(chunk, if last { chunk.len() } else { room }, true)
     }
 
-    /// Appends bytes, with room for more: `left` are to come at most, these included, and none after them if they are
-    /// the `last`.
-    fn push(&mut self, piece: &[u8], left: usize, last: bool) -> Result<(), Error> {
-        let held = self.len();
+    /// Appends bytes, with room for more where `left` are to come, these included; `exact` if there will not be more.
+    fn push(&mut self, piece: &[u8], left: usize, exact: bool) -> Result<(), Error> {
+        let held = self.held();
         match self {
             Self::Text(text) => {
                 if text.spare() < piece.len() {
-                    text.reserve(growth(held, piece.len(), left), last);
+                    text.reserve(growth(held, piece.len(), left), exact);
                 }
                 text.push(piece).map_err(|at| Error::InvalidUtf8 { at })
             }
-            Self::Binary(bytes) => {
+            Self::Binary { bytes, .. } => {
                 if bytes.capacity() - bytes.len() < piece.len() {
                     let growth = growth(held, piece.len(), left);
-                    if last {
+                    if exact {
                         bytes.reserve_exact(growth);
                     } else {
                         bytes.reserve(growth);

@@ -25,9 +25,9 @@ pub use self::negotiation::NegotiationError;
 /// | with takeover by this end, window of 15 bits | 380,032 | | 380,032 |
 /// | with takeover by this end, window of 9 bits | 251,008 | | 251,008 |
 ///
-/// A message that arrives in pieces keeps its 47,552 bytes from the first byte of its payload to the last. Inflated
-/// text counts against [`Config::max_message`](crate::Config::max_message) as it appears, so a bomb costs that and
-/// 8 KiB.
+/// A message that arrives in pieces keeps its 47,552 bytes from the first byte of its payload to the last. What inflates
+/// counts against [`Config::max_message`](crate::Config::max_message) as it appears, in chunks of 8 KiB, so a bomb holds
+/// no more than any message of that size.
 ///
 /// # Example: a server that compresses what is large
 ///

@@ -251,6 +251,43 @@ fn a_stream_may_end_and_another_begin_in_one_message() {
 }
 
 #[test]
+fn a_compressed_message_may_be_taken_in_parts() {
+    let config = Config::default().with_max_message(50_000);
+    for (len, passes) in [(50_000, true), (50_001, false)] {
+        let (mut server, _) = pair_with(always(), config);
+        let message = noise(25).repeat(2001)[..len].to_vec();
+        let mut frame = masked(FIN | DEFLATED | BINARY, &deflated(&message, 6));
+        let (mut parts, mut taken, mut outcome) = (Vec::new(), 0, Ok(()));
+        for mut piece in frame.chunks_mut(20) {
+            match server.receive(&mut piece) {
+                Ok(event) => {
+                    let part = server.take_part();
+                    taken += usize::from(part.is_some());
+                    parts.extend(event);
+                    parts.extend(part);
+                }
+                Err(error) => {
+                    outcome = Err(error);
+                    break;
+                }
+            }
+        }
+        if passes {
+            let parts = parts.into_iter().map(|part| match part {
+                Event::Binary(part) => part,
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(parts.collect::<Vec<_>>().concat(), message);
+            assert!(taken > 2);
+            assert_eq!(outcome, Ok(()));
+        } else {
+            let error = Error::InflatedTooBig { max: 50_000 };
+            assert_eq!(outcome, Err(error), "what was taken counts");
+        }
+    }
+}
+
+#[test]
 fn a_bomb_is_stopped_at_the_limit() {
     let config = Config::default().with_max_message(100_000);
     for (len, passes) in [(100_000, true), (100_001, false), (50_000_000, false)] {

@@ -99,7 +99,7 @@ fn a_bomb_costs_its_limit_and_a_chunk() {
         let error = server.receive(&mut bomb.as_mut_slice());
         assert_eq!(error, Err(Error::InflatedTooBig { max: 200_000 }));
     });
-    // A buffer that grows by half is there twice while it is copied.
+    // What there is of it is there twice while it is moved.
     assert!(
         used.bytes_max < 200_000 * 2 + 8192 + INFLATER as u64 + 1024,
         "{used:?}"

@@ -106,6 +106,12 @@ fn fragments() -> impl Strategy<Value = Fragments> {
     proptest::collection::vec((0..200_usize, prop::option::of(0..126_u8)), 0..6)
 }
 
+/// Codes that both ends know: tungstenite takes 1014, which IANA's registry has, for a mistake.
+fn code() -> impl Strategy<Value = CloseCode> {
+    prop_oneof![1000..1004_u16, 1007..1014_u16, 3000..5000_u16]
+        .prop_map(|code| CloseCode::new(code).unwrap())
+}
+
 fn opcode(payload: &[u8]) -> OpCode {
     match std::str::from_utf8(payload) {
         Ok(_) => OpCode::Text,
@@ -194,8 +200,7 @@ proptest! {
     }
 
     #[test]
-    fn we_close_and_they_agree(role in role(), code in 0..5000_u16, reason in "\\PC{0,30}") {
-        let Some(code) = CloseCode::new(code) else { return Ok(()) };
+    fn we_close_and_they_agree(role in role(), code in code(), reason in "\\PC{0,30}") {
         let (mut ours, mut theirs) = ends(role, 4096);
         ours.close(code, &reason);
         let mut wire = Vec::new();
@@ -209,8 +214,7 @@ proptest! {
     }
 
     #[test]
-    fn they_close_and_we_agree(role in role(), code in 0..5000_u16, reason in "\\PC{0,30}") {
-        let Some(code) = CloseCode::new(code) else { return Ok(()) };
+    fn they_close_and_we_agree(role in role(), code in code(), reason in "\\PC{0,30}") {
         let (mut ours, mut theirs) = ends(role, 4096);
         let close = TheirClose { code: TheirCode::from(code.as_u16()), reason: reason.as_str().into() };
         theirs.close(Some(close)).unwrap();
