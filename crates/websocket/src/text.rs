@@ -4,6 +4,8 @@
 #[derive(Debug, Default)]
 pub(crate) struct Text {
     whole: String,
+    /// Bytes that were handed out already.
+    taken: usize,
     tail: [u8; 4],
     tail_len: u8,
 }
@@ -11,12 +13,23 @@ pub(crate) struct Text {
 impl Text {
     /// Bytes received.
     pub(crate) fn len(&self) -> usize {
+        self.taken + self.held()
+    }
+
+    /// Bytes received and not handed out.
+    pub(crate) fn held(&self) -> usize {
         self.whole.len() + usize::from(self.tail_len)
+    }
+
+    /// Hands out the whole characters received since the last time.
+    pub(crate) fn take(&mut self) -> String {
+        self.taken += self.whole.len();
+        std::mem::take(&mut self.whole)
     }
 
     /// Bytes that fit without growing.
     pub(crate) fn spare(&self) -> usize {
-        self.whole.capacity().saturating_sub(self.len())
+        self.whole.capacity().saturating_sub(self.held())
     }
 
     /// Makes room for `bytes` after those received; exactly so many if none will follow.
@@ -48,17 +61,17 @@ impl Text {
                     self.tail_len = 0;
                 }
                 Err(error) if error.error_len().is_none() => {}
-                Err(_) => return Err(self.whole.len()),
+                Err(_) => return Err(self.good()),
             }
         }
 
         let (body, tail) = split_before_unfinished(piece);
         match std::str::from_utf8(body) {
             Ok(body) => self.whole.push_str(body),
-            Err(error) => return Err(self.whole.len() + error.valid_up_to()),
+            Err(error) => return Err(self.good() + error.valid_up_to()),
         }
         if std::str::from_utf8(tail).is_err_and(|error| error.error_len().is_some()) {
-            return Err(self.whole.len());
+            return Err(self.good());
         }
         self.tail[..tail.len()].copy_from_slice(tail);
         self.tail_len = tail.len() as u8;
@@ -70,8 +83,13 @@ impl Text {
         if self.tail_len == 0 {
             Ok(self.whole)
         } else {
-            Err(self.whole.len())
+            Err(self.good())
         }
+    }
+
+    /// Bytes of whole characters received.
+    fn good(&self) -> usize {
+        self.taken + self.whole.len()
     }
 }
 
@@ -131,6 +149,18 @@ mod tests {
         text.push(b"a\xf0\x9f\x9a").unwrap();
         assert_eq!(text.len(), 4);
         assert_eq!(text.finish(), Err(1));
+    }
+
+    #[test]
+    fn what_was_handed_out_still_counts() {
+        let mut text = Text::default();
+        text.push(b"a\xe2\x82").unwrap();
+        assert_eq!(text.take(), "a");
+        assert_eq!((text.len(), text.held()), (3, 2));
+        assert_eq!(text.take(), "");
+        text.push(b"\xacb").unwrap();
+        assert_eq!(text.take(), "\u{20ac}b");
+        assert_eq!(text.push(b"c\xff"), Err(6));
     }
 
     proptest! {

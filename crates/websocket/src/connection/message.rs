@@ -18,7 +18,11 @@ pub(super) struct Message {
 
 enum Body {
     Text(Text),
-    Binary(Vec<u8>),
+    Binary {
+        bytes: Vec<u8>,
+        /// Bytes that were handed out already.
+        taken: usize,
+    },
 }
 
 struct Compressed {
@@ -35,7 +39,10 @@ impl Message {
         let body = if kind == Kind::Text {
             Body::Text(Text::default())
         } else {
-            Body::Binary(Vec::new())
+            Body::Binary {
+                bytes: Vec::new(),
+                taken: 0,
+            }
         };
         Self {
             body,
@@ -67,9 +74,24 @@ impl Message {
         self.compressed.is_some()
     }
 
-    /// Bytes held.
-    pub(super) fn len(&self) -> usize {
-        self.body.len()
+    /// Bytes received, inflated where that is needed, and not handed out.
+    pub(super) fn held(&self) -> usize {
+        self.body.held()
+    }
+
+    /// Hands out what has come since the last time, as far as text consists of whole characters.
+    pub(super) fn take(&mut self) -> Option<Event> {
+        match &mut self.body {
+            Body::Text(text) => Some(text.take())
+                .filter(|text| !text.is_empty())
+                .map(|text| Event::Text(text.into())),
+            Body::Binary { bytes, taken } => {
+                *taken += bytes.len();
+                Some(std::mem::take(bytes))
+                    .filter(|bytes| !bytes.is_empty())
+                    .map(|bytes| Event::Binary(bytes.into()))
+            }
+        }
     }
 
     /// Appends a piece of a frame of which `left` bytes, those of the piece included, were still to come; `last` if
@@ -104,17 +126,25 @@ impl Message {
                 Ok(text) => Event::Text(text.into()),
                 Err(at) => return Err(Error::InvalidUtf8 { at }),
             },
-            Body::Binary(bytes) => Event::Binary(Bytes::from(bytes)),
+            Body::Binary { bytes, .. } => Event::Binary(Bytes::from(bytes)),
         };
         Ok((event, self.compressed.map(|compressed| compressed.inflater)))
     }
 }
 
 impl Body {
+    /// Bytes in all, those handed out included.
     fn len(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
-            Self::Binary(bytes) => bytes.len(),
+            Self::Binary { bytes, taken } => taken + bytes.len(),
+        }
+    }
+
+    fn held(&self) -> usize {
+        match self {
+            Self::Text(text) => text.held(),
+            Self::Binary { bytes, .. } => bytes.len(),
         }
     }
 
@@ -130,7 +160,7 @@ impl Body {
     /// Appends bytes, with room for more: `left` are to come at most, these included, and none after them if they are
     /// the `last`.
     fn push(&mut self, piece: &[u8], left: usize, last: bool) -> Result<(), Error> {
-        let held = self.len();
+        let held = self.held();
         match self {
             Self::Text(text) => {
                 if text.spare() < piece.len() {
@@ -138,7 +168,7 @@ impl Body {
                 }
                 text.push(piece).map_err(|at| Error::InvalidUtf8 { at })
             }
-            Self::Binary(bytes) => {
+            Self::Binary { bytes, .. } => {
                 if bytes.capacity() - bytes.len() < piece.len() {
                     let growth = growth(held, piece.len(), left);
                     if last {

@@ -284,7 +284,32 @@ impl Connection {
     pub fn buffered(&self) -> usize {
         self.head.len()
             + self.control.len()
-            + self.message.as_ref().map_or(0, |message| message.len())
+            + self.message.as_ref().map_or(0, |message| message.held())
+    }
+
+    /// Hands out what has been received of a message that is still incomplete, for applications that want its parts as
+    /// they arrive and not as a whole; `None` if there is nothing new.
+    ///
+    /// Call it when [`receive`](Self::receive) has used up its input. The event that `receive` gives at the message's end
+    /// then holds the rest, which may be empty. Text is cut between characters. How the peer cut its message into frames
+    /// does not show: proxies may cut it otherwise. What was handed out still counts for the limits of
+    /// [`Config`](crate::Config).
+    ///
+    /// # Example: parts of one message
+    ///
+    /// ```
+    /// use tramline_websocket::{Config, Connection, Event, Role};
+    ///
+    /// let mut client = Connection::new(Role::Client, Config::default());
+    /// let (mut first, mut second) = (*b"\x01\x03Hel\x80", *b"\x02lo");
+    /// assert_eq!(client.receive(&mut first.as_mut_slice())?, None);
+    /// assert_eq!(client.take_part(), Some(Event::Text("Hel".into())));
+    /// assert_eq!(client.take_part(), None);
+    /// assert_eq!(client.receive(&mut second.as_mut_slice())?, Some(Event::Text("lo".into())));
+    /// # Ok::<(), tramline_websocket::Error>(())
+    /// ```
+    pub fn take_part(&mut self) -> Option<Event> {
+        self.message.as_mut()?.take()
     }
 
     fn with_seed(role: Role, config: Config, seed: u64) -> Self {

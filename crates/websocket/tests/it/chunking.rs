@@ -129,6 +129,69 @@ fn cuts() -> impl Strategy<Value = Vec<usize>> {
     ]
 }
 
+/// What a message came to in parts: the parts, and the bytes that were held at most between reads.
+fn in_parts(
+    mut connection: Connection,
+    bytes: &[u8],
+    cut: usize,
+) -> Result<(Vec<Event>, usize), Error> {
+    let mut bytes = bytes.to_vec();
+    let (mut parts, mut held) = (Vec::new(), 0);
+    for mut piece in bytes.chunks_mut(cut) {
+        while let Some(event) = connection.receive(&mut piece)? {
+            parts.push(event);
+        }
+        parts.extend(connection.take_part());
+        held = held.max(connection.buffered());
+    }
+    Ok((parts, held))
+}
+
+#[test]
+fn a_message_taken_in_parts_is_the_same_and_holds_nothing() {
+    let text = "a\u{e9}\u{20ac}\u{1f68b}".repeat(100);
+    for (kind, cut) in [
+        (TEXT, 1),
+        (TEXT, 7),
+        (BINARY, 1),
+        (BINARY, 50),
+        (TEXT, 5000),
+    ] {
+        let mut frames = Vec::new();
+        for (n, piece) in text.as_bytes().chunks(33).enumerate() {
+            let first = if n == 0 { kind } else { CONTINUATION };
+            let fin = if 33 * (n + 1) >= text.len() { FIN } else { 0 };
+            frames.extend(masked(fin | first, piece));
+        }
+        let server = Connection::new(Role::Server, Config::default());
+        let (parts, held) = in_parts(server, &frames, cut).unwrap();
+        assert!(held < 16, "{held} bytes held at {cut}");
+        assert!(cut > frames.len() || parts.len() > 10, "{parts:?}");
+        let mut whole = Vec::new();
+        for part in &parts {
+            match part {
+                Event::Text(part) if kind == TEXT => whole.extend_from_slice(part.as_bytes()),
+                Event::Binary(part) if kind == BINARY => whole.extend_from_slice(part),
+                other => panic!("{other:?} in a message of kind {kind}"),
+            }
+        }
+        assert_eq!(whole, text.as_bytes(), "kind {kind}, cut at {cut}");
+    }
+}
+
+#[test]
+fn parts_that_were_taken_count_for_the_limits() {
+    let config = Config::default().with_max_message(10);
+    for kind in [TEXT, BINARY] {
+        let frames = [masked(kind, b"123456"), masked(FIN, b"78901")].concat();
+        let server = Connection::new(Role::Server, config);
+        assert_eq!(
+            in_parts(server, &frames, 1),
+            Err(Error::MessageTooBig { len: 11, max: 10 })
+        );
+    }
+}
+
 proptest! {
     #[test]
     fn valid_frames_give_their_events_however_they_are_cut(steps in vec(step(), 0..8), cuts in cuts()) {
