@@ -277,19 +277,20 @@ impl Channel {
         }
     }
 
-    /// The connection has ended: nothing can be sent, and what came is all that comes.
-    pub(super) fn end(&self, closed: Closed) {
+    /// The connection has ended: nothing can be sent any more, and what came is all that comes. Gives what was queued.
+    pub(super) fn end(&self, closed: Closed) -> VecDeque<Item> {
         let mut state = self.state.lock();
         if state.closed.is_some() {
-            return;
+            return VecDeque::new();
         }
         state.closed = Some(Arc::new(closed));
-        state.outgoing = VecDeque::new();
         state.queued = 0;
+        let queued = std::mem::take(&mut state.outgoing);
         state.end_waiting();
         if let Some(waiting) = state.waiting.take() {
             waiting.end.into_iter().for_each(Waker::wake);
         }
+        queued
     }
 }
 

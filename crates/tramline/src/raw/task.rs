@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -46,6 +47,8 @@ pub(super) struct RawTask<T: RawTransport> {
 /// The end is decided.
 struct Closing {
     why: Closed,
+    /// What the handler said to what came before the client's close.
+    answers: VecDeque<Item>,
     goodbye: Goodbye,
 }
 
@@ -86,7 +89,6 @@ impl<T: RawTransport> RawTask<T> {
         let input = self.poll_input(context);
         self.poll_handler(context);
         self.channel.set_awake(false);
-        // What came before the end is handled, but nobody is there to hear the answers.
         let input = input?;
         self.poll_output(context)?;
         Ok(input)
@@ -230,7 +232,7 @@ impl<T: RawTransport> RawTask<T> {
             });
             if !items.is_empty() {
                 let shared = &self.channel.shared;
-                let messages = items.iter().filter_map(Item::message).count();
+                let messages = messages(&items);
                 if messages > 0 {
                     shared.counters.messages_sent.add(messages);
                     self.active = shared.wheel.now();
@@ -291,12 +293,17 @@ impl<T: RawTransport> RawTask<T> {
     fn ended(&mut self, why: Closed) {
         why.count(&self.channel.shared.counters);
         why.log(&self.channel);
-        self.channel.end(why.clone());
+        let answers = self.channel.end(why.clone());
         if why.is_silent() {
             self.transport = None;
         } else {
-            let goodbye = Goodbye::new(self.channel.shared.wheel.now());
-            self.closing = Some(Box::new(Closing { why, goodbye }));
+            let shared = &self.channel.shared;
+            shared.counters.messages_sent.add(messages(&answers));
+            self.closing = Some(Box::new(Closing {
+                why,
+                answers,
+                goodbye: Goodbye::new(shared.wheel.now()),
+            }));
         }
     }
 
@@ -305,17 +312,36 @@ impl<T: RawTransport> RawTask<T> {
             return;
         };
         let wheel = &self.channel.shared.wheel;
-        let Closing { why, goodbye } = &mut **closing;
+        let Closing {
+            why,
+            answers,
+            goodbye,
+        } = &mut **closing;
         self.alarm
             .set(Some(goodbye.deadline()), wheel, &self.channel);
         // Registers the task with the wheel's way to wake it.
         self.channel.poll_overflow(context);
-        let over = goodbye.poll(transport, wheel.now(), context, why.close(), |_, _| {});
+        let over = goodbye.poll(
+            transport,
+            wheel.now(),
+            context,
+            why.close(),
+            |transport, batch| {
+                for item in answers.drain(..) {
+                    transport.item(&item, batch);
+                }
+            },
+        );
         if over.is_ready() {
             self.transport = None;
             self.closing = None;
         }
     }
+}
+
+/// How many are no pings.
+fn messages<'a>(items: impl IntoIterator<Item = &'a Item>) -> usize {
+    items.into_iter().filter_map(Item::message).count()
 }
 
 fn vanished(error: &std::io::Error) -> Closed {

@@ -236,7 +236,10 @@ impl<F: Framing> Transport for WebSocket<F> {
         {
             self.ping(b"", batch);
         }
-        self.machine.poll_transmit(&mut batch.bytes);
+        // The answer to the peer's Close is for `close`: nothing may follow it.
+        if self.machine.state() == State::Open {
+            self.machine.poll_transmit(&mut batch.bytes);
+        }
     }
 
     fn frame(&mut self, frame: &[u8], batch: &mut Batch) {

@@ -150,7 +150,13 @@ impl SockJsService {
             None => {
                 let opening = match stack.admit(parts).await {
                     Ok(admitted) => admitted.opening,
-                    Err(response) => return response,
+                    Err(response) => {
+                        // Whoever asked counts all answers that there is no room.
+                        if response.status() != StatusCode::SERVICE_UNAVAILABLE {
+                            stack.counters().requests.increment();
+                        }
+                        return response;
+                    }
                 };
                 match self.open(stack, name, owner, opening) {
                     Ok(session) => session,

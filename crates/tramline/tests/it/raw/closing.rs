@@ -136,6 +136,25 @@ async fn the_clients_close_comes_after_its_messages() {
 }
 
 #[tokio::test]
+async fn what_came_with_the_close_is_answered_before_it() {
+    let server = RawServer::echo().await;
+    let mut client = server.client().await;
+    client
+        .send_raw(b"\x81\x81\0\0\0\0a\x81\x81\0\0\0\0b\x88\x82\0\0\0\0\x03\xe8")
+        .await;
+    assert_eq!(client.expect_text().await, "a");
+    assert_eq!(client.expect_text().await, "b");
+    client.expect_close(1000, "").await;
+    // So it is with what breaks a rule.
+    let mut client = server.client().await;
+    client.send_raw(b"\x81\x81\0\0\0\0a\x83\x80\0\0\0\0").await;
+    assert_eq!(client.expect_text().await, "a");
+    let reason = "opcode 3 is reserved; use 0, 1, 2, 8, 9 or 10";
+    client.expect_close(1002, reason).await;
+    assert_eq!(server.stats().messages_sent, 3);
+}
+
+#[tokio::test]
 async fn a_client_that_vanishes_is_told_and_counted() {
     let (builder, mut sockets) = handed_over();
     let server = RawServer::start(builder).await;

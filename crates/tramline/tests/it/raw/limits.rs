@@ -18,7 +18,8 @@ fn small() -> RawLimits {
 #[tokio::test]
 async fn bad_input_is_closed_with_its_code_and_counted() {
     let long = [b'x'; 101];
-    let frames: [(&[(u8, &[u8])], u16, &str); 8] = [
+    type Frames<'a> = &'a [(u8, &'a [u8])];
+    let frames: [(Frames<'_>, u16, &str); 8] = [
         (
             &[(0x83, b"")],
             1002,
