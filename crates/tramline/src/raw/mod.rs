@@ -1,4 +1,4 @@
-#![doc = include_str!("../docs/raw-websocket.md")]
+#![doc = include_str!("../guide/raw-websocket.md")]
 
 mod channel;
 mod closed;

@@ -195,7 +195,8 @@ impl fmt::Debug for Shared {
 
 /// The connections of a raw endpoint that are open now: to count them, to send to them, to close them.
 ///
-/// From [`RawEndpoint::sessions`](super::RawEndpoint::sessions); cheap to clone. Keeping one does not keep the endpoint
+/// From [`RawEndpoint::sessions`](super::RawEndpoint::sessions) or, in a handler,
+/// [`SocketSender::sessions`]; cheap to clone. Keeping one does not keep the endpoint
 /// alive.
 ///
 /// # Example: a line for everyone

@@ -15,6 +15,7 @@ use tramline_websocket::CloseCode;
 use super::channel::Channel;
 use super::closed::Closed;
 use super::message::{Item, Message, Outgoing, Received};
+use super::sessions::Sessions;
 use crate::{Handshake, User};
 
 /// A client's connection, as its handler has it: receives, and does everything a [`SocketSender`] does.
@@ -255,6 +256,11 @@ impl SocketSender {
     /// Why the connection has ended, if it has.
     pub fn why_closed(&self) -> Option<Closed> {
         self.0.closed().map(|closed| (*closed).clone())
+    }
+
+    /// All connections of the same endpoint, this one among them: to broadcast, or to find somebody.
+    pub fn sessions(&self) -> Sessions {
+        Sessions(Arc::clone(&self.0.shared))
     }
 
     /// The session's name: random, so that it cannot be guessed.
