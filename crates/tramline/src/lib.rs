@@ -74,6 +74,10 @@
 //! [`EmbeddedBroker`] carries topics and queues, with acknowledgements, redelivery, transactions, expiry, and a policy for
 //! whoever is too slow: the guide's page on the [broker](guide::broker) has it all.
 //!
+//! # Without STOMP
+//!
+//! [`raw`] gives each connection to an async function: for protocols of one's own, on the same endpoint.
+//!
 //! # Limits
 //!
 //! Everything a client can make grow has a limit in [`Limits`], with its default and the reason for it.
@@ -95,8 +99,10 @@ mod inbound;
 mod limits;
 mod login;
 mod messaging;
+mod open_sessions;
 pub mod policy;
 mod publisher;
+pub mod raw;
 mod rejection;
 mod reply;
 mod router;

@@ -53,7 +53,16 @@ pub struct Limits {
     /// scheduler: dead connections show within half a minute, at a cost of one byte each time. A client is taken for
     /// gone after three times the agreed interval.
     pub heart_beat: HeartBeat,
+    /// How often a WebSocket is pinged whose session agreed on no heart-beats of ours; `None` for never. Default 25 s, as
+    /// SockJS's heart-beat: proxies cut what is silent for 30 or 60 s.
+    pub keep_alive: Option<Duration>,
+    /// How long a peer may be silent after a [ping](Self::keep_alive) before it is taken for gone. Default 20 s: more than
+    /// any network that is alive takes, so that half-open connections are gone within 45 s.
+    pub keep_alive_timeout: Duration,
 }
+
+pub(crate) const KEEP_ALIVE: Option<Duration> = Some(Duration::from_secs(25));
+pub(crate) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Default for Limits {
     fn default() -> Self {
@@ -74,6 +83,8 @@ impl Default for Limits {
                 send: 10_000,
                 receive: 10_000,
             },
+            keep_alive: KEEP_ALIVE,
+            keep_alive_timeout: KEEP_ALIVE_TIMEOUT,
         }
     }
 }

@@ -1,29 +1,39 @@
 //! The whole of it: routes, broker and policy, and what clients connect to.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytestring::ByteString;
-use http::HeaderName;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Response};
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 use tramline_broker::{
     Broker, BrokerStatistics, DestinationError, Ending, Outbox, Pattern, SessionId,
 };
+use tramline_sockjs::PayloadLimits;
 use tramline_stomp::ServerConfig;
+use tramline_websocket::Config;
 
 use crate::compression::Compression;
-use crate::endpoint::{Endpoint, Origins, Proxies};
+use crate::endpoint::{
+    Admitted, Body, Endpoint, Front, Handle, Origins, Proxies, Refusals, Stack, offered_protocols,
+    session_info,
+};
+use crate::inbound::SessionInfo;
 use crate::limits::Limits;
 use crate::login::Login;
+use crate::open_sessions::OpenSessions;
 use crate::policy::Policy;
 use crate::publisher::Publisher;
+use crate::raw::RawTransport;
 use crate::router::{MessageRouter, RouteTable};
+use crate::session::SessionTask;
 use crate::stats::{Counters, Stats};
-use crate::wheel::{TICK, Wheel};
+use crate::transport::keep_alive::KeepAlive;
+use crate::wheel::{Driven, Driver, Wheel, now};
 
 /// A messaging stack: handlers, broker and policy behind endpoints that clients connect to.
 ///
@@ -60,13 +70,7 @@ use crate::wheel::{TICK, Wheel};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Messaging {
-    pub(crate) handle: Arc<Handle>,
-}
-
-/// Ends the sessions when nobody holds it any more.
-#[derive(Debug)]
-pub(crate) struct Handle {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) handle: Arc<Handle<Shared>>,
 }
 
 /// What all sessions of a stack share.
@@ -81,19 +85,12 @@ pub(crate) struct Shared {
     pub(crate) publisher: Publisher,
     pub(crate) limits: Limits,
     pub(crate) stomp: Arc<ServerConfig>,
-    pub(crate) origins: Origins,
-    pub(crate) proxies: Proxies,
-    pub(crate) keep_headers: Vec<HeaderName>,
-    pub(crate) compression: Compression,
+    pub(crate) front: Front,
     pub(crate) wheel: Arc<Wheel>,
     pub(crate) counters: Counters,
-    sessions: Mutex<HashMap<SessionId, Weak<Outbox>>>,
-    /// Told when a session is gone.
-    session_gone: Notify,
-    /// Told when the stack closes.
-    closed: Notify,
-    driven: AtomicBool,
-    closing: AtomicBool,
+    sessions: OpenSessions<Outbox>,
+    driver: Driver,
+    next_sweep: Mutex<Instant>,
 }
 
 impl Messaging {
@@ -167,102 +164,32 @@ impl Messaging {
     pub async fn shutdown(&self, deadline: Duration) -> usize {
         let shared = &self.handle.shared;
         shared.close();
-        let all_gone = async {
-            loop {
-                let gone = shared.session_gone.notified();
-                if shared.sessions.lock().is_empty() {
-                    return;
-                }
-                gone.await;
-            }
-        };
-        // Whether the time was enough shows in the number.
-        let _ = tokio::time::timeout(deadline, all_gone).await;
-        shared.sessions.lock().len()
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.shared.close();
+        shared.sessions.all_gone(deadline).await
     }
 }
 
 impl Shared {
-    pub(crate) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire)
-    }
-
     /// Waits until newcomers are refused.
     pub(crate) async fn closed(&self) {
-        let closed = self.closed.notified();
-        if !self.is_closing() {
-            closed.await;
-        }
+        self.sessions.closed().await;
     }
 
-    pub(crate) fn session_opened(self: &Arc<Self>, id: SessionId, outbox: &Arc<Outbox>) {
-        self.sessions.lock().insert(id, Arc::downgrade(outbox));
+    pub(crate) fn session_opened(&self, id: SessionId, outbox: &Arc<Outbox>) {
         self.counters.sessions_open.increment();
         self.counters.sessions_total.increment();
-        // One that came in just when the others were told.
-        if self.is_closing() {
+        if !self.sessions.add(id, outbox) {
             outbox.end(going_away());
         }
     }
 
     pub(crate) fn session_closed(&self, id: SessionId) {
-        let mut sessions = self.sessions.lock();
-        sessions.remove(&id);
-        if sessions.len() < sessions.capacity() / 4 {
-            sessions.shrink_to_fit();
-        }
-        drop(sessions);
         self.counters.sessions_open.decrement();
-        self.session_gone.notify_waiters();
-    }
-
-    /// Refuses new sessions and asks those that are there to end.
-    fn close(&self) {
-        self.closing.store(true, Ordering::Release);
-        self.closed.notify_waiters();
-        let sessions: Vec<Arc<Outbox>> = self
-            .sessions
-            .lock()
-            .values()
-            .filter_map(Weak::upgrade)
-            .collect();
-        for outbox in sessions {
-            outbox.end(going_away());
-        }
+        self.sessions.remove(id);
     }
 
     /// Starts what drives timers, when it does not run yet. Must be called inside a runtime.
     pub(crate) fn drive(self: &Arc<Self>) {
-        if self.driven.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        // The wheel stood still until now.
-        self.wheel.advance(now());
-        let shared = Arc::downgrade(self);
-        tokio::spawn(async move {
-            let _restart = RestartDriver(shared.clone());
-            let mut ticks = tokio::time::interval(TICK);
-            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            let mut next_sweep = now() + SWEEP;
-            loop {
-                ticks.tick().await;
-                let Some(shared) = shared.upgrade() else {
-                    return;
-                };
-                let now = now();
-                shared.wheel.advance(now);
-                if now >= next_sweep {
-                    next_sweep = now + SWEEP;
-                    shared.broker.sweep(SystemTime::now().into());
-                }
-            }
-        });
+        Driver::start(self);
     }
 
     /// The text for a destination that leads nowhere.
@@ -275,13 +202,91 @@ impl Shared {
     }
 }
 
-/// Lets the next session start the driver again when its runtime went away.
-struct RestartDriver(Weak<Shared>);
+impl Stack for Shared {
+    type Opening = SessionInfo;
 
-impl Drop for RestartDriver {
-    fn drop(&mut self) {
-        if let Some(shared) = self.0.upgrade() {
-            shared.driven.store(false, Ordering::Release);
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn front(&self) -> &Front {
+        &self.front
+    }
+
+    fn is_closing(&self) -> bool {
+        self.sessions.is_closing()
+    }
+
+    fn close(&self) {
+        for outbox in self.sessions.close() {
+            outbox.end(going_away());
+        }
+    }
+
+    fn counters(&self) -> Refusals<'_> {
+        Refusals {
+            origins: &self.counters.origins_refused,
+            requests: &self.counters.requests_refused,
+            protocol_errors: &self.counters.protocol_errors,
+        }
+    }
+
+    fn payload_limits(&self) -> PayloadLimits {
+        self.limits.payload()
+    }
+
+    fn websocket(&self) -> (Config, Option<Box<KeepAlive>>) {
+        let limits = &self.limits;
+        let config = Config::default()
+            .with_max_message(limits.message())
+            .with_max_frame(limits.message());
+        let keep_alive = KeepAlive::new(
+            limits.keep_alive,
+            limits.keep_alive_timeout,
+            self.wheel.now(),
+        );
+        (config, keep_alive)
+    }
+
+    /// With the first sub-protocol in the client's list that is STOMP's, as the client wrote it; where there is none the
+    /// handshake goes on without: many STOMP clients ask for none.
+    async fn admit(&self, parts: &mut Parts) -> Result<Admitted<SessionInfo>, Response<Body>> {
+        let chosen = offered_protocols(&parts.headers)
+            .find(|offer| tramline_stomp::Version::from_subprotocol(offer).is_some());
+        Ok(Admitted {
+            protocol: chosen.and_then(|chosen| HeaderValue::from_str(chosen).ok()),
+            opening: session_info(&self.front, parts),
+        })
+    }
+
+    fn connected(info: &mut SessionInfo, remote: Option<SocketAddr>, _: Option<SocketAddr>) {
+        info.handshake.remote = info.handshake.remote.or(remote);
+    }
+
+    fn session<T: RawTransport>(
+        self: Arc<Self>,
+        info: SessionInfo,
+        transport: T,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        SessionTask::new(self, info, transport)
+    }
+}
+
+impl Driven for Shared {
+    fn driver(&self) -> &Driver {
+        &self.driver
+    }
+
+    fn wheel(&self) -> &Arc<Wheel> {
+        &self.wheel
+    }
+
+    fn tick(&self, now: Instant) {
+        let mut next_sweep = self.next_sweep.lock();
+        if *next_sweep <= now {
+            *next_sweep = now + SWEEP;
+            drop(next_sweep);
+            self.broker.sweep(SystemTime::now().into());
         }
     }
 }
@@ -296,17 +301,12 @@ fn going_away() -> Ending {
     }
 }
 
-/// The runtime's time, which tests may have paused.
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
-
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Messaging")
             .field("name", &self.name)
             .field("broker", &self.broker)
-            .field("sessions", &self.sessions.lock().len())
+            .field("sessions", &self.sessions)
             .finish_non_exhaustive()
     }
 }
@@ -560,7 +560,7 @@ impl MessagingBuilder {
             );
         }
         let (Some(broker), Some(policy), true) = (self.broker, policy, mistakes.is_empty()) else {
-            return Err(BuildError { mistakes });
+            return Err(BuildError::new("the messaging", mistakes));
         };
         let mut stomp_limits = tramline_stomp::Limits::default();
         stomp_limits.body = self.limits.body;
@@ -586,17 +586,17 @@ impl MessagingBuilder {
             publisher,
             limits: self.limits,
             stomp: Arc::new(stomp),
-            origins: self.origins,
-            proxies: self.proxies,
-            keep_headers: self.keep_headers,
-            compression: self.compression,
+            front: Front {
+                origins: self.origins,
+                proxies: self.proxies,
+                keep_headers: self.keep_headers,
+                compression: self.compression,
+            },
             wheel: Arc::new(Wheel::new(now())),
             counters: Counters::default(),
-            sessions: Mutex::default(),
-            session_gone: Notify::new(),
-            closed: Notify::new(),
-            driven: AtomicBool::new(false),
-            closing: AtomicBool::new(false),
+            sessions: OpenSessions::default(),
+            driver: Driver::default(),
+            next_sweep: Mutex::new(now() + SWEEP),
         };
         Ok(Messaging {
             handle: Arc::new(Handle {
@@ -606,13 +606,19 @@ impl MessagingBuilder {
     }
 }
 
-/// Everything that is wrong with what a [`MessagingBuilder`] was given: the application's mistakes.
+/// Everything that is wrong with what a [`MessagingBuilder`] or a [`RawEndpointBuilder`](crate::raw::RawEndpointBuilder)
+/// was given: the application's mistakes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildError {
+    what: &'static str,
     mistakes: Vec<String>,
 }
 
 impl BuildError {
+    pub(crate) fn new(what: &'static str, mistakes: Vec<String>) -> Self {
+        Self { what, mistakes }
+    }
+
     /// The mistakes, one text each.
     pub fn mistakes(&self) -> impl Iterator<Item = &str> {
         self.mistakes.iter().map(String::as_str)
@@ -621,7 +627,7 @@ impl BuildError {
 
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the messaging cannot be built:")?;
+        write!(f, "{} cannot be built:", self.what)?;
         self.mistakes
             .iter()
             .try_for_each(|mistake| write!(f, "\n  - {mistake}"))

@@ -2,33 +2,40 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// A struct of numbers, and one of the counters behind them.
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// What one messaging stack has done and refused since it was built: from
-        /// [`Messaging::stats`](crate::Messaging::stats).
-        ///
-        /// All numbers but `sessions_open` only grow.
+    (
+        $(#[$about:meta])* $stats:ident, $counters:ident:
+        $($(#[$doc:meta])* $name:ident,)*
+    ) => {
+        $(#[$about])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
-        pub struct Stats {
+        pub struct $stats {
             $($(#[$doc])* pub $name: u64,)*
         }
 
-        /// The counters behind [`Stats`].
         #[derive(Debug, Default)]
-        pub(crate) struct Counters {
-            $(pub(crate) $name: Counter,)*
+        pub(crate) struct $counters {
+            $(pub(crate) $name: $crate::stats::Counter,)*
         }
 
-        impl Counters {
-            pub(crate) fn snapshot(&self) -> Stats {
-                Stats { $($name: self.$name.0.load(Ordering::Relaxed),)* }
+        impl $counters {
+            pub(crate) fn snapshot(&self) -> $stats {
+                $stats { $($name: self.$name.get(),)* }
             }
         }
     };
 }
 
+pub(crate) use counters;
+
 counters! {
+    /// What one messaging stack has done and refused since it was built: from
+    /// [`Messaging::stats`](crate::Messaging::stats).
+    ///
+    /// All numbers but `sessions_open` only grow.
+    Stats, Counters:
     /// Sessions whose transport is open at the moment, CONNECT sent or not.
     sessions_open,
     /// Sessions whose transport was opened.
@@ -55,7 +62,8 @@ counters! {
     protocol_errors,
     /// Sessions ended because the client read too slowly.
     slow_consumers,
-    /// Sessions ended because the client's heart-beats, its CONNECT, or the decision about that did not come in time.
+    /// Sessions ended because the client's heart-beats, its answers to pings, its CONNECT, or the decision about that did
+    /// not come in time.
     timeouts,
     /// Sessions whose client vanished without saying goodbye.
     vanished,
@@ -72,6 +80,10 @@ impl Counter {
 
     pub(crate) fn increment(&self) {
         self.add(1);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 
     pub(crate) fn decrement(&self) {

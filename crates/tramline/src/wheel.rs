@@ -5,7 +5,7 @@
 //! enough for heart-beats and time limits that are counted in seconds.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,17 @@ use tramline_broker::Outbox;
 /// How late a timer may be at most, besides a busy machine.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 
+/// A session that can be woken to look at its deadlines.
+pub(crate) trait Sleeper: Send + Sync + 'static {
+    fn wake(&self);
+}
+
+impl Sleeper for Outbox {
+    fn wake(&self) {
+        Self::wake(self);
+    }
+}
+
 /// A timer further away than this many ticks (102 s) wakes its session on the way, which sets it again.
 const SLOTS: usize = 1024;
 
@@ -22,7 +33,7 @@ pub(crate) struct Wheel {
     started: Instant,
     /// The tick that is over.
     tick: AtomicU64,
-    slots: [Mutex<Vec<Weak<Outbox>>>; SLOTS],
+    slots: [Mutex<Vec<Weak<dyn Sleeper>>>; SLOTS],
 }
 
 impl Wheel {
@@ -40,26 +51,27 @@ impl Wheel {
     }
 
     /// The tick at which `deadline` has passed: a session that is woken then finds so.
-    pub(crate) fn tick_of(&self, deadline: Instant) -> u64 {
+    fn tick_of(&self, deadline: Instant) -> u64 {
         (deadline.saturating_duration_since(self.started).as_millis() / TICK.as_millis()) as u64 + 1
     }
 
-    /// Wakes the session of `outbox` at `tick`, or on the way when that is far away; gives when.
-    pub(crate) fn wake_at(&self, tick: u64, outbox: &Arc<Outbox>) -> u64 {
+    /// Wakes `sleeper` at `tick`, or on the way when that is far away; gives when.
+    fn wake_at<S: Sleeper>(&self, tick: u64, sleeper: &Arc<S>) -> u64 {
+        let weak = Arc::downgrade(sleeper);
         let now = self.tick.load(Ordering::Acquire);
         let tick = tick.clamp(now + 1, now + SLOTS as u64 - 1);
         let mut slot = self.slots[tick as usize % SLOTS].lock();
-        slot.push(Arc::downgrade(outbox));
+        slot.push(weak);
         drop(slot);
         // The wheel may have come by between the look at it and the push; the next time would be a whole turn later.
         if self.has_fired(tick) {
-            outbox.wake();
+            sleeper.wake();
         }
         tick
     }
 
     /// Whether a timer that was set for `tick` has fired.
-    pub(crate) fn has_fired(&self, tick: u64) -> bool {
+    fn has_fired(&self, tick: u64) -> bool {
         self.tick.load(Ordering::Acquire) >= tick
     }
 
@@ -71,8 +83,8 @@ impl Wheel {
         for tick in first..=target {
             self.tick.store(tick, Ordering::Release);
             let due = std::mem::take(&mut *self.slots[tick as usize % SLOTS].lock());
-            for outbox in due.iter().filter_map(Weak::upgrade) {
-                outbox.wake();
+            for sleeper in due.iter().filter_map(Weak::upgrade) {
+                sleeper.wake();
             }
         }
     }
@@ -84,6 +96,87 @@ impl fmt::Debug for Wheel {
             .field("tick", &self.tick)
             .finish_non_exhaustive()
     }
+}
+
+/// A session's one entry in the wheel.
+#[derive(Debug, Default)]
+pub(crate) struct Alarm(Option<u64>);
+
+impl Alarm {
+    /// Has the wheel wake `sleeper` at `deadline`, unless it will do so earlier.
+    pub(crate) fn set<S: Sleeper>(
+        &mut self,
+        deadline: Option<Instant>,
+        wheel: &Wheel,
+        sleeper: &Arc<S>,
+    ) {
+        let Some(deadline) = deadline else { return };
+        let tick = wheel.tick_of(deadline);
+        if self.0.is_none_or(|set| tick < set || wheel.has_fired(set)) {
+            self.0 = Some(wheel.wake_at(tick, sleeper));
+        }
+    }
+
+    /// Whether the wheel has woken the session since this was asked last.
+    pub(crate) fn rang(&mut self, wheel: &Wheel) -> bool {
+        self.0.take_if(|set| wheel.has_fired(*set)).is_some()
+    }
+}
+
+/// What has a wheel that must turn.
+pub(crate) trait Driven: Send + Sync + 'static {
+    fn driver(&self) -> &Driver;
+
+    fn wheel(&self) -> &Arc<Wheel>;
+
+    /// What else is to be done at each tick.
+    fn tick(&self, now: Instant);
+}
+
+/// The task that turns a wheel, started with the first session.
+#[derive(Debug, Default)]
+pub(crate) struct Driver(AtomicBool);
+
+impl Driver {
+    /// Starts what turns the wheel of `driven`, when it does not run yet. Must be called inside a runtime.
+    pub(crate) fn start<D: Driven>(driven: &Arc<D>) {
+        if driven.driver().0.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        // The wheel stood still until now.
+        driven.wheel().advance(now());
+        let driven = Arc::downgrade(driven);
+        tokio::spawn(async move {
+            let _restart = Restart(driven.clone());
+            let mut ticks = tokio::time::interval(TICK);
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                let Some(driven) = driven.upgrade() else {
+                    return;
+                };
+                let now = now();
+                driven.wheel().advance(now);
+                driven.tick(now);
+            }
+        });
+    }
+}
+
+/// Lets the next session start the driver again when its runtime went away.
+struct Restart<D: Driven>(Weak<D>);
+
+impl<D: Driven> Drop for Restart<D> {
+    fn drop(&mut self) {
+        if let Some(driven) = self.0.upgrade() {
+            driven.driver().0.store(false, Ordering::Release);
+        }
+    }
+}
+
+/// The runtime's time, which tests may have paused.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 #[cfg(test)]

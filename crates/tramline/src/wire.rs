@@ -64,6 +64,9 @@ pub(crate) fn sockjs_tail(message: &Message, version: Version) -> Option<&Bytes>
     escaped.as_ref()
 }
 
+/// What comes before the head of a SockJS message.
+pub(crate) const SOCKJS_START: &[u8] = b"a[\"";
+
 /// What comes behind the tail in a SockJS message.
 pub(crate) const SOCKJS_END: &[u8] = b"\"]";
 
@@ -88,7 +91,8 @@ fn deflated(message: &Message) -> Option<&Deflated> {
     Some(forms.deflated.get_or_init(Box::default))
 }
 
-fn deflate(tail: &[u8]) -> Option<Bytes> {
+/// Compressed as a tail; `None` if that gains nothing.
+pub(crate) fn deflate(tail: &[u8]) -> Option<Bytes> {
     deflate_tail(tail, Deflate::default().level).map(Bytes::from)
 }
 

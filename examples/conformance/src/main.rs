@@ -2,6 +2,7 @@
 //!
 //! One module per service, each of which gives a router and says what is in it. The README says how to run each suite.
 
+mod raw;
 mod stomp;
 
 use std::io::{self, IsTerminal};
@@ -48,7 +49,10 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let http = bind(&options.listen, "--listen").await?;
     let tcp = bind(&options.stomp_tcp, "--stomp-tcp").await?;
     let stomp = stomp::messaging()?;
-    let app = Router::new().merge(stomp::router(&stomp));
+    let raw = raw::services()?;
+    let app = Router::new()
+        .merge(stomp::router(&stomp))
+        .merge(raw.router());
 
     // Whoever starts this reads where it listens.
     println!("HTTP: http://{}", http.local_addr()?);
@@ -58,7 +62,7 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     tokio::select! {
         ended = web => ended?,
         ended = stomp_tcp => ended?,
-        () = stop_signal() => shutdown(&stomp).await,
+        () = stop_signal() => shutdown(&stomp, &raw).await,
     }
     Ok(())
 }
@@ -70,8 +74,10 @@ async fn bind(address: &str, option: &str) -> Result<TcpListener, String> {
     })
 }
 
-async fn shutdown(stomp: &Messaging) {
-    let left = stomp.shutdown(Duration::from_secs(5)).await;
+async fn shutdown(stomp: &Messaging, raw: &raw::Services) {
+    let deadline = Duration::from_secs(5);
+    let (stomp, raw) = tokio::join!(stomp.shutdown(deadline), raw.shutdown(deadline));
+    let left = stomp + raw;
     if left > 0 {
         tracing::warn!(left, "some sessions did not end in time");
     }

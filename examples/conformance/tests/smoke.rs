@@ -39,14 +39,24 @@ impl Server {
     }
 
     fn get(&self, path: &str) -> String {
+        self.ask("GET", path, "")
+    }
+
+    fn post(&self, path: &str, body: &str) -> String {
+        let body = format!("Content-Length: {}\r\n\r\n{body}", body.len());
+        self.ask("POST", path, &body)
+    }
+
+    fn ask(&self, method: &str, path: &str, rest: &str) -> String {
         let mut stream = TcpStream::connect(&self.http).unwrap();
         stream
             .set_read_timeout(Some(Duration::from_secs(10)))
             .unwrap();
         let host = &self.http;
+        let end = if rest.is_empty() { "\r\n" } else { rest };
         write!(
             stream,
-            "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{end}"
         )
         .unwrap();
         let mut answer = String::new();
@@ -111,6 +121,61 @@ fn sockjs_is_there_and_its_path_is_told_apart() {
     assert!(server.get("/stomp").ends_with("Welcome to SockJS!\n"));
     assert!(server.get("/stomp/info").contains("\"websocket\":true"));
     assert!(server.get("/stomp//").starts_with("HTTP/1.1 404"));
+}
+
+#[test]
+fn the_services_of_the_sockjs_script_are_there() {
+    let server = Server::start();
+    for service in ["/echo", "/disabled_websocket_echo", "/cookie_needed_echo"] {
+        let session = format!("{service}/000/abc");
+        let opened = server.post(&format!("{session}/xhr"), "");
+        assert!(opened.contains("\r\no\n"), "{opened}");
+        let sent = server.post(&format!("{session}/xhr_send"), r#"["x"]"#);
+        assert!(sent.starts_with("HTTP/1.1 204"), "{sent}");
+        let echo = server.post(&format!("{session}/xhr"), "");
+        assert!(echo.contains("\r\na[\"x\"]\n"), "{echo}");
+        let websocket = service != "/disabled_websocket_echo";
+        let info = server.get(&format!("{service}/info"));
+        assert!(
+            info.contains(&format!("\"websocket\":{websocket}")),
+            "{info}"
+        );
+        let cookie = service == "/cookie_needed_echo";
+        assert_eq!(opened.contains("JSESSIONID=dummy"), cookie, "{opened}");
+        assert!(
+            server
+                .get(&format!("{service}//"))
+                .starts_with("HTTP/1.1 404")
+        );
+    }
+    assert!(server.post("/close/000/abc/xhr", "").contains("\r\no\n"));
+    let closed = server.post("/close/000/abc/xhr", "");
+    assert!(closed.contains("\r\nc[3000,\"Go away!\"]\n"), "{closed}");
+}
+
+#[test]
+fn raw_web_socket_echoes_and_closes() {
+    let server = Server::start();
+    let mut stream = TcpStream::connect(&server.http).unwrap();
+    let timeout = Some(Duration::from_secs(10));
+    stream.set_read_timeout(timeout).unwrap();
+    let host = &server.http;
+    let request = format!(
+        "GET /raw HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    // "hi" and a Close with 1000, each with a mask of zeros.
+    stream
+        .write_all(b"\x81\x82\0\0\0\0hi\x88\x82\0\0\0\0\x03\xe8")
+        .unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 101"));
+    assert!(
+        answer.ends_with(b"\r\n\r\n\x81\x02hi\x88\x02\x03\xe8"),
+        "{answer:?}"
+    );
 }
 
 #[cfg(unix)]

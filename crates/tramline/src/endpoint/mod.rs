@@ -4,6 +4,7 @@ mod body;
 mod origins;
 mod proxies;
 mod sockjs;
+mod stack;
 mod tcp;
 mod upgrade;
 
@@ -21,21 +22,21 @@ use bytestring::ByteString;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use tower_service::Service;
-use tramline_sockjs::{GREETING, PayloadLimits, Route, Transport};
+use tramline_sockjs::{GREETING, Route, Transport};
 
 pub use self::body::Body;
 pub(crate) use self::origins::Origins;
 pub(crate) use self::proxies::Proxies;
 pub use self::sockjs::SockJs;
-use self::sockjs::{Inside, SockJsService};
+use self::sockjs::SockJsService;
+pub(crate) use self::stack::{Admitted, Front, Handle, Refusals, Stack};
 pub use self::tcp::DEFAULT_STOMP_PORT;
+pub(crate) use self::upgrade::offered_protocols;
 
 use crate::inbound::SessionInfo;
-use crate::messaging::{Handle, Shared};
-use crate::session::SessionTask;
-use crate::transport::sockjs::SockJsHttp;
-use crate::transport::websocket::{Framing, Plain, SockJs as SockJsFrames};
-use crate::wheel::Wheel;
+use crate::messaging::Shared;
+use crate::raw::RawFraming;
+use crate::transport::websocket::{Plain, SockJs as SockJsFrames};
 use crate::{Handshake, SessionId, User};
 
 /// A tower [`Service`] that clients connect to: WebSocket at its own path and, [with SockJS](Self::with_sockjs), that
@@ -63,20 +64,19 @@ use crate::{Handshake, SessionId, User};
 /// # let _ = mount;
 /// ```
 #[derive(Clone)]
-pub struct Endpoint {
-    handle: Arc<Handle>,
+pub struct Endpoint(Mounted<Shared>);
+
+/// A stack at its place among the web server's paths.
+pub(crate) struct Mounted<S: Stack> {
+    handle: Arc<Handle<S>>,
     /// The part of the path that is not taken off before requests come here.
     mounted_at: Option<ByteString>,
     sockjs: Option<Arc<SockJsService>>,
 }
 
 impl Endpoint {
-    pub(crate) fn new(handle: Arc<Handle>) -> Self {
-        Self {
-            handle,
-            mounted_at: None,
-            sockjs: None,
-        }
+    pub(crate) fn new(handle: Arc<Handle<Shared>>) -> Self {
+        Self(Mounted::new(handle))
     }
 
     /// Offers SockJS below the endpoint's path, for clients where WebSocket cannot pass: `new SockJS('/ws')`.
@@ -91,7 +91,7 @@ impl Endpoint {
     /// [`Messaging`](crate::Messaging) does not.
     #[must_use]
     pub fn sockjs(mut self, options: SockJs) -> Self {
-        self.sockjs = Some(Arc::new(SockJsService::new(options)));
+        self.0.sockjs(options);
         self
     }
 
@@ -99,9 +99,30 @@ impl Endpoint {
     /// `/ws/` and `/ws/{*rest}`. Then `/ws` and `/ws//` are told apart, which `nest_service` does not allow.
     #[must_use]
     pub fn at(mut self, path: impl Into<ByteString>) -> Self {
-        let path: ByteString = path.into();
-        self.mounted_at = Some(path.trim_end_matches('/').into());
+        self.0.at(&path.into());
         self
+    }
+}
+
+impl<S: Stack> Mounted<S> {
+    pub(crate) fn new(handle: Arc<Handle<S>>) -> Self {
+        Self {
+            handle,
+            mounted_at: None,
+            sockjs: None,
+        }
+    }
+
+    pub(crate) fn sockjs(&mut self, options: SockJs) {
+        self.sockjs = Some(Arc::new(SockJsService::new(options)));
+    }
+
+    pub(crate) fn at(&mut self, path: &str) {
+        self.mounted_at = Some(path.trim_end_matches('/').into());
+    }
+
+    pub(crate) fn stack(&self) -> &Arc<S> {
+        &self.handle.shared
     }
 
     /// The part of a request's path that is for the endpoint; `None` if it was mounted elsewhere than it was told.
@@ -117,12 +138,13 @@ impl Endpoint {
         }
     }
 
-    async fn answer<B>(self, request: Request<B>) -> Response<Body>
+    pub(crate) async fn answer<B>(self, request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data: Buf + Send> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let shared = &self.handle.shared;
+        let shared = self.stack();
+        let front = shared.front();
         let (parts, body) = request.into_parts();
         let path = parts.uri.path().to_owned();
         let path = self.path(&path);
@@ -133,12 +155,12 @@ impl Endpoint {
         };
         let embedded =
             matches!(route, Route::Transport { transport, .. } if !transport.names_origin());
-        let permitted = shared.origins.permit(&parts, &shared.proxies)
-            && (!embedded || shared.origins.permit_embedded(&parts, &shared.proxies));
+        let permitted = front.origins.permit(&parts, &front.proxies)
+            && (!embedded || front.origins.permit_embedded(&parts, &front.proxies));
         if !permitted {
             let (origin, path) = (parts.headers.get(header::ORIGIN), parts.uri.path());
-            shared.counters.origins_refused.increment();
-            tracing::info!(stack = %shared.name, ?origin, path, "foreign origin refused");
+            shared.counters().origins.increment();
+            tracing::info!(stack = %shared.name(), ?origin, path, "foreign origin refused");
             return text(
                 StatusCode::FORBIDDEN,
                 "this page's origin may not connect here; see `allowed_origins`\n",
@@ -146,7 +168,7 @@ impl Endpoint {
         }
         let Some(service) = &self.sockjs else {
             return match route {
-                Route::Greeting => self.upgrade(parts, |_| Plain),
+                Route::Greeting => self.upgrade(parts, |_| Plain).await,
                 _ => self.refused(not_found()),
             };
         };
@@ -154,12 +176,12 @@ impl Endpoint {
             Route::Greeting if parts.method != Method::GET => self.refused(not_get()),
             // An endpoint takes WebSocket at its own path; without an upgrade that is SockJS's greeting.
             Route::Greeting if parts.headers.contains_key(header::UPGRADE) => {
-                self.upgrade(parts, |_| Plain)
+                self.upgrade(parts, |_| Plain).await
             }
             Route::Greeting => text(StatusCode::OK, GREETING),
-            Route::RawWebSocket => self.upgrade(parts, |_| Plain),
+            Route::RawWebSocket => self.upgrade(parts, |_| Plain).await,
             Route::Iframe => {
-                let ancestors = shared.origins.frame_ancestors();
+                let ancestors = front.origins.frame_ancestors();
                 self.refused_if_so(service.iframe(&parts, ancestors.as_deref()))
             }
             Route::Info if shared.is_closing() => going_away(),
@@ -172,8 +194,9 @@ impl Endpoint {
                 transport: Transport::WebSocket,
                 ..
             } => {
-                let (limits, every) = (shared.limits.payload(), service.config().heartbeat);
-                self.upgrade(parts, move |now| SockJsFrames::new(limits, every, now))
+                let (limits, every) = (shared.payload_limits(), service.config().heartbeat);
+                let framing = move |now| SockJsFrames::new(limits, every, now);
+                self.upgrade(parts, framing).await
             }
             Route::Transport {
                 session, transport, ..
@@ -186,20 +209,27 @@ impl Endpoint {
     }
 
     /// Answers a WebSocket handshake and starts the session behind it.
-    fn upgrade<F: Framing>(
+    async fn upgrade<F: RawFraming>(
         &self,
-        parts: Parts,
+        mut parts: Parts,
         framing: impl FnOnce(Instant) -> F + Send + 'static,
     ) -> Response<Body> {
-        let shared = &self.handle.shared;
+        let shared = self.stack();
         if shared.is_closing() {
             return going_away();
         }
-        let mut request = Request::from_parts(parts, ());
-        match upgrade::answer(shared, F::NAME, &mut request) {
-            Ok((response, upgrade)) => {
-                let info = session_info(shared, &request.into_parts().0);
-                upgrade::start(Arc::clone(shared), info, upgrade, framing);
+        let (mut response, upgrade) = match upgrade::check(&**shared, F::NAME, &mut parts) {
+            Ok(accepted) => accepted,
+            Err(response) => return self.refused(response),
+        };
+        match shared.admit(&mut parts).await {
+            Ok(Admitted { opening, protocol }) => {
+                if let Some(protocol) = protocol {
+                    response
+                        .headers_mut()
+                        .insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+                }
+                upgrade::start(Arc::clone(shared), opening, upgrade, framing);
                 response
             }
             Err(response) => self.refused(response),
@@ -217,9 +247,9 @@ impl Endpoint {
     }
 
     fn refused(&self, response: Response<Body>) -> Response<Body> {
-        let shared = &self.handle.shared;
-        shared.counters.requests_refused.increment();
-        tracing::debug!(stack = %shared.name, status = response.status().as_u16(), "request refused");
+        let shared = self.stack();
+        shared.counters().requests.increment();
+        tracing::debug!(stack = %shared.name(), status = response.status().as_u16(), "request refused");
         response
     }
 }
@@ -238,26 +268,42 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let endpoint = self.clone();
-        Box::pin(async move { Ok(endpoint.answer(request).await) })
+        let mounted = self.0.clone();
+        Box::pin(async move { Ok(mounted.answer(request).await) })
     }
 }
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Endpoint")
-            .field("messaging", &self.handle.shared)
+        f.debug_tuple("Endpoint").field(&self.0).finish()
+    }
+}
+
+impl<S: Stack> Clone for Mounted<S> {
+    fn clone(&self) -> Self {
+        Self {
+            handle: Arc::clone(&self.handle),
+            mounted_at: self.mounted_at.clone(),
+            sockjs: self.sockjs.clone(),
+        }
+    }
+}
+
+impl<S: Stack> fmt::Debug for Mounted<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mounted")
+            .field("stack", self.stack())
             .field("mounted_at", &self.mounted_at)
             .field("sockjs", &self.sockjs)
             .finish()
     }
 }
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What a session keeps of its request.
-fn session_info(shared: &Shared, parts: &Parts) -> SessionInfo {
-    let keep = &shared.keep_headers;
+pub(crate) fn session_info(front: &Front, parts: &Parts) -> SessionInfo {
+    let keep = &front.keep_headers;
     let kept = keep.iter().flat_map(|name| {
         let values = parts.headers.get_all(name).iter();
         // A copy: the value is a slice of the whole request head.
@@ -271,7 +317,7 @@ fn session_info(shared: &Shared, parts: &Parts) -> SessionInfo {
     let headers = (!keep.is_empty()).then(|| Box::new(kept.collect::<HeaderMap<HeaderValue>>()));
     let origin = parts.headers.get(header::ORIGIN);
     let peer = parts.extensions.get::<SocketAddr>().copied();
-    let remote = shared.proxies.client(&parts.headers, peer);
+    let remote = front.proxies.client(&parts.headers, peer);
     SessionInfo {
         id: SessionId::random(),
         user: parts.extensions.get::<User>().cloned(),
@@ -286,45 +332,7 @@ fn session_info(shared: &Shared, parts: &Parts) -> SessionInfo {
     }
 }
 
-/// STOMP inside.
-impl Inside for Arc<Shared> {
-    type Opening = SessionInfo;
-
-    fn drive(&self) {
-        Shared::drive(self);
-    }
-
-    fn wheel(&self) -> &Arc<Wheel> {
-        &self.wheel
-    }
-
-    fn payload_limits(&self) -> PayloadLimits {
-        self.limits.payload()
-    }
-
-    fn is_closing(&self) -> bool {
-        Shared::is_closing(self)
-    }
-
-    fn broken(&self, error: &dyn fmt::Display) {
-        self.counters.protocol_errors.increment();
-        tracing::debug!(stack = %self.name, %error, "a SockJS request is refused");
-    }
-
-    async fn admit(&self, parts: &mut Parts) -> Result<SessionInfo, Response<Body>> {
-        Ok(session_info(self, parts))
-    }
-
-    fn run(
-        self,
-        info: SessionInfo,
-        transport: SockJsHttp,
-    ) -> impl Future<Output = ()> + Send + 'static {
-        SessionTask::new(self, info, transport)
-    }
-}
-
-fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+pub(crate) fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Body::from(text.into()));
     *response.status_mut() = status;
     let content_type = HeaderValue::from_static("text/plain; charset=UTF-8");

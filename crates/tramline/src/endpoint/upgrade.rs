@@ -3,24 +3,21 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
-};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::upgrade::downcast;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tramline_stomp::Version as StompVersion;
-use tramline_websocket::{Agreement, Config, accept_key, is_valid_key};
+use tramline_websocket::{Agreement, accept_key, is_valid_key};
 
-use super::{Body, not_get, text};
+use super::{Body, Stack, not_get, text};
 use crate::compression;
-use crate::inbound::SessionInfo;
-use crate::messaging::Shared;
-use crate::session::SessionTask;
+use crate::raw::RawFraming;
 use crate::transport::io::Io;
-use crate::transport::websocket::{Framing, WebSocket};
+use crate::transport::websocket::WebSocket;
+use crate::wheel::Driver;
 
 /// A connection that is about to leave HTTP, and what was agreed on.
 pub(super) struct Upgrade {
@@ -33,21 +30,21 @@ pub(super) struct Upgrade {
     clippy::result_large_err,
     reason = "once per connection, and it is the answer"
 )]
-pub(super) fn answer(
-    shared: &Shared,
+pub(super) fn check<S: Stack>(
+    stack: &S,
     transport: &'static str,
-    request: &mut Request<impl Sized>,
+    parts: &mut Parts,
 ) -> Result<(Response<Body>, Upgrade), Response<Body>> {
-    if request.method() != Method::GET {
+    if parts.method != Method::GET {
         return Err(not_get());
     }
-    if request.version() < Version::HTTP_11 {
+    if parts.version < Version::HTTP_11 {
         return Err(text(
             StatusCode::BAD_REQUEST,
             "a WebSocket handshake needs HTTP/1.1\n",
         ));
     }
-    let headers = request.headers();
+    let headers = &parts.headers;
     let once = |name: &HeaderName| headers.get_all(name).iter().count() <= 1;
     if !once(&header::SEC_WEBSOCKET_KEY) || !once(&header::SEC_WEBSOCKET_VERSION) {
         return Err(text(
@@ -93,10 +90,9 @@ pub(super) fn answer(
     let mut response = Response::new(Body::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let accept = HeaderValue::try_from(accept_key(key));
-    let subprotocol = subprotocol(headers);
-    let agreement = shared.compression.negotiate(headers);
-    let Some(connection) = request.extensions_mut().remove::<OnUpgrade>() else {
-        tracing::error!(stack = %shared.name, transport, "the web server does not let connections be upgraded");
+    let agreement = stack.front().compression.negotiate(headers);
+    let Some(connection) = parts.extensions.remove::<OnUpgrade>() else {
+        tracing::error!(stack = %stack.name(), transport, "the web server does not let connections be upgraded");
         let error = "this web server does not let connections be upgraded\n";
         return Err(text(StatusCode::INTERNAL_SERVER_ERROR, error));
     };
@@ -105,9 +101,6 @@ pub(super) fn answer(
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     if let Ok(accept) = accept {
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    }
-    if let Some(subprotocol) = subprotocol {
-        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
     }
     if let Some(agreement) = &agreement {
         compression::answer(agreement, headers);
@@ -119,18 +112,14 @@ pub(super) fn answer(
     Ok((response, upgrade))
 }
 
-/// The first sub-protocol in the client's list that is STOMP's, as the client wrote it.
-///
-/// Where there is none the handshake goes on without: many STOMP clients ask for none.
-fn subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
+/// The sub-protocols that a client offers, in its order.
+pub(crate) fn offered_protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
-    let offered = offered
+    offered
         .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','));
-    let chosen = offered
+        .flat_map(|value| value.split(','))
         .map(str::trim)
-        .find(|offer| StompVersion::from_subprotocol(offer).is_some())?;
-    HeaderValue::from_str(chosen).ok()
+        .filter(|name| !name.is_empty())
 }
 
 fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
@@ -144,9 +133,9 @@ fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool
 }
 
 /// Starts the session when the connection has left HTTP.
-pub(super) fn start<F: Framing>(
-    shared: Arc<Shared>,
-    mut info: SessionInfo,
+pub(super) fn start<S: Stack, F: RawFraming>(
+    stack: Arc<S>,
+    mut opening: S::Opening,
     upgrade: Upgrade,
     framing: impl FnOnce(Instant) -> F + Send + 'static,
 ) {
@@ -154,25 +143,27 @@ pub(super) fn start<F: Framing>(
         let upgraded = match upgrade.connection.await {
             Ok(upgraded) => upgraded,
             Err(error) => {
-                tracing::debug!(stack = %shared.name, %error, "a connection was lost during its handshake");
+                tracing::debug!(stack = %stack.name(), %error, "a connection was lost during its handshake");
                 return;
             }
         };
         let io = bare(upgraded);
         if let Io::Tcp(socket) = &io {
-            info.handshake.remote = info.handshake.remote.or_else(|| socket.peer_addr().ok());
+            S::connected(
+                &mut opening,
+                socket.peer_addr().ok(),
+                socket.local_addr().ok(),
+            );
             if let Err(error) = socket.set_nodelay(true) {
-                tracing::debug!(stack = %shared.name, %error, "a socket does not take TCP_NODELAY");
+                tracing::debug!(stack = %stack.name(), %error, "a socket does not take TCP_NODELAY");
             }
         }
-        shared.drive();
-        let config = Config::default()
-            .with_max_message(shared.limits.message())
-            .with_max_frame(shared.limits.message());
-        let framing = framing(shared.wheel.now());
-        let transport = WebSocket::new(io, config, upgrade.agreement, framing);
+        Driver::start(&stack);
+        let (config, keep_alive) = stack.websocket();
+        let framing = framing(stack.wheel().now());
+        let transport = WebSocket::new(io, config, upgrade.agreement, framing, keep_alive);
         // A task of its own: the handshake's is larger, and its memory goes to the next one.
-        tokio::spawn(SessionTask::new(shared, info, transport));
+        tokio::spawn(stack.session(opening, transport));
     });
 }
 

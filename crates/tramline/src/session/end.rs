@@ -22,6 +22,8 @@ pub(super) enum End {
     Vanished(String),
     /// It ended its side of the stream without DISCONNECT; it may still read answers to what it sent.
     HalfClosed,
+    /// It does not answer any more.
+    Silent(String),
     /// It broke the transport's protocol.
     Violation { code: u16, error: String },
     /// It broke STOMP, or let its heart-beats fail; the ERROR is queued.
@@ -50,7 +52,7 @@ impl End {
             Self::Disconnected | Self::HalfClosed => (1000, ByteString::new()),
             // The machine answers with the peer's own code.
             Self::PeerClosed { code, .. } => (code.unwrap_or(1000), ByteString::new()),
-            Self::Vanished(_) => (1001, ByteString::new()),
+            Self::Vanished(_) | Self::Silent(_) => (1001, ByteString::new()),
             Self::Violation { code, error } => (*code, error.as_str().into()),
             Self::Stomp(error) => (1002, error.to_string().into()),
             Self::Refused { error } => (1002, error.as_str().into()),
@@ -64,7 +66,7 @@ impl End {
 
     /// Whether there is nobody to say goodbye to.
     pub(super) fn is_silent(&self) -> bool {
-        matches!(self, Self::Vanished(_))
+        matches!(self, Self::Vanished(_) | Self::Silent(_))
     }
 
     pub(super) fn count(&self, counters: &Counters) {
@@ -76,7 +78,8 @@ impl End {
             Self::Vanished(_) | Self::HalfClosed => &counters.vanished,
             Self::Stomp(ServerError::HeartBeatTimeout { .. })
             | Self::NoConnect
-            | Self::SlowLogin => &counters.timeouts,
+            | Self::SlowLogin
+            | Self::Silent(_) => &counters.timeouts,
             Self::Violation { .. } | Self::Stomp(_) => &counters.protocol_errors,
             Self::TooSlow(_) => &counters.slow_consumers,
             Self::NotText { .. } => &counters.rejected,
@@ -100,7 +103,11 @@ impl End {
         }
         match self {
             Self::Disconnected | Self::PeerClosed { .. } => log!(debug),
-            Self::Vanished(_) | Self::HalfClosed | Self::NoConnect | Self::Requested { .. } => {
+            Self::Vanished(_)
+            | Self::Silent(_)
+            | Self::HalfClosed
+            | Self::NoConnect
+            | Self::Requested { .. } => {
                 log!(info);
             }
             Self::Violation { .. }
@@ -120,7 +127,7 @@ impl fmt::Display for End {
             Self::PeerClosed { code, reason } => {
                 write!(f, "the client closed with {code:?} {reason:?}")
             }
-            Self::Vanished(how) => write!(f, "the client vanished: {how}"),
+            Self::Vanished(how) | Self::Silent(how) => write!(f, "the client vanished: {how}"),
             Self::HalfClosed => f.write_str("the client ended its side without DISCONNECT"),
             Self::Violation { error, .. } => {
                 write!(f, "the client broke its transport's protocol: {error}")

@@ -13,7 +13,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tramline_broker::{Outbox, Publish};
 use tramline_stomp::{ByteString, ErrorReply, ServerConnection, ServerEvent};
@@ -25,8 +25,8 @@ use crate::dispatch;
 use crate::inbound::SessionInfo;
 use crate::messaging::Shared;
 use crate::policy::Authorized;
-use crate::transport::io::Batch;
-use crate::transport::{Lost, Transport};
+use crate::transport::{Goodbye, Lost, Transport};
+use crate::wheel::Alarm;
 
 /// A session on its transport, as a future to be spawned.
 ///
@@ -43,16 +43,8 @@ pub(crate) struct SessionTask<T: Transport> {
 #[derive(Debug)]
 enum Phase {
     Open,
-    /// The end is decided: what is owed is written, the goodbye last, and the peer's is waited for.
-    Goodbye {
-        end: Box<End>,
-        said: bool,
-        deadline: Instant,
-    },
+    Closing { end: Box<End>, goodbye: Goodbye },
 }
-
-/// How long writing what is owed and the peer's part of the closing handshake may take together.
-const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Bytes of undecoded frames from which nothing more is read while a handler runs. A few frames show early that the
 /// peer went away; more would only move its backlog here.
@@ -88,8 +80,7 @@ struct Session {
     just_connected: bool,
     /// While the transport takes nothing more: since when, and how much is left.
     blocked: Option<(Instant, usize)>,
-    /// The tick for which the wheel has an entry of this session.
-    armed: Option<u64>,
+    alarm: Alarm,
 }
 
 impl<T: Transport> SessionTask<T> {
@@ -116,7 +107,7 @@ impl<T: Transport> SessionTask<T> {
             connect_by: Some(now + shared.limits.connect_time),
             just_connected: false,
             blocked: None,
-            armed: None,
+            alarm: Alarm::default(),
             shared,
         };
         Self {
@@ -158,46 +149,31 @@ impl<T: Transport> SessionTask<T> {
 
     /// Writes what is owed and says goodbye; then waits for the peer's goodbye.
     fn poll_goodbye(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Phase::Goodbye {
-            end,
-            said,
-            deadline,
-        } = &mut self.phase
-        else {
+        let Phase::Closing { end, goodbye } = &mut self.phase else {
             return Poll::Pending;
         };
         let Self {
             transport, session, ..
         } = self;
-        if session.shared.wheel.now() >= *deadline {
-            return Poll::Ready(());
-        }
-        session.arm(Some(*deadline));
+        session.arm(Some(goodbye.deadline()));
         session.outbox.poll_overflow(context);
-        if !*said {
-            if ready!(transport.poll_ready_to_close(context)).is_err() {
-                return Poll::Ready(());
-            }
-            *said = true;
-            let (code, reason) = end.close();
-            if !T::TELLS_WHY && !reason.is_empty() {
-                // Does nothing where the end is an ERROR already.
-                session.stomp.error(ErrorReply::new(reason.clone()));
-            }
-            let written = Batch::with(|batch| {
-                transport.transmit(batch);
+        let (code, reason) = end.close();
+        let now = session.shared.wheel.now();
+        goodbye.poll(
+            transport,
+            now,
+            context,
+            (code, &reason),
+            |transport, batch| {
+                if !T::TELLS_WHY && !reason.is_empty() {
+                    // Does nothing where the end is an ERROR already.
+                    session.stomp.error(ErrorReply::new(reason.clone()));
+                }
                 while let Some(frame) = session.stomp.poll_transmit() {
                     transport.frame(&frame, batch);
                 }
-                transport.close(code, &reason, batch);
-                transport.write(context, batch)
-            });
-            if written.is_err() {
-                // The peer does not listen any more, and that it ended is logged already.
-                return Poll::Ready(());
-            }
-        }
-        transport.poll_close(context)
+            },
+        )
     }
 }
 
@@ -211,10 +187,9 @@ impl<T: Transport> Future for SessionTask<T> {
             if end.is_silent() {
                 return Poll::Ready(());
             }
-            self.phase = Phase::Goodbye {
+            self.phase = Phase::Closing {
                 end: Box::new(end),
-                said: false,
-                deadline: self.session.shared.wheel.now() + GOODBYE,
+                goodbye: Goodbye::new(self.session.shared.wheel.now()),
             };
         }
         self.poll_goodbye(context)
@@ -258,13 +233,9 @@ impl Session {
 
     /// Looks at the deadlines, when the wheel says that it is time.
     fn handle_timeouts<T: Transport>(&mut self, transport: &mut T, context: &mut Context<'_>) {
-        if !self
-            .armed
-            .is_some_and(|tick| self.shared.wheel.has_fired(tick))
-        {
+        if !self.alarm.rang(&self.shared.wheel) {
             return;
         }
-        self.armed = None;
         let now = self.shared.wheel.now();
         self.stomp.handle_timeout(now);
         // A heart-beat that did not come shows as an event.
@@ -306,15 +277,7 @@ impl Session {
 
     /// Has the wheel wake this session at `deadline`, unless it will do so earlier.
     fn arm(&mut self, deadline: Option<Instant>) {
-        let Some(deadline) = deadline else { return };
-        let tick = self.shared.wheel.tick_of(deadline);
-        let wheel = &self.shared.wheel;
-        if self
-            .armed
-            .is_none_or(|armed| tick < armed || wheel.has_fired(armed))
-        {
-            self.armed = Some(wheel.wake_at(tick, &self.outbox));
-        }
+        self.alarm.set(deadline, &self.shared.wheel, &self.outbox);
     }
 
     /// The session ends with what is being worked on.
@@ -379,6 +342,7 @@ impl From<Lost> for End {
             Lost::Closed { code, reason } => Self::PeerClosed { code, reason },
             Lost::Vanished(how) => Self::Vanished(how),
             Lost::HalfClosed => Self::HalfClosed,
+            Lost::Silent(how) => Self::Silent(how),
             Lost::Violation { code, error } => Self::Violation { code, error },
         }
     }

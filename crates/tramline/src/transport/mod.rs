@@ -1,13 +1,14 @@
 //! What carries a session's chunks of STOMP: one small type each, over the same scratch memory.
 
 pub(crate) mod io;
+pub(crate) mod keep_alive;
 pub(crate) mod sockjs;
 pub(crate) mod tcp;
 pub(crate) mod websocket;
 
 use std::fmt;
-use std::task::{Context, Poll};
-use std::time::Instant;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -98,6 +99,62 @@ pub(crate) enum Lost {
     Vanished(String),
     /// It sends nothing more and did not say goodbye, but may still listen.
     HalfClosed,
+    /// It does not answer any more.
+    Silent(String),
     /// It broke the transport's protocol; the transport's close is already under way.
     Violation { code: u16, error: String },
+}
+
+/// A session's end on its transport: what is owed is written, the goodbye last, and the peer's is waited for.
+#[derive(Debug)]
+pub(crate) struct Goodbye {
+    said: bool,
+    deadline: Instant,
+}
+
+/// How long writing what is owed and the peer's part of the closing handshake may take together.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+impl Goodbye {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            said: false,
+            deadline: now + GOODBYE,
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Ready when it is over, said or not; `owed` adds what goes before the close.
+    pub(crate) fn poll<T: Transport>(
+        &mut self,
+        transport: &mut T,
+        now: Instant,
+        context: &mut Context<'_>,
+        (code, reason): (u16, &str),
+        owed: impl FnOnce(&mut T, &mut Batch),
+    ) -> Poll<()> {
+        if now >= self.deadline {
+            return Poll::Ready(());
+        }
+        if !self.said {
+            if ready!(transport.poll_ready_to_close(context)).is_err() {
+                return Poll::Ready(());
+            }
+            self.said = true;
+            let written = Batch::with(|batch| {
+                transport.transmit(batch);
+                owed(transport, batch);
+                transport.close(code, reason, batch);
+                transport.write(context, batch)
+            });
+            if written.is_err() {
+                // The peer does not listen any more, and that it ended is logged already.
+                return Poll::Ready(());
+            }
+        }
+        transport.poll_close(context)
+    }
 }

@@ -56,6 +56,11 @@ impl SockJsHttp {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
     }
+
+    /// Queues one message, whose parts are escaped already.
+    pub(crate) fn send_escaped(&self, parts: &[&[u8]]) {
+        self.shared.state.lock().machine.send(parts);
+    }
 }
 
 impl Shared {

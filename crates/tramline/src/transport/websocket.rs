@@ -14,6 +14,7 @@ use tramline_websocket::{
 };
 
 use super::io::{Batch, Io, Unsent};
+use super::keep_alive::KeepAlive;
 use super::{Lost, Transport};
 use crate::wire;
 
@@ -25,7 +26,10 @@ pub(crate) struct WebSocket<F: Framing> {
     unsent: Unsent,
     framing: F,
     sharing: Sharing,
+    keep_alive: Option<Box<KeepAlive>>,
     opened: bool,
+    /// All that had come was read when it was asked last.
+    listening: bool,
     /// The peer broke the protocol: then it hears the Close alone, as the SockJS tests want it.
     violated: bool,
     shut_down: bool,
@@ -75,7 +79,13 @@ pub(crate) trait Framing: std::fmt::Debug + Send + Unpin + 'static {
 }
 
 impl<F: Framing> WebSocket<F> {
-    pub(crate) fn new(io: Io, config: Config, agreement: Option<Agreement>, framing: F) -> Self {
+    pub(crate) fn new(
+        io: Io,
+        config: Config,
+        agreement: Option<Agreement>,
+        framing: F,
+        keep_alive: Option<Box<KeepAlive>>,
+    ) -> Self {
         let machine = Connection::new(Role::Server, config);
         let sharing = agreement.filter(Agreement::shares_tails);
         Self {
@@ -87,20 +97,21 @@ impl<F: Framing> WebSocket<F> {
             unsent: Unsent::default(),
             framing,
             sharing: sharing.map(|agreement| agreement.above()),
+            keep_alive,
             opened: false,
+            listening: false,
             violated: false,
             shut_down: false,
         }
     }
-}
 
-impl<F: Framing> Transport for WebSocket<F> {
-    const NAME: &'static str = F::NAME;
-
-    fn poll_receive(
+    /// Hands the events of one read to `sink`; with `parts`, what came of a message without its end too, as an event
+    /// that is not the last of its message.
+    pub(crate) fn poll_events(
         &mut self,
         context: &mut Context<'_>,
-        sink: &mut dyn FnMut(&mut Context<'_>, Bytes),
+        parts: bool,
+        mut sink: impl FnMut(&mut Context<'_>, &F, Event, IsLast) -> Result<(), Lost>,
     ) -> Poll<Result<(), Lost>> {
         let (machine, framing) = (&mut self.machine, &self.framing);
         let read = self.io.poll_read(context, |context, mut input| {
@@ -110,31 +121,69 @@ impl<F: Framing> Transport for WebSocket<F> {
                 ));
             }
             loop {
-                let message = match machine.receive(&mut input) {
-                    Ok(None) => return Ok(()),
-                    Ok(Some(Event::Text(text))) => text.into_bytes(),
-                    Ok(Some(Event::Binary(bytes))) => bytes,
-                    Ok(Some(Event::Ping(_) | Event::Pong(_))) => continue,
+                match machine.receive(&mut input) {
+                    Ok(None) => break,
                     Ok(Some(Event::Close(frame))) => {
                         return Err(Lost::Closed {
                             code: frame.as_ref().map(|frame| frame.code.as_u16()),
                             reason: frame.map(|frame| frame.reason).unwrap_or_default(),
                         });
                     }
+                    Ok(Some(event)) => sink(context, framing, event, true)?,
                     Err(error) => {
                         return Err(Lost::Violation {
                             code: error.close_code().as_u16(),
                             error: error.to_string(),
                         });
                     }
-                };
-                framing.receive(message, &mut |chunk| sink(context, chunk))?;
+                }
+            }
+            match parts.then(|| machine.take_part()).flatten() {
+                Some(part) => sink(context, framing, part, false),
+                None => Ok(()),
             }
         });
+        self.listening = read.is_pending();
+        if let Some(keep_alive) = &mut self.keep_alive
+            && !self.listening
+        {
+            keep_alive.heard();
+        }
         let received =
             read.map(|read| read.unwrap_or_else(|error| Err(Lost::Vanished(error.to_string()))));
         self.violated |= matches!(received, Poll::Ready(Err(Lost::Violation { .. })));
         received
+    }
+
+    pub(crate) fn sharing(&self) -> Sharing {
+        self.sharing
+    }
+
+    /// Adds a ping, whose payload has at most 125 bytes.
+    pub(crate) fn ping(&mut self, payload: &[u8], batch: &mut Batch) {
+        self.machine.ping(payload, &mut batch.bytes);
+    }
+}
+
+/// Whether an event is the end of its message, or the whole of it.
+type IsLast = bool;
+
+impl<F: Framing> Transport for WebSocket<F> {
+    const NAME: &'static str = F::NAME;
+
+    fn poll_receive(
+        &mut self,
+        context: &mut Context<'_>,
+        sink: &mut dyn FnMut(&mut Context<'_>, Bytes),
+    ) -> Poll<Result<(), Lost>> {
+        self.poll_events(context, false, |context, framing, event, _| {
+            let message = match event {
+                Event::Text(text) => text.into_bytes(),
+                Event::Binary(bytes) => bytes,
+                Event::Ping(_) | Event::Pong(_) | Event::Close(_) => return Ok(()),
+            };
+            framing.receive(message, &mut |chunk| sink(context, chunk))
+        })
     }
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
@@ -146,16 +195,32 @@ impl<F: Framing> Transport for WebSocket<F> {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        self.framing.next_heart_beat()
+        let ping = self.keep_alive.as_ref().map(|pings| pings.next_timeout());
+        [ping, self.framing.next_heart_beat()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), Lost> {
         self.framing.handle_timeout(now);
-        Ok(())
+        let Some(keep_alive) = &mut self.keep_alive else {
+            return Ok(());
+        };
+        // A ping that waits behind what the peer takes slowly cannot be answered yet; `send_time` looks after that.
+        let listening = self.listening && self.unsent.len() == 0;
+        keep_alive
+            .handle_timeout(now, listening)
+            .map_err(|timeout| {
+                Lost::Silent(format!(
+                    "nothing came for {timeout:?} after a ping (`keep_alive_timeout`)"
+                ))
+            })
     }
 
     fn heart_beats_agreed(&mut self) {
         self.framing.heart_beats_agreed();
+        self.keep_alive = None;
     }
 
     fn transmit(&mut self, batch: &mut Batch) {
@@ -164,7 +229,17 @@ impl<F: Framing> Transport for WebSocket<F> {
             self.framing.open(batch);
         }
         self.framing.heart_beat(batch);
-        self.machine.poll_transmit(&mut batch.bytes);
+        if self
+            .keep_alive
+            .as_mut()
+            .is_some_and(|pings| pings.take_ping())
+        {
+            self.ping(b"", batch);
+        }
+        // The answer to the peer's Close is for `close`: nothing may follow it.
+        if self.machine.state() == State::Open {
+            self.machine.poll_transmit(&mut batch.bytes);
+        }
     }
 
     fn frame(&mut self, frame: &[u8], batch: &mut Batch) {
@@ -311,6 +386,49 @@ impl SockJs {
             }),
         }
     }
+
+    /// The messages in one frame.
+    pub(crate) fn parse(&self, frame: &[u8]) -> Result<Vec<ByteString>, Lost> {
+        // sockjs-client never sends an empty message; some others do, and mean nothing by it.
+        if frame.is_empty() {
+            return Ok(Vec::new());
+        }
+        parse_messages(frame, &self.limits).map_err(|error| Lost::Violation {
+            code: match error {
+                PayloadError::TooLarge { .. } | PayloadError::TooManyMessages { .. } => {
+                    CloseCode::TOO_BIG
+                }
+                _ => CloseCode::INVALID_PAYLOAD,
+            }
+            .as_u16(),
+            error: error.to_string(),
+        })
+    }
+
+    /// Adds a frame with one message, in two parts that are escaped already, of which the second may be shared; where
+    /// that pays, as `deflated` has it together with the message's end.
+    pub(crate) fn escaped<'a>(
+        head: &[u8],
+        tail: &Bytes,
+        sharing: Sharing,
+        deflated: impl FnOnce() -> Option<&'a Bytes>,
+        batch: &mut Batch,
+    ) {
+        let mut framed = Vec::with_capacity(wire::SOCKJS_START.len() + head.len());
+        framed.extend_from_slice(wire::SOCKJS_START);
+        framed.extend_from_slice(head);
+        if sharing.is_some_and(|from| tail.len() >= from)
+            && let Some(deflated) = deflated()
+        {
+            write_deflated_head(&mut batch.bytes, OpCode::Text, &framed, deflated.len());
+            return batch.payload(deflated);
+        }
+        let len = framed.len() + tail.len() + wire::SOCKJS_END.len();
+        write_head(&mut batch.bytes, OpCode::Text, len);
+        batch.bytes.extend_from_slice(&framed);
+        batch.payload(tail);
+        batch.bytes.extend_from_slice(wire::SOCKJS_END);
+    }
 }
 
 impl Framing for SockJs {
@@ -321,20 +439,7 @@ impl Framing for SockJs {
     }
 
     fn receive(&self, message: Bytes, sink: &mut dyn FnMut(Bytes)) -> Result<(), Lost> {
-        // sockjs-client never sends an empty message; some others do, and mean nothing by it.
-        if message.is_empty() {
-            return Ok(());
-        }
-        let messages = parse_messages(&message, &self.limits).map_err(|error| Lost::Violation {
-            code: match error {
-                PayloadError::TooLarge { .. } | PayloadError::TooManyMessages { .. } => {
-                    CloseCode::TOO_BIG
-                }
-                _ => CloseCode::INVALID_PAYLOAD,
-            }
-            .as_u16(),
-            error: error.to_string(),
-        })?;
+        let messages = self.parse(&message)?;
         messages
             .into_iter()
             .map(ByteString::into_bytes)
@@ -359,21 +464,10 @@ impl Framing for SockJs {
         let Some(tail) = wire::sockjs_tail(message, version) else {
             return false;
         };
-        let mut framed = Vec::with_capacity(head.len() + 16);
-        framed.extend_from_slice(b"a[\"");
-        sockjs_frame::escape_into(&mut framed, &String::from_utf8_lossy(head));
-        if sharing.is_some_and(|from| tail.len() >= from)
-            && let Some(deflated) = wire::deflated_sockjs_tail(message, version)
-        {
-            write_deflated_head(&mut batch.bytes, OpCode::Text, &framed, deflated.len());
-            batch.payload(deflated);
-            return true;
-        }
-        let len = framed.len() + tail.len() + wire::SOCKJS_END.len();
-        write_head(&mut batch.bytes, OpCode::Text, len);
-        batch.bytes.extend_from_slice(&framed);
-        batch.payload(tail);
-        batch.bytes.extend_from_slice(wire::SOCKJS_END);
+        let mut escaped = Vec::with_capacity(head.len() + 16);
+        sockjs_frame::escape_into(&mut escaped, &String::from_utf8_lossy(head));
+        let deflated = || wire::deflated_sockjs_tail(message, version);
+        Self::escaped(&escaped, tail, sharing, deflated, batch);
         true
     }
 

@@ -11,6 +11,7 @@ mod handshake;
 mod late_broker;
 mod login;
 mod policy;
+mod raw;
 mod shutdown;
 mod sockjs;
 mod stomp;

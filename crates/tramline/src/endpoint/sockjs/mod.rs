@@ -1,13 +1,11 @@
 //! SockJS at one endpoint: its fixed answers, and its sessions over plain HTTP requests.
 //!
-//! What runs inside a session is not known here: see [`Inside`].
+//! What runs inside a session is not known here: see [`Stack`].
 
 mod answers;
 mod options;
 mod sessions;
 
-use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
@@ -16,50 +14,16 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tramline_sockjs::{
-    Config, IframePage, Info, PayloadLimits, Receive, Route, Session, Transport, form_field,
-    headers, parse_messages, route,
+    Config, IframePage, Info, Receive, Route, Session, Transport, form_field, headers,
+    parse_messages, route,
 };
 
 pub use self::options::SockJs;
 use self::sessions::{Found, Opened, Sessions};
-use super::{Body, BoxError, going_away, not_allowed, text};
+use super::{Body, BoxError, Stack, going_away, not_allowed, text};
 use crate::User;
 use crate::transport::sockjs::{Shared, SockJsHttp};
-use crate::wheel::Wheel;
-
-/// What runs inside sessions: STOMP, or an application's own handler.
-pub(crate) trait Inside: Clone + Send + Sync + 'static {
-    /// What a session begins with.
-    type Opening: Send + 'static;
-
-    /// Starts what turns the wheel, if it does not run yet; called before a session is made.
-    fn drive(&self);
-
-    /// What tells the time to sessions, and wakes them.
-    fn wheel(&self) -> &Arc<Wheel>;
-
-    /// What one request may send.
-    fn payload_limits(&self) -> PayloadLimits;
-
-    /// Whether newcomers are refused, because this is the end.
-    fn is_closing(&self) -> bool;
-
-    /// A request could not be understood; to be counted and logged.
-    fn broken(&self, error: &dyn fmt::Display);
-
-    /// Decides whether a session may begin with this request.
-    fn admit(
-        &self,
-        parts: &mut Parts,
-    ) -> impl Future<Output = Result<Self::Opening, Response<Body>>> + Send;
-
-    /// A session over HTTP requests, from its beginning to its end.
-    fn run(
-        self,
-        opening: Self::Opening,
-        transport: SockJsHttp,
-    ) -> impl Future<Output = ()> + Send + 'static;
-}
+use crate::wheel::Driver;
 
 /// SockJS at one endpoint.
 #[derive(Debug)]
@@ -133,9 +97,9 @@ impl SockJsService {
     }
 
     /// A request of one of the HTTP transports.
-    pub(crate) async fn serve<I: Inside, B>(
+    pub(crate) async fn serve<S: Stack, B>(
         &self,
-        inside: &I,
+        stack: &Arc<S>,
         name: &str,
         kind: Transport,
         mut parts: Parts,
@@ -151,10 +115,10 @@ impl SockJsService {
             not_allowed(kind.allow())
         } else {
             let mut response = match kind.receive(parts.uri.query().unwrap_or_default()) {
-                None => self.send(inside, name, kind, &parts, body).await,
-                Some(Ok(receive)) => self.receive(inside, name, receive, &mut parts).await,
+                None => self.send(stack, name, kind, &parts, body).await,
+                Some(Ok(receive)) => self.receive(stack, name, receive, &mut parts).await,
                 Some(Err(error)) => {
-                    inside.broken(&error);
+                    stack.broken(&error);
                     text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
                 }
             };
@@ -171,9 +135,9 @@ impl SockJsService {
     }
 
     /// Opens the session if there is none, and receives from it.
-    async fn receive<I: Inside>(
+    async fn receive<S: Stack>(
         &self,
-        inside: &I,
+        stack: &Arc<S>,
         name: &str,
         receive: Receive,
         parts: &mut Parts,
@@ -182,13 +146,19 @@ impl SockJsService {
         let session = match self.sessions.find(name, owner.as_ref()) {
             Some(Found::Session(session)) => session,
             Some(Found::NotYours) => return not_yours(),
-            None if inside.is_closing() => return going_away(),
+            None if stack.is_closing() => return going_away(),
             None => {
-                let opening = match inside.admit(parts).await {
-                    Ok(opening) => opening,
-                    Err(response) => return response,
+                let opening = match stack.admit(parts).await {
+                    Ok(admitted) => admitted.opening,
+                    Err(response) => {
+                        // Whoever asked counts all answers that there is no room.
+                        if response.status() != StatusCode::SERVICE_UNAVAILABLE {
+                            stack.counters().requests.increment();
+                        }
+                        return response;
+                    }
                 };
-                match self.open(inside, name, owner, opening) {
+                match self.open(stack, name, owner, opening) {
                     Ok(session) => session,
                     Err(response) => return *response,
                 }
@@ -205,24 +175,24 @@ impl SockJsService {
     }
 
     /// Makes a session, unless another request has done so meanwhile.
-    fn open<I: Inside>(
+    fn open<S: Stack>(
         &self,
-        inside: &I,
+        stack: &Arc<S>,
         name: &str,
         owner: Option<ByteString>,
-        opening: I::Opening,
+        opening: S::Opening,
     ) -> Result<Arc<Shared>, Box<Response<Body>>> {
-        inside.drive();
+        Driver::start(stack);
         let limit = self.options.max_sessions;
         let opened = self.sessions.open(name, owner, limit, || {
-            let machine = Session::new(Arc::clone(&self.config), inside.wheel().now());
-            let wheel = Arc::clone(inside.wheel());
+            let machine = Session::new(Arc::clone(&self.config), stack.wheel().now());
+            let wheel = Arc::clone(stack.wheel());
             Shared::new(machine, wheel, self.options.message_cache)
         });
         match opened {
             Opened::New(session, place) => {
                 let transport = SockJsHttp::new(Arc::clone(&session));
-                let task = inside.clone().run(opening, transport);
+                let task = Arc::clone(stack).session(opening, transport);
                 tokio::spawn(async move {
                     task.await;
                     // A task of its own: the session's is larger, and its memory is not needed any more.
@@ -242,9 +212,9 @@ impl SockJsService {
     }
 
     /// Hands messages to a session that is there.
-    async fn send<I: Inside, B>(
+    async fn send<S: Stack, B>(
         &self,
-        inside: &I,
+        stack: &Arc<S>,
         name: &str,
         kind: Transport,
         parts: &Parts,
@@ -257,7 +227,7 @@ impl SockJsService {
         let Some(Found::Session(session)) = self.sessions.find(name, owner(parts)) else {
             return not_yours();
         };
-        let limits = inside.payload_limits();
+        let limits = stack.payload_limits();
         let is_form = kind == Transport::JsonpSend && is_form(&parts.headers);
         // A form may spell each byte with three.
         let limit = if is_form {
@@ -271,11 +241,11 @@ impl SockJsService {
                 let error = format!(
                     "the body has more than {limit} bytes; send fewer messages at a time, or smaller ones\n"
                 );
-                inside.broken(&error);
+                stack.broken(&error);
                 return text(StatusCode::PAYLOAD_TOO_LARGE, error);
             }
             Err(error) => {
-                inside.broken(&error);
+                stack.broken(&error);
                 return text(StatusCode::BAD_REQUEST, "the body was cut off\n");
             }
         };
@@ -288,7 +258,7 @@ impl SockJsService {
         let mut chunks: Vec<Bytes> = match parsed {
             Ok(messages) => messages.into_iter().map(ByteString::into_bytes).collect(),
             Err(error) => {
-                inside.broken(&error);
+                stack.broken(&error);
                 return text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
             }
         };

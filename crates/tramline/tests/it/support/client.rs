@@ -34,6 +34,7 @@ enum Heard {
     Frame { frame: Frame, text: bool },
     HeartBeat,
     Message(String),
+    Binary(Vec<u8>),
     Pong(Vec<u8>),
     Close(Option<(u16, String)>),
     End(String),
@@ -299,6 +300,55 @@ impl Client {
         }
     }
 
+    /// Fails unless a binary message comes next; gives it.
+    #[track_caller]
+    pub(crate) fn expect_binary(&mut self) -> impl Future<Output = Vec<u8>> {
+        let at = Location::caller();
+        async move {
+            match self.next(at, "a binary message").await {
+                Heard::Binary(bytes) => bytes,
+                _ => self.fail(at, "a binary message"),
+            }
+        }
+    }
+
+    /// The next message, text or binary.
+    #[track_caller]
+    pub(crate) fn expect_text_or_binary(
+        &mut self,
+    ) -> impl Future<Output = Result<String, Vec<u8>>> {
+        let at = Location::caller();
+        async move {
+            match self.next(at, "a message").await {
+                Heard::Message(text) => Ok(text),
+                Heard::Binary(bytes) => Err(bytes),
+                _ => self.fail(at, "a message"),
+            }
+        }
+    }
+
+    /// Fails unless the server closes after binary messages at most.
+    #[track_caller]
+    pub(crate) fn expect_close_after_binaries<'a>(
+        &'a mut self,
+        code: u16,
+        reason: &'a str,
+    ) -> impl Future<Output = ()> + 'a {
+        let at = Location::caller();
+        async move {
+            loop {
+                match self.next(at, "a close").await {
+                    Heard::Binary(_) => {}
+                    Heard::Close(got) => {
+                        assert_eq!(got, Some((code, super::cut(reason))), "{at}");
+                        return;
+                    }
+                    _ => self.fail(at, "a close"),
+                }
+            }
+        }
+    }
+
     #[track_caller]
     pub(crate) fn expect_heart_beat(&mut self) -> impl Future<Output = ()> {
         let at = Location::caller();
@@ -422,6 +472,9 @@ impl Client {
                 Ok(None) => return,
                 Ok(Some(Event::Text(text))) if !self.stomp => {
                     self.hear(Heard::Message(text.to_string()));
+                }
+                Ok(Some(Event::Binary(bytes))) if !self.stomp => {
+                    self.hear(Heard::Binary(bytes.to_vec()));
                 }
                 Ok(Some(Event::Text(text))) => self.decode(text.into_bytes(), true),
                 Ok(Some(Event::Binary(bytes))) => self.decode(bytes, false),

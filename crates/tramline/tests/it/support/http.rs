@@ -5,8 +5,7 @@ use std::panic::Location;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::server::Server;
-use super::{Client, within};
+use super::{Client, Listens, within};
 
 /// The key of RFC 6455 §1.3, and what a server makes of it.
 pub(crate) const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -92,7 +91,7 @@ impl Request {
         self
     }
 
-    fn to_bytes(&self, server: &Server) -> Vec<u8> {
+    fn to_bytes(&self, server: &impl Listens) -> Vec<u8> {
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
         let has = |name: &str| {
             self.headers
@@ -100,7 +99,7 @@ impl Request {
                 .any(|(known, _)| known.eq_ignore_ascii_case(name))
         };
         if !has("host") {
-            head += &format!("Host: {}\r\n", server.address);
+            head += &format!("Host: {}\r\n", server.address());
         }
         if self.method == "POST" || !self.body.is_empty() {
             head += &format!("Content-Length: {}\r\n", self.body.len());
@@ -114,10 +113,10 @@ impl Request {
 
     /// Sends it and reads the head of the answer.
     #[track_caller]
-    pub(crate) fn begin(self, server: &Server) -> impl Future<Output = Response> {
+    pub(crate) fn begin<S: Listens>(self, server: &S) -> impl Future<Output = Response> + use<S> {
         let at = Location::caller();
         let bytes = self.to_bytes(server);
-        let address = server.address;
+        let address = server.address();
         async move {
             let exchange = async {
                 let socket = TcpSocket::new_v4().unwrap();
@@ -144,7 +143,7 @@ impl Request {
 
     /// Sends it and reads the whole answer.
     #[track_caller]
-    pub(crate) fn send(self, server: &Server) -> impl Future<Output = Response> {
+    pub(crate) fn send<S: Listens>(self, server: &S) -> impl Future<Output = Response> + use<S> {
         let begun = self.begin(server);
         async move {
             let mut response = begun.await;
@@ -155,7 +154,7 @@ impl Request {
 
     /// Opens a WebSocket, whose handshake must succeed.
     #[track_caller]
-    pub(crate) fn open(self, server: &Server) -> impl Future<Output = Client> {
+    pub(crate) fn open<S: Listens>(self, server: &S) -> impl Future<Output = Client> + use<S> {
         let at = Location::caller();
         let begun = self.begin(server);
         async move {

@@ -6,13 +6,25 @@ mod server;
 mod tcp;
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::panic::Location;
 use std::time::Duration;
 
 pub(crate) use self::client::{Client, FrameExt};
-pub(crate) use self::http::{Request, Response};
-pub(crate) use self::server::{SHORT, Server, Setup};
+pub(crate) use self::http::{KEY, Request, Response};
+pub(crate) use self::server::{SHORT, Server, Setup, login};
 pub(crate) use self::tcp::Tcp;
+
+/// A server that requests can be sent to.
+pub(crate) trait Listens {
+    fn address(&self) -> SocketAddr;
+}
+
+impl Listens for Server {
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
 
 /// How long anything may take before a test fails: long for a busy machine, and nothing waits for it when all is well.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);

@@ -339,7 +339,7 @@ pub(crate) fn router(gate: Gate) -> MessageRouter {
 
 /// The application's login: believes the header `x-user`, `alice` or `alice:admin,auditor`; and `x-peer` about the address
 /// at the other end.
-async fn login(
+pub(crate) async fn login(
     mut request: axum::extract::Request,
     next: axum::middleware::Next,
 ) -> axum::response::Response {

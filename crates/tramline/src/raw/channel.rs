@@ -1,0 +1,378 @@
+//! Where a handler, those who send to its client, and the connection's task meet.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytestring::ByteString;
+use http::Extensions;
+use parking_lot::Mutex;
+use tramline_websocket::CloseCode;
+
+use super::closed::Closed;
+use super::limits::Overflow;
+use super::message::{Item, Received};
+use super::sessions::Shared;
+use super::socket::SendError;
+use crate::inbound::SessionInfo;
+use crate::wheel::Sleeper;
+
+/// One connection, as seen from both sides.
+pub(crate) struct Channel {
+    pub(super) shared: Arc<Shared>,
+    pub(super) opening: Opening,
+    pub(super) transport: &'static str,
+    text_only: bool,
+    state: Mutex<State>,
+}
+
+/// What a session begins with.
+pub(crate) struct Opening {
+    pub(super) info: SessionInfo,
+    pub(super) attributes: Extensions,
+    pub(super) protocol: Option<ByteString>,
+    pub(super) local: Option<SocketAddr>,
+}
+
+#[derive(Default)]
+struct State {
+    /// What came and waits for the handler: at most what one read brought.
+    incoming: VecDeque<Received>,
+    outgoing: VecDeque<Item>,
+    /// The sizes of all that is outgoing.
+    queued: usize,
+    asked: Option<Box<Asked>>,
+    closed: Option<Arc<Closed>>,
+    task: Option<Waker>,
+    receiver: Option<Waker>,
+    waiting: Option<Box<Waiting>>,
+    /// The task is at work and will look at everything before it sleeps: it need not be woken.
+    awake: bool,
+}
+
+/// Who waits for something rare.
+#[derive(Default)]
+struct Waiting {
+    room: Vec<Waker>,
+    end: Vec<Waker>,
+}
+
+/// The server's side wants the connection to end.
+#[derive(Clone)]
+pub(super) enum Asked {
+    /// When everything queued is written.
+    Close(CloseCode, ByteString),
+    /// Now: it took too little.
+    Overflow { queued: usize },
+}
+
+/// What [`Channel::take`] found.
+pub(super) enum Taken {
+    Items { more: bool },
+    Asked(Asked),
+    Nothing,
+}
+
+impl Channel {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        opening: Opening,
+        transport: &'static str,
+        text_only: bool,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            shared,
+            opening,
+            transport,
+            text_only,
+            state: Mutex::default(),
+        })
+    }
+
+    // The application's side.
+
+    /// Queues `item` if there is room, else has the caller woken when there may be.
+    pub(super) fn poll_send(
+        &self,
+        context: &mut Context<'_>,
+        item: &mut Option<Item>,
+    ) -> Poll<Result<(), SendError>> {
+        let Some(new) = item.take() else {
+            return Poll::Ready(Ok(()));
+        };
+        self.check(&new)?;
+        let mut state = self.state.lock();
+        state.check_open()?;
+        if self.has_room(&state, &new) {
+            state.push(new);
+            return Poll::Ready(Ok(()));
+        }
+        *item = Some(new);
+        register(&mut state.waiting.get_or_insert_default().room, context);
+        Poll::Pending
+    }
+
+    /// Queues `item`, or does what the overflow policy says.
+    pub(super) fn try_send(&self, item: Item) -> Result<(), SendError> {
+        self.check(&item)?;
+        let mut state = self.state.lock();
+        state.check_open()?;
+        if !self.has_room(&state, &item) {
+            let limits = &self.shared.limits;
+            let (queued, limit) = (state.queued + item.size(), limits.outbox);
+            match limits.overflow {
+                Overflow::Close => {
+                    state.outgoing = VecDeque::new();
+                    state.queued = 0;
+                    state.asked = Some(Box::new(Asked::Overflow { queued }));
+                    state.end_waiting();
+                    state.wake_task();
+                    return Err(SendError::Overflow { queued, limit });
+                }
+                Overflow::DropOldest => {
+                    while !self.has_room(&state, &item) {
+                        state.pop();
+                        self.shared.counters.messages_dropped.increment();
+                    }
+                }
+                Overflow::Refuse => {
+                    self.shared.counters.messages_dropped.increment();
+                    return Err(SendError::Full { queued, limit });
+                }
+            }
+        }
+        state.push(item);
+        Ok(())
+    }
+
+    fn check(&self, item: &Item) -> Result<(), SendError> {
+        if !self.text_only {
+            return Ok(());
+        }
+        match item.message() {
+            None => Err(SendError::PingOverSockJs),
+            Some(message) if message.as_text().is_none() => Err(SendError::BinaryOverSockJs),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn has_room(&self, state: &State, item: &Item) -> bool {
+        state.outgoing.is_empty() || state.queued + item.size() <= self.shared.limits.outbox
+    }
+
+    /// What came next; `None` when nothing more will.
+    pub(super) fn poll_receive(&self, context: &Context<'_>) -> Poll<Option<Received>> {
+        let mut state = self.state.lock();
+        if let Some(received) = state.incoming.pop_front() {
+            if state.incoming.is_empty() {
+                // A handler that was busy once does not hold its queue for ever.
+                if state.incoming.capacity() > KEPT_CAPACITY {
+                    state.incoming = VecDeque::new();
+                }
+                // The task stopped reading.
+                state.wake_task();
+            }
+            return Poll::Ready(Some(received));
+        }
+        if state.is_over() {
+            return Poll::Ready(None);
+        }
+        set(&mut state.receiver, context);
+        Poll::Pending
+    }
+
+    /// Asks for the end; the first who asks is heard.
+    pub(super) fn close(&self, code: CloseCode, reason: ByteString) {
+        let mut state = self.state.lock();
+        if !state.is_over() {
+            state.asked = Some(Box::new(Asked::Close(code, reason)));
+            state.end_waiting();
+            state.wake_task();
+        }
+    }
+
+    /// Whether nothing can be sent any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.state.lock().is_over()
+    }
+
+    pub(super) fn closed(&self) -> Option<Arc<Closed>> {
+        self.state.lock().closed.clone()
+    }
+
+    pub(super) fn poll_closed(&self, context: &Context<'_>) -> Poll<Arc<Closed>> {
+        let mut state = self.state.lock();
+        if let Some(closed) = &state.closed {
+            return Poll::Ready(Arc::clone(closed));
+        }
+        register(&mut state.waiting.get_or_insert_default().end, context);
+        Poll::Pending
+    }
+
+    // The task's side.
+
+    /// The task is at work, or rests: then it is woken by what happens. Said before it looks for the last time.
+    pub(super) fn set_awake(&self, awake: bool) {
+        self.state.lock().awake = awake;
+    }
+
+    /// Hands over what one read brought; the handler is woken, unless it is polled by the task itself.
+    pub(super) fn received(&self, received: &mut Vec<Received>, context: &Context<'_>) {
+        let mut state = self.state.lock();
+        state.incoming.extend(received.drain(..));
+        if let Some(receiver) = state
+            .receiver
+            .take_if(|receiver| !receiver.will_wake(context.waker()))
+        {
+            receiver.wake();
+        }
+    }
+
+    /// Whether something that came waits for the handler.
+    pub(super) fn has_incoming(&self) -> bool {
+        !self.state.lock().incoming.is_empty()
+    }
+
+    /// Moves items into `batch`, until it has `max_items` of them or `max_bytes`.
+    pub(super) fn take(
+        &self,
+        context: &Context<'_>,
+        batch: &mut Vec<Item>,
+        max_items: usize,
+        max_bytes: usize,
+    ) -> Taken {
+        let mut state = self.state.lock();
+        set(&mut state.task, context);
+        if state.outgoing.is_empty() {
+            return match &state.asked {
+                Some(asked) => Taken::Asked((**asked).clone()),
+                None => Taken::Nothing,
+            };
+        }
+        let limit = state.queued.saturating_sub(max_bytes);
+        while batch.len() < max_items && state.queued > limit {
+            let Some(item) = state.pop() else { break };
+            batch.push(item);
+        }
+        if state.outgoing.capacity() > KEPT_CAPACITY && state.outgoing.is_empty() {
+            state.outgoing = VecDeque::new();
+        }
+        if let Some(waiting) = &mut state.waiting {
+            waiting.room.drain(..).for_each(Waker::wake);
+        }
+        Taken::Items {
+            more: !state.outgoing.is_empty() || state.asked.is_some(),
+        }
+    }
+
+    /// For a task that cannot write: has it woken, and tells how much was queued when that was too much.
+    pub(super) fn poll_overflow(&self, context: &Context<'_>) -> Option<usize> {
+        let mut state = self.state.lock();
+        set(&mut state.task, context);
+        match state.asked.as_deref() {
+            Some(Asked::Overflow { queued }) => Some(*queued),
+            _ => None,
+        }
+    }
+
+    /// The connection has ended: nothing can be sent any more, and what came is all that comes. Gives what was queued.
+    pub(super) fn end(&self, closed: Closed) -> VecDeque<Item> {
+        let mut state = self.state.lock();
+        if state.closed.is_some() {
+            return VecDeque::new();
+        }
+        state.closed = Some(Arc::new(closed));
+        state.queued = 0;
+        let queued = std::mem::take(&mut state.outgoing);
+        state.end_waiting();
+        if let Some(waiting) = state.waiting.take() {
+            waiting.end.into_iter().for_each(Waker::wake);
+        }
+        queued
+    }
+}
+
+/// Entries that an idle queue may keep room for: the common single message must not allocate each time.
+const KEPT_CAPACITY: usize = 4;
+
+impl State {
+    fn is_over(&self) -> bool {
+        self.asked.is_some() || self.closed.is_some()
+    }
+
+    fn check_open(&self) -> Result<(), SendError> {
+        if self.is_over() {
+            Err(SendError::Closed)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn push(&mut self, item: Item) {
+        self.queued += item.size();
+        self.outgoing.push_back(item);
+        if self.outgoing.len() == 1 {
+            self.wake_task();
+        }
+    }
+
+    fn pop(&mut self) -> Option<Item> {
+        let item = self.outgoing.pop_front()?;
+        self.queued -= item.size();
+        Some(item)
+    }
+
+    /// Wakes those who would wait in vain from now on.
+    fn end_waiting(&mut self) {
+        if let Some(receiver) = self.receiver.take() {
+            receiver.wake();
+        }
+        if let Some(waiting) = &mut self.waiting {
+            waiting.room.drain(..).for_each(Waker::wake);
+        }
+    }
+
+    fn wake_task(&self) {
+        if let Some(task) = self.task.as_ref().filter(|_| !self.awake) {
+            task.wake_by_ref();
+        }
+    }
+}
+
+fn set(slot: &mut Option<Waker>, context: &Context<'_>) {
+    if !slot
+        .as_ref()
+        .is_some_and(|waker| waker.will_wake(context.waker()))
+    {
+        *slot = Some(context.waker().clone());
+    }
+}
+
+fn register(wakers: &mut Vec<Waker>, context: &Context<'_>) {
+    if !wakers.iter().any(|waker| waker.will_wake(context.waker())) {
+        wakers.push(context.waker().clone());
+    }
+}
+
+impl Sleeper for Channel {
+    fn wake(&self) {
+        self.state.lock().wake_task();
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        f.debug_struct("Channel")
+            .field("info", &self.opening.info)
+            .field("protocol", &self.opening.protocol)
+            .field("transport", &self.transport)
+            .field("incoming", &state.incoming.len())
+            .field("outgoing", &state.outgoing.len())
+            .field("queued", &state.queued)
+            .field("closed", &state.closed)
+            .finish_non_exhaustive()
+    }
+}

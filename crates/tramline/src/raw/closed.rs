@@ -1,0 +1,157 @@
+//! Why connections end.
+
+use std::fmt;
+
+use bytestring::ByteString;
+use tramline_websocket::CloseCode;
+
+use super::channel::Channel;
+use super::stats::RawCounters;
+use crate::transport::Lost;
+
+/// Why a connection ended, and by whose doing: from [`SocketSender::closed`](super::SocketSender::closed).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Closed {
+    /// The client closed, with this code and reason if it gave any. A browser that leaves the page gives 1001.
+    ByClient {
+        /// The client's code; `None` if it closed without one.
+        code: Option<CloseCode>,
+        /// The client's own words, not to be trusted.
+        reason: ByteString,
+    },
+    /// The server's side closed: the handler returned (1000), failed or panicked (1011), somebody called
+    /// [`close`](super::SocketSender::close), or the endpoint went away (1001).
+    ByServer {
+        /// The code that the client was sent.
+        code: CloseCode,
+        /// The reason that the client was sent.
+        reason: ByteString,
+    },
+    /// The client went away without a word: its network failed, its process was killed.
+    Vanished {
+        /// How that showed.
+        error: ByteString,
+    },
+    /// The client did not answer a [keep-alive](super::RawLimits::keep_alive) ping.
+    Silent {
+        /// For how long.
+        error: ByteString,
+    },
+    /// The client broke the protocol or went beyond a limit.
+    Violation {
+        /// The code that the client was sent: 1002, 1007 or 1009.
+        code: CloseCode,
+        /// What was wrong.
+        error: ByteString,
+    },
+    /// The client reads too slowly. It was closed with 4500.
+    TooSlow {
+        /// Which limit it went beyond.
+        error: ByteString,
+    },
+    /// No message came or went for [`idle_timeout`](super::RawLimits::idle_timeout). It was closed with 1001.
+    Idle {
+        /// How long that is.
+        error: ByteString,
+    },
+}
+
+/// Spring's code for a session that is not reliable, which front ends may know.
+const NOT_RELIABLE: u16 = 4500;
+
+impl Closed {
+    /// The close code and reason that the client gets.
+    pub(super) fn close(&self) -> (u16, &str) {
+        match self {
+            // The machine answers with the client's own code.
+            Self::ByClient { code, .. } => (code.unwrap_or(CloseCode::NORMAL).as_u16(), ""),
+            Self::ByServer { code, reason } => (code.as_u16(), reason),
+            Self::Violation { code, error } => (code.as_u16(), error),
+            Self::TooSlow { error } => (NOT_RELIABLE, error),
+            Self::Vanished { error } | Self::Silent { error } | Self::Idle { error } => {
+                (CloseCode::GOING_AWAY.as_u16(), error)
+            }
+        }
+    }
+
+    /// Whether there is nobody to say goodbye to.
+    pub(super) fn is_silent(&self) -> bool {
+        matches!(self, Self::Vanished { .. } | Self::Silent { .. })
+    }
+
+    pub(super) fn count(&self, counters: &RawCounters) {
+        match self {
+            Self::ByClient { .. } | Self::ByServer { .. } => {}
+            Self::Vanished { .. } => counters.vanished.increment(),
+            Self::Silent { .. } | Self::Idle { .. } => counters.timeouts.increment(),
+            Self::Violation { .. } => counters.protocol_errors.increment(),
+            Self::TooSlow { .. } => counters.slow_consumers.increment(),
+        }
+    }
+
+    /// One line for each session; at INFO or WARN when it ends for a reason other than its own wish.
+    pub(super) fn log(&self, channel: &Channel) {
+        macro_rules! log {
+            ($level:ident) => {
+                tracing::$level!(
+                    stack = %channel.shared.name,
+                    session = %channel.opening.info.id,
+                    user = channel.opening.info.user.as_ref().map(crate::User::name),
+                    remote = ?channel.opening.info.handshake.remote,
+                    transport = channel.transport,
+                    "session ended: {self}"
+                )
+            };
+        }
+        match self {
+            Self::ByClient { .. } | Self::ByServer { .. } => log!(debug),
+            Self::Vanished { .. } | Self::Silent { .. } | Self::Idle { .. } => log!(info),
+            Self::Violation { .. } | Self::TooSlow { .. } => log!(warn),
+        }
+    }
+}
+
+impl From<Lost> for Closed {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Closed { code, reason } => Self::ByClient {
+                code: code.and_then(CloseCode::new),
+                reason,
+            },
+            Lost::Vanished(error) => Self::Vanished {
+                error: error.into(),
+            },
+            Lost::HalfClosed => Self::Vanished {
+                error: ByteString::from_static("it ended its side without a word"),
+            },
+            Lost::Silent(error) => Self::Silent {
+                error: error.into(),
+            },
+            Lost::Violation { code, error } => Self::Violation {
+                code: CloseCode::new(code).unwrap_or(CloseCode::PROTOCOL_ERROR),
+                error: error.into(),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ByClient { code: None, .. } => f.write_str("the client closed without a code"),
+            Self::ByClient {
+                code: Some(code),
+                reason,
+            } => write!(f, "the client closed with {code} {reason:?}"),
+            Self::ByServer { code, reason } => {
+                write!(f, "the server closed with {code} {reason:?}")
+            }
+            Self::Vanished { error } => write!(f, "the client vanished: {error}"),
+            Self::Silent { error } => write!(f, "the client is gone: {error}"),
+            Self::Violation { error, .. } => write!(f, "the client broke a rule: {error}"),
+            Self::TooSlow { error } => write!(f, "the client reads too slowly: {error}"),
+            Self::Idle { error } => f.write_str(error),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Async functions as handlers of connections.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::socket::Socket;
+
+/// What a handler of connections may return: nothing, or a `Result` whose error can be boxed.
+///
+/// Nothing and `Ok` close with 1000. An error closes with 1011, is logged and
+/// [counted](super::RawStats::handler_errors), unless the connection was closed before, as when
+/// [`send`](super::SocketSender::send) failed for that reason.
+#[diagnostic::on_unimplemented(
+    message = "a handler of connections cannot return `{Self}`",
+    note = "return `()` or a `Result<(), E>` where `E` is an error"
+)]
+pub trait HandlerOutput: Send {
+    /// The error, if it is one.
+    fn into_result(self) -> Result<(), BoxError>;
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+impl HandlerOutput for () {
+    fn into_result(self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+impl<E: Into<BoxError> + Send> HandlerOutput for Result<(), E> {
+    fn into_result(self) -> Result<(), BoxError> {
+        self.map_err(Into::into)
+    }
+}
+
+pub(super) type HandlerFuture = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+
+/// A handler whose types are forgotten.
+pub(super) type ErasedHandler = Box<dyn Fn(Socket) -> HandlerFuture + Send + Sync>;
+
+pub(super) fn erase<H, F>(handler: H) -> ErasedHandler
+where
+    H: Fn(Socket) -> F + Send + Sync + 'static,
+    F: Future<Output: HandlerOutput> + Send + 'static,
+{
+    let handler = Arc::new(handler);
+    Box::new(move |socket| {
+        let handler = Arc::clone(&handler);
+        // Called when first polled: a closure may panic before it gives its future.
+        Box::pin(async move { handler(socket).await.into_result() })
+    })
+}

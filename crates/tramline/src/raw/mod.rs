@@ -1,0 +1,28 @@
+#![doc = include_str!("../guide/raw-websocket.md")]
+
+mod channel;
+mod closed;
+mod endpoint;
+mod handler;
+mod handshake;
+mod limits;
+mod message;
+mod sessions;
+mod socket;
+mod stats;
+mod task;
+mod transport;
+
+pub use http::{Extensions, StatusCode};
+pub use tramline_websocket::CloseCode;
+
+pub use self::closed::Closed;
+pub use self::endpoint::{RawEndpoint, RawEndpointBuilder};
+pub use self::handler::HandlerOutput;
+pub use self::handshake::{HandshakeRefused, HandshakeRequest};
+pub use self::limits::{Overflow, RawLimits};
+pub use self::message::{Message, Outgoing, Received, SharedMessage};
+pub use self::sessions::Sessions;
+pub use self::socket::{SendError, Socket, SocketSender};
+pub use self::stats::RawStats;
+pub(crate) use self::transport::{RawFraming, RawTransport};

@@ -1,0 +1,355 @@
+//! The application's ends of a connection.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use http::Extensions;
+use tramline_broker::SessionId;
+use tramline_websocket::CloseCode;
+
+use super::channel::Channel;
+use super::closed::Closed;
+use super::message::{Item, Message, Outgoing, Received};
+use super::sessions::Sessions;
+use crate::{Handshake, User};
+
+/// A client's connection, as its handler has it: receives, and does everything a [`SocketSender`] does.
+///
+/// There is one for each connection, and it cannot be cloned; [`sender`](Self::sender) can. Moving it to another task is
+/// possible, but the connection is closed when the handler returns.
+///
+/// # Example: a handler
+///
+/// ```
+/// use tramline::raw::{Message, SendError, Socket};
+///
+/// async fn shout(mut socket: Socket) -> Result<(), SendError> {
+///     while let Some(message) = socket.receive().await {
+///         if let Message::Text(text) = message {
+///             socket.send(text.to_uppercase()).await?;
+///         }
+///     }
+///     Ok(())
+/// }
+/// # let _ = tramline::raw::RawEndpoint::builder(shout);
+/// ```
+pub struct Socket {
+    sender: SocketSender,
+    /// The parts so far of a message that is received as a whole.
+    #[expect(
+        clippy::box_collection,
+        reason = "8 bytes in each idle session in place of 32"
+    )]
+    joined: Option<Box<Vec<u8>>>,
+}
+
+impl Socket {
+    pub(super) fn new(channel: Arc<Channel>) -> Self {
+        Self {
+            sender: SocketSender(channel),
+            joined: None,
+        }
+    }
+
+    /// The next message, in the order in which the client sent them; `None` when nothing more will come, because either
+    /// side closed or the connection was lost. [`closed`](SocketSender::closed) tells why.
+    ///
+    /// Pings are answered without asking. Nothing more is read from the client while a message waits to be received, so a
+    /// client that sends faster than its handler works is slowed down by TCP, and what waits is at most what one read
+    /// brought (64 KiB of frames). Where the endpoint has
+    /// [`partial_messages`](super::RawEndpointBuilder::partial_messages), the parts are put together here.
+    ///
+    /// # Cancel safety
+    ///
+    /// In a `select!` that another branch wins, no message is lost: it is there for the next call.
+    pub async fn receive(&mut self) -> Option<Message> {
+        loop {
+            match self.receive_event().await? {
+                Received::Message(message) => return Some(message),
+                Received::Part { part, is_last } => {
+                    if let Some(message) = self.join(part, is_last) {
+                        return Some(message);
+                    }
+                }
+                Received::Pong(_) => {}
+            }
+        }
+    }
+
+    /// As [`receive`](Self::receive), for handlers that want to see parts of messages, or pongs: what the endpoint was told
+    /// to hand on with [`partial_messages`](super::RawEndpointBuilder::partial_messages) and
+    /// [`pongs`](super::RawEndpointBuilder::pongs).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`receive`](Self::receive). Use one of the two throughout: a part that one has taken is not there for the other.
+    pub async fn receive_event(&mut self) -> Option<Received> {
+        poll_fn(|context| self.sender.0.poll_receive(context)).await
+    }
+
+    /// Another way to this client, to be kept and used anywhere.
+    pub fn sender(&self) -> SocketSender {
+        self.sender.clone()
+    }
+
+    fn join(&mut self, part: Message, is_last: bool) -> Option<Message> {
+        if is_last && self.joined.is_none() {
+            return Some(part);
+        }
+        let joined = self.joined.get_or_insert_default();
+        joined.extend_from_slice(part.as_bytes());
+        if !is_last {
+            return None;
+        }
+        let whole = Bytes::from(*self.joined.take()?);
+        match part {
+            // Parts of text are text, so this holds for all of them.
+            Message::Text(_) => ByteString::try_from(whole).ok().map(Message::Text),
+            Message::Binary(_) => Some(Message::Binary(whole)),
+        }
+    }
+}
+
+impl Deref for Socket {
+    type Target = SocketSender;
+
+    fn deref(&self) -> &SocketSender {
+        &self.sender
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Socket").field(&self.sender.0).finish()
+    }
+}
+
+/// A way to send to one client, from anywhere: cheap to clone, and of no effect on how long the connection lives.
+///
+/// Messages arrive in the order in which they were queued, whoever queued them. What is queued when the connection is
+/// written to goes out in as few writes as possible, and is bounded by [`RawLimits::outbox`](super::RawLimits::outbox).
+///
+/// # Example: news for one client from another task
+///
+/// ```
+/// use std::time::Duration;
+/// use tramline::raw::{Socket, SocketSender};
+///
+/// async fn tick(client: SocketSender) {
+///     let mut every_second = tokio::time::interval(Duration::from_secs(1));
+///     for n in 0.. {
+///         every_second.tick().await;
+///         if client.send(n.to_string()).await.is_err() {
+///             return;                                     // it is gone; `closed` would say why
+///         }
+///     }
+/// }
+///
+/// async fn ticker(mut socket: Socket) {
+///     tokio::spawn(tick(socket.sender()));
+///     while socket.receive().await.is_some() {}           // until the client leaves
+/// }
+/// # let _ = tramline::raw::RawEndpoint::builder(ticker);
+/// ```
+#[derive(Clone)]
+pub struct SocketSender(pub(super) Arc<Channel>);
+
+impl SocketSender {
+    /// Queues a message, and waits for room where there is none. Done when it is queued, which says nothing of when the
+    /// client reads it.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`] when the connection is closing or closed, also while waiting: a client that takes nothing for
+    /// [`RawLimits::send_time`](super::RawLimits::send_time) is closed. [`SendError::BinaryOverSockJs`] for bytes where only
+    /// text can travel.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is done, it has queued nothing. Several that wait at a time are queued in no particular order.
+    pub async fn send(&self, message: impl Into<Outgoing>) -> Result<(), SendError> {
+        self.queue(message.into().0).await
+    }
+
+    /// Queues a message if there is room; if not, the endpoint's [`Overflow`](super::Overflow) policy decides. Never
+    /// waits: for senders that have many clients, and must not be held up by one.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), and [`SendError::Overflow`] or [`SendError::Full`] as the policy says.
+    pub fn try_send(&self, message: impl Into<Outgoing>) -> Result<(), SendError> {
+        self.0.try_send(message.into().0)
+    }
+
+    /// Queues a ping with a payload of at most 125 bytes; the client answers with a [`Pong`](super::Received::Pong) that has
+    /// the same. The endpoint's own [keep-alive](super::RawLimits::keep_alive) pings do without this.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::PingTooLong`], [`SendError::PingOverSockJs`], [`SendError::Closed`].
+    pub async fn ping(&self, payload: impl Into<Bytes>) -> Result<(), SendError> {
+        let payload: Bytes = payload.into();
+        if payload.len() > MAX_PING {
+            return Err(SendError::PingTooLong { len: payload.len() });
+        }
+        self.queue(Item::Ping(payload)).await
+    }
+
+    /// Closes the connection with this code and reason, after what is queued is written. A reason longer than 123 bytes is
+    /// cut.
+    ///
+    /// Returns at once. From then on nothing can be sent, and the handler receives what has come before and then `None`. The
+    /// first close counts.
+    ///
+    /// # Example: a code of one's own
+    ///
+    /// ```
+    /// use tramline::raw::{CloseCode, Socket};
+    ///
+    /// const TABLE_FULL: CloseCode = CloseCode::new(4001).unwrap();
+    ///
+    /// async fn no_seat(socket: Socket) {
+    ///     socket.close(TABLE_FULL, "this table has no seat left");
+    /// }
+    /// # let _ = tramline::raw::RawEndpoint::builder(no_seat);
+    /// ```
+    pub fn close(&self, code: CloseCode, reason: impl Into<ByteString>) {
+        self.0.close(code, reason.into());
+    }
+
+    /// Whether the connection is closing or closed, so that nothing can be sent.
+    pub fn is_closed(&self) -> bool {
+        self.0.is_over()
+    }
+
+    /// Waits until the connection has ended, and tells why. For handlers that would not notice otherwise, because they
+    /// neither receive nor send for long; the handler is not stopped by its connection's end.
+    ///
+    /// # Cancel safety
+    ///
+    /// It can be dropped and called again at any time.
+    ///
+    /// # Example: work that is pointless when nobody listens
+    ///
+    /// ```
+    /// use tramline::raw::{SendError, Socket};
+    ///
+    /// # async fn long_computation() -> String { String::new() }
+    /// async fn compute(socket: Socket) -> Result<(), SendError> {
+    ///     tokio::select! {
+    ///         result = long_computation() => socket.send(result).await,
+    ///         _why = socket.closed() => Ok(()),
+    ///     }
+    /// }
+    /// # let _ = tramline::raw::RawEndpoint::builder(compute);
+    /// ```
+    pub async fn closed(&self) -> Closed {
+        let closed = poll_fn(|context| self.0.poll_closed(context)).await;
+        (*closed).clone()
+    }
+
+    /// Why the connection has ended, if it has.
+    pub fn why_closed(&self) -> Option<Closed> {
+        self.0.closed().map(|closed| (*closed).clone())
+    }
+
+    /// All connections of the same endpoint, this one among them: to broadcast, or to find somebody.
+    pub fn sessions(&self) -> Sessions {
+        Sessions(Arc::clone(&self.0.shared))
+    }
+
+    /// The session's name: random, so that it cannot be guessed.
+    pub fn id(&self) -> SessionId {
+        self.0.opening.info.id
+    }
+
+    /// The authenticated user, if there is one: the [`User`] that a middleware or an interceptor gave the request.
+    pub fn user(&self) -> Option<&User> {
+        self.0.opening.info.user.as_ref()
+    }
+
+    /// What is kept of the HTTP request: path, origin, remote address, and the headers named by
+    /// [`keep_headers`](super::RawEndpointBuilder::keep_headers).
+    pub fn handshake(&self) -> &Handshake {
+        &self.0.opening.info.handshake
+    }
+
+    /// What [interceptors](super::RawEndpointBuilder::intercept) added, by type.
+    pub fn attributes(&self) -> &Extensions {
+        &self.0.opening.attributes
+    }
+
+    /// The sub-protocol that was agreed on.
+    pub fn protocol(&self) -> Option<&str> {
+        self.0.opening.protocol.as_deref()
+    }
+
+    /// The server's own address of the connection, where the socket tells it. The client's is
+    /// [`handshake().remote()`](Handshake::remote).
+    pub fn local(&self) -> Option<SocketAddr> {
+        self.0.opening.local
+    }
+
+    /// What carries the connection: `websocket`, `sockjs-websocket` or `sockjs-http`.
+    pub fn transport(&self) -> &'static str {
+        self.0.transport
+    }
+
+    async fn queue(&self, item: Item) -> Result<(), SendError> {
+        let mut item = Some(item);
+        poll_fn(|context| self.0.poll_send(context, &mut item)).await
+    }
+}
+
+/// The longest payload of a ping (RFC 6455 §5.5).
+const MAX_PING: usize = 125;
+
+impl fmt::Debug for SocketSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SocketSender").field(&self.0).finish()
+    }
+}
+
+/// Why something was not sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The connection is closing or closed, by either side: [`SocketSender::closed`] tells why.
+    #[error("the connection is closed")]
+    Closed,
+    /// The client reads too slowly, and was closed for it ([`Overflow::Close`](super::Overflow::Close)).
+    #[error(
+        "the client reads too slowly and was closed: {queued} bytes would wait for it, and {limit} may (`RawLimits::outbox`)"
+    )]
+    Overflow {
+        /// Bytes that would have been queued.
+        queued: usize,
+        /// How many may be.
+        limit: usize,
+    },
+    /// The client reads too slowly, and this message was refused ([`Overflow::Refuse`](super::Overflow::Refuse)).
+    #[error("{queued} bytes would wait for the client, and {limit} may (`RawLimits::outbox`)")]
+    Full {
+        /// Bytes that would have been queued.
+        queued: usize,
+        /// How many may be.
+        limit: usize,
+    },
+    /// The application sent bytes to a client that is connected by SockJS, which carries text only.
+    #[error("SockJS carries text only; encode the bytes as text, or have the client use WebSocket")]
+    BinaryOverSockJs,
+    /// The application pinged a client that is connected by SockJS, which has no pings.
+    #[error("SockJS has no pings; its heart-beats are sent without asking")]
+    PingOverSockJs,
+    /// The application's ping has too long a payload.
+    #[error("a ping of {len} bytes; at most 125 fit (RFC 6455 section 5.5)")]
+    PingTooLong {
+        /// Its length in bytes.
+        len: usize,
+    },
+}

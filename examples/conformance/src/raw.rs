@@ -1,0 +1,78 @@
+//! Raw handlers for the Autobahn suite and the SockJS script: echoes, and one that closes.
+
+use std::time::Duration;
+
+use axum::Router;
+use tramline::raw::{CloseCode, RawEndpoint, RawEndpointBuilder, RawLimits, SendError, Socket};
+use tramline::{BuildError, SockJs};
+
+/// What the suites expect to find, each with its path.
+pub(crate) struct Services(Vec<(&'static str, RawEndpoint)>);
+
+/// The services of the SockJS script, and `/raw` for what is WebSocket alone.
+///
+/// # Errors
+///
+/// None: the parts fit together.
+pub(crate) fn services() -> Result<Services, BuildError> {
+    let mut large = RawLimits::default();
+    large.message = 16 * 1024 * 1024;
+    large.fragments = 65_536;
+    large.outbox = 64 * 1024 * 1024;
+    let streaming = || SockJs::default().response_limit(4096);
+    let services = [
+        ("/raw", RawEndpoint::builder(echo).limits(large)),
+        ("/echo", RawEndpoint::builder(echo).sockjs(streaming())),
+        (
+            "/disabled_websocket_echo",
+            RawEndpoint::builder(echo).sockjs(streaming().websocket(false)),
+        ),
+        (
+            "/cookie_needed_echo",
+            RawEndpoint::builder(echo).sockjs(streaming().cookie_needed(true).session_cookie(true)),
+        ),
+        ("/close", RawEndpoint::builder(close).sockjs(streaming())),
+    ];
+    let built = services.map(|(path, builder)| Ok((path, at(path, builder)?)));
+    built.into_iter().collect::<Result<_, _>>().map(Services)
+}
+
+/// With its whole path, so that `/echo` and `/echo//` are told apart; suites in browsers come from pages of their own.
+fn at(path: &'static str, builder: RawEndpointBuilder) -> Result<RawEndpoint, BuildError> {
+    builder.name(path).allowed_origins(["*"]).at(path).build()
+}
+
+async fn echo(mut socket: Socket) -> Result<(), SendError> {
+    while let Some(message) = socket.receive().await {
+        socket.send(message).await?;
+    }
+    Ok(())
+}
+
+const GO_AWAY: CloseCode = CloseCode::new(3000).unwrap();
+
+async fn close(socket: Socket) {
+    socket.close(GO_AWAY, "Go away!");
+}
+
+impl Services {
+    pub(crate) fn router(&self) -> Router {
+        self.0
+            .iter()
+            .fold(Router::new(), |router, (path, service)| {
+                router
+                    .route_service(path, service.clone())
+                    .route_service(&format!("{path}/"), service.clone())
+                    .route_service(&format!("{path}/{{*rest}}"), service.clone())
+            })
+    }
+
+    /// Ends the sessions of all; gives how many did not end in time.
+    pub(crate) async fn shutdown(&self, deadline: Duration) -> usize {
+        let mut left = 0;
+        for (_, service) in &self.0 {
+            left += service.shutdown(deadline).await;
+        }
+        left
+    }
+}
