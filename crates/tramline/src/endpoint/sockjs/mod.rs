@@ -263,7 +263,9 @@ impl SockJsService {
             }
         };
         if !std::future::poll_fn(|context| session.poll_send(context, &mut chunks)).await {
-            return not_yours();
+            // It came when the session had just ended. The close frame tells why, and what a client that goes says last
+            // is no error of its; a 404 would be one in its page's console, and hide the reason from it.
+            stack.counters().requests.increment();
         }
         // Both with the content type of a text, which is that of these transports.
         match kind {

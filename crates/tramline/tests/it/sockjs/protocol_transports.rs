@@ -436,7 +436,8 @@ async fn an_aborted_stream_ends_the_session() {
     let interrupted = "c[1002,\"Connection interrupted\"]\n";
     assert_eq!(third.chunk().await.unwrap(), interrupted);
     assert_eq!(third.chunk().await, None);
-    send(&server, &["x"]).await.is(404, "");
+    send(&server, &["x"]).await.is(204, "");
+    assert_eq!(server.stats().requests_refused, 1);
 }
 
 /// `HandlingClose.test_abort_xhr_polling`
