@@ -1,0 +1,275 @@
+//! Settling, alone and in transactions.
+
+use std::collections::VecDeque;
+
+use tramline_broker::{AckMode, Broker, DeliveryRef, Outcome, Settle, Transaction};
+
+use super::publishing::{Job, Kind};
+use super::rules::{Full, Rules};
+use super::{Letter, Load, Named, Settling, Source, To, World};
+
+/// A transaction.
+pub(super) struct Commit {
+    session: usize,
+    settles: Vec<Settle>,
+    letters: Vec<Letter>,
+    pub(super) answer: usize,
+}
+
+/// Why a transaction is not done now.
+enum NotNow {
+    Never(Kind),
+    /// What a queue has no room for.
+    Full(String, Load, Load),
+}
+
+/// A transaction's deliveries at one subscription.
+type Group = (u32, Vec<(DeliveryRef, Outcome)>);
+
+impl World {
+    /// What a session has to settle.
+    pub(super) fn unsettled_of(&self, session: usize) -> Vec<(u32, u32, usize)> {
+        let held = self.held(session).into_iter();
+        held.flat_map(|slot| {
+            let unsettled = self.subscriptions[slot as usize].unsettled.iter();
+            unsettled.map(move |(tag, message)| (slot, *tag, *message))
+        })
+        .collect()
+    }
+
+    fn named(&self, session: usize, settling: &Settling) -> Settle {
+        let unsettled = self.unsettled_of(session);
+        let wrongly = Settle::new(Some(0), DeliveryRef::Tag(0), settling.outcome);
+        if unsettled.is_empty() {
+            return wrongly;
+        }
+        let (slot, tag, message) = unsettled[settling.place % unsettled.len()];
+        let seen = self.messages[message].seen.as_ref();
+        let id = seen.map(|(id, _)| DeliveryRef::MessageId(id.clone().into()));
+        let (slot, delivery) = match (settling.named, id) {
+            (Named::Wrongly, None) => return wrongly,
+            (Named::Wrongly, Some(id)) => (Some(slot + 1), id),
+            (Named::Id, Some(id)) => (Some(slot), id),
+            (Named::IdAlone, Some(id)) => (None, id),
+            (Named::Tag | Named::Id | Named::IdAlone, _) => (Some(slot), DeliveryRef::Tag(tag)),
+        };
+        Settle::new(slot, delivery, settling.outcome)
+    }
+
+    pub(super) fn settle(&mut self, session: usize, settling: &Settling) {
+        if session >= self.sessions.len() {
+            return;
+        }
+        let settle = self.named(session, settling);
+        let answer = self
+            .broker
+            .settle(self.sessions[session].id, settle.clone());
+        let answer = answer
+            .into_ready()
+            .expect("the embedded broker knows at once");
+        let expected = self
+            .candidates(session, settle.slot)
+            .into_iter()
+            .any(|slot| self.settle_at(slot, &settle.delivery, settle.outcome));
+        self.finish_up();
+        assert_eq!(answer.is_ok(), expected, "{settle:?}: {answer:?}");
+    }
+
+    /// The subscriptions that a settle may mean.
+    fn candidates(&self, session: usize, slot: Option<u32>) -> Vec<u32> {
+        let mut held = self.held(session);
+        held.retain(|known| slot.is_none_or(|slot| slot == *known));
+        held
+    }
+
+    pub(super) fn commit(&mut self, session: usize, settlings: &[Settling], letters: Vec<Letter>) {
+        if session >= self.sessions.len() {
+            return;
+        }
+        let letters = self.written(letters);
+        let settles = settlings.iter();
+        let settles: Vec<Settle> = settles
+            .map(|settling| self.named(session, settling))
+            .collect();
+        let publishes = letters.iter().map(|letter| self.posted(letter)).collect();
+        let transaction = Transaction::new(settles.clone(), publishes);
+        let id = self.sessions[session].id;
+        let confirm = self.broker.commit(id, transaction, self.timestamp());
+        let answer = self.await_commit(confirm);
+        let commit = Commit {
+            session,
+            settles,
+            letters,
+            answer,
+        };
+        self.go_on_with_commit(commit, None);
+        self.finish_up();
+    }
+
+    pub(super) fn go_on_with_commit(&mut self, commit: Commit, deadline: Option<u64>) {
+        let answer = commit.answer;
+        match self.try_commit(&commit, deadline.is_some()) {
+            Ok(receivers) => self.answer(answer, Ok(receivers)),
+            Err(NotNow::Never(kind)) => self.answer(answer, Err((0, kind))),
+            Err(NotNow::Full(queue, needs, frees)) => {
+                let deadline = deadline.unwrap_or_else(|| self.deadline(&queue));
+                self.park(&queue, Job::Commit(commit), needs, frees, deadline);
+            }
+        }
+    }
+
+    /// Checks everything, and only then does anything.
+    fn try_commit(&mut self, commit: &Commit, waited: bool) -> Result<usize, NotNow> {
+        let groups = self.groups(commit).map_err(NotNow::Never)?;
+        let frees = self.frees(&groups).map_err(NotNow::Never)?;
+        let needs = self.needs(&commit.letters).map_err(NotNow::Never)?;
+        let mut reserved: Vec<(String, Load)> = Vec::new();
+        for (queue, needs) in needs {
+            let own = frees.iter().filter(|(name, _)| *name == queue);
+            let own = own.fold(Load::default(), |sum, (_, load)| sum.plus(*load));
+            if let Err(not_now) = self.reserve(&queue, needs, own, waited) {
+                for (queue, needs) in reserved {
+                    let known = self.queue(&queue);
+                    known.reserved = known.reserved.less(needs);
+                    self.call_publishers(&queue);
+                }
+                return Err(not_now);
+            }
+            reserved.push((queue, needs));
+        }
+        for (slot, settles) in groups {
+            for (delivery, outcome) in settles {
+                assert!(self.settle_at(slot, &delivery, outcome), "it was checked");
+            }
+        }
+        let letters = commit.letters.iter().cloned();
+        Ok(letters.map(|letter| self.publish_reserved(letter)).sum())
+    }
+
+    /// The deliveries by their subscriptions.
+    fn groups(&self, commit: &Commit) -> Result<Vec<Group>, Kind> {
+        let mut groups: Vec<Group> = Vec::new();
+        for settle in &commit.settles {
+            let mut candidates = self.candidates(commit.session, settle.slot).into_iter();
+            let has = |slot: &u32| self.position(*slot, &settle.delivery).is_some();
+            let slot = candidates.find(has).ok_or(Kind::Delivery)?;
+            let settled = (settle.delivery.clone(), settle.outcome);
+            match groups.iter_mut().find(|(known, _)| *known == slot) {
+                Some((_, settles)) => settles.push(settled),
+                None => groups.push((slot, vec![settled])),
+            }
+        }
+        Ok(groups)
+    }
+
+    /// What settling makes free in queues.
+    fn frees(&self, groups: &[Group]) -> Result<Vec<(String, Load)>, Kind> {
+        let mut frees = Vec::new();
+        for (slot, settles) in groups {
+            let held = &self.subscriptions[*slot as usize];
+            let mut left: VecDeque<(u32, usize)> = held.unsettled.iter().copied().collect();
+            let mut load = Load::default();
+            for (delivery, _) in settles {
+                let at = self.position(*slot, delivery).ok_or(Kind::Delivery)?;
+                let meant = held.unsettled[at];
+                let at = left.iter().position(|other| *other == meant);
+                let at = at.ok_or(Kind::Delivery)?;
+                let first = match held.ack {
+                    AckMode::ClientIndividual => at,
+                    _ => 0,
+                };
+                for (_, message) in left.drain(first..=at) {
+                    load = load.plus(self.load_of(message));
+                }
+            }
+            let stays = |(_, outcome): &(DeliveryRef, Outcome)| *outcome == Outcome::Released;
+            if let Source::Queue(name) = &held.source
+                && !settles.iter().any(stays)
+            {
+                frees.push((name.clone(), load));
+            }
+        }
+        Ok(frees)
+    }
+
+    /// What letters need in queues, in the order they name them.
+    fn needs(&mut self, letters: &[Letter]) -> Result<Vec<(String, Load)>, Kind> {
+        let mut needs: Vec<(String, Load)> = Vec::new();
+        for letter in letters {
+            let To::Destination(name) = &letter.to else {
+                continue;
+            };
+            if Rules::is_topic(name) {
+                if self.has_listeners(name) {
+                    self.topic(name);
+                }
+                continue;
+            }
+            if !Rules::is_queue(name) {
+                return Err(Kind::Destination);
+            }
+            letter.expiry(self.now).map_err(|()| Kind::Expiry)?;
+            self.queue(name);
+            let one = Load {
+                messages: 1,
+                units: letter.units,
+            };
+            match needs.iter_mut().find(|(known, _)| known == name) {
+                Some((_, load)) => *load = load.plus(one),
+                None => needs.push((name.clone(), one)),
+            }
+        }
+        let units = letters.iter().map(|letter| letter.units).sum();
+        self.has_memory(units)?;
+        Ok(needs)
+    }
+
+    fn reserve(
+        &mut self,
+        name: &str,
+        needs: Load,
+        frees: Load,
+        waited: bool,
+    ) -> Result<(), NotNow> {
+        let queue = self.queue(name);
+        queue.used = true;
+        let first = waited || frees.messages > 0 || queue.publishers.is_empty();
+        let rest = self.load(name).less(frees);
+        if !first || !Self::fits(name, rest, needs) {
+            match Rules::of(name).when_full {
+                Full::Wait(1..) if Self::fits(name, Load::default(), needs) => {
+                    return Err(NotNow::Full(name.to_owned(), needs, frees));
+                }
+                Full::DropOldest if self.in_the_way(name, rest, needs).is_some() => {}
+                _ => {
+                    self.count(name, |counts| counts.refused += 1);
+                    return Err(NotNow::Never(Kind::Full));
+                }
+            }
+        }
+        let queue = self.queue(name);
+        queue.reserved = queue.reserved.plus(needs);
+        Ok(())
+    }
+
+    fn publish_reserved(&mut self, letter: Letter) -> usize {
+        let name = letter.text().to_owned();
+        match letter.to {
+            To::User(..) | To::Session(..) => return self.publish_to_sessions(letter),
+            To::Destination(_) if Rules::is_topic(&name) => {
+                let turn = self.next_turn();
+                return self.publish_to_topic(letter, turn);
+            }
+            To::Destination(_) => {}
+        }
+        let message = self.queued(letter).expect("it was checked");
+        let needs = self.load_of(message);
+        let queue = self.queue(&name);
+        queue.reserved = queue.reserved.less(needs);
+        let drops = Rules::of(&name).when_full == Full::DropOldest;
+        if drops && let Some(count) = self.in_the_way(&name, self.load(&name), needs) {
+            self.drop_oldest(&name, count);
+        }
+        usize::from(self.take_in(&name, message))
+    }
+}
