@@ -24,7 +24,7 @@ const AGENT: &str = "tramline";
 /// Which cases are played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cases {
-    /// All but 12.* and 13.*, which take half an hour, and a sample of those.
+    /// All but 12.* and 13.*, which take up to an hour, and a sample of those.
     Quick,
     /// All 517.
     All,

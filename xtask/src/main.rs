@@ -64,7 +64,8 @@ const SOAK_HELP: &str = "\
 Usage: cargo xtask soak [--seconds N]
 
 Runs each target of fuzz/Cargo.toml for N seconds (300 unless told) by nightly and cargo-fuzz, which is installed when
-missing, then all cases of the Autobahn test suite (half an hour), then the workspace's tests with 20000 cases per property and the ignored ones included.";
+missing, then all cases of the Autobahn test suite (up to an hour), then the workspace's tests with 20000 cases per
+property and the ignored ones included.";
 
 const TIDY_HELP: &str = "\
 Usage: cargo xtask tidy

@@ -153,6 +153,8 @@ impl Body {
     fn push_inflated(&mut self, chunk: &[u8], max: usize, last: bool) -> Result<(), Error> {
         let room = max - self.len();
         if chunk.len() > room {
+            // What fits may be wrong too, and whether that shows must not depend on the cut.
+            self.push(&chunk[..room], room, true)?;
             return Err(Error::InflatedTooBig { max });
         }
         // Exactly, because rounding up would go beyond the limit.

@@ -245,17 +245,18 @@ impl Inflater {
         let mut chunk = [0; CHUNK];
         loop {
             let (read, written) = (self.inflate.total_in(), self.inflate.total_out());
-            let status = self
+            let result = self
                 .inflate
-                .decompress(piece, &mut chunk, FlushDecompress::Sync)
-                .map_err(|_| Error::InvalidDeflate)?;
+                .decompress(piece, &mut chunk, FlushDecompress::Sync);
             piece = &piece[(self.inflate.total_in() - read) as usize..];
             let len = (self.inflate.total_out() - written) as usize;
-            let ended = status == Status::StreamEnd;
+            let ended = matches!(result, Ok(Status::StreamEnd));
             let used_up = piece.is_empty() && (len < CHUNK || ended);
             if len > 0 {
                 sink(&chunk[..len], used_up)?;
             }
+            // Not before: what was inflated may be wrong too, and whether that shows must not depend on the cut.
+            result.map_err(|_| Error::InvalidDeflate)?;
             if ended {
                 // A sender may end the stream with its message (RFC 7692 §7.2.3.4), and begins a new one behind it.
                 self.inflate.reset(false);

@@ -242,6 +242,40 @@ fn what_is_no_deflate_is_refused() {
 }
 
 #[test]
+fn of_two_mistakes_the_first_is_named() {
+    let bad = [b"\x00\x01\x00\xfe\xff\xff".as_slice(), b"\x07"].concat();
+    let frame = masked(FIN | DEFLATED | TEXT, &bad);
+    let (mut at_once, _) = pair(always());
+    let error = receive(&mut at_once, &frame);
+    assert_eq!(error, Err(Error::InvalidUtf8 { at: 0 }));
+    let (mut bytewise, _) = pair(always());
+    let error = frame
+        .iter()
+        .find_map(|byte| receive(&mut bytewise, &[*byte]).err());
+    assert_eq!(error, Some(Error::InvalidUtf8 { at: 0 }));
+
+    let config = Config::default().with_max_message(10);
+    for (text, error) in [
+        (
+            "x\u{ff}".repeat(20).into_bytes(),
+            Error::InflatedTooBig { max: 10 },
+        ),
+        (
+            [b"xxx\xff".as_slice(), &[b'x'; 20]].concat(),
+            Error::InvalidUtf8 { at: 3 },
+        ),
+        (
+            [[b'x'; 10].as_slice(), b"\xff"].concat(),
+            Error::InflatedTooBig { max: 10 },
+        ),
+    ] {
+        let (mut server, _) = pair_with(always(), config);
+        let frame = masked(FIN | DEFLATED | TEXT, &deflated(&text, 6));
+        assert_eq!(receive(&mut server, &frame), Err(error));
+    }
+}
+
+#[test]
 fn a_stream_may_end_and_another_begin_in_one_message() {
     let ended = b"\xf3\x48\xcd\xc9\xc9\x07\x00";
     let message = [&ended[..], ended, b"\xf2\x48\xcd\xc9\xc9\x07\x00"].concat();
