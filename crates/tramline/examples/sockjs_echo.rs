@@ -1,5 +1,4 @@
-//! An echo over SockJS, for the browser tests in `e2e`: what a session sends to `/app/echo/NAME` comes back at
-//! `/topic/echo/NAME`.
+//! An echo over SockJS, for the browser tests in `e2e`. At the word `close` it closes, as the SockJS script's service does.
 //!
 //! `cargo run -p tramline --example sockjs_echo -- LIBRARY [ORIGIN...]` listens on any free port and prints its address.
 //! LIBRARY is the file of `sockjs-client` that it serves to pages and to SockJS's iframe; pages of the origins may connect
@@ -12,8 +11,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::Html;
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tramline::policy::{Policy, permit};
-use tramline::{Bytes, EmbeddedBroker, Limits, MessageRouter, Messaging, Payload, SockJs, message};
+use tramline::raw::{CloseCode, Message, RawEndpoint, RawLimits, SendError, Socket};
+use tramline::{Bytes, SockJs};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -22,11 +21,19 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         io::Error::other("name the file of sockjs-client that is to be served, then the origins")
     })?;
     let library = Bytes::from(std::fs::read(library)?);
-    let messaging = messaging(arguments)?;
 
+    let mut limits = RawLimits::default();
+    limits.message = 1024 * 1024;
+    limits.outbox = 4 * 1024 * 1024;
     let options = SockJs::default()
         .response_limit(4096)
         .client_library_url("/sockjs.js");
+    let endpoint = RawEndpoint::builder(echo)
+        .limits(limits)
+        .allowed_origins(arguments)
+        .sockjs(options)
+        .build()?;
+
     let javascript = [(CONTENT_TYPE, "text/javascript")];
     let app = Router::new()
         .route(
@@ -34,32 +41,22 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             get(async || Html("<!doctype html><title>echo</title>")),
         )
         .route("/sockjs.js", get(async move || (javascript, library)))
-        .nest_service("/echo", messaging.endpoint().sockjs(options));
+        .nest_service("/echo", endpoint);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("SockJS echo: http://{}", listener.local_addr()?);
     axum::serve(listener, app).await?;
     Ok(())
 }
 
-fn messaging(
-    origins: impl Iterator<Item = String>,
-) -> Result<Messaging, Box<dyn std::error::Error>> {
-    async fn echo(body: Bytes) -> Payload {
-        Payload::untyped(body)
-    }
+const GO_AWAY: CloseCode = CloseCode::new(3000).unwrap();
 
-    let mut limits = Limits::default();
-    limits.body = 1024 * 1024;
-    limits.outbox = 4 * 1024 * 1024;
-    let messaging = Messaging::builder()
-        .name("echo")
-        .routes(
-            MessageRouter::new().route("/echo/{name}", message(echo).send_to("/topic/echo/{name}")),
-        )
-        .broker(EmbeddedBroker::new().topics("/topic"))
-        .policy(Policy::builder().on_connect(permit()).otherwise(permit()))
-        .limits(limits)
-        .allowed_origins(origins)
-        .build()?;
-    Ok(messaging)
+async fn echo(mut socket: Socket) -> Result<(), SendError> {
+    while let Some(message) = socket.receive().await {
+        if matches!(&message, Message::Text(text) if text == "close") {
+            socket.close(GO_AWAY, "Go away!");
+            return Ok(());
+        }
+        socket.send(message).await?;
+    }
+    Ok(())
 }

@@ -8,7 +8,7 @@ use super::*;
 const BASE: &str = "/sockjs-at";
 
 /// A server as the script wants it: every origin, responses of 4096 bytes.
-pub(super) async fn start(change: impl FnOnce(SockJs) -> SockJs) -> Server {
+async fn start(change: impl FnOnce(SockJs) -> SockJs) -> Server {
     Setup::new()
         .origin("*")
         .sockjs(|options| change(options.response_limit(4096)))
@@ -16,7 +16,7 @@ pub(super) async fn start(change: impl FnOnce(SockJs) -> SockJs) -> Server {
         .await
 }
 
-pub(super) fn at(path: &str) -> String {
+fn at(path: &str) -> String {
     format!("{BASE}{path}")
 }
 
