@@ -5,6 +5,7 @@
 //! enough for heart-beats and time limits that are counted in seconds.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -100,7 +101,7 @@ impl fmt::Debug for Wheel {
 
 /// A session's one entry in the wheel.
 #[derive(Debug, Default)]
-pub(crate) struct Alarm(Option<u64>);
+pub(crate) struct Alarm(Option<NonZeroU64>);
 
 impl Alarm {
     /// Has the wheel wake `sleeper` at `deadline`, unless it will do so earlier.
@@ -112,14 +113,16 @@ impl Alarm {
     ) {
         let Some(deadline) = deadline else { return };
         let tick = wheel.tick_of(deadline);
-        if self.0.is_none_or(|set| tick < set || wheel.has_fired(set)) {
-            self.0 = Some(wheel.wake_at(tick, sleeper));
+        let set = self.0.map(NonZeroU64::get);
+        if set.is_none_or(|set| tick < set || wheel.has_fired(set)) {
+            // There is no tick 0 to wait for: the wheel begins with it.
+            self.0 = NonZeroU64::new(wheel.wake_at(tick, sleeper));
         }
     }
 
     /// Whether the wheel has woken the session since this was asked last.
     pub(crate) fn rang(&mut self, wheel: &Wheel) -> bool {
-        self.0.take_if(|set| wheel.has_fired(*set)).is_some()
+        self.0.take_if(|set| wheel.has_fired(set.get())).is_some()
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Router;
 use tramline::raw::{CloseCode, RawEndpoint, RawEndpointBuilder, RawLimits, SendError, Socket};
-use tramline::{BuildError, SockJs};
+use tramline::{BuildError, Compression, SockJs};
 
 /// What the suites expect to find, each with its path.
 pub(crate) struct Services(Vec<(&'static str, RawEndpoint)>);
@@ -21,7 +21,12 @@ pub(crate) fn services() -> Result<Services, BuildError> {
     large.outbox = 64 * 1024 * 1024;
     let streaming = || SockJs::default().response_limit(4096);
     let services = [
-        ("/raw", RawEndpoint::builder(echo).limits(large)),
+        (
+            "/raw",
+            RawEndpoint::builder(echo)
+                .limits(large)
+                .compression(Compression::AboveSize(0)),
+        ),
         ("/echo", RawEndpoint::builder(echo).sockjs(streaming())),
         (
             "/disabled_websocket_echo",

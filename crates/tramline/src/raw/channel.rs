@@ -167,10 +167,7 @@ impl Channel {
         let mut state = self.state.lock();
         if let Some(received) = state.incoming.pop_front() {
             if state.incoming.is_empty() {
-                // A handler that was busy once does not hold its queue for ever.
-                if state.incoming.capacity() > KEPT_CAPACITY {
-                    state.incoming = VecDeque::new();
-                }
+                let_go(&mut state.incoming);
                 // The task stopped reading.
                 state.wake_task();
             }
@@ -221,6 +218,7 @@ impl Channel {
     /// Hands over what one read brought; the handler is woken, unless it is polled by the task itself.
     pub(super) fn received(&self, received: &mut Vec<Received>, context: &Context<'_>) {
         let mut state = self.state.lock();
+        state.incoming.reserve_exact(received.len());
         state.incoming.extend(received.drain(..));
         if let Some(receiver) = state
             .receiver
@@ -256,8 +254,8 @@ impl Channel {
             let Some(item) = state.pop() else { break };
             batch.push(item);
         }
-        if state.outgoing.capacity() > KEPT_CAPACITY && state.outgoing.is_empty() {
-            state.outgoing = VecDeque::new();
+        if state.outgoing.is_empty() {
+            let_go(&mut state.outgoing);
         }
         if let Some(waiting) = &mut state.waiting {
             waiting.room.drain(..).for_each(Waker::wake);
@@ -294,8 +292,13 @@ impl Channel {
     }
 }
 
-/// Entries that an idle queue may keep room for: the common single message must not allocate each time.
-const KEPT_CAPACITY: usize = 4;
+/// An empty queue keeps room for one: the common single message need not allocate each time, and who was busy once does
+/// not hold its queue for ever.
+fn let_go<T>(queue: &mut VecDeque<T>) {
+    if queue.capacity() > 1 {
+        *queue = VecDeque::new();
+    }
+}
 
 impl State {
     fn is_over(&self) -> bool {
@@ -312,6 +315,9 @@ impl State {
 
     fn push(&mut self, item: Item) {
         self.queued += item.size();
+        if self.outgoing.capacity() == 0 {
+            self.outgoing.reserve_exact(1);
+        }
         self.outgoing.push_back(item);
         if self.outgoing.len() == 1 {
             self.wake_task();
@@ -374,5 +380,16 @@ impl fmt::Debug for Channel {
             .field("queued", &state.queued)
             .field("closed", &state.closed)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        assert!(size_of::<Item>() <= 40, "{}", size_of::<Item>());
+        assert!(size_of::<Channel>() <= 352, "{}", size_of::<Channel>());
     }
 }

@@ -51,3 +51,24 @@ where
         Box::pin(async move { handler(socket).await.into_result() })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raw::SendError;
+
+    #[test]
+    fn the_future_of_a_simple_handler_is_small() {
+        async fn echo(mut socket: Socket) -> Result<(), SendError> {
+            while let Some(message) = socket.receive().await {
+                socket.send(message).await?;
+            }
+            Ok(())
+        }
+        fn size_of_output<F>(_: fn(Socket) -> F) -> usize {
+            size_of::<F>()
+        }
+        let size = size_of_output(echo);
+        assert!(size <= 128, "{size}");
+    }
+}

@@ -1,10 +1,11 @@
 //! The application's ends of a connection.
 
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -172,8 +173,11 @@ impl SocketSender {
     /// # Cancel safety
     ///
     /// Dropped before it is done, it has queued nothing. Several that wait at a time are queued in no particular order.
-    pub async fn send(&self, message: impl Into<Outgoing>) -> Result<(), SendError> {
-        self.queue(message.into().0).await
+    pub fn send(
+        &self,
+        message: impl Into<Outgoing>,
+    ) -> impl Future<Output = Result<(), SendError>> + Send {
+        self.queue(Ok(message.into().0))
     }
 
     /// Queues a message if there is room; if not, the endpoint's [`Overflow`](super::Overflow) policy decides. Never
@@ -192,12 +196,15 @@ impl SocketSender {
     /// # Errors
     ///
     /// [`SendError::PingTooLong`], [`SendError::PingOverSockJs`], [`SendError::Closed`].
-    pub async fn ping(&self, payload: impl Into<Bytes>) -> Result<(), SendError> {
+    pub fn ping(
+        &self,
+        payload: impl Into<Bytes>,
+    ) -> impl Future<Output = Result<(), SendError>> + Send {
         let payload: Bytes = payload.into();
-        if payload.len() > MAX_PING {
-            return Err(SendError::PingTooLong { len: payload.len() });
-        }
-        self.queue(Item::Ping(payload)).await
+        self.queue(match payload.len() {
+            ..=MAX_PING => Ok(Item::Ping(payload)),
+            len => Err(SendError::PingTooLong { len }),
+        })
     }
 
     /// Closes the connection with this code and reason, after what is queued is written. A reason longer than 123 bytes is
@@ -300,9 +307,16 @@ impl SocketSender {
         self.0.transport
     }
 
-    async fn queue(&self, item: Item) -> Result<(), SendError> {
-        let mut item = Some(item);
-        poll_fn(|context| self.0.poll_send(context, &mut item)).await
+    /// Not an async function: that would hold the item once for each call on the way, in every handler's future.
+    fn queue(
+        &self,
+        item: Result<Item, SendError>,
+    ) -> impl Future<Output = Result<(), SendError>> + Send {
+        let mut item = item.map(Some);
+        poll_fn(move |context| match &mut item {
+            Ok(item) => self.0.poll_send(context, item),
+            Err(error) => Poll::Ready(Err(error.clone())),
+        })
     }
 }
 

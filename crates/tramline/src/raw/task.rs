@@ -36,12 +36,19 @@ pub(super) struct RawTask<T: RawTransport> {
     transport: Option<T>,
     closing: Option<Box<Closing>>,
     alarm: Alarm,
-    /// While the transport takes nothing more: since when, and how much is left.
-    blocked: Option<(Instant, usize)>,
+    /// While the transport takes nothing more.
+    blocked: Option<Box<Blocked>>,
     /// When a message came or went.
     active: Instant,
     /// Nothing was read because messages waited for the handler.
     paused: bool,
+}
+
+/// The client takes nothing.
+struct Blocked {
+    since: Instant,
+    /// How much is left, by which progress shows.
+    unsent: usize,
 }
 
 /// The end is decided.
@@ -101,7 +108,8 @@ impl<T: RawTransport> RawTask<T> {
             transport.handle_timeout(now)?;
         }
         let limit = shared.limits.send_time;
-        if self.blocked.is_some_and(|(since, _)| since + limit <= now) {
+        let blocked = self.blocked.as_ref();
+        if blocked.is_some_and(|blocked| blocked.since + limit <= now) {
             return Err(Closed::TooSlow {
                 error: format!("nothing could be written for {limit:?} (`RawLimits::send_time`)")
                     .into(),
@@ -129,7 +137,9 @@ impl<T: RawTransport> RawTask<T> {
         let limits = &self.channel.shared.limits;
         [
             self.transport.as_ref().and_then(T::next_timeout),
-            self.blocked.map(|(since, _)| since + limits.send_time),
+            self.blocked
+                .as_ref()
+                .map(|blocked| blocked.since + limits.send_time),
             limits.idle_timeout.map(|limit| self.active + limit),
         ]
         .into_iter()
@@ -265,8 +275,10 @@ impl<T: RawTransport> RawTask<T> {
             return Ok(true);
         }
         let unsent = transport.unsent();
-        if self.blocked.is_none_or(|(_, before)| before != unsent) {
-            self.blocked = Some((self.channel.shared.wheel.now(), unsent));
+        let before = self.blocked.as_ref().map(|blocked| blocked.unsent);
+        if before != Some(unsent) {
+            let since = self.channel.shared.wheel.now();
+            self.blocked = Some(Box::new(Blocked { since, unsent }));
         }
         match self.channel.poll_overflow(context) {
             Some(queued) => Err(self.asked(Asked::Overflow { queued })),
@@ -410,5 +422,19 @@ impl<T: RawTransport> fmt::Debug for RawTask<T> {
             .field("channel", &self.channel)
             .field("transport", &self.transport)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::transport::websocket::{Plain, WebSocket};
+
+    use super::*;
+
+    #[test]
+    fn an_idle_connections_task_is_small() {
+        let size = size_of::<RawTask<WebSocket<Plain>>>();
+        // With what tokio adds it should not begin another 128 bytes.
+        assert!(size <= 280, "{size}");
     }
 }

@@ -2,6 +2,7 @@
 
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::Message as Foreign;
+use tramline::Compression;
 use tramline::raw::{Message, Received};
 
 use super::*;
@@ -198,5 +199,66 @@ async fn a_receive_that_is_dropped_loses_nothing() {
             Err(_) => socket.receive().await,
         };
         assert_eq!(message.unwrap().as_text(), Some(&*n.to_string()));
+    }
+}
+
+#[tokio::test]
+async fn large_messages_are_compressed_for_those_who_offer_it() {
+    const OFFER: &str = "permessage-deflate; client_max_window_bits";
+    let builder = RawEndpoint::builder(echo)
+        .compression(Compression::On)
+        .with_sockjs();
+    let server = RawServer::start(builder).await;
+    let line = "a \"quoted\" line\n".repeat(500);
+    let array = serde_json::to_string(&[&line]).unwrap();
+    let framed = |path: &str| path.ends_with("/websocket");
+    for (path, offer) in [
+        ("/raw", true),
+        ("/raw", false),
+        ("/raw/000/abc/websocket", true),
+        ("/raw/000/abc/websocket", false),
+    ] {
+        let mut request = Request::upgrade(path);
+        if offer {
+            request = request.with("Sec-WebSocket-Extensions", OFFER);
+        }
+        let mut client = request.open(&server).await.without_stomp();
+        let (said, heard) = if framed(path) {
+            assert_eq!(client.expect_text().await, "o");
+            (array.clone(), format!("a{array}"))
+        } else {
+            (line.clone(), line.clone())
+        };
+        // Its own echo, and what is for all.
+        for broadcast in [false, true] {
+            let before = client.received;
+            if broadcast {
+                server.endpoint().sessions().broadcast(line.clone());
+            } else {
+                client.send(&said).await;
+            }
+            assert_eq!(client.expect_text().await, heard, "{path} {offer}");
+            let small = client.received - before < heard.len() / 10;
+            assert_eq!(small, offer, "{path} {} bytes", client.received - before);
+        }
+        client.close(1000, "").await;
+        server
+            .counted("it is gone", |stats| stats.sessions_open == 0)
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_message_in_parts_is_the_same() {
+    let builder = RawEndpoint::builder(echo)
+        .compression(Compression::AboveSize(0))
+        .partial_messages(true);
+    let server = RawServer::start(builder).await;
+    let request = Request::upgrade("/raw").with("Sec-WebSocket-Extensions", "permessage-deflate");
+    let mut client = request.open(&server).await.without_stomp();
+    let text: String = (0..9000).map(|n| format!("{n} ")).collect();
+    for _ in 0..3 {
+        client.send(&text).await;
+        assert_eq!(client.expect_text().await, text);
     }
 }
