@@ -116,6 +116,18 @@ fn settling() -> impl Strategy<Value = Settling> {
     })
 }
 
+/// A consumer of a small queue that publishes to it what it makes of its messages.
+fn exchange() -> impl Strategy<Value = Operation> {
+    let queue = select(&["/q/wait", "/q/room"][..]);
+    let letters = (queue, 1..4_usize).prop_map(|(queue, count)| {
+        let letter = Letter::new(To::Destination(queue.to_owned()));
+        vec![letter; count]
+    });
+    let settles = prop::collection::vec(settling(), 1..3);
+    (session(), settles, letters)
+        .prop_map(|(session, settles, letters)| Operation::Commit(session, settles, letters))
+}
+
 fn operation() -> impl Strategy<Value = Operation> {
     let settlings = prop::collection::vec(settling(), 0..4);
     prop_oneof![
@@ -131,6 +143,7 @@ fn operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(session, settling)| Operation::Settle(session, settling)),
         3 => (session(), settlings, prop::collection::vec(letter(), 0..4))
             .prop_map(|(session, settles, letters)| Operation::Commit(session, settles, letters)),
+        2 => exchange(),
         6 => (session(), 1..5_usize).prop_map(|(session, count)| Operation::Take(session, count)),
         2 => prop_oneof![Just(1), Just(500), Just(2_000), Just(4_000), Just(10_000)]
             .prop_map(Operation::Sweep),

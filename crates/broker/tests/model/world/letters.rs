@@ -1,6 +1,5 @@
 //! What publishers send.
 
-use bytes::Bytes;
 use tramline_broker::{Destination, Headers, Publish, Target};
 
 use super::{START, UNIT, World};
@@ -121,7 +120,6 @@ impl World {
             Life::For(millis) => headers.push("expiration", millis.to_string()),
             Life::Nonsense => headers.push("expires", "soon"),
         }
-        let body = Bytes::from_static(&BODY[..letter.units * UNIT]);
-        Publish::new(target, headers, body)
+        Publish::new(target, headers, &BODY[..letter.units * UNIT])
     }
 }

@@ -39,7 +39,7 @@ impl World {
             let consumers = self.subscriptions.iter();
             let consumers = consumers.filter(|held| held.active && held.source == source);
             assert_eq!(known.subscribers, consumers.clone().count(), "{name}");
-            let unsettled = consumers.map(|held| held.unsettled.len()).sum();
+            let unsettled: usize = consumers.map(|held| held.unsettled.len()).sum();
             assert_eq!(known.unsettled, unsettled, "{name}");
             let Load { messages, units } = self.load(name);
             assert_eq!(known.bytes / UNIT, units, "{name}");
