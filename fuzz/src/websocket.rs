@@ -41,9 +41,13 @@ pub fn run(data: &[u8]) {
         match expected.end {
             End::Quiet => assert!(whole.error.is_none(), "{whole:?}"),
             End::Broken => assert!(whole.error.is_some(), "{whole:?}"),
-            End::InsideCompressed => {}
+            End::InsideCompressed | End::Unclear => {}
         }
-        assert_eq!(whole.events, expected.events);
+        let compared = match expected.end {
+            End::Unclear => whole.events.len().min(expected.events.len()),
+            _ => whole.events.len(),
+        };
+        assert_eq!(whole.events[..compared], expected.events);
         assert_eq!(whole, Reading::new(mode, config, &cut, true));
         assert_eq!(whole, Reading::new(mode, config, &cut, false));
     }
@@ -113,6 +117,9 @@ enum End {
     Broken,
     /// In a compressed message of which the rest is missing: it may be broken already.
     InsideCompressed,
+    /// In a message that broke off, with a context that the next one is to go on with: libraries differ in how soon they
+    /// see it.
+    Unclear,
 }
 
 #[derive(PartialEq, Debug)]

@@ -9,7 +9,7 @@ use tramline_websocket::{Agreement, Deflate};
 /// Worth it where the network is slow or dear and messages are text of some KiB, which shrink to a third or less. It has
 /// its price:
 ///
-/// - **Sending.** A message is compressed once, however many receive it: some 10 µs, and 10 µs for each further 5 KiB of
+/// - **Sending.** A message is compressed once, however many receive it: some 10 µs, and 10 µs for each further 4 KiB of
 ///   JSON. Each delivery carries its own first headers as they are and shares the rest, so it costs what it does without
 ///   compression. A worker that compresses keeps 380 KB for it.
 /// - **Receiving.** A client's browser compresses what *it* sends, down to the smallest frame: 2 µs for each, and 48 KB

@@ -132,7 +132,11 @@ fn frames(
         if let Some(mut message) = message.take_if(|_| complete) {
             if message.compressed {
                 let takeover = mode.deflate.is_some_and(|deflate| deflate.takeover);
-                message.held = inflate(&mut context, &message.held, takeover)?;
+                message.held = match inflate(&mut context, &message.held, takeover) {
+                    Ok(held) => held,
+                    Err(Broken) if takeover => return Ok(End::Unclear),
+                    Err(Broken) => return Err(Broken),
+                };
                 rule(message.held.len() <= config.max_message)?;
             }
             events.push(match String::from_utf8(message.held) {
@@ -163,11 +167,9 @@ fn inflate(context: &mut Vec<u8>, payload: &[u8], takeover: bool) -> Result<Vec<
     context.extend_from_slice(payload);
     context.extend_from_slice(&[0, 0, 0xff, 0xff]);
     let mut after = Inflated::new(context)?;
-    if !takeover {
-        // A block begins here, or else it broke off.
-        let last = [&context[..], &[1, 0, 0, 0xff, 0xff]].concat();
-        rule(Inflated::new(&last)?.ended == last.len())?;
-    }
+    // A block begins here, or else it broke off.
+    let last = [&context[..], &[1, 0, 0, 0xff, 0xff]].concat();
+    rule(Inflated::new(&last)?.ended == last.len())?;
     // What a stream that ended has left behind is of no use to the next.
     context.drain(..after.ended);
     Ok(after.bytes.split_off(before))
