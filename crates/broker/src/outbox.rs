@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use bytestring::ByteString;
-use parking_lot::Mutex;
 
 use self::latest::Latest;
 use crate::Message;
+use crate::sync::Mutex;
 
 /// The bounded queue toward one session: the broker puts deliveries in, the session's task takes them out.
 ///

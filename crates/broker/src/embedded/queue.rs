@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytestring::ByteString;
-use parking_lot::{Mutex, MutexGuard};
 
 use super::job::Job;
 use super::settings::{QueueSettings, WhenFull};
 use crate::consumer::{Carries, Consumer};
 use crate::statistics::{DestinationKind, DestinationStatistics, Meter};
+use crate::sync::{Mutex, MutexGuard};
 use crate::{DeliveryRef, Message, Outcome, PublishError, Timestamp};
 
 /// One queue.
