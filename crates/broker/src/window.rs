@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use crate::consumer::{Carries, Consumer};
+use crate::consumer::{Carries, Consumer, Settled};
 use crate::statistics::Meter;
 use crate::sync::Mutex;
 use crate::{AckMode, DeliveryRef, Ending, Lost, Message, Outbox, Overflow};
@@ -94,7 +94,7 @@ impl Window {
     }
 
     /// Settles `delivery` and moves on; gives what that settled.
-    pub(crate) fn settle(&self, delivery: &DeliveryRef) -> Option<Vec<Entry>> {
+    pub(crate) fn settle(&self, delivery: &DeliveryRef) -> Option<Settled<Entry>> {
         let mut state = self.state.lock();
         let settled = state.consumer.settle(delivery)?;
         state.refill();
