@@ -49,6 +49,7 @@ pub(crate) fn tidy(steps: &mut Steps) {
 pub(crate) fn test(steps: &mut Steps) {
     let foreigners = set_up(steps);
     steps.step("cargo test", cargo_test);
+    loom(steps);
     steps.step("fuzz seeds", || {
         run(cargo().args(["test", "--manifest-path", "fuzz/Cargo.toml", "--locked"]))
     });
@@ -56,6 +57,11 @@ pub(crate) fn test(steps: &mut Steps) {
     if let Some(foreigners) = foreigners {
         against_servers(steps, &foreigners, &[]);
     }
+}
+
+/// The broker's models.
+pub(crate) fn loom(steps: &mut Steps) {
+    steps.step("loom", loom_models);
 }
 
 /// Set-up, then the browser and the foreign clients alone: the test files with one of `words` in their names, or all.
@@ -119,6 +125,16 @@ fn cargo_test() -> steps::Result {
         },
     )?;
     Ok(format!("{passed} passed in {suites} suites"))
+}
+
+/// In a target folder of its own: loom wants everything built another way.
+fn loom_models() -> steps::Result {
+    let folder = rules::target_folder()?.join("loom");
+    run(cargo()
+        .args(["test", "--package", "tramline-broker", "--test", "loom"])
+        .args(["--locked", "--target-dir"])
+        .arg(folder)
+        .env("RUSTFLAGS", "--cfg loom"))
 }
 
 /// The count in a closing line of Rust's test runner.

@@ -17,6 +17,7 @@ const HELP: &str = "\
 Usage: cargo xtask COMMAND
 
   test       set up what the tests need, then run every test: Rust, foreign clients, browser
+  loom       the models of what threads may do to the broker at the same time
   e2e        the browser and foreign-client tests alone, or some of them
   autobahn   the Autobahn test suite alone
   ci         fmt, clippy, docs, tidy and test, as .ci/run calls it
@@ -31,8 +32,8 @@ Usage: cargo xtask test
 
 Sets up: checks node (18 or newer) and npm, installs the clients of e2e/package-lock.json and, in a virtual environment
 below target/, those of e2e/requirements.txt, and Debian's chromium, python3 and python3-venv where they are not found.
-Then runs `cargo test --workspace`, the quick cases of the Autobahn test suite (see `cargo xtask autobahn --help`), builds
-the gallery and the conformance server and runs e2e/tests against them.
+Then runs `cargo test --workspace`, the models of `cargo xtask loom`, the fuzz seeds, the quick cases of the Autobahn test
+suite (see `cargo xtask autobahn --help`), builds the gallery and the conformance server and runs e2e/tests against them.
 
   TRAMLINE_CHROMIUM=PATH   use this Chromium
   CI=true                  a part that cannot run is a failure
@@ -53,6 +54,14 @@ Plays the Autobahn test suite against the echo programs of crates/websocket, as 
 as `cargo xtask test` does, or all 517. The suite needs a Python 2.7, from pyenv or the PATH, and is installed below
 target; where there is no such Python the step is left out, in CI too. How each case must go is in
 crates/websocket/tests/autobahn.txt; how it went is in target/autobahn, in the same form and as the suite's own report.";
+
+const LOOM_HELP: &str = "\
+Usage: cargo xtask loom
+
+Runs the models in crates/broker/tests/loom: every order of what several threads do to an outbox, a topic or a queue,
+within a bound of preemptions. Builds into target/loom.
+
+  LOOM_MAX_PREEMPTIONS=N   look further than 3";
 
 const CI_HELP: &str = "\
 Usage: cargo xtask ci
@@ -81,6 +90,7 @@ fn main() -> ExitCode {
 
     let help = match command {
         "test" => TEST_HELP,
+        "loom" => LOOM_HELP,
         "e2e" => E2E_HELP,
         "autobahn" => AUTOBAHN_HELP,
         "ci" => CI_HELP,
@@ -105,6 +115,7 @@ fn main() -> ExitCode {
         }
         ("autobahn", []) => autobahn::step(&mut steps, Cases::Quick),
         ("autobahn", ["--all"]) => autobahn::step(&mut steps, Cases::All),
+        ("loom", []) => checks::loom(&mut steps),
         ("ci", []) => checks::ci(&mut steps),
         ("tidy", []) => checks::tidy(&mut steps),
         ("soak", rest) => match soak::Options::parse(rest) {

@@ -1,8 +1,10 @@
 //! Deliveries that have to be settled, on their way to one subscription.
 
 use std::collections::{HashSet, VecDeque};
+use std::iter::Chain;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::{array, vec};
 
 use crate::{AckMode, DeliveryRef, Message, Outbox};
 
@@ -17,6 +19,9 @@ pub(crate) struct Consumer<E> {
     /// By tag, which grow, round the end of their numbers.
     unsettled: VecDeque<(u32, E)>,
 }
+
+/// What was settled at once: nearly always one, which then needs no memory of its own.
+pub(crate) type Settled<E> = Chain<vec::IntoIter<E>, array::IntoIter<E, 1>>;
 
 /// What a consumer is given.
 pub(crate) trait Carries {
@@ -49,16 +54,17 @@ impl<E: Carries> Consumer<E> {
     }
 
     /// What settling `delivery` settles: it alone or all up to it, in order. `None` where it does not wait to be.
-    pub(crate) fn settle(&mut self, delivery: &DeliveryRef) -> Option<Vec<E>> {
+    pub(crate) fn settle(&mut self, delivery: &DeliveryRef) -> Option<Settled<E>> {
         let at = self.position(delivery)?;
-        let settled = match self.ack {
-            AckMode::ClientIndividual => self.unsettled.remove(at).into_iter().collect::<Vec<_>>(),
-            _ => self.unsettled.drain(..=at).collect(),
+        let (_, last) = self.unsettled.remove(at)?;
+        let before: Vec<E> = match self.ack {
+            AckMode::ClientIndividual => Vec::new(),
+            _ => self.unsettled.drain(..at).map(|(_, entry)| entry).collect(),
         };
         if self.unsettled.is_empty() && self.unsettled.capacity() > KEPT_CAPACITY {
             self.unsettled = VecDeque::new();
         }
-        Some(settled.into_iter().map(|(_, entry)| entry).collect())
+        Some(before.into_iter().chain([last]))
     }
 
     /// What settling all of `deliveries`, one after the other, would settle; or the first that would not be there.
@@ -68,7 +74,7 @@ impl<E: Carries> Consumer<E> {
     ) -> Result<Vec<&E>, &'a DeliveryRef> {
         let individual = self.ack == AckMode::ClientIndividual;
         let mut settled = Vec::new();
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::with_capacity(deliveries.len());
         let mut from = 0;
         for delivery in deliveries {
             let at = self
@@ -139,9 +145,8 @@ mod tests {
         consumer
     }
 
-    fn ids(settled: Option<Vec<Arc<Message>>>) -> Option<Vec<String>> {
-        let settled = settled?.into_iter();
-        Some(settled.map(|message| message.id().to_string()).collect())
+    fn ids(settled: Option<Settled<Arc<Message>>>) -> Option<Vec<String>> {
+        Some(settled?.map(|message| message.id().to_string()).collect())
     }
 
     #[test]

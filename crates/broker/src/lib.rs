@@ -29,6 +29,7 @@ mod outbox;
 mod registry;
 mod session_id;
 mod statistics;
+mod sync;
 mod timestamp;
 mod window;
 

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use bytestring::ByteString;
-use parking_lot::Mutex;
 
 use self::latest::Latest;
 use crate::Message;
+use crate::sync::Mutex;
 
 /// The bounded queue toward one session: the broker puts deliveries in, the session's task takes them out.
 ///
@@ -171,6 +171,10 @@ impl Outbox {
             return lost;
         }
         let was_empty = state.queue.is_empty();
+        if was_empty && burst.messages.len() > KEPT_CAPACITY && burst.hashes.is_empty() {
+            // An idle outbox has no more room than that: better asked for once than doubled.
+            state.queue.reserve(burst.messages.len());
+        }
         for (at, message) in burst.messages.iter().enumerate() {
             if let (Overflow::Latest { key }, Some(hash)) =
                 (burst.overflow, burst.hashes.get(at).copied().flatten())
@@ -287,6 +291,7 @@ impl Outbox {
         }
         let more = !state.queue.is_empty() || state.ending.is_some();
         if state.queue.is_empty() {
+            state.latest = None;
             // A session that was busy once does not hold its queue for ever.
             if state.queue.capacity() > KEPT_CAPACITY {
                 state.queue = VecDeque::new();
@@ -417,9 +422,6 @@ impl State {
         self.empty -= u32::from(place.is_none());
         if let Some(latest) = &mut self.latest {
             latest.popped();
-            if self.queue.is_empty() {
-                self.latest = None;
-            }
         }
         Some(place)
     }

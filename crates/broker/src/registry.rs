@@ -6,12 +6,13 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use bytestring::ByteString;
-use parking_lot::Mutex;
 
+use crate::sync::Mutex;
 use crate::window::Window;
 use crate::{Destination, Lost, Message, OpenSession, Outbox, SessionId};
 
-const SHARDS: usize = 16;
+/// One for models: whom a shard separates they are to see together.
+const SHARDS: usize = if cfg!(loom) { 1 } else { 16 };
 
 /// The sessions of this node; `P` is a broker's own record of a subscription.
 ///
@@ -170,12 +171,16 @@ impl<P> Session<P> {
 }
 
 impl<P: Clone> Session<P> {
-    /// The subscription `slot`, or all of them.
-    pub(crate) fn held(&self, slot: Option<u32>) -> Vec<(u32, Held<P>)> {
+    /// The subscription `slot`.
+    pub(crate) fn held(&self, slot: u32) -> Option<Held<P>> {
         let subscriptions = self.subscriptions.lock();
-        let held = subscriptions.held.iter();
-        held.filter(|(known, _)| slot.is_none_or(|slot| slot == *known))
-            .cloned()
-            .collect()
+        let mut held = subscriptions.held.iter();
+        let (_, held) = held.find(|(known, _)| *known == slot)?;
+        Some(held.clone())
+    }
+
+    /// All subscriptions, by their slots.
+    pub(crate) fn all_held(&self) -> Vec<(u32, Held<P>)> {
+        self.subscriptions.lock().held.clone()
     }
 }

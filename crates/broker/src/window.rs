@@ -5,10 +5,10 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use bytestring::ByteString;
-use parking_lot::Mutex;
 
-use crate::consumer::{Carries, Consumer};
+use crate::consumer::{Carries, Consumer, Settled};
 use crate::statistics::Meter;
+use crate::sync::Mutex;
 use crate::{AckMode, DeliveryRef, Ending, Lost, Message, Outbox, Overflow};
 
 /// One subscription that acknowledges what a topic sends it. What goes beyond the window waits here, as it would in the
@@ -94,7 +94,7 @@ impl Window {
     }
 
     /// Settles `delivery` and moves on; gives what that settled.
-    pub(crate) fn settle(&self, delivery: &DeliveryRef) -> Option<Vec<Entry>> {
+    pub(crate) fn settle(&self, delivery: &DeliveryRef) -> Option<Settled<Entry>> {
         let mut state = self.state.lock();
         let settled = state.consumer.settle(delivery)?;
         state.refill();

@@ -136,21 +136,22 @@ impl EmbeddedBroker {
         settles: &'a [Settle],
     ) -> Result<Vec<Settling<'a>>, SettleError> {
         let session = self.registry.session(session);
-        let mut settling: Vec<(Option<u32>, Settling<'a>)> = Vec::new();
+        let mut settling: Vec<(u32, Settling<'a>)> = Vec::new();
         for settle in settles {
             let unknown = || SettleError::UnknownDelivery {
                 delivery: settle.delivery.clone(),
             };
             let session = session.as_ref().ok_or_else(unknown)?;
-            let (slot, held) = session
-                .held(settle.slot)
-                .into_iter()
-                .find(|(_, held)| has(held, &settle.delivery))
-                .map(|(slot, held)| (Some(slot), held))
-                .ok_or_else(unknown)?;
+            let slot = settle.slot.or_else(|| {
+                let mut held = session.all_held().into_iter();
+                let (slot, _) = held.find(|(_, held)| has(held, &settle.delivery))?;
+                Some(slot)
+            });
+            let slot = slot.ok_or_else(unknown)?;
             let at = match settling.iter().position(|(known, _)| *known == slot) {
                 Some(at) => at,
                 None => {
+                    let held = session.held(slot).ok_or_else(unknown)?;
                     let new = Settling {
                         held,
                         deliveries: Vec::new(),
@@ -335,9 +336,11 @@ fn freed(settling: &[Settling<'_>]) -> Result<Vec<(Arc<Queue>, Load)>, SettleErr
                 }
             }
             Held::User(_, window) | Held::Broker(Place::Topic(_, window)) => {
-                if let Some(window) = window {
-                    window.check(deliveries).map_err(unknown)?;
-                }
+                let checked = match window {
+                    Some(window) => window.check(deliveries),
+                    None => deliveries.first().map_or(Ok(()), |first| Err(*first)),
+                };
+                checked.map_err(unknown)?;
             }
         }
     }

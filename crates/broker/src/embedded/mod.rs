@@ -89,7 +89,7 @@ pub struct EmbeddedBroker {
     prefetch: NonZeroU32,
     max_prefetch: u32,
     /// Begins every message id of this start of this broker.
-    id_prefix: u64,
+    id_prefix: String,
     next_id: AtomicU64,
     /// The latest time that was said, in milliseconds.
     clock: AtomicU64,
@@ -115,11 +115,11 @@ const SWEEP: u64 = 10_000;
 impl EmbeddedBroker {
     /// A broker that carries nothing yet: say what, with [`topics`](Self::topics) and [`queues`](Self::queues).
     pub fn new() -> Self {
-        let id_prefix = u64::from_ne_bytes(crate::random_bytes());
+        let start = u64::from_ne_bytes(crate::random_bytes());
         let quota = Arc::new(Quota::new(MAX_DESTINATIONS));
         Self {
             prefixes: Vec::new(),
-            topics: Topics::new(id_prefix, Arc::clone(&quota)),
+            topics: Topics::new(start, Arc::clone(&quota)),
             queues: Names::new(Arc::clone(&quota)),
             topic_settings: Vec::new(),
             queue_settings: Vec::new(),
@@ -129,7 +129,7 @@ impl EmbeddedBroker {
             totals: Arc::default(),
             prefetch: PREFETCH,
             max_prefetch: MAX_PREFETCH,
-            id_prefix,
+            id_prefix: format!("{:x}-", start as u32),
             next_id: AtomicU64::new(1),
             clock: AtomicU64::new(0),
             swept: AtomicU64::new(0),
@@ -374,7 +374,13 @@ impl EmbeddedBroker {
 
     fn message_id(&self) -> ByteString {
         let number = self.next_id.fetch_add(1, Ordering::Relaxed);
-        format!("{:x}-{number}", self.id_prefix as u32).into()
+        let digits = number.checked_ilog10().unwrap_or(0) + 1;
+        // Of its exact length: `Bytes` takes that over as it is.
+        let mut id = String::with_capacity(self.id_prefix.len() + digits as usize);
+        id.push_str(&self.id_prefix);
+        let digit = |at| b'0' + (number / 10_u64.pow(at) % 10) as u8;
+        id.extend((0..digits).rev().map(|at| char::from(digit(at))));
+        id.into()
     }
 
     /// Takes note of what time it is: never earlier than it was.
@@ -496,11 +502,12 @@ impl Broker for EmbeddedBroker {
             outcome,
         } = settle;
         let mut after = Aftermath::default();
+        let mut settle = |held| self.settle_at(&held, &delivery, outcome, &mut after);
         let session = self.registry.session(session);
-        let held = session.map_or_else(Vec::new, |session| session.held(slot));
-        let settled = held
-            .iter()
-            .any(|(_, held)| self.settle_at(held, &delivery, outcome, &mut after));
+        let settled = session.is_some_and(|session| match slot {
+            Some(slot) => session.held(slot).is_some_and(settle),
+            None => session.all_held().into_iter().any(|(_, held)| settle(held)),
+        });
         self.finish(after);
         Confirm::ready(if settled {
             Ok(())
@@ -522,7 +529,7 @@ impl Broker for EmbeddedBroker {
     fn resume(&self, session: SessionId) {
         let mut after = Aftermath::default();
         let session = self.registry.session(session);
-        for (_, held) in session.map_or_else(Vec::new, |session| session.held(None)) {
+        for (_, held) in session.map_or_else(Vec::new, |session| session.all_held()) {
             match held {
                 Held::Broker(Place::Queue(queue, key)) => queue.resume(key, self.now(), &mut after),
                 Held::User(_, window) | Held::Broker(Place::Topic(_, window)) => {

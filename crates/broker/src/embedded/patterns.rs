@@ -7,11 +7,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytestring::ByteString;
-use parking_lot::Mutex;
 
 use super::subscribers::Subscribers;
 use crate::Pattern;
 use crate::destination::{Segments, is_any, segment_matches};
+use crate::sync::Mutex;
 
 /// All subscriptions to one pattern.
 #[derive(Debug)]

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytestring::ByteString;
-use parking_lot::{Mutex, MutexGuard};
 
 use super::job::Job;
 use super::settings::{QueueSettings, WhenFull};
 use crate::consumer::{Carries, Consumer};
 use crate::statistics::{DestinationKind, DestinationStatistics, Meter};
+use crate::sync::{Mutex, MutexGuard};
 use crate::{DeliveryRef, Message, Outcome, PublishError, Timestamp};
 
 /// One queue.
@@ -389,12 +389,13 @@ impl Queue {
         let Some(settled) = seat.and_then(|seat| seat.consumer.settle(delivery)) else {
             return false;
         };
-        if outcome == Outcome::Accepted {
-            self.meter.add(|counters| &counters.acked, settled.len());
-        }
+        let mut accepted = 0;
         for entry in settled {
             match outcome {
-                Outcome::Accepted => state.load.subtract(Load::of(&entry.message)),
+                Outcome::Accepted => {
+                    accepted += 1;
+                    state.load.subtract(Load::of(&entry.message));
+                }
                 Outcome::Released => self.come_back(&mut state, entry, after),
                 Outcome::Rejected => {
                     entry.message.came_back();
@@ -402,6 +403,7 @@ impl Queue {
                 }
             }
         }
+        self.meter.add(|counters| &counters.acked, accepted);
         state.sit_down(key);
         self.hand_out(&mut state, now, after);
         true

@@ -1,10 +1,9 @@
 //! Topics: who subscribed, and the one order of each destination's messages.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use bytestring::ByteString;
-use parking_lot::{Mutex, RwLock};
 
 use super::names::{Names, NoMoreNames, Quota};
 use super::patterns::{Group, Patterns};
@@ -13,6 +12,7 @@ use super::subscribers::{Key, Sink, Subscribers};
 use crate::destination::Segments;
 use crate::outbox::Burst;
 use crate::statistics::{DestinationKind, DestinationStatistics};
+use crate::sync::{AtomicU64, Mutex, RwLock};
 use crate::window::Origin;
 use crate::{Destination, Message, Pattern, Position, Publish, Separator};
 
@@ -23,7 +23,7 @@ pub(super) struct Topics {
     patterns: RwLock<Patterns>,
     /// Counts changes of the set of pattern groups; topics remember which set they saw.
     patterns_version: AtomicU64,
-    next_epoch: AtomicU64,
+    next_epoch: std::sync::atomic::AtomicU64,
 }
 
 /// One destination. The lock on its state is its *turn*: numbering and queueing of a message happen in one, so that every
@@ -65,7 +65,7 @@ impl Topics {
             names: Names::new(quota),
             patterns: RwLock::default(),
             patterns_version: AtomicU64::new(1),
-            next_epoch: AtomicU64::new(first_epoch),
+            next_epoch: std::sync::atomic::AtomicU64::new(first_epoch),
         }
     }
 

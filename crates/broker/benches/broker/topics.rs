@@ -1,0 +1,112 @@
+//! Topics: what publishing costs among many subscriptions that do not match, and to many that do.
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use tramline_broker::{Destination, EmbeddedBroker, Overflow, TopicSettings};
+
+use crate::support::{Client, message, publish};
+
+const UNRELATED: &[usize] = &[1, 1_000, 100_000, 1_000_000];
+
+const SUBSCRIBERS: usize = 10_000;
+
+/// One subscriber, and others elsewhere: `names` says where.
+fn among(others: usize, names: impl Fn(usize) -> String, bencher: Bencher<'_, '_>) {
+    let broker = EmbeddedBroker::new()
+        .topics("/topic")
+        .max_destinations(2_000_000);
+    let unrelated = Client::open(&broker);
+    for other in 0..others {
+        unrelated.subscribe(&broker, other as u32, names(other));
+    }
+    let client = Client::open(&broker);
+    client.subscribe(&broker, 0, "/topic/rooms/mine");
+    let destination = Destination::parse("/topic/rooms/mine").unwrap();
+    let mut batch = Vec::new();
+    bencher
+        .with_inputs(|| vec![message(&destination)])
+        .bench_local_values(|message| {
+            assert_eq!(publish(&broker, message), 1);
+            client.take(&mut batch)
+        });
+}
+
+#[divan::bench(args = UNRELATED)]
+fn publish_among_exact(bencher: Bencher<'_, '_>, others: usize) {
+    among(others, |other| format!("/topic/rooms/{other}"), bencher);
+}
+
+#[divan::bench(args = UNRELATED)]
+fn publish_among_patterns(bencher: Bencher<'_, '_>, others: usize) {
+    among(others, |other| format!("/topic/rooms/{other}/*"), bencher);
+}
+
+/// As before, to a topic that is published to for the first time: it is looked for in the patterns.
+#[divan::bench(args = UNRELATED)]
+fn first_publish_among_patterns(bencher: Bencher<'_, '_>, others: usize) {
+    let broker = EmbeddedBroker::new().topics("/topic");
+    let unrelated = Client::open(&broker);
+    for other in 0..others {
+        unrelated.subscribe(&broker, other as u32, format!("/topic/rooms/{other}/*"));
+    }
+    let destination = Destination::parse("/topic/rooms/nobody's/door").unwrap();
+    bencher
+        .with_inputs(|| vec![message(&destination)])
+        .bench_local_values(|message| publish(&broker, message));
+}
+
+fn crowd(settings: TopicSettings) -> (EmbeddedBroker, Vec<Client>) {
+    let broker = EmbeddedBroker::new()
+        .topics("/topic")
+        .topic_settings("/topic/**", settings);
+    let clients: Vec<_> = (0..SUBSCRIBERS).map(|_| Client::open(&broker)).collect();
+    for client in &clients {
+        client.subscribe(&broker, 0, "/topic/all");
+    }
+    (broker, clients)
+}
+
+/// One message into each of 10,000 outboxes, which another thread would empty.
+#[divan::bench(max_time = 3)]
+fn fan_out_push(bencher: Bencher<'_, '_>) {
+    let (broker, clients) = crowd(TopicSettings::default());
+    let destination = Destination::parse("/topic/all").unwrap();
+    let mut batch = Vec::new();
+    bencher
+        .counter(ItemsCount::new(SUBSCRIBERS))
+        .with_inputs(|| {
+            for client in &clients {
+                client.take(&mut batch);
+            }
+            vec![message(&destination)]
+        })
+        .bench_local_values(|message| assert_eq!(publish(&broker, message), SUBSCRIBERS));
+}
+
+#[divan::bench(max_time = 3)]
+fn fan_out_push_and_take(bencher: Bencher<'_, '_>) {
+    push_and_take(TopicSettings::default(), bencher);
+}
+
+/// The same where the topic keeps the latest of each key: 16 messages of one key, of which one is taken.
+#[divan::bench(max_time = 3)]
+fn fan_out_conflated(bencher: Bencher<'_, '_>) {
+    let latest = Overflow::latest("content-type");
+    push_and_take(TopicSettings::default().overflow(latest), bencher);
+}
+
+fn push_and_take(settings: TopicSettings, bencher: Bencher<'_, '_>) {
+    const BURST: usize = 16;
+    let (broker, clients) = crowd(settings);
+    let destination = Destination::parse("/topic/all").unwrap();
+    let mut batch = Vec::new();
+    bencher
+        .counter(ItemsCount::new(SUBSCRIBERS * BURST))
+        .with_inputs(|| (0..BURST).map(|_| message(&destination)).collect())
+        .bench_local_values(|messages| {
+            publish(&broker, messages);
+            for client in &clients {
+                assert!(client.take(&mut batch) > 0);
+            }
+        });
+}

@@ -1,0 +1,155 @@
+//! Models of what threads may do to a broker at the same time: loom tries every order of what their locks allow, within
+//! a bound of preemptions, and finds whoever waits for ever.
+//!
+//! `cargo xtask loom`, or by hand:
+//! `RUSTFLAGS="--cfg loom" cargo test -p tramline-broker --test loom --target-dir target/loom`
+//!
+//! `LOOM_MAX_PREEMPTIONS=5` looks further; `LOOM_LOG=trace LOOM_LOCATION=1` shows the way to what was found.
+#![cfg(loom)]
+
+mod outbox;
+mod queues;
+mod topics;
+
+use std::future::{Future, poll_fn};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tramline_broker::{
+    AckMode, Broker, Delivery, DeliveryRef, Destination, EmbeddedBroker, Headers, Message,
+    OpenSession, Outbox, Outcome, Overflow, Pattern, Publish, QueueSettings, SessionId, Settle,
+    SubscribeRequest, Taken, Timestamp, WhenFull,
+};
+
+const NOW: Timestamp = Timestamp::from_millis(1);
+
+/// Runs `threads` in every order that loom finds.
+fn model(threads: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = builder.preemption_bound.or(Some(3));
+    builder.max_branches = 10_000;
+    builder.check(threads);
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    loom::future::block_on(future)
+}
+
+fn topics() -> Arc<EmbeddedBroker> {
+    Arc::new(EmbeddedBroker::new().topics("/t"))
+}
+
+/// Queues that have room for one message, and let publishers wait for it.
+fn narrow() -> QueueSettings {
+    QueueSettings::default()
+        .max_messages(1)
+        .when_full(WhenFull::Wait(Duration::from_secs(5)))
+}
+
+fn publish_of(destination: &str, body: &'static str) -> Publish {
+    let destination = Destination::parse(destination.to_owned()).unwrap();
+    Publish::new(destination, Headers::new(), body)
+}
+
+/// Publishes, and waits until that is confirmed.
+fn publish(broker: &EmbeddedBroker, destination: &str, body: &'static str) {
+    block_on(broker.publish(vec![publish_of(destination, body)], NOW)).unwrap();
+}
+
+fn message(body: &'static str) -> Arc<Message> {
+    Arc::new(Message::new(publish_of("/t/a", body), "m".into(), None))
+}
+
+fn body(delivery: &Delivery) -> &str {
+    std::str::from_utf8(delivery.message.body()).unwrap()
+}
+
+/// The next delivery, and whether a broker waits for the room that this made.
+fn take(outbox: &Outbox) -> (Delivery, bool) {
+    block_on(poll_fn(|context| {
+        let mut batch = Vec::new();
+        match outbox.poll_take(context, &mut batch, 1, usize::MAX) {
+            Taken::Some { resume, .. } => Poll::Ready((batch.remove(0), resume)),
+            Taken::Nothing => Poll::Pending,
+            other => panic!("{other:?}"),
+        }
+    }))
+}
+
+/// One session, and what its task does.
+#[derive(Clone)]
+struct Client {
+    broker: Arc<EmbeddedBroker>,
+    id: SessionId,
+    outbox: Arc<Outbox>,
+}
+
+impl Client {
+    fn new(broker: &Arc<EmbeddedBroker>) -> Self {
+        Self::with_outbox(broker, 10_000)
+    }
+
+    fn with_outbox(broker: &Arc<EmbeddedBroker>, limit: usize) -> Self {
+        let (id, outbox) = (
+            SessionId::random(),
+            Arc::new(Outbox::new(limit, Overflow::Close)),
+        );
+        let session = OpenSession::new(id, None, Arc::clone(&outbox));
+        broker.open(session).into_ready().unwrap().unwrap();
+        Self {
+            broker: Arc::clone(broker),
+            id,
+            outbox,
+        }
+    }
+
+    fn request(&self, pattern: &str) -> SubscribeRequest {
+        SubscribeRequest::new(self.id, 0, Pattern::parse(pattern.to_owned()).unwrap())
+    }
+
+    fn subscribe(&self, pattern: &str) {
+        block_on(self.broker.subscribe(self.request(pattern))).unwrap();
+    }
+
+    /// Subscribes, to acknowledge each of at most `prefetch` deliveries by itself.
+    fn consume(&self, destination: &str, prefetch: u32) {
+        let request = self
+            .request(destination)
+            .acknowledged(AckMode::ClientIndividual)
+            .prefetch(NonZeroU32::new(prefetch).unwrap());
+        block_on(self.broker.subscribe(request)).unwrap();
+    }
+
+    fn unsubscribe(&self) {
+        block_on(self.broker.unsubscribe(self.id, 0));
+    }
+
+    /// Waits for the next delivery.
+    fn next(&self) -> Delivery {
+        let (delivery, resume) = take(&self.outbox);
+        if resume {
+            self.broker.resume(self.id);
+        }
+        delivery
+    }
+
+    fn accept(&self, delivery: &Delivery) {
+        let settle = Settle::new(
+            Some(delivery.slot),
+            DeliveryRef::Tag(delivery.tag),
+            Outcome::Accepted,
+        );
+        block_on(self.broker.settle(self.id, settle)).unwrap();
+    }
+
+    /// What is there now.
+    fn drain(&self) -> Vec<Delivery> {
+        let mut deliveries = Vec::new();
+        while self.outbox.queued_bytes() > 0 {
+            deliveries.push(self.next());
+        }
+        deliveries
+    }
+}
