@@ -231,7 +231,7 @@ impl SockJsService {
         let is_form = kind == Transport::JsonpSend && is_form(&parts.headers);
         // A form may spell each byte with three.
         let limit = if is_form {
-            3 * limits.bytes
+            limits.bytes.saturating_mul(3)
         } else {
             limits.bytes
         };
