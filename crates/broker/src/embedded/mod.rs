@@ -19,7 +19,7 @@ use bytestring::ByteString;
 
 use self::job::Batch;
 use self::names::{Names, NoMoreNames, Quota};
-use self::queue::{Aftermath, DeadReason, NotTaken, Queue};
+use self::queue::{Aftermath, DeadReason, NotTaken, Queue, SeatKey};
 pub use self::settings::{Prefix, QueueSettings, TopicSettings, WhenFull};
 use self::subscribers::{Sink, Subscriber};
 use self::topics::Topics;
@@ -101,7 +101,7 @@ pub struct EmbeddedBroker {
 #[derive(Clone, Debug)]
 enum Place {
     Topic(topics::Place, Option<Arc<Window>>),
-    Queue(Arc<Queue>, u32),
+    Queue(Arc<Queue>, SeatKey),
 }
 
 const MAX_DESTINATIONS: usize = 1_000_000;
