@@ -6,7 +6,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use bytestring::ByteString;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::window::Window;
 use crate::{Destination, Lost, Message, OpenSession, Outbox, SessionId};
@@ -30,6 +30,9 @@ pub(crate) struct Session<P> {
     id: SessionId,
     user: Option<ByteString>,
     pub(crate) outbox: Arc<Outbox>,
+    /// Held while something is settled, committed or ended: a transaction that waited is done by whoever made room for it,
+    /// and must not meet the session's own end.
+    turn: Mutex<()>,
     subscriptions: Mutex<Subscriptions<P>>,
 }
 
@@ -64,6 +67,7 @@ impl<P> Registry<P> {
             id: session.id,
             user: session.user,
             outbox: session.outbox,
+            turn: Mutex::new(()),
             subscriptions: Mutex::new(Subscriptions {
                 held: Vec::new(),
                 closed: false,
@@ -131,6 +135,11 @@ impl<P> Registry<P> {
 }
 
 impl<P> Session<P> {
+    /// Keeps the session's other calls waiting. Of one session at a time, and before any lock of a queue or topic.
+    pub(crate) fn take_turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock()
+    }
+
     /// Records a subscription; gives it back when the session was closed meanwhile.
     pub(crate) fn hold(&self, slot: u32, held: Held<P>) -> Result<(), Held<P>> {
         let mut subscriptions = self.subscriptions.lock();

@@ -444,10 +444,15 @@ impl Broker for EmbeddedBroker {
     }
 
     fn close(&self, session: SessionId) {
+        let Some(known) = self.registry.session(session) else {
+            return;
+        };
         let mut after = Aftermath::default();
+        let turn = known.take_turn();
         for held in self.registry.close(session) {
             self.let_go(&held, &mut after);
         }
+        drop(turn);
         self.finish(after);
     }
 
@@ -463,10 +468,13 @@ impl Broker for EmbeddedBroker {
     }
 
     fn unsubscribe(&self, session: SessionId, slot: u32) -> Confirm<()> {
-        let session = self.registry.session(session);
-        if let Some(held) = session.and_then(|session| session.release(slot)) {
+        if let Some(session) = self.registry.session(session) {
             let mut after = Aftermath::default();
-            self.let_go(&held, &mut after);
+            let turn = session.take_turn();
+            if let Some(held) = session.release(slot) {
+                self.let_go(&held, &mut after);
+            }
+            drop(turn);
             self.finish(after);
         }
         Confirm::ready(())
@@ -496,11 +504,12 @@ impl Broker for EmbeddedBroker {
             outcome,
         } = settle;
         let mut after = Aftermath::default();
-        let session = self.registry.session(session);
-        let held = session.map_or_else(Vec::new, |session| session.held(slot));
-        let settled = held
-            .iter()
-            .any(|(_, held)| self.settle_at(held, &delivery, outcome, &mut after));
+        let settled = self.registry.session(session).is_some_and(|session| {
+            let _turn = session.take_turn();
+            let held = session.held(slot);
+            held.iter()
+                .any(|(_, held)| self.settle_at(held, &delivery, outcome, &mut after))
+        });
         self.finish(after);
         Confirm::ready(if settled {
             Ok(())
