@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use crate::sync::Mutex;
+use crate::sync::{Mutex, MutexGuard};
 use crate::window::Window;
 use crate::{Destination, Lost, Message, OpenSession, Outbox, SessionId};
 
@@ -31,6 +31,9 @@ pub(crate) struct Session<P> {
     id: SessionId,
     user: Option<ByteString>,
     pub(crate) outbox: Arc<Outbox>,
+    /// Held while something is settled, committed or ended: a transaction that waited is done by whoever made room for it,
+    /// and must not meet the session's own end.
+    turn: Mutex<()>,
     subscriptions: Mutex<Subscriptions<P>>,
 }
 
@@ -65,6 +68,7 @@ impl<P> Registry<P> {
             id: session.id,
             user: session.user,
             outbox: session.outbox,
+            turn: Mutex::new(()),
             subscriptions: Mutex::new(Subscriptions {
                 held: Vec::new(),
                 closed: false,
@@ -132,6 +136,11 @@ impl<P> Registry<P> {
 }
 
 impl<P> Session<P> {
+    /// Keeps the session's other calls waiting. Of one session at a time, and before any lock of a queue or topic.
+    pub(crate) fn take_turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock()
+    }
+
     /// Records a subscription; gives it back when the session was closed meanwhile.
     pub(crate) fn hold(&self, slot: u32, held: Held<P>) -> Result<(), Held<P>> {
         let mut subscriptions = self.subscriptions.lock();

@@ -101,7 +101,7 @@ impl EmbeddedBroker {
     }
 
     /// Checks everything, sets room aside, and then does it: what was checked stays true, because only the session itself
-    /// settles its deliveries, and it waits for this.
+    /// settles its deliveries, and its turn is taken.
     fn try_commit(
         &self,
         session: SessionId,
@@ -109,6 +109,8 @@ impl EmbeddedBroker {
         waited: bool,
         after: &mut Aftermath,
     ) -> Result<Published, NotNow> {
+        let known = self.registry.session(session);
+        let _turn = known.as_ref().map(|session| session.take_turn());
         let settling = self.settling(session, &transaction.settles)?;
         let frees = freed(&settling)?;
         let mut reservations = self.reserve(&transaction.publishes, &frees, waited, after)?;

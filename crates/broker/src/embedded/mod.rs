@@ -19,7 +19,7 @@ use bytestring::ByteString;
 
 use self::job::Batch;
 use self::names::{Names, NoMoreNames, Quota};
-use self::queue::{Aftermath, DeadReason, NotTaken, Queue};
+use self::queue::{Aftermath, DeadReason, NotTaken, Queue, SeatKey};
 pub use self::settings::{Prefix, QueueSettings, TopicSettings, WhenFull};
 use self::subscribers::{Sink, Subscriber};
 use self::topics::Topics;
@@ -101,7 +101,7 @@ pub struct EmbeddedBroker {
 #[derive(Clone, Debug)]
 enum Place {
     Topic(topics::Place, Option<Arc<Window>>),
-    Queue(Arc<Queue>, u32),
+    Queue(Arc<Queue>, SeatKey),
 }
 
 const MAX_DESTINATIONS: usize = 1_000_000;
@@ -450,10 +450,15 @@ impl Broker for EmbeddedBroker {
     }
 
     fn close(&self, session: SessionId) {
+        let Some(known) = self.registry.session(session) else {
+            return;
+        };
         let mut after = Aftermath::default();
+        let turn = known.take_turn();
         for held in self.registry.close(session) {
             self.let_go(&held, &mut after);
         }
+        drop(turn);
         self.finish(after);
     }
 
@@ -469,10 +474,13 @@ impl Broker for EmbeddedBroker {
     }
 
     fn unsubscribe(&self, session: SessionId, slot: u32) -> Confirm<()> {
-        let session = self.registry.session(session);
-        if let Some(held) = session.and_then(|session| session.release(slot)) {
+        if let Some(session) = self.registry.session(session) {
             let mut after = Aftermath::default();
-            self.let_go(&held, &mut after);
+            let turn = session.take_turn();
+            if let Some(held) = session.release(slot) {
+                self.let_go(&held, &mut after);
+            }
+            drop(turn);
             self.finish(after);
         }
         Confirm::ready(())
@@ -503,10 +511,12 @@ impl Broker for EmbeddedBroker {
         } = settle;
         let mut after = Aftermath::default();
         let mut settle = |held| self.settle_at(&held, &delivery, outcome, &mut after);
-        let session = self.registry.session(session);
-        let settled = session.is_some_and(|session| match slot {
-            Some(slot) => session.held(slot).is_some_and(settle),
-            None => session.all_held().into_iter().any(|(_, held)| settle(held)),
+        let settled = self.registry.session(session).is_some_and(|session| {
+            let _turn = session.take_turn();
+            match slot {
+                Some(slot) => session.held(slot).is_some_and(settle),
+                None => session.all_held().into_iter().any(|(_, held)| settle(held)),
+            }
         });
         self.finish(after);
         Confirm::ready(if settled {

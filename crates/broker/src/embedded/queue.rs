@@ -28,6 +28,8 @@ struct State {
     ready: VecDeque<Entry>,
     seats: Vec<Option<Seat>>,
     free_seats: Vec<u32>,
+    /// What the next consumer is told from all others by.
+    next_consumer: u32,
     /// The seats of those that may have room, in the order of their turns.
     turn: VecDeque<u32>,
     /// Who waits for room, first come first served.
@@ -60,8 +62,17 @@ impl Carries for Entry {
 
 #[derive(Debug)]
 struct Seat {
+    number: u32,
     consumer: Consumer<Entry>,
     in_turn: bool,
+}
+
+/// What a consumer is known by. Seats are used again, so that whoever comes late with an old key must not find who sits
+/// there now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SeatKey {
+    at: u32,
+    number: u32,
 }
 
 /// A publisher that waits, and the room that it needs here.
@@ -309,43 +320,53 @@ impl Queue {
         next.map(|parked| parked.job)
     }
 
-    /// Starts to deliver to a consumer; its seat is what it is known by.
+    /// Starts to deliver to a consumer; gives what it is known by.
     pub(super) fn subscribe(
         self: &Arc<Self>,
         new_consumer: impl FnOnce() -> ConsumerParts,
         now: Timestamp,
         after: &mut Aftermath,
-    ) -> Result<u32, NotTaken> {
+    ) -> Result<SeatKey, NotTaken> {
         let mut state = self.used()?;
         let (outbox, slot, ack, prefetch) = new_consumer();
+        let number = state.next_consumer;
+        state.next_consumer = number.wrapping_add(1);
         let seat = Seat {
+            number,
             consumer: Consumer::new(outbox, slot, ack, prefetch),
             in_turn: true,
         };
-        let key = match state.free_seats.pop() {
-            Some(key) => {
-                state.seats[key as usize] = Some(seat);
-                key
+        let at = match state.free_seats.pop() {
+            Some(at) => {
+                state.seats[at as usize] = Some(seat);
+                at
             }
             None => {
                 state.seats.push(Some(seat));
                 (state.seats.len() - 1) as u32
             }
         };
-        state.turn.push_back(key);
+        state.turn.push_back(at);
         self.hand_out(&mut state, now, after);
-        Ok(key)
+        Ok(SeatKey { at, number })
     }
 
     /// Ends a consumer; what it did not settle goes to others.
-    pub(super) fn unsubscribe(self: &Arc<Self>, key: u32, now: Timestamp, after: &mut Aftermath) {
+    pub(super) fn unsubscribe(
+        self: &Arc<Self>,
+        key: SeatKey,
+        now: Timestamp,
+        after: &mut Aftermath,
+    ) {
         let mut state = self.state.lock();
         state.used = true;
-        let Some(mut seat) = state.seats.get_mut(key as usize).and_then(Option::take) else {
+        let seat = state.seats.get_mut(key.at as usize);
+        let seat = seat.and_then(|seat| seat.take_if(|seat| seat.number == key.number));
+        let Some(mut seat) = seat else {
             return;
         };
-        state.free_seats.push(key);
-        state.turn.retain(|waiting| *waiting != key);
+        state.free_seats.push(key.at);
+        state.turn.retain(|waiting| *waiting != key.at);
         if state.seats.len() == state.free_seats.len() {
             (state.seats, state.free_seats, state.turn) = Default::default();
         }
@@ -358,7 +379,7 @@ impl Queue {
     /// What settling all of `deliveries` one after the other would free; or the first that is not there.
     pub(super) fn would_free<'a>(
         &self,
-        key: u32,
+        key: SeatKey,
         deliveries: &[&'a DeliveryRef],
     ) -> Result<Load, &'a DeliveryRef> {
         let state = self.state.lock();
@@ -377,7 +398,7 @@ impl Queue {
     /// Settles a delivery, with those before it where the consumer acknowledges so; false where it does not wait to be.
     pub(super) fn settle(
         self: &Arc<Self>,
-        key: u32,
+        key: SeatKey,
         delivery: &DeliveryRef,
         outcome: Outcome,
         now: Timestamp,
@@ -385,7 +406,7 @@ impl Queue {
     ) -> bool {
         let mut state = self.state.lock();
         state.used = true;
-        let seat = state.seats.get_mut(key as usize).and_then(Option::as_mut);
+        let seat = state.seat_mut(key);
         let Some(settled) = seat.and_then(|seat| seat.consumer.settle(delivery)) else {
             return false;
         };
@@ -410,7 +431,7 @@ impl Queue {
     }
 
     /// There is room in the consumer's outbox again.
-    pub(super) fn resume(self: &Arc<Self>, key: u32, now: Timestamp, after: &mut Aftermath) {
+    pub(super) fn resume(self: &Arc<Self>, key: SeatKey, now: Timestamp, after: &mut Aftermath) {
         let mut state = self.state.lock();
         state.sit_down(key);
         self.hand_out(&mut state, now, after);
@@ -654,17 +675,65 @@ pub(super) type ConsumerParts = (
 const KEPT_CAPACITY: usize = 64;
 
 impl State {
-    fn seat(&self, key: u32) -> Option<&Seat> {
-        self.seats.get(key as usize)?.as_ref()
+    fn seat(&self, key: SeatKey) -> Option<&Seat> {
+        let seat = self.seats.get(key.at as usize)?.as_ref();
+        seat.filter(|seat| seat.number == key.number)
+    }
+
+    fn seat_mut(&mut self, key: SeatKey) -> Option<&mut Seat> {
+        let seat = self.seats.get_mut(key.at as usize)?.as_mut();
+        seat.filter(|seat| seat.number == key.number)
     }
 
     /// Gives a consumer that may have room again its turn, behind the others.
-    fn sit_down(&mut self, key: u32) {
-        if let Some(seat) = self.seats.get_mut(key as usize).and_then(Option::as_mut)
+    fn sit_down(&mut self, key: SeatKey) {
+        if let Some(seat) = self.seat_mut(key)
             && !seat.in_turn
         {
             seat.in_turn = true;
-            self.turn.push_back(key);
+            self.turn.push_back(key.at);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{AckMode, Destination, Headers, Outbox, Overflow, Publish};
+
+    const NOW: Timestamp = Timestamp::from_millis(1);
+
+    fn subscribe(queue: &Arc<Queue>, after: &mut Aftermath) -> SeatKey {
+        let outbox = Arc::new(Outbox::new(1 << 20, Overflow::Close));
+        let parts = || (outbox, 0, AckMode::Client, std::num::NonZeroU32::MAX);
+        queue.subscribe(parts, NOW, after).unwrap()
+    }
+
+    #[test]
+    fn an_old_key_does_not_settle_for_who_sits_there_now() {
+        let meter = Meter::new(&Arc::default());
+        let queue = Arc::new(Queue::new("/queue/a".into(), Arc::default(), meter));
+        let mut after = Aftermath::default();
+        let publish = Publish::new(Destination::parse("/queue/a").unwrap(), Headers::new(), "x");
+        let message = Arc::new(Message::new(publish, "m".into(), None));
+        assert!(!queue.push(&message, None, false, NOW, &mut after).unwrap());
+        let old = subscribe(&queue, &mut after);
+        queue.unsubscribe(old, NOW, &mut after);
+        let new = subscribe(&queue, &mut after);
+        assert_eq!(old.at, new.at);
+        let first = DeliveryRef::Tag(1);
+        let accept = |key| {
+            queue.settle(
+                key,
+                &first,
+                Outcome::Accepted,
+                NOW,
+                &mut Aftermath::default(),
+            )
+        };
+        assert!(!accept(old));
+        assert!(queue.would_free(old, &[&first]).is_err());
+        queue.unsubscribe(old, NOW, &mut after);
+        assert!(accept(new));
     }
 }

@@ -5,6 +5,7 @@ mod dead_letters;
 mod expiry;
 mod full;
 mod memory;
+mod races;
 mod settings;
 mod statistics;
 mod support;
