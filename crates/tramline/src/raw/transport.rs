@@ -90,7 +90,7 @@ impl RawFraming for Plain {
             Message::Text(_) => OpCode::Text,
             Message::Binary(_) => OpCode::Binary,
         };
-        if sharing.is_some_and(|from| message.len() >= from) {
+        if sharing.is_some_and(|from| message.len() >= from as usize) {
             let deflated = item.deflated(|deflated| {
                 write_deflated_head(&mut batch.bytes, opcode, b"", deflated.len());
                 batch.payload(deflated);

@@ -43,7 +43,15 @@ pub(crate) struct SessionTask<T: Transport> {
 #[derive(Debug)]
 enum Phase {
     Open,
-    Closing { end: Box<End>, goodbye: Goodbye },
+    /// Boxed, because most of the time it is not so.
+    Closing(Box<Closing>),
+}
+
+/// The end is decided.
+#[derive(Debug)]
+struct Closing {
+    end: End,
+    goodbye: Goodbye,
 }
 
 /// Bytes of undecoded frames from which nothing more is read while a handler runs. A few frames show early that the
@@ -149,9 +157,10 @@ impl<T: Transport> SessionTask<T> {
 
     /// Writes what is owed and says goodbye; then waits for the peer's goodbye.
     fn poll_goodbye(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Phase::Closing { end, goodbye } = &mut self.phase else {
+        let Phase::Closing(closing) = &mut self.phase else {
             return Poll::Pending;
         };
+        let Closing { end, goodbye } = &mut **closing;
         let Self {
             transport, session, ..
         } = self;
@@ -187,10 +196,10 @@ impl<T: Transport> Future for SessionTask<T> {
             if end.is_silent() {
                 return Poll::Ready(());
             }
-            self.phase = Phase::Closing {
-                end: Box::new(end),
+            self.phase = Phase::Closing(Box::new(Closing {
                 goodbye: Goodbye::new(self.session.shared.wheel.now()),
-            };
+                end,
+            }));
         }
         self.poll_goodbye(context)
     }

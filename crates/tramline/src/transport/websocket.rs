@@ -36,7 +36,7 @@ pub(crate) struct WebSocket<F: Framing> {
 }
 
 /// Which messages go out with a tail that was compressed for all who share it: those whose tail has so many bytes.
-pub(crate) type Sharing = Option<usize>;
+pub(crate) type Sharing = Option<u32>;
 
 /// How chunks of STOMP stand in WebSocket messages.
 pub(crate) trait Framing: std::fmt::Debug + Send + Unpin + 'static {
@@ -96,7 +96,7 @@ impl<F: Framing> WebSocket<F> {
             },
             unsent: Unsent::default(),
             framing,
-            sharing: sharing.map(|agreement| agreement.above()),
+            sharing: sharing.and_then(|agreement| agreement.above().try_into().ok()),
             keep_alive,
             opened: false,
             listening: false,
@@ -335,7 +335,7 @@ impl Framing for Plain {
         let Some(tail) = wire::tail(message, version) else {
             return false;
         };
-        if sharing.is_some_and(|from| tail.bytes.len() >= from)
+        if sharing.is_some_and(|from| tail.bytes.len() >= from as usize)
             && let Some(deflated) = wire::deflated_tail(message, version)
         {
             write_deflated_head(&mut batch.bytes, opcode(tail.text), head, deflated.len());
@@ -417,7 +417,7 @@ impl SockJs {
         let mut framed = Vec::with_capacity(wire::SOCKJS_START.len() + head.len());
         framed.extend_from_slice(wire::SOCKJS_START);
         framed.extend_from_slice(head);
-        if sharing.is_some_and(|from| tail.len() >= from)
+        if sharing.is_some_and(|from| tail.len() >= from as usize)
             && let Some(deflated) = deflated()
         {
             write_deflated_head(&mut batch.bytes, OpCode::Text, &framed, deflated.len());
