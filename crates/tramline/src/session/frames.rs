@@ -331,7 +331,8 @@ fn prefetch_count(headers: &Headers) -> Result<Option<NonZeroU32>, String> {
     let count = value.parse().map(Some);
     count.map_err(|_| {
         let value: String = value.chars().take(32).collect();
-        format!("the header `prefetch-count` is {value:?}; it must be a number from 1 on")
+        let most = u32::MAX;
+        format!("the header `prefetch-count` is {value:?}; it must be a number from 1 to {most}")
     })
 }
 
