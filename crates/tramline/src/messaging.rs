@@ -148,8 +148,11 @@ impl Messaging {
         pattern: impl Into<ByteString>,
         limit: usize,
     ) -> Result<BrokerStatistics, DestinationError> {
-        let pattern = Pattern::parse(pattern)?;
-        Ok(self.handle.shared.broker.statistics(&pattern, limit))
+        let broker = &self.handle.shared.broker;
+        let pattern = pattern.into();
+        let separator = broker.separator(&pattern);
+        let pattern = Pattern::parse_separated(pattern, separator)?;
+        Ok(broker.statistics(&pattern, limit))
     }
 
     /// The policy as it is applied here: with the separators that the broker has.
