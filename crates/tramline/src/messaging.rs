@@ -295,7 +295,7 @@ impl Driven for Shared {
 }
 
 /// How often the broker may do what is due: let messages expire, refuse who waited in vain.
-const SWEEP: Duration = Duration::from_secs(1);
+pub(crate) const SWEEP: Duration = Duration::from_secs(1);
 
 fn going_away() -> Ending {
     Ending::Requested {
@@ -599,7 +599,7 @@ impl MessagingBuilder {
             counters: Counters::default(),
             sessions: OpenSessions::default(),
             driver: Driver::default(),
-            next_sweep: Mutex::new(now() + SWEEP),
+            next_sweep: Mutex::new(now()),
         };
         Ok(Messaging {
             handle: Arc::new(Handle {
