@@ -2,6 +2,7 @@
 //!
 //! Each module is a conversation topic; `support` has the server under test and clients that may misbehave.
 
+mod acks;
 mod building;
 mod compression;
 mod delivery;
@@ -11,6 +12,7 @@ mod handshake;
 mod late_broker;
 mod login;
 mod policy;
+mod queues;
 mod raw;
 mod shutdown;
 mod sockjs;
