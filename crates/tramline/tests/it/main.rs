@@ -11,6 +11,7 @@ mod handlers;
 mod handshake;
 mod late_broker;
 mod login;
+mod overflow;
 mod policy;
 mod queues;
 mod raw;
