@@ -20,5 +20,6 @@ mod sockjs;
 mod stomp;
 mod support;
 mod tcp;
+mod transactions;
 mod ui;
 mod websocket;
