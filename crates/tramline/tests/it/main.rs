@@ -15,6 +15,7 @@ mod overflow;
 mod policy;
 mod queues;
 mod raw;
+mod scripts;
 mod shutdown;
 mod sockjs;
 mod stomp;
