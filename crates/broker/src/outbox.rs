@@ -220,7 +220,8 @@ impl Outbox {
     /// [`poll_take`](Self::poll_take) says tells when to try again. For brokers.
     pub fn try_push(&self, slot: u32, tag: u32, message: &Arc<Message>) -> bool {
         let mut state = self.state.lock();
-        if state.closed {
+        // Others can have what waits in queues; a session that has to end would not come to it before they are empty.
+        if state.closed || state.ending.is_some() {
             return false;
         }
         let queued = state.bytes + message.size();

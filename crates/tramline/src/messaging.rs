@@ -148,8 +148,11 @@ impl Messaging {
         pattern: impl Into<ByteString>,
         limit: usize,
     ) -> Result<BrokerStatistics, DestinationError> {
-        let pattern = Pattern::parse(pattern)?;
-        Ok(self.handle.shared.broker.statistics(&pattern, limit))
+        let broker = &self.handle.shared.broker;
+        let pattern = pattern.into();
+        let separator = broker.separator(&pattern);
+        let pattern = Pattern::parse_separated(pattern, separator)?;
+        Ok(broker.statistics(&pattern, limit))
     }
 
     /// The policy as it is applied here: with the separators that the broker has.
@@ -292,7 +295,7 @@ impl Driven for Shared {
 }
 
 /// How often the broker may do what is due: let messages expire, refuse who waited in vain.
-const SWEEP: Duration = Duration::from_secs(1);
+pub(crate) const SWEEP: Duration = Duration::from_secs(1);
 
 fn going_away() -> Ending {
     Ending::Requested {
@@ -596,7 +599,7 @@ impl MessagingBuilder {
             counters: Counters::default(),
             sessions: OpenSessions::default(),
             driver: Driver::default(),
-            next_sweep: Mutex::new(now() + SWEEP),
+            next_sweep: Mutex::new(now()),
         };
         Ok(Messaging {
             handle: Arc::new(Handle {

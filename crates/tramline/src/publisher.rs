@@ -11,6 +11,7 @@ use tramline_broker::{
 };
 
 use crate::effects::Effects;
+use crate::messaging::SWEEP;
 use crate::rejection::Rejection;
 use crate::reply::IntoReply;
 
@@ -89,8 +90,22 @@ impl Publisher {
         if let Some(rejection) = effects.rejections.pop() {
             return Err(SendError::Payload(rejection));
         }
-        let published = self.publish_all(effects.publishes).await;
+        let published = self.answer(self.publish_all(effects.publishes)).await;
         Ok(published.map_err(|refused| refused.error)?)
+    }
+
+    /// Waits for the broker, and tells it the time meanwhile: as long as no client was there, nobody else does.
+    async fn answer<T>(&self, confirm: Confirm<T>) -> T {
+        let mut confirm = match confirm.into_ready() {
+            Ok(answer) => return answer,
+            Err(confirm) => confirm,
+        };
+        loop {
+            match tokio::time::timeout(SWEEP, &mut confirm).await {
+                Ok(answer) => return answer,
+                Err(_) => self.broker.sweep(SystemTime::now().into()),
+            }
+        }
     }
 
     /// Publishes what a handler or the application wants published.

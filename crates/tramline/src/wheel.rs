@@ -146,8 +146,9 @@ impl Driver {
         if driven.driver().0.swap(true, Ordering::AcqRel) {
             return;
         }
-        // The wheel stood still until now.
+        // Time stood still until now.
         driven.wheel().advance(now());
+        driven.tick(now());
         let driven = Arc::downgrade(driven);
         tokio::spawn(async move {
             let _restart = Restart(driven.clone());

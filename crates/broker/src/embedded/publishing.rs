@@ -323,12 +323,12 @@ fn dead_letter_headers(message: &Message, reason: DeadReason, deliveries: u32) -
                 | "expiration"
                 | "dead-letter-reason"
                 | "original-destination"
-                | "delivery-count"
+                | "original-delivery-count"
         )
     });
     let name = ByteString::from_static;
     headers.push(name("dead-letter-reason"), reason.as_str());
     headers.push(name("original-destination"), message.destination());
-    headers.push(name("delivery-count"), deliveries.to_string());
+    headers.push(name("original-delivery-count"), deliveries.to_string());
     headers
 }

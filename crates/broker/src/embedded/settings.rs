@@ -122,7 +122,7 @@ pub struct QueueSettings {
     pub max_deliveries: Option<u32>,
     /// Where messages go that were rejected, came back too often or expired: a destination of the broker, which gets them
     /// with `dead-letter-reason` (`rejected`, `max-deliveries`, `expired`), `original-destination` and
-    /// `delivery-count`. What dies there in its turn goes where that place says, if that is another. Default nowhere: they
+    /// `original-delivery-count`. What dies there in its turn goes where that place says, if that is another. Default nowhere: they
     /// are discarded, and counted.
     pub dead_letters: Option<ByteString>,
     /// How long messages live that do not say so themselves by `expires` or `expiration`; `expires:0`, as ActiveMQ's clients

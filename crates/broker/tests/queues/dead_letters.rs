@@ -31,7 +31,7 @@ fn a_rejected_message_goes_there_with_the_reason() {
     for (name, value) in [
         ("dead-letter-reason", Some("rejected")),
         ("original-destination", Some("/queue/a")),
-        ("delivery-count", Some("1")),
+        ("original-delivery-count", Some("1")),
         ("colour", Some("red")),
         ("expires", None),
     ] {
@@ -57,7 +57,7 @@ fn a_message_goes_there_after_so_many_deliveries() {
         header(&dead[0], "dead-letter-reason"),
         Some("max-deliveries")
     );
-    assert_eq!(header(&dead[0], "delivery-count"), Some("2"));
+    assert_eq!(header(&dead[0], "original-delivery-count"), Some("2"));
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn what_a_topics_subscriber_rejects_goes_there_if_the_topic_says_so() {
     for letter in &dead {
         assert_eq!(header(letter, "dead-letter-reason"), Some("rejected"));
         assert_eq!(header(letter, "original-destination"), Some("/topic/a"));
-        assert_eq!(header(letter, "delivery-count"), Some("1"));
+        assert_eq!(header(letter, "original-delivery-count"), Some("1"));
     }
     let of = |topic| counts(&broker, topic);
     assert_eq!(of("/topic/a").dead_lettered, 2);

@@ -105,7 +105,7 @@ fn what_a_consumer_has_does_not_expire_until_it_comes_back() {
     let dead = alice.take().pop().unwrap();
     let headers = dead.message.headers();
     assert_eq!(headers.get("dead-letter-reason"), Some("expired"));
-    assert_eq!(headers.get("delivery-count"), Some("1"));
+    assert_eq!(headers.get("original-delivery-count"), Some("1"));
 }
 
 #[test]

@@ -52,6 +52,8 @@ impl Session {
                 ServerEvent::Send(send) => self.send(send, context),
                 // Who is gone hears nothing, and the broker knows it no more.
                 ServerEvent::Subscribe(_) | ServerEvent::Unsubscribe(_) if self.lost.is_some() => {}
+                // What it had is with others already.
+                ServerEvent::Ack(_) | ServerEvent::Nack(_) if settles && self.lost.is_some() => {}
                 ServerEvent::Subscribe(subscribe) => self.subscribe(subscribe, context),
                 ServerEvent::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe, context),
                 ServerEvent::Ack(ack) => self.acknowledge(ack, Outcome::Accepted),
@@ -329,7 +331,8 @@ fn prefetch_count(headers: &Headers) -> Result<Option<NonZeroU32>, String> {
     let count = value.parse().map(Some);
     count.map_err(|_| {
         let value: String = value.chars().take(32).collect();
-        format!("the header `prefetch-count` is {value:?}; it must be a number from 1 on")
+        let most = u32::MAX;
+        format!("the header `prefetch-count` is {value:?}; it must be a number from 1 to {most}")
     })
 }
 

@@ -1,7 +1,7 @@
 //! Open transactions: what their frames asked for, kept until COMMIT.
 
 use bytestring::ByteString;
-use tramline_broker::{Publish, Settle};
+use tramline_broker::{DeliveryRef, Publish, Settle};
 use tramline_stomp::Transaction;
 
 use super::Session;
@@ -83,7 +83,13 @@ impl Session {
             return self.refuse("transaction too large", detail, receipt);
         }
         match later {
-            Later::Settle(settle) => open.settles.push(settle),
+            Later::Settle(mut settle) => {
+                if let DeliveryRef::MessageId(id) = &mut settle.delivery {
+                    // A slice of its frame, as above.
+                    *id = ByteString::from(&**id);
+                }
+                open.settles.push(settle);
+            }
             Later::Publish(publish) => open.publishes.push(publish),
             Later::Call(call) => open.calls.push(call),
         }
@@ -134,7 +140,10 @@ pub(super) struct Calls {
 impl Later {
     fn size(&self) -> usize {
         match self {
-            Self::Settle(_) => 0,
+            Self::Settle(settle) => match &settle.delivery {
+                DeliveryRef::Tag(_) => 0,
+                DeliveryRef::MessageId(id) => id.len(),
+            },
             Self::Publish(publish) => publish.get().size_hint(),
             Self::Call(call) => {
                 let inbound = call.inbound.get();

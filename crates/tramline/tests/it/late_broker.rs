@@ -9,7 +9,7 @@ use tramline_broker::{
     SubscribeError, SubscribeRequest, Timestamp, Transaction,
 };
 
-use crate::support::{Client, SHORT, Server, Setup};
+use crate::support::{Client, FrameExt, SHORT, Server, Setup, ack, broker, rejected};
 
 /// Does everything at once and says so after a while.
 #[derive(Debug)]
@@ -115,4 +115,101 @@ async fn a_goodbye_behind_a_late_confirmation_is_orderly() {
     client.expect("RECEIPT").await;
     client.expect_close(1000, "").await;
     assert_eq!(server.stats().timeouts, 0);
+}
+
+/// A server with topics and queues, where everybody may do everything.
+async fn with_queues() -> Server {
+    Setup::open_to_all(broker())
+        .broker(Late(Arc::new(broker())))
+        .start()
+        .await
+}
+
+/// Deliveries come when the broker makes them, which may be before it confirms the subscription.
+const SUBSCRIBE: &str = "SUBSCRIBE\nid:s\ndestination:/queue/x\nack:client-individual\n\n\0";
+
+#[tokio::test]
+async fn acknowledgements_and_transactions_wait_for_the_broker_and_keep_their_order() {
+    let server = with_queues().await;
+    server.publish("/queue/x", ["1", "2", "3", "4"]).await;
+    let mut client = Client::connect(&server).await;
+    assert_eq!(client.messages_until_done(SUBSCRIBE).await.len(), 4);
+    let frames = [
+        "ACK\nid:0-1\nreceipt:1\n\n\0",
+        "NACK\nid:0-2\nrequeue:false\nreceipt:2\n\n\0",
+        "BEGIN\ntransaction:t\nreceipt:3\n\n\0",
+        "SEND\ntransaction:t\ndestination:/app/log\nreceipt:4\n\na\0",
+        "SEND\ntransaction:t\ndestination:/queue/y\nreceipt:5\n\nb\0",
+        "ACK\ntransaction:t\nid:0-3\nreceipt:6\n\n\0",
+        "COMMIT\ntransaction:t\nreceipt:7\n\n\0",
+        "SEND\ndestination:/queue/y\nreceipt:8\n\nc\0",
+        "ACK\nid:0-4\nreceipt:9\n\n\0",
+        "SEND\ndestination:/app/log\nreceipt:10\n\nd\0",
+        "DISCONNECT\nreceipt:11\n\n\0",
+    ];
+    client.send(&frames.concat()).await;
+    for receipt in 1..=11 {
+        let got = client.expect("RECEIPT").await;
+        got.has("receipt-id", &*receipt.to_string());
+    }
+    client.expect_close(1000, "").await;
+    assert_eq!(server.gate.log(), ["a", "d"]);
+    let mut other = Client::connect(&server).await;
+    let empty = other.messages_until_done(SUBSCRIBE).await;
+    assert!(empty.is_empty(), "{empty:?}");
+    other
+        .send("SUBSCRIBE\nid:y\ndestination:/queue/y\n\n\0")
+        .await;
+    other.expect_bodies(["b", "c"]).await;
+}
+
+#[tokio::test]
+async fn a_wrong_ack_is_told_late_and_after_what_stood_before_it() {
+    let server = with_queues().await;
+    let mut client = Client::connect(&server).await;
+    client.done(SUBSCRIBE).await;
+    client
+        .send("SEND\nreceipt:1\ndestination:/topic/x\n\nx\0ACK\nreceipt:7\nid:0-1\n\n\0")
+        .await;
+    client.expect("RECEIPT").await.has("receipt-id", "1");
+    let text = "no delivery 1 waits to be acknowledged; acknowledge each once, and none after its subscription ended or \
+                after a later one in the mode `client`";
+    let error = client.expect_error("not acknowledged", text).await;
+    error.has("receipt-id", "7");
+
+    let mut client = Client::connect(&server).await;
+    client.done(SUBSCRIBE).await;
+    client.done("BEGIN\ntransaction:t\n\n\0").await;
+    client.done("ACK\ntransaction:t\nid:0-1\n\n\0").await;
+    client
+        .done("SEND\ntransaction:t\ndestination:/app/log\n\nx\0")
+        .await;
+    let commit = "COMMIT\nreceipt:7\ntransaction:t\n\n\0";
+    let expected = ("transaction not committed", text);
+    server
+        .refuses(&mut client, commit, expected, rejected)
+        .await;
+    assert!(server.gate.log().is_empty());
+}
+
+/// Many at once, each with its own confirmation.
+#[tokio::test]
+async fn acks_need_not_wait_for_each_other() {
+    let server = with_queues().await;
+    let publisher = server.messaging().publisher();
+    let sends = (0..50).map(|_| publisher.send("/queue/x", "m"));
+    for sent in sends {
+        sent.await.unwrap();
+    }
+    let mut client = Client::connect(&server).await;
+    let messages = client.messages_until_done(SUBSCRIBE).await;
+    assert_eq!(messages.len(), 50);
+    client.send("SEND\ndestination:/topic/x\n\nx\0").await;
+    let acks: String = messages.iter().map(ack).collect();
+    client.send(&acks).await;
+    client.done("DISCONNECT\n\n\0").await;
+    client.expect_close(1000, "").await;
+    let mut other = Client::connect(&server).await;
+    let empty = other.messages_until_done(SUBSCRIBE).await;
+    assert!(empty.is_empty(), "{} of 50 came again", empty.len());
 }

@@ -2,6 +2,7 @@
 //!
 //! Each module is a conversation topic; `support` has the server under test and clients that may misbehave.
 
+mod acks;
 mod building;
 mod compression;
 mod delivery;
@@ -10,12 +11,16 @@ mod handlers;
 mod handshake;
 mod late_broker;
 mod login;
+mod overflow;
 mod policy;
+mod queues;
 mod raw;
+mod scripts;
 mod shutdown;
 mod sockjs;
 mod stomp;
 mod support;
 mod tcp;
+mod transactions;
 mod ui;
 mod websocket;

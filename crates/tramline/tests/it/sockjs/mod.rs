@@ -6,6 +6,7 @@ mod origins;
 mod polling;
 mod protocol;
 mod protocol_transports;
+mod queues;
 mod websocket;
 
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! A server per test, and clients that do by hand what browsers do for us, so that they can do it wrong.
 
+mod acking;
 mod client;
 mod http;
 mod server;
@@ -10,6 +11,7 @@ use std::net::SocketAddr;
 use std::panic::Location;
 use std::time::Duration;
 
+pub(crate) use self::acking::{ack, answer, broker, nack, protocol_errors, rejected};
 pub(crate) use self::client::{Client, FrameExt};
 pub(crate) use self::http::{KEY, Request, Response};
 pub(crate) use self::server::{SHORT, Server, Setup, login};

@@ -302,6 +302,10 @@ pub(crate) fn router(gate: Gate) -> MessageRouter {
     async fn lost() -> To<&'static str> {
         To::topic("/nowhere/at/all", "lost")
     }
+    async fn three(what: String) -> (To<String>, To<String>, To<String>) {
+        let to = |destination| To::topic(destination, what.clone());
+        (to("/topic/before"), to("/queue/x"), to("/topic/after"))
+    }
     async fn headers(message: Inbound) -> Json<Vec<(String, String)>> {
         let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
         Json(message.headers().iter().map(own).collect())
@@ -333,6 +337,7 @@ pub(crate) fn router(gate: Gate) -> MessageRouter {
         .route("/who", message(who).send_to("/topic/who"))
         .route("/members", message(members).send_to("/topic/members"))
         .route("/lost", message(lost))
+        .route("/three", message(three))
         .route("/headers", message(headers).send_to("/topic/headers"))
         .with_state(gate)
 }

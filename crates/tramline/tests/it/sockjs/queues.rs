@@ -1,0 +1,131 @@
+//! Queues, acknowledgements and transactions over SockJS, where all is as over WebSocket but for bodies that are no text.
+
+use crate::support::{Client, FrameExt, Request, Server, Setup, broker};
+
+async fn server() -> Server {
+    Setup::open_to_all(broker()).start().await
+}
+
+/// What a SockJS client says and hears, in one WebSocket of frames.
+struct SockJs(Client);
+
+impl SockJs {
+    async fn connect(server: &Server, session: &str) -> Self {
+        let path = format!("/sockjs/000/{session}/websocket");
+        let mut client = Request::upgrade(&path).open(server).await.without_stomp();
+        assert_eq!(client.expect_text().await, "o");
+        let mut client = Self(client);
+        client.say("CONNECT\naccept-version:1.2\n\n\0").await;
+        let connected = client.hear().await;
+        assert!(
+            connected.starts_with("CONNECTED\nversion:1.2\n"),
+            "{connected}"
+        );
+        client
+    }
+
+    async fn say(&mut self, frame: &str) {
+        let frames = serde_json::to_string(&[frame]).unwrap();
+        self.0.send(&frames).await;
+    }
+
+    async fn hear(&mut self) -> String {
+        let text = self.0.expect_text().await;
+        let frames: Vec<String> = serde_json::from_str(text.strip_prefix('a').unwrap()).unwrap();
+        let [frame] = frames.try_into().unwrap();
+        frame
+    }
+
+    async fn done(&mut self, frame: &str) {
+        let (command, rest) = frame.split_once('\n').unwrap();
+        self.say(&format!("{command}\nreceipt:r\n{rest}")).await;
+        assert_eq!(self.hear().await, "RECEIPT\nreceipt-id:r\n\n\0");
+    }
+
+    /// The value of a header of the next MESSAGE, which has this body.
+    async fn message(&mut self, body: &str, header: &str) -> Option<String> {
+        let message = self.hear().await;
+        let (head, got) = message.split_once("\n\n").unwrap();
+        assert_eq!(got, format!("{body}\0"), "{message}");
+        let lines = head.lines().filter_map(|line| line.split_once(':'));
+        lines
+            .filter(|(name, _)| *name == header)
+            .map(|(_, value)| value.to_owned())
+            .next()
+    }
+}
+
+#[tokio::test]
+async fn over_sockjs_it_is_the_same() {
+    let server = server().await;
+    let subscribe =
+        "SUBSCRIBE\nid:s\ndestination:/queue/x\nack:client-individual\nprefetch-count:2\n\n\0";
+    let mut one = SockJs::connect(&server, "one").await;
+    one.done("SEND\ndestination:/queue/x\n\n1\0").await;
+    one.done("BEGIN\ntransaction:t\n\n\0").await;
+    one.done("SEND\ndestination:/queue/x\ntransaction:t\n\n2\0")
+        .await;
+    one.done(subscribe).await;
+    assert_eq!(one.message("1", "ack").await.as_deref(), Some("0-1"));
+    one.done("NACK\nid:0-1\n\n\0").await;
+    assert_eq!(
+        one.message("1", "redelivered").await.as_deref(),
+        Some("true")
+    );
+    one.done("ACK\nid:0-2\ntransaction:t\n\n\0").await;
+    assert_eq!(server.load("/queue/x"), (0, 1));
+    one.done("COMMIT\ntransaction:t\n\n\0").await;
+    assert_eq!(one.message("2", "ack").await.as_deref(), Some("0-3"));
+    drop(one);
+    let mut other = SockJs::connect(&server, "other").await;
+    other.done(subscribe).await;
+    assert_eq!(
+        other.message("2", "delivery-count").await.as_deref(),
+        Some("1")
+    );
+    other.say("ACK\nid:0-7\nreceipt:7\n\n\0").await;
+    let error = other.hear().await;
+    assert!(
+        error.starts_with("ERROR\nmessage:not acknowledged\n"),
+        "{error}"
+    );
+    assert!(error.contains("receipt-id:7\n"), "{error}");
+    assert!(
+        error.ends_with(
+            "\n\nno delivery 7 waits to be acknowledged; acknowledge each once, and none after its subscription ended or \
+             after a later one in the mode `client`\0"
+        ),
+        "{error}"
+    );
+    let close = other.0.expect_text().await;
+    assert!(close.starts_with("c[1002,\"no delivery 7 waits"), "{close}");
+    server.loaded("/queue/x", (1, 0)).await;
+}
+
+/// The consumer goes, the message stays: for one who can carry it.
+#[tokio::test]
+async fn a_message_that_sockjs_cannot_carry_is_not_lost() {
+    let server = server().await;
+    let mut one = SockJs::connect(&server, "one").await;
+    one.done("SUBSCRIBE\nid:s\ndestination:/queue/x\n\n\0")
+        .await;
+    let mut sender = Client::connect(&server).await;
+    sender
+        .send_binary(b"SEND\ndestination:/queue/x\n\n\xff\xfe\0")
+        .await;
+    let text = "a message to \"/queue/x\" has a body that is not UTF-8, which SockJS cannot carry; use WebSocket";
+    let error = one.hear().await;
+    assert!(
+        error.starts_with("ERROR\nmessage:message cannot be carried\n"),
+        "{error}"
+    );
+    assert!(error.ends_with(&format!("\n\n{text}\0")), "{error}");
+    assert!(one.0.expect_text().await.starts_with("c[1003,"));
+    let mut websocket = Client::connect(&server).await;
+    websocket.consume("s", "/queue/x", "").await;
+    let (message, _) = websocket.expect_any().await;
+    assert_eq!(&message.body[..], b"\xff\xfe");
+    message.has("redelivered", "true");
+    server.loaded("/queue/x", (0, 0)).await;
+    assert_eq!(server.stats().rejected, 1);
+}
