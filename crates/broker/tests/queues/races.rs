@@ -3,7 +3,7 @@
 use std::sync::Barrier;
 use std::thread;
 
-use tramline_broker::{Broker, DeliveryRef, Outcome, QueueSettings, Settle};
+use tramline_broker::{DeliveryRef, Outcome, QueueSettings, Settle};
 
 use crate::support::*;
 
