@@ -37,6 +37,9 @@ const DESTINATIONS: &[&str] = &[
     "/q/plain",
 ];
 
+/// Queues that publishers wait for.
+const CROWDED: &[&str] = &["/q/wait", "/q/wait", "/q/room"];
+
 const PATTERNS: &[&str] = &[
     "/t/*", "/t/**", "/t/?", "/t/l*t", "/d/*.y", "/d/**", "/q/*", "/x/*",
 ];
@@ -55,9 +58,9 @@ fn text(texts: &'static [&'static str]) -> impl Strategy<Value = String> {
     select(texts).prop_map(str::to_owned)
 }
 
-fn wanted() -> impl Strategy<Value = Wanted> {
+fn wanted(destinations: &'static [&'static str]) -> impl Strategy<Value = Wanted> {
     prop_oneof![
-        8 => text(DESTINATIONS).prop_map(Wanted::Pattern),
+        8 => text(destinations).prop_map(Wanted::Pattern),
         2 => text(PATTERNS).prop_map(Wanted::Pattern),
         1 => text(&PATHS).prop_map(Wanted::User),
     ]
@@ -71,9 +74,9 @@ fn ack() -> impl Strategy<Value = AckMode> {
     ])
 }
 
-fn letter() -> impl Strategy<Value = Letter> {
+fn letter(destinations: &'static [&'static str]) -> impl Strategy<Value = Letter> {
     let to = prop_oneof![
-        16 => text(DESTINATIONS).prop_map(To::Destination),
+        16 => text(destinations).prop_map(To::Destination),
         1 => Just(To::Destination("/nowhere".to_owned())),
         1 => (session(), text(&PATHS)).prop_map(|(session, path)| To::User(session, path)),
         1 => (session(), text(&PATHS)).prop_map(|(session, path)| To::Session(session, path)),
@@ -93,8 +96,11 @@ fn letter() -> impl Strategy<Value = Letter> {
     })
 }
 
-fn letters(most: usize) -> impl Strategy<Value = Vec<Letter>> {
-    prop::collection::vec(letter(), 1..=most)
+fn letters(
+    destinations: &'static [&'static str],
+    count: std::ops::Range<usize>,
+) -> impl Strategy<Value = Vec<Letter>> {
+    prop::collection::vec(letter(destinations), count)
 }
 
 fn settling() -> impl Strategy<Value = Settling> {
@@ -116,56 +122,52 @@ fn settling() -> impl Strategy<Value = Settling> {
     })
 }
 
-/// A consumer of a small queue that publishes to it what it makes of its messages.
-fn exchange() -> impl Strategy<Value = Operation> {
-    let queue = select(&["/q/wait", "/q/room"][..]);
-    let letters = (queue, 1..4_usize).prop_map(|(queue, count)| {
-        let letter = Letter::new(To::Destination(queue.to_owned()));
-        vec![letter; count]
-    });
-    let settles = prop::collection::vec(settling(), 1..3);
-    (session(), settles, letters)
-        .prop_map(|(session, settles, letters)| Operation::Commit(session, settles, letters))
-}
-
-fn operation() -> impl Strategy<Value = Operation> {
+fn operation(destinations: &'static [&'static str]) -> impl Strategy<Value = Operation> {
     let settlings = prop::collection::vec(settling(), 0..4);
     prop_oneof![
         1 => open(),
         1 => session().prop_map(Operation::Close),
-        6 => (session(), wanted(), ack(), 1..5_u32).prop_map(|(session, wanted, ack, prefetch)| {
+        6 => (session(), wanted(destinations), ack(), 1..5_u32).prop_map(|(session, wanted, ack, prefetch)| {
             Operation::Subscribe(session, wanted, ack, prefetch)
         }),
         2 => (session(), 0..12_u32)
             .prop_map(|(session, slot)| Operation::Unsubscribe(session, slot)),
-        9 => letters(5).prop_map(Operation::Publish),
+        9 => letters(destinations, 1..6).prop_map(Operation::Publish),
         6 => (session(), settling())
             .prop_map(|(session, settling)| Operation::Settle(session, settling)),
-        3 => (session(), settlings, prop::collection::vec(letter(), 0..4))
+        3 => (session(), settlings, letters(destinations, 0..4))
             .prop_map(|(session, settles, letters)| Operation::Commit(session, settles, letters)),
-        2 => exchange(),
         6 => (session(), 1..5_usize).prop_map(|(session, count)| Operation::Take(session, count)),
         2 => prop_oneof![Just(1), Just(500), Just(2_000), Just(4_000), Just(10_000)]
             .prop_map(Operation::Sweep),
     ]
 }
 
-fn operations() -> impl Strategy<Value = Vec<Operation>> {
+fn operations(destinations: &'static [&'static str]) -> impl Strategy<Value = Vec<Operation>> {
     let opened = prop::collection::vec(open(), 2..5);
-    let others = prop::collection::vec(operation(), 1..80);
+    let others = prop::collection::vec(operation(destinations), 1..80);
     (opened, others).prop_map(|(mut operations, others)| {
         operations.extend(others);
         operations
     })
 }
 
+fn compare(operations: Vec<Operation>) {
+    let mut world = World::new();
+    for operation in operations {
+        world.apply(operation);
+    }
+    world.finish();
+}
+
 proptest! {
     #[test]
-    fn the_broker_does_what_the_model_does(operations in operations()) {
-        let mut world = World::new();
-        for operation in operations {
-            world.apply(operation);
-        }
-        world.finish();
+    fn the_broker_does_what_the_model_does(operations in operations(DESTINATIONS)) {
+        compare(operations);
+    }
+
+    #[test]
+    fn the_broker_does_so_where_publishers_wait(operations in operations(CROWDED)) {
+        compare(operations);
     }
 }
