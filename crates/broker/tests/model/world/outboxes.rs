@@ -263,7 +263,7 @@ impl World {
             header("original-destination"),
             dead.map(|(_, from, _)| &**from)
         );
-        assert_eq!(header("delivery-count"), count.as_deref());
+        assert_eq!(header("original-delivery-count"), count.as_deref());
         let seen = (message.id().to_string(), message.position());
         match &known.seen {
             Some(before) => assert_eq!(*before, seen, "all see the same"),
