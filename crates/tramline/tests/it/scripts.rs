@@ -207,7 +207,7 @@ async fn each_message_is_accepted_once() {
             step(&server, &mut actors[at], &mut books, &mut random).await;
             see(&mut actors[at], &mut books);
             let hands = actors.iter().flat_map(|actor| &actor.hand);
-            let mut held: Vec<_> = hands.map(|message| message.text()).collect();
+            let mut held: Vec<_> = hands.map(FrameExt::text).collect();
             held.sort_unstable();
             let all = held.len();
             held.dedup();
@@ -289,7 +289,7 @@ async fn each_message_is_accepted_once_when_all_happens_at_once() {
         sender.done("COMMIT\ntransaction:t\n\n\0").await;
     }
     let so_far = Arc::clone(&accepted);
-    let consumers_died = || consumers.iter().any(|consumer| consumer.is_finished());
+    let consumers_died = || consumers.iter().any(tokio::task::JoinHandle::is_finished);
     eventually("all to be accepted", || {
         assert!(!consumers_died(), "a consumer failed");
         so_far.lock().len() >= ALL
