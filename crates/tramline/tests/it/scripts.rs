@@ -3,9 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-use tokio::task::JoinHandle;
 use tramline_stomp::{Frame, Version};
+
+use parking_lot::Mutex;
 
 use crate::support::{Client, FrameExt, Server, Setup, ack, answer, broker, eventually, nack};
 
@@ -289,7 +289,7 @@ async fn each_message_is_accepted_once_when_all_happens_at_once() {
         sender.done("COMMIT\ntransaction:t\n\n\0").await;
     }
     let so_far = Arc::clone(&accepted);
-    let consumers_died = || consumers.iter().any(JoinHandle::is_finished);
+    let consumers_died = || consumers.iter().any(tokio::task::JoinHandle::is_finished);
     eventually("all to be accepted", || {
         assert!(!consumers_died(), "a consumer failed");
         so_far.lock().len() >= ALL

@@ -135,15 +135,16 @@ impl Client {
     /// Says `frame` and fails unless its RECEIPT comes next.
     #[track_caller]
     pub(crate) fn done(&mut self, frame: impl Into<String>) -> impl Future<Output = ()> {
-        let at = Location::caller();
         let frame = with_receipt(&frame.into(), "done");
-        async move {
-            self.send(&frame).await;
-            let (answer, _) = self.expect_any().await;
-            let command = answer.command.as_str();
-            assert_eq!(command, "RECEIPT", "{at}: {frame:?} {answer:?}");
-            answer.has("receipt-id", "done");
-        }
+        self.done_at(Location::caller(), frame)
+    }
+
+    async fn done_at(&mut self, at: &'static Location<'static>, frame: String) {
+        self.send(&frame).await;
+        let (answer, _) = self.expect_any().await;
+        let command = answer.command.as_str();
+        assert_eq!(command, "RECEIPT", "{at}: {frame:?} {answer:?}");
+        answer.has("receipt-id", "done");
     }
 
     /// Says `frame`, and gives the messages that come before its RECEIPT.
@@ -162,10 +163,15 @@ impl Client {
     }
 
     /// Fails if anything has been sent to this client that it was not told of.
-    pub(crate) async fn hears_nothing(&mut self) {
-        // What was queued when the first arrived is written before the second is read.
-        for _ in 0..2 {
-            self.done("SEND\ndestination:/topic/nobody\n\nx\0").await;
+    #[track_caller]
+    pub(crate) fn hears_nothing(&mut self) -> impl Future<Output = ()> {
+        let at = Location::caller();
+        async move {
+            let frame = "SEND\nreceipt:done\ndestination:/topic/nobody\n\nx\0";
+            // What was queued when the first arrived is written before the second is read.
+            for _ in 0..2 {
+                self.done_at(at, frame.to_owned()).await;
+            }
         }
     }
 
