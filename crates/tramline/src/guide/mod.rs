@@ -2,3 +2,6 @@
 
 #[doc = include_str!("broker.md")]
 pub mod broker {}
+
+#[doc = include_str!("behind-a-proxy.md")]
+pub mod behind_a_proxy {}
