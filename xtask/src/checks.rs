@@ -75,11 +75,12 @@ pub(crate) fn e2e(steps: &mut Steps, words: &[&str]) {
 struct Foreigners {
     chromium: PathBuf,
     python: PathBuf,
+    proxies: setup::Proxies,
 }
 
 /// What the browser and the foreign clients need; `None` when a part is not there.
 fn set_up(steps: &mut Steps) -> Option<Foreigners> {
-    let (mut chromium, mut python) = (None, None);
+    let (mut chromium, mut python, mut proxies) = (None, None, None);
     let clients =
         steps.step("node and npm", setup::node) && steps.step("clients for e2e", setup::clients);
     steps.step("chromium", || {
@@ -94,8 +95,18 @@ fn set_up(steps: &mut Steps) -> Option<Foreigners> {
         python = Some(found);
         Ok(remark)
     });
-    let (chromium, python) = (chromium?, python?);
-    clients.then_some(Foreigners { chromium, python })
+    steps.step("nginx, haproxy, openssl", || {
+        let found = setup::proxies()?;
+        let remark = format!("{}, {}", found.nginx.display(), found.haproxy.display());
+        proxies = Some(found);
+        Ok(remark)
+    });
+    let foreigners = Foreigners {
+        chromium: chromium?,
+        python: python?,
+        proxies: proxies?,
+    };
+    clients.then_some(foreigners)
 }
 
 fn against_servers(steps: &mut Steps, foreigners: &Foreigners, words: &[&str]) {
@@ -152,6 +163,8 @@ struct Servers {
     conformance: PathBuf,
     /// What the SockJS tests talk to.
     sockjs_echo: PathBuf,
+    /// What proxies stand in front of.
+    node: PathBuf,
 }
 
 impl Servers {
@@ -175,9 +188,12 @@ impl Servers {
             "--locked",
         ];
         run(cargo().arg("build").args(echo))?;
+        let node = ["--package", "tramline-example-behind-a-proxy", "--locked"];
+        run(cargo().arg("build").args(node))?;
         let examples = built.with_file_name("examples");
         Ok(Self {
             sockjs_echo: examples.join(binary("sockjs_echo")),
+            node: built.with_file_name(binary("behind-a-proxy")),
             conformance: built.with_file_name(binary("conformance")),
             gallery: built,
             gallery_cdn,
@@ -220,6 +236,9 @@ fn run_node(
             .env("TRAMLINE_GALLERY_CDN_BIN", &servers.gallery_cdn)
             .env("TRAMLINE_CONFORMANCE_BIN", &servers.conformance)
             .env("TRAMLINE_SOCKJS_ECHO_BIN", &servers.sockjs_echo)
+            .env("TRAMLINE_BEHIND_A_PROXY_BIN", &servers.node)
+            .env("TRAMLINE_NGINX", &foreigners.proxies.nginx)
+            .env("TRAMLINE_HAPROXY", &foreigners.proxies.haproxy)
             .env("TRAMLINE_CHROMIUM", &foreigners.chromium)
             .env("TRAMLINE_STOMP_PYTHON", &foreigners.python)
             .env("TRAMLINE_STOMP_RESULTS", target.join("stomp-clients.json"))

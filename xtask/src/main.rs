@@ -31,11 +31,14 @@ const TEST_HELP: &str = "\
 Usage: cargo xtask test
 
 Sets up: checks node (18 or newer) and npm, installs the clients of e2e/package-lock.json and, in a virtual environment
-below target/, those of e2e/requirements.txt, and Debian's chromium, python3 and python3-venv where they are not found.
-Then runs `cargo test --workspace`, the models of `cargo xtask loom`, the fuzz seeds, the quick cases of the Autobahn test
-suite (see `cargo xtask autobahn --help`), builds the gallery and the conformance server and runs e2e/tests against them.
+below target/, those of e2e/requirements.txt, and Debian's chromium, python3, python3-venv, nginx-light, haproxy and
+openssl where they are not found (Debian starts the services nginx and haproxy when it installs them; the tests do not
+need those). Then runs `cargo test --workspace`, the models of `cargo xtask loom`, the fuzz seeds, the quick cases of the
+Autobahn test suite (see `cargo xtask autobahn --help`), builds the servers and runs e2e/tests against them.
 
   TRAMLINE_CHROMIUM=PATH   use this Chromium
+  TRAMLINE_NGINX=PATH, TRAMLINE_HAPROXY=PATH
+                           use these
   CI=true                  a part that cannot run is a failure
 
 Screenshots are left in target/screenshots, what each STOMP client passed in target/stomp-clients.json.";

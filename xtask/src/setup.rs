@@ -1,4 +1,4 @@
-//! What the tests need besides Rust: node, npm, the locked clients, Python's, a Chromium.
+//! What the tests need besides Rust: node, npm, the locked clients, Python's, a Chromium, nginx and HAProxy.
 
 use std::env;
 use std::fs;
@@ -50,24 +50,60 @@ pub(crate) fn clients() -> steps::Result {
 
 /// Finds a Chromium, or installs Debian's.
 pub(crate) fn chromium() -> Result<PathBuf, Trouble> {
-    if let Some(named) = env::var_os("TRAMLINE_CHROMIUM") {
+    let by_hand = "install a Chromium (Debian: sudo apt-get update && sudo apt-get install --yes chromium) or name one \
+                   in TRAMLINE_CHROMIUM";
+    let names = [
+        "chromium",
+        "chromium-browser",
+        "google-chrome",
+        "google-chrome-stable",
+    ];
+    found_or_installed("TRAMLINE_CHROMIUM", &names, "chromium", by_hand)
+}
+
+/// The programs that stand in front of the servers.
+pub(crate) struct Proxies {
+    pub(crate) nginx: PathBuf,
+    pub(crate) haproxy: PathBuf,
+}
+
+/// Finds nginx and HAProxy, or installs Debian's, and openssl, which makes their certificates.
+pub(crate) fn proxies() -> Result<Proxies, Trouble> {
+    let by_hand = "install nginx, HAProxy and openssl (Debian: sudo apt-get update && sudo apt-get install --yes \
+                   nginx-light haproxy openssl) or name them in TRAMLINE_NGINX and TRAMLINE_HAPROXY";
+    if find(&["openssl"]).is_none() {
+        apt_install(&["openssl"], by_hand)?;
+    }
+    Ok(Proxies {
+        nginx: found_or_installed("TRAMLINE_NGINX", &["nginx"], "nginx-light", by_hand)?,
+        haproxy: found_or_installed("TRAMLINE_HAPROXY", &["haproxy"], "haproxy", by_hand)?,
+    })
+}
+
+/// The program that `variable` names, or the first of `names` that is there, if need be after installing Debian's
+/// `package`; `by_hand` says what to do where there is no such.
+fn found_or_installed(
+    variable: &str,
+    names: &[&str],
+    package: &str,
+    by_hand: &str,
+) -> Result<PathBuf, Trouble> {
+    if let Some(named) = env::var_os(variable) {
         let named = PathBuf::from(named);
         return if named.is_file() {
             Ok(named)
         } else {
             failed(format!(
-                "TRAMLINE_CHROMIUM names {}, which is not there",
+                "{variable} names {}, which is not there",
                 named.display()
             ))
         };
     }
-    if let Some(found) = find_chromium() {
+    if let Some(found) = find(names) {
         return Ok(found);
     }
-    let by_hand = "install a Chromium (Debian: sudo apt-get update && sudo apt-get install --yes chromium) or name one \
-                   in TRAMLINE_CHROMIUM";
-    apt_install(&["chromium"], by_hand)?;
-    find_chromium().ok_or_else(|| Trouble::Failed(by_hand.to_owned()))
+    apt_install(&[package], by_hand)?;
+    find(names).ok_or_else(|| Trouble::Failed(by_hand.to_owned()))
 }
 
 /// Makes a virtual environment with the packages of e2e/requirements.txt below target/, unless it is there already;
@@ -134,17 +170,16 @@ fn apt_install(packages: &[&str], by_hand: &str) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn find_chromium() -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    [
-        "chromium",
-        "chromium-browser",
-        "google-chrome",
-        "google-chrome-stable",
-    ]
-    .iter()
-    .flat_map(|name| env::split_paths(&path).map(move |folder| folder.join(name)))
-    .find(|candidate| candidate.is_file())
+/// The first of `names` in the search path, or where Debian has what only root is thought to need.
+fn find(names: &[&str]) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/usr/local/sbin".into()])
+        .collect();
+    names
+        .iter()
+        .flat_map(|name| folders.iter().map(move |folder| folder.join(name)))
+        .find(|candidate| candidate.is_file())
 }
 
 fn npm(folder: &Path) -> Command {

@@ -67,6 +67,12 @@ const ROOMS: &[Room] = &[
         pure: false,
     },
     Room {
+        package: "tramline-example-behind-a-proxy",
+        uses: &["tramline"],
+        tests_use: &[],
+        pure: false,
+    },
+    Room {
         package: "tramline-example-conformance",
         uses: &["tramline"],
         tests_use: &["tramline-client"],

@@ -1,4 +1,10 @@
 //! The guide: pages to read, in the order a newcomer meets things.
 
+#[doc = include_str!("which-transport.md")]
+pub mod which_transport {}
+
 #[doc = include_str!("broker.md")]
 pub mod broker {}
+
+#[doc = include_str!("behind-a-proxy.md")]
+pub mod behind_a_proxy {}

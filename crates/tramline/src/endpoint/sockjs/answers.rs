@@ -7,6 +7,9 @@ use tramline_sockjs::{IframePage, headers};
 
 use super::super::Body;
 
+/// Whether nginx, and others that took this from it, may gather an answer before they send it on.
+pub(super) const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
 /// The answer to a browser that asks before it sends.
 pub(super) fn options() -> Response<Body> {
     let mut response = Response::new(Body::default());

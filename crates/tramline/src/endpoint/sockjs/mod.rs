@@ -171,6 +171,8 @@ impl SockJsService {
         }
         // These are run as scripts, or shown as pages: as what they say they are, and nothing else.
         answers::set(&mut response, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+        // nginx keeps answers back until they have some kilobytes, and obeys this.
+        answers::set(&mut response, answers::X_ACCEL_BUFFERING, "no");
         response
     }
 

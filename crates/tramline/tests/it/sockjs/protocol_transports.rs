@@ -173,6 +173,7 @@ async fn xhr_streaming() {
         .is_not_cached()
         .has("content-type", JAVASCRIPT)
         .has("transfer-encoding", "chunked")
+        .has("x-accel-buffering", "no")
         .has("content-length", None);
     let prelude = "h".repeat(2048) + "\n";
     assert_eq!(stream.chunk().await, Some(prelude.clone()));
@@ -200,7 +201,8 @@ async fn eventsource() {
         .is_not_cached()
         .is_cors("test")
         .has("content-type", "text/event-stream")
-        .has("transfer-encoding", "chunked");
+        .has("transfer-encoding", "chunked")
+        .has("x-accel-buffering", "no");
     assert_eq!(stream.chunk().await.unwrap(), "\r\n");
     assert_eq!(stream.chunk().await.unwrap(), "data: o\r\n\r\n");
     for messages in [r#"["x"]"#, r#"["  \u0000\n\r "]"#] {
@@ -232,7 +234,8 @@ async fn htmlfile() {
     stream
         .is_not_cached()
         .has("content-type", "text/html; charset=UTF-8")
-        .has("transfer-encoding", "chunked");
+        .has("transfer-encoding", "chunked")
+        .has("x-accel-buffering", "no");
     let head = r#"<!doctype html>
 <html><head>
   <meta http-equiv="X-UA-Compatible" content="IE=edge" />
