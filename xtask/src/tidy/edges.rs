@@ -67,6 +67,12 @@ const ROOMS: &[Room] = &[
         pure: false,
     },
     Room {
+        package: "tramline-example-transports",
+        uses: &["tramline"],
+        tests_use: &[],
+        pure: false,
+    },
+    Room {
         package: "tramline-example-conformance",
         uses: &["tramline"],
         tests_use: &["tramline-client"],
@@ -74,7 +80,11 @@ const ROOMS: &[Room] = &[
     },
     Room {
         package: "gallery",
-        uses: &["tramline", "tramline-example-greeting"],
+        uses: &[
+            "tramline",
+            "tramline-example-greeting",
+            "tramline-example-transports",
+        ],
         tests_use: &[],
         pure: false,
     },
