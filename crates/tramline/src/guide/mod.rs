@@ -2,3 +2,12 @@
 
 #[doc = include_str!("broker.md")]
 pub mod broker {}
+
+#[doc = include_str!("sockjs.md")]
+pub mod sockjs {}
+
+#[doc = include_str!("timeouts-and-limits.md")]
+pub mod timeouts_and_limits {}
+
+#[cfg(test)]
+mod tests;
