@@ -78,9 +78,14 @@
 //!
 //! [`raw`] gives each connection to an async function: for protocols of one's own, on the same endpoint.
 //!
+//! # Where WebSocket cannot pass
+//!
+//! [SockJS](guide::sockjs) falls back to plain HTTP by itself.
+//!
 //! # Limits
 //!
-//! Everything a client can make grow has a limit in [`Limits`], with its default and the reason for it.
+//! Everything a client can make grow has a limit in [`Limits`], with its default and the reason for it; all numbers of the
+//! stack are on [one page](guide::timeouts_and_limits).
 //!
 //! # What this crate does not do
 //!

@@ -32,12 +32,11 @@ export class Panel {
 
   /** True when every library is there; says which one is missing otherwise. */
   needs(...libraries) {
-    const missing = libraries.filter((name) => !(name in window));
-    if (missing.length > 0) {
-      this.problem('A library of this page did not load', missing.join(', '));
+    const complete = !missing(...libraries);
+    if (!complete) {
       this.#show('unusable', 'Not available');
     }
-    return missing.length === 0;
+    return complete;
   }
 
   connecting() {
@@ -67,9 +66,7 @@ export class Panel {
   }
 
   problem(title, text) {
-    element('problem-title').textContent = title;
-    element('problem-text').textContent = text;
-    element('problem').hidden = false;
+    showProblem(title, text);
   }
 
   noProblem() {
@@ -126,6 +123,22 @@ export class Panel {
     }
     next.focus();
   }
+}
+
+/** Fills the box of `problem.html`. */
+export function showProblem(title, text) {
+  element('problem-title').textContent = title;
+  element('problem-text').textContent = text;
+  element('problem').hidden = false;
+}
+
+/** Whether a library is missing; says which. */
+export function missing(...libraries) {
+  const names = libraries.filter((name) => !(name in window));
+  if (names.length > 0) {
+    showProblem('A library of this page did not load', names.join(', '));
+  }
+  return names.length > 0;
 }
 
 /** Waiting times after losses: doubled up to half a minute, each shortened by chance so that clients spread out. */

@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 use tramline::{BuildError, Messaging};
+use tramline_example_transports::Echoes;
 
 /// What a stopping gallery may still take for running handlers and queued messages; with the second that connections get
 /// beyond it, less than the ten that orchestrators commonly leave between SIGTERM and SIGKILL.
@@ -65,10 +66,11 @@ async fn main() -> ExitCode {
     }
 }
 
-/// The demos' messaging, one stack each.
+/// The demos' messaging, one stack each; and the echoes, which need none.
 struct Demos {
     greeting: Messaging,
     greeting_json: Messaging,
+    transports: Echoes,
 }
 
 impl Demos {
@@ -76,6 +78,7 @@ impl Demos {
         Ok(Self {
             greeting: tramline_example_greeting::messaging()?,
             greeting_json: tramline_example_greeting::json::messaging()?,
+            transports: Echoes::build()?,
         })
     }
 
@@ -84,18 +87,18 @@ impl Demos {
         pages::router()
             .nest_service("/ws", self.greeting.endpoint().with_sockjs())
             .nest_service("/gs-guide-websocket", self.greeting_json.endpoint())
+            .merge(self.transports.router())
     }
 
     async fn shutdown(&self, deadline: Duration) {
         let left = tokio::join!(
             self.greeting.shutdown(deadline),
-            self.greeting_json.shutdown(deadline)
+            self.greeting_json.shutdown(deadline),
+            self.transports.shutdown(deadline)
         );
-        if left.0 + left.1 > 0 {
-            tracing::warn!(
-                sessions = left.0 + left.1,
-                "some sessions did not end in time"
-            );
+        let sessions = left.0 + left.1 + left.2;
+        if sessions > 0 {
+            tracing::warn!(sessions, "some sessions did not end in time");
         }
     }
 }

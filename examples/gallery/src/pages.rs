@@ -44,6 +44,48 @@ static FILES: &[(&str, &str, &str)] = &[
         SCRIPT,
         include_str!("../../greeting/page-json/app.js"),
     ),
+    (
+        "/transports/",
+        HTML,
+        include_str!("../../transports/page/index.html"),
+    ),
+    (
+        "/transports/style.css",
+        STYLE,
+        include_str!("../../transports/page/style.css"),
+    ),
+    (
+        "/transports/app.js",
+        SCRIPT,
+        include_str!("../../transports/page/app.js"),
+    ),
+    (
+        "/transports/bytes.js",
+        SCRIPT,
+        include_str!("../../transports/page/bytes.js"),
+    ),
+    (
+        "/transports/chart.js",
+        SCRIPT,
+        include_str!("../../transports/page/chart.js"),
+    ),
+    (
+        "/transports/links.js",
+        SCRIPT,
+        include_str!("../../transports/page/links.js"),
+    ),
+    (
+        "/transports/row.js",
+        SCRIPT,
+        include_str!("../../transports/page/row.js"),
+    ),
+];
+
+/// What pages have in common stands in them as a comment of this name.
+static FRAGMENTS: &[(&str, &str)] = &[
+    ("<!-- head -->", include_str!("../page/head.html")),
+    ("<!-- header -->", include_str!("../page/header.html")),
+    ("<!-- problem -->", include_str!("../page/problem.html")),
 ];
 
 static NOT_FOUND: &str = include_str!("../page/not-found.html");
@@ -150,9 +192,14 @@ impl Asset {
     }
 }
 
-/// What a page can only say once it is known how this gallery was built.
+/// Puts in what pages have in common, and what they can only say once it is known how this gallery was built.
 fn finish(page: &str) -> String {
-    let page = page.replace("<!-- credits -->", &libraries::credits());
+    let page = FRAGMENTS
+        .iter()
+        .fold(page.to_owned(), |page, (name, fragment)| {
+            page.replace(name, fragment.trim_end())
+        })
+        .replace("<!-- credits -->", &libraries::credits());
     if libraries::embedded() {
         page
     } else {
@@ -177,16 +224,16 @@ fn content_security_policy() -> String {
 mod tests {
     use super::*;
 
-    fn pages() -> impl Iterator<Item = (&'static str, &'static str)> {
+    fn pages() -> impl Iterator<Item = (&'static str, String)> {
         FILES
             .iter()
             .filter(|(_, kind, _)| *kind == HTML)
-            .map(|(path, _, text)| (*path, *text))
+            .map(|(path, _, text)| (*path, finish(text)))
     }
 
     #[test]
     fn pages_refer_only_to_files_that_are_there() {
-        for (path, text) in pages().chain([("/nowhere", NOT_FOUND)]) {
+        for (path, text) in pages().chain([("/nowhere", finish(NOT_FOUND))]) {
             let links = text.split(['\n', '<']).filter_map(|tag| {
                 let (_, link) = tag
                     .split_once(" src=\"")
@@ -213,7 +260,7 @@ mod tests {
 
     #[test]
     fn pages_hold_no_script_or_style_of_their_own() {
-        for (path, text) in pages().chain([("/nowhere", NOT_FOUND)]) {
+        for (path, text) in pages().chain([("/nowhere", finish(NOT_FOUND))]) {
             assert!(
                 !text.contains("<style")
                     && !text.contains(" style=")
@@ -231,17 +278,16 @@ mod tests {
 
     #[test]
     fn the_first_page_lists_every_demo_and_credits_the_libraries() {
-        let (_, _, first) = FILES[0];
+        let first = finish(FILES[0].2);
         for (path, _) in pages() {
             assert!(
                 path == "/" || first.contains(&format!("href=\"{path}\"")),
                 "{path} is not listed"
             );
         }
-        let finished = finish(first);
         assert!(
-            finished.contains("sockjs-client 1.6.1 (MIT), stompjs 2.3.3 (Apache-2.0)"),
-            "{finished}"
+            first.contains("sockjs-client 1.6.1 (MIT), stompjs 2.3.3 (Apache-2.0)"),
+            "{first}"
         );
     }
 

@@ -73,6 +73,12 @@ const ROOMS: &[Room] = &[
         pure: false,
     },
     Room {
+        package: "tramline-example-transports",
+        uses: &["tramline"],
+        tests_use: &[],
+        pure: false,
+    },
+    Room {
         package: "tramline-example-conformance",
         uses: &["tramline"],
         tests_use: &["tramline-client"],
@@ -80,7 +86,11 @@ const ROOMS: &[Room] = &[
     },
     Room {
         package: "gallery",
-        uses: &["tramline", "tramline-example-greeting"],
+        uses: &[
+            "tramline",
+            "tramline-example-greeting",
+            "tramline-example-transports",
+        ],
         tests_use: &[],
         pure: false,
     },

@@ -56,10 +56,10 @@ struct Closing {
 
 /// Bytes of undecoded frames from which nothing more is read while a handler runs. A few frames show early that the
 /// peer went away; more would only move its backlog here.
-const READ_AHEAD: usize = 16 * 1024;
+pub(crate) const READ_AHEAD: usize = 16 * 1024;
 
 /// Bytes of answers that the peer has not taken from which nothing more is read from it: who wants receipts reads them.
-const UNHEARD: usize = 64 * 1024;
+pub(crate) const UNHEARD: usize = 64 * 1024;
 
 /// What a session is, whatever carries it.
 struct Session {

@@ -16,7 +16,7 @@ pub(crate) struct KeepAlive {
 }
 
 /// How long what lies in the socket may take to be read once the time is over.
-const LAST_CHANCE: Duration = Duration::from_millis(100);
+pub(crate) const LAST_CHANCE: Duration = Duration::from_millis(100);
 
 impl KeepAlive {
     /// `None` for no pings: where `every` is `None` or zero.

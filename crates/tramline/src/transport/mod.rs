@@ -113,7 +113,7 @@ pub(crate) struct Goodbye {
 }
 
 /// How long writing what is owed and the peer's part of the closing handshake may take together.
-const GOODBYE: Duration = Duration::from_secs(5);
+pub(crate) const GOODBYE: Duration = Duration::from_secs(5);
 
 impl Goodbye {
     pub(crate) fn new(now: Instant) -> Self {

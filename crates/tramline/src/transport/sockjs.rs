@@ -50,7 +50,7 @@ struct State {
 
 /// Bytes that wait for a receiving request before the session's task keeps what is left in its outbox, where the
 /// overflow policy counts it; also what may wait in the other direction. As much as one read from a socket.
-const QUEUE_LIMIT: usize = 64 * 1024;
+pub(crate) const QUEUE_LIMIT: usize = 64 * 1024;
 
 impl SockJsHttp {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
