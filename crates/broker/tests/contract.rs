@@ -74,7 +74,6 @@ impl Late {
     ) -> Confirm<T> {
         let (answer, answered) = late_answer();
         self.run(move |broker| {
-            // The embedded broker's own answer may be late too.
             let confirm = work(broker);
             match confirm.into_ready() {
                 Ok(there) => answer(there),

@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 
 use tramline_broker::{Counts, DeliveryRef, Outcome};
 
-use super::publishing::Kind;
-use super::publishing::{Job, Stop};
+use super::publishing::{Job, Kind, Stop};
 use super::rules::{Full, Rules};
 use super::{Dead, Load, Source, World};
 
