@@ -15,7 +15,7 @@ class Transports {
   static async open(browser, url, options = {}, before = () => {}) {
     const transports = new Transports();
     Object.assign(transports, await openWindow(browser, options));
-    await before(transports.context);
+    await before(transports);
     const answer = await transports.page.goto(`${url}/transports/`);
     assert.equal(answer.status(), 200);
     return transports;
@@ -43,6 +43,15 @@ class Transports {
         assert.ok(Number(median) > 0 && Number(slowest) >= Number(median), `${name}: ${median} ms, ${slowest} ms`);
         assert.ok(bytes(sent) > 32 && bytes(received) >= 32, `${name}: ${sent} bytes, ${received} bytes`);
       }
+    });
+  }
+
+  /** A line in each lane, through so many pings at least. */
+  hasLines(pings) {
+    return eventually(async () => {
+      const lines = await this.page.locator('#chart path').evaluateAll((paths) => paths.map((path) => path.getAttribute('d')));
+      assert.equal(lines.length, ROWS.length);
+      lines.forEach((line) => assert.ok(line.split(/[ML]/).length > pings, line));
     });
   }
 
@@ -102,11 +111,7 @@ describe('transports', { timeout: 300_000 }, () => {
     assert.equal(polled[1], 638, 'the answer to xhr_send, and that to xhr');
     assert.ok(polled[0] > 1.5 * streamed[0], `two requests against one: ${polled}, ${streamed}`);
 
-    await eventually(async () => {
-      const drawn = await shown.page.locator('#chart path').evaluateAll((lines) => lines.map((line) => line.getAttribute('d')));
-      assert.equal(drawn.length, ROWS.length);
-      drawn.forEach((line) => assert.match(line, /^M.*(L.*){9}/, 'ten pings make a line'));
-    });
+    await shown.hasLines(10);
     await screenshot(shown.page, 'transports');
     assert.deepEqual(shown.complaints, []);
     await shown.close();
@@ -143,7 +148,7 @@ describe('transports', { timeout: 300_000 }, () => {
   });
 
   test('WebSocket stopped on the way, by a proxy as it were, is told apart from one that is off', async () => {
-    const shown = await open({}, (context) => context.addInitScript(() => {
+    const shown = await open({}, ({ context }) => context.addInitScript(() => {
       const Real = window.WebSocket;
       window.WebSocket = class extends Real {
         constructor(url) {
@@ -157,7 +162,7 @@ describe('transports', { timeout: 300_000 }, () => {
     await shown.close();
   });
 
-  test('paused, nothing is sent; and it goes on', async () => {
+  test('paused, every row says so; and it goes on', async () => {
     const shown = await open();
     await shown.showsNumbers(...ROWS);
     const button = shown.page.getByRole('button', { name: 'Pause' });
@@ -173,8 +178,27 @@ describe('transports', { timeout: 300_000 }, () => {
     await shown.close();
   });
 
+  test('a page that nobody sees lets go of its connections', async () => {
+    const sockets = [];
+    const shown = await open({}, ({ page }) => page.on('websocket', (socket) => sockets.push(socket)));
+    await shown.showsNumbers(...ROWS);
+    assert.ok(sockets.some((socket) => !socket.isClosed()));
+    const hide = (hidden) => shown.page.evaluate((value) => {
+      Object.defineProperty(document, 'hidden', { value, configurable: true });
+      document.dispatchEvent(new Event('visibilitychange'));
+    }, hidden);
+    await hide(true);
+    for (const name of ROWS) {
+      await shown.showsState(name, /^paused$/);
+    }
+    await eventually(() => assert.ok(sockets.every((socket) => socket.isClosed())));
+    await hide(false);
+    await shown.showsNumbers(...ROWS);
+    await shown.close();
+  });
+
   test('without its library, the page says so and measures the rest', async () => {
-    const shown = await open({}, (context) => context.route('**/lib/sockjs.min.js', (route) => route.abort()));
+    const shown = await open({}, ({ context }) => context.route('**/lib/sockjs.min.js', (route) => route.abort()));
     assert.match(await shown.page.getByRole('alert').innerText(), /A library of this page did not load\s+SockJS/);
     await shown.showsNumbers('WebSocket', 'REST, polled');
     assert.equal((await shown.table()).length, 2);
@@ -186,6 +210,7 @@ describe('transports', { timeout: 300_000 }, () => {
     for (const colorScheme of ['light', 'dark']) {
       const shown = await open({ viewport: { width: 360, height: 740 }, colorScheme, isMobile: true, hasTouch: true });
       await shown.showsNumbers(...ROWS);
+      await shown.hasLines(3);
       const { wide, high } = await shown.page.evaluate(() => ({
         wide: document.documentElement.scrollWidth,
         high: [...document.querySelectorAll('button, select')].map((field) => field.getBoundingClientRect().height),

@@ -134,7 +134,6 @@ const isOn = () => pause.getAttribute('aria-pressed') === 'false' && !document.h
 const follow = () => (isOn() ? start() : stop());
 
 document.addEventListener('visibilitychange', follow);
-window.addEventListener('pagehide', stop);
 pause.addEventListener('click', () => {
   const paused = pause.getAttribute('aria-pressed') === 'false';
   pause.setAttribute('aria-pressed', paused);

@@ -3,8 +3,8 @@
 const SVG = 'http://www.w3.org/2000/svg';
 const WIDTH = 300;
 const HEIGHT = 40;
-/** Pings that fit into a line. */
-const PLACES = 60;
+/** A line has room for so many pings from the beginning, and for more as they come. */
+const PLACES = 20;
 
 export class Chart {
   #parts = [];
@@ -19,8 +19,9 @@ export class Chart {
     }
     const top = ceiling(rows);
     const most = Math.max(1, ...rows.map(({ bytes }) => (bytes.sent ?? 0) + (bytes.received ?? 0)));
-    this.scale.textContent = `Each line is ${time(top)} ms high; what is slower is cut off, and named in the table.`;
-    rows.forEach((row, index) => update(this.#parts[index], row, top, most));
+    const places = Math.max(PLACES, ...rows.map(({ trips }) => trips.length));
+    write(this.scale, `Each line is ${time(top)} ms high; what is slower is cut off, and named in the table.`);
+    rows.forEach((row, index) => update(this.#parts[index], row, { top, most, places }));
   }
 
   #add({ name }) {
@@ -55,7 +56,7 @@ export class Chart {
   }
 }
 
-function update(parts, row, top, most) {
+function update(parts, row, { top, most, places }) {
   const { sent, received } = row.bytes;
   const { median, slowest } = row;
   const note = row.note();
@@ -63,7 +64,7 @@ function update(parts, row, top, most) {
   write(parts.note, row.state === 'connected' ? '' : note);
   write(parts.state, note);
   write(parts.trip, median === null ? '' : `${time(median)} ms`);
-  parts.line.setAttribute('d', path(row.trips, top));
+  parts.line.setAttribute('d', path(row.trips, top, places));
 
   const known = sent !== null && received !== null;
   write(parts.size, known ? `${count(sent + received)} bytes` : '');
@@ -84,14 +85,14 @@ function write(node, text) {
 }
 
 /** A line that enters at the right, with a gap where an echo did not come. */
-function path(trips, top) {
+function path(trips, top, places) {
   let joined = false;
   return trips.map((trip, index) => {
     if (trip === null) {
       joined = false;
       return '';
     }
-    const x = WIDTH - ((trips.length - 1 - index) * WIDTH) / (PLACES - 1);
+    const x = WIDTH - ((trips.length - 1 - index) * WIDTH) / (places - 1);
     const y = HEIGHT - 1 - (HEIGHT - 2) * Math.min(1, trip / top);
     const step = `${joined ? 'L' : 'M'}${x.toFixed(1)} ${y.toFixed(1)}`;
     const dot = joined ? '' : 'h0';
