@@ -53,7 +53,14 @@ impl Wheel {
 
     /// The tick at which `deadline` has passed: a session that is woken then finds so.
     fn tick_of(&self, deadline: Instant) -> u64 {
-        (deadline.saturating_duration_since(self.started).as_millis() / TICK.as_millis()) as u64 + 1
+        self.ticks_until(deadline) + 1
+    }
+
+    /// The whole ticks from the start to `time`, without a division of 128 bits: sessions ask at every poll.
+    fn ticks_until(&self, time: Instant) -> u64 {
+        const MILLIS: u32 = TICK.as_millis() as u32;
+        let since = time.saturating_duration_since(self.started);
+        since.as_secs() * u64::from(1000 / MILLIS) + u64::from(since.subsec_millis() / MILLIS)
     }
 
     /// Wakes `sleeper` at `tick`, or on the way when that is far away; gives when.
@@ -78,8 +85,7 @@ impl Wheel {
 
     /// Goes on to `now` and wakes whose time has come. Called by one task, about every [`TICK`].
     pub(crate) fn advance(&self, now: Instant) {
-        let target =
-            (now.saturating_duration_since(self.started).as_millis() / TICK.as_millis()) as u64;
+        let target = self.ticks_until(now);
         let first = self.tick.load(Ordering::Relaxed) + 1;
         for tick in first..=target {
             self.tick.store(tick, Ordering::Release);
