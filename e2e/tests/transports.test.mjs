@@ -157,7 +157,7 @@ describe('transports', { timeout: 300_000 }, () => {
       };
     }));
     await shown.showsChoice(/SockJS takes xhr-streaming here: websocket did not get through, and this is the next/);
-    await shown.showsState('WebSocket', /^no answer from the server \(1006\)$/);
+    await shown.showsState('WebSocket', /^no answer from the server \(1006\); trying again$/);
     await shown.showsNumbers(...ROWS.slice(2));
     await shown.close();
   });
@@ -243,7 +243,7 @@ describe('transports while the server goes and comes back', { timeout: 300_000 }
     const shown = await Transports.open(browser, first.url);
     await shown.showsNumbers(...ROWS);
     await first.kill();
-    await shown.showsState('WebSocket', /^no answer from the server \(1006\)$/);
+    await shown.showsState('WebSocket', /^no answer from the server \(1006\); trying again$/);
     await shown.showsState('REST, polled', /./);
     const second = await startGallery({ listen: first.address });
     await shown.showsNumbers(...ROWS);

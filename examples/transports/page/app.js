@@ -43,7 +43,7 @@ function add(name, { open, offered, fallsBack }) {
 function note(row, fallsBack) {
   switch (row.state) {
     case 'connecting': return 'connecting…';
-    case 'lost': return row.reason;
+    case 'lost': return `${row.reason}; trying again`;
     case 'off': {
       const instead = fallsBack ? chosen && `SockJS takes ${chosen} instead` : 'no fall-back without SockJS';
       return ['switched off at the server', instead].filter(Boolean).join('; ');
