@@ -70,7 +70,8 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// [on its own](AckMode::ClientIndividual).
     fn settle(&self, session: SessionId, settle: Settle) -> Confirm<Result<(), SettleError>>;
 
-    /// Does all of a session's transaction or nothing of it: settles first, then publishes in order.
+    /// Does all of a session's transaction or nothing of it: settles first, then publishes in order. One that still waits
+    /// for room when its session is closed, and has deliveries to settle, is not done.
     fn commit(
         &self,
         session: SessionId,

@@ -1,10 +1,12 @@
 //! Deliveries that have to be settled, on their way to one subscription.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::iter::Chain;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::{array, vec};
+
+use bytestring::ByteString;
 
 use crate::{AckMode, DeliveryRef, Message, Outbox};
 
@@ -18,6 +20,8 @@ pub(crate) struct Consumer<E> {
     last_tag: u32,
     /// By tag, which grow, round the end of their numbers.
     unsettled: VecDeque<(u32, E)>,
+    /// The tags by the ids of their messages, for clients that name deliveries so: those of STOMP 1.0 and 1.1.
+    tags: Option<HashMap<ByteString, u32>>,
 }
 
 /// What was settled at once: nearly always one, which then needs no memory of its own.
@@ -37,6 +41,7 @@ impl<E: Carries> Consumer<E> {
             prefetch: prefetch.get(),
             last_tag: 0,
             unsettled: VecDeque::new(),
+            tags: None,
         }
     }
 
@@ -49,6 +54,9 @@ impl<E: Carries> Consumer<E> {
             return Err(entry);
         }
         self.last_tag = tag;
+        if let Some(tags) = &mut self.tags {
+            tags.insert(entry.message().id().clone(), tag);
+        }
         self.unsettled.push_back((tag, entry));
         Ok(())
     }
@@ -61,6 +69,11 @@ impl<E: Carries> Consumer<E> {
             AckMode::ClientIndividual => Vec::new(),
             _ => self.unsettled.drain(..at).map(|(_, entry)| entry).collect(),
         };
+        if let Some(tags) = &mut self.tags {
+            for entry in before.iter().chain([&last]) {
+                tags.remove(entry.message().id());
+            }
+        }
         if self.unsettled.is_empty() && self.unsettled.capacity() > KEPT_CAPACITY {
             self.unsettled = VecDeque::new();
         }
@@ -69,11 +82,11 @@ impl<E: Carries> Consumer<E> {
 
     /// What settling all of `deliveries`, one after the other, would settle; or the first that would not be there.
     pub(crate) fn would_settle<'a>(
-        &self,
+        &mut self,
         deliveries: &[&'a DeliveryRef],
     ) -> Result<Vec<&E>, &'a DeliveryRef> {
         let individual = self.ack == AckMode::ClientIndividual;
-        let mut settled = Vec::new();
+        let mut ranges = Vec::with_capacity(deliveries.len());
         let mut seen = HashSet::with_capacity(deliveries.len());
         let mut from = 0;
         for delivery in deliveries {
@@ -82,14 +95,18 @@ impl<E: Carries> Consumer<E> {
                 .filter(|at| *at >= from && seen.insert(*at))
                 .ok_or(*delivery)?;
             let first = if individual { at } else { from };
-            settled.extend(self.unsettled.range(first..=at).map(|(_, entry)| entry));
+            ranges.push(first..=at);
             from = if individual { 0 } else { at + 1 };
         }
-        Ok(settled)
+        let settled = ranges
+            .into_iter()
+            .flat_map(|range| self.unsettled.range(range));
+        Ok(settled.map(|(_, entry)| entry).collect())
     }
 
     /// All that waits to be settled, in order.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = E> {
+        self.tags = None;
         std::mem::take(&mut self.unsettled)
             .into_iter()
             .map(|(_, entry)| entry)
@@ -99,21 +116,26 @@ impl<E: Carries> Consumer<E> {
         self.unsettled.len()
     }
 
-    fn position(&self, delivery: &DeliveryRef) -> Option<usize> {
-        match delivery {
-            DeliveryRef::Tag(tag) => {
-                let (first, _) = self.unsettled.front()?;
-                // Tags are compared by their distance from the first, which is right round the end too.
-                let distance = tag.wrapping_sub(*first);
-                self.unsettled
-                    .binary_search_by_key(&distance, |(tag, _)| tag.wrapping_sub(*first))
-                    .ok()
-            }
-            DeliveryRef::MessageId(id) => self
-                .unsettled
-                .iter()
-                .position(|(_, entry)| entry.message().id() == id),
-        }
+    fn position(&mut self, delivery: &DeliveryRef) -> Option<usize> {
+        let tag = match delivery {
+            DeliveryRef::Tag(tag) => *tag,
+            DeliveryRef::MessageId(id) => *self.tags().get(id)?,
+        };
+        let (first, _) = self.unsettled.front()?;
+        // Tags are compared by their distance from the first, which is right round the end too.
+        let distance = tag.wrapping_sub(*first);
+        self.unsettled
+            .binary_search_by_key(&distance, |(tag, _)| tag.wrapping_sub(*first))
+            .ok()
+    }
+
+    /// The tags by message id, made when they are first asked for.
+    fn tags(&mut self) -> &HashMap<ByteString, u32> {
+        self.tags.get_or_insert_with(|| {
+            let unsettled = self.unsettled.iter();
+            let tags = unsettled.map(|(tag, entry)| (entry.message().id().clone(), *tag));
+            tags.collect()
+        })
     }
 }
 

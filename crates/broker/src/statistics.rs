@@ -49,6 +49,23 @@ pub struct DestinationStatistics {
     pub delivered_per_second: f32,
 }
 
+impl DestinationStatistics {
+    /// Of a destination of which nothing is known yet. For authors of brokers.
+    pub fn new(destination: impl Into<ByteString>, kind: DestinationKind) -> Self {
+        Self {
+            destination: destination.into(),
+            kind,
+            subscribers: 0,
+            depth: 0,
+            unsettled: 0,
+            bytes: 0,
+            counts: Counts::default(),
+            published_per_second: 0.0,
+            delivered_per_second: 0.0,
+        }
+    }
+}
+
 /// How a destination hands out its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

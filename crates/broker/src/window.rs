@@ -89,7 +89,7 @@ impl Window {
 
     /// Whether all of `deliveries` can be settled one after the other; if not, which cannot.
     pub(crate) fn check<'a>(&self, deliveries: &[&'a DeliveryRef]) -> Result<(), &'a DeliveryRef> {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         state.consumer.would_settle(deliveries).map(drop)
     }
 

@@ -57,7 +57,8 @@ pub struct Limits {
     /// SockJS's heart-beat: proxies cut what is silent for 30 or 60 s.
     pub keep_alive: Option<Duration>,
     /// How long a peer may be silent after a [ping](Self::keep_alive) before it is taken for gone. Default 20 s: more than
-    /// any network that is alive takes, so that half-open connections are gone within 45 s.
+    /// any network that is alive takes, so that half-open connections are gone within 45 s. WebSockets only: see
+    /// [`serve_tcp`](crate::Messaging::serve_tcp) for TCP.
     pub keep_alive_timeout: Duration,
 }
 

@@ -138,6 +138,9 @@ impl EmbeddedBroker {
         settles: &'a [Settle],
     ) -> Result<Vec<Settling<'a>>, SettleError> {
         let session = self.registry.session(session);
+        let by_any = settles.iter().any(|settle| settle.slot.is_none());
+        let all_held = session.as_ref().filter(|_| by_any);
+        let all_held = all_held.map_or_else(Vec::new, |session| session.all_held());
         let mut settling: Vec<(u32, Settling<'a>)> = Vec::new();
         for settle in settles {
             let unknown = || SettleError::UnknownDelivery {
@@ -145,9 +148,9 @@ impl EmbeddedBroker {
             };
             let session = session.as_ref().ok_or_else(unknown)?;
             let slot = settle.slot.or_else(|| {
-                let mut held = session.all_held().into_iter();
+                let mut held = all_held.iter();
                 let (slot, _) = held.find(|(_, held)| has(held, &settle.delivery))?;
-                Some(slot)
+                Some(*slot)
             });
             let slot = slot.ok_or_else(unknown)?;
             let at = match settling.iter().position(|(known, _)| *known == slot) {

@@ -14,7 +14,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) work: Work,
-    /// Until when.
+    /// Until when, by the [steady](super::clock::Clock::steady) time.
     pub(super) deadline: Timestamp,
 }
 

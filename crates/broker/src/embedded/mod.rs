@@ -1,5 +1,6 @@
 //! The broker inside the application's own process.
 
+mod clock;
 mod commit;
 mod job;
 mod names;
@@ -17,6 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytestring::ByteString;
 
+use self::clock::Clock;
 use self::job::Batch;
 use self::names::{Names, NoMoreNames, Quota};
 use self::queue::{Aftermath, DeadReason, NotTaken, Queue, SeatKey};
@@ -92,7 +94,7 @@ pub struct EmbeddedBroker {
     id_prefix: String,
     next_id: AtomicU64,
     /// The latest time that was said, in milliseconds.
-    clock: AtomicU64,
+    clock: Clock,
     /// When unused destinations were last looked for.
     swept: AtomicU64,
 }
@@ -131,7 +133,7 @@ impl EmbeddedBroker {
             max_prefetch: MAX_PREFETCH,
             id_prefix: format!("{:x}-", start as u32),
             next_id: AtomicU64::new(1),
-            clock: AtomicU64::new(0),
+            clock: Clock::default(),
             swept: AtomicU64::new(0),
         }
     }
@@ -177,7 +179,7 @@ impl EmbeddedBroker {
     }
 
     /// Knows at most `limit` destinations at a time; beyond it, SUBSCRIBE and SEND to a new name are refused by name.
-    /// Default 1,000,000: at some 500 bytes each they stay below what a server has, and no sensible application comes
+    /// Default 1,000,000: at about a kilobyte each they stay below what a server has, and no sensible application comes
     /// near.
     #[must_use]
     pub fn max_destinations(self, limit: usize) -> Self {
@@ -185,8 +187,9 @@ impl EmbeddedBroker {
         self
     }
 
-    /// Holds at most `bytes` of messages: of those that wait in queues, in outboxes, and to be settled, each counted once.
-    /// Beyond it publishing is refused by name. Default 1,073,741,824 (1 GiB).
+    /// Holds at most `bytes` of messages: of those that wait in queues, in outboxes, and to be settled, each counted once,
+    /// by its headers and body. What a message takes besides, some 500 bytes, is not counted: reckon with it where messages
+    /// are small and many. Beyond the limit publishing is refused by name. Default 1,073,741,824 (1 GiB).
     #[must_use]
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.budget = Arc::new(Budget::new(bytes));
@@ -383,14 +386,8 @@ impl EmbeddedBroker {
         id.into()
     }
 
-    /// Takes note of what time it is: never earlier than it was.
-    fn at(&self, now: Timestamp) -> Timestamp {
-        let before = self.clock.fetch_max(now.as_millis(), Ordering::Relaxed);
-        Timestamp::from_millis(before.max(now.as_millis()))
-    }
-
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.clock.load(Ordering::Relaxed))
+        self.clock.now()
     }
 
     fn count_refused(&self) {
@@ -487,7 +484,7 @@ impl Broker for EmbeddedBroker {
     }
 
     fn publish(&self, batch: Vec<Publish>, now: Timestamp) -> Confirm<Result<Published, Refused>> {
-        self.at(now);
+        self.clock.set(now);
         let mut after = Aftermath::default();
         let mut batch = Batch::new(batch);
         let answer = match self.run(&mut batch, &mut after) {
@@ -532,7 +529,7 @@ impl Broker for EmbeddedBroker {
         transaction: Transaction,
         now: Timestamp,
     ) -> Confirm<Result<Published, CommitError>> {
-        self.at(now);
+        self.clock.set(now);
         self.commit_now_or_later(session, transaction)
     }
 
@@ -553,17 +550,18 @@ impl Broker for EmbeddedBroker {
     }
 
     fn sweep(&self, now: Timestamp) {
-        let now = self.at(now);
+        let now = self.clock.set(now);
+        let steady = self.clock.steady();
         let mut after = Aftermath::default();
-        for (_, queue) in self.queues.select(|_| true) {
-            queue.expire(now, &mut after);
+        for (_, queue) in self.queues.select(|_, queue| queue.is_to_be_swept()) {
+            queue.expire(now, steady, &mut after);
         }
         after.sort();
         self.finish(after);
         let before = self.swept.load(Ordering::Relaxed);
-        let since = now.as_millis() - before.min(now.as_millis());
+        let since = steady.as_millis() - before.min(steady.as_millis());
         if before == 0 || since >= SWEEP {
-            self.swept.store(now.as_millis(), Ordering::Relaxed);
+            self.swept.store(steady.as_millis(), Ordering::Relaxed);
         }
         if before > 0 && since >= SWEEP {
             let seconds = since as f32 / 1000.0;
@@ -579,7 +577,7 @@ impl Broker for EmbeddedBroker {
         let select = |destination: &str| pattern.matches(destination);
         let separator = |destination: &str| self.separator(destination);
         let mut selected: Vec<_> = self.topics.statistics(select, separator).collect();
-        let queues = self.queues.select(select);
+        let queues = self.queues.select(|name, _| select(name));
         selected.extend(queues.iter().map(|(_, queue)| queue.statistics()));
         selected.sort_by(|a, b| a.destination.cmp(&b.destination));
         selected.truncate(limit);

@@ -108,11 +108,11 @@ impl<T> Names<T> {
     }
 
     /// What is known under the names that `select` picks.
-    pub(super) fn select(&self, select: impl Fn(&str) -> bool) -> Vec<(ByteString, Arc<T>)> {
+    pub(super) fn select(&self, select: impl Fn(&str, &T) -> bool) -> Vec<(ByteString, Arc<T>)> {
         let mut selected = Vec::new();
         for shard in &self.shards {
             let shard = shard.read();
-            let picked = shard.iter().filter(|(name, _)| select(name));
+            let picked = shard.iter().filter(|(name, known)| select(name, known));
             selected.extend(picked.map(|(name, known)| (name.clone(), Arc::clone(known))));
         }
         selected

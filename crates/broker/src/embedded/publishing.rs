@@ -230,8 +230,8 @@ impl EmbeddedBroker {
 
     pub(super) fn deadline(&self, queue: &Queue) -> Timestamp {
         match queue.settings.when_full {
-            WhenFull::Wait(time) => self.now() + time,
-            WhenFull::DropOldest | WhenFull::DropNewest => self.now(),
+            WhenFull::Wait(time) => self.clock.steady() + time,
+            WhenFull::DropOldest | WhenFull::DropNewest => self.clock.steady(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytestring::ByteString;
@@ -19,6 +20,7 @@ pub(super) struct Queue {
     name: ByteString,
     pub(super) settings: Arc<QueueSettings>,
     pub(super) meter: Meter,
+    to_be_swept: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -192,6 +194,7 @@ impl Queue {
             name,
             settings,
             meter,
+            to_be_swept: AtomicBool::new(false),
             state: Mutex::new(state),
         }
     }
@@ -303,6 +306,7 @@ impl Queue {
             return Err(job);
         }
         state.publishers.push_back(Parked { job, needs });
+        self.to_be_swept.store(true, Ordering::Relaxed);
         Ok(())
     }
 
@@ -382,9 +386,9 @@ impl Queue {
         key: SeatKey,
         deliveries: &[&'a DeliveryRef],
     ) -> Result<Load, &'a DeliveryRef> {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         let mut freed = Load::default();
-        match state.seat(key) {
+        match state.seat_mut(key) {
             Some(seat) => {
                 for entry in seat.consumer.would_settle(deliveries)? {
                     freed.add(Load::of(&entry.message));
@@ -437,8 +441,18 @@ impl Queue {
         self.hand_out(&mut state, now, after);
     }
 
-    /// Lets go of messages whose time is over, and of publishers who waited long enough.
-    pub(super) fn expire(self: &Arc<Self>, now: Timestamp, after: &mut Aftermath) {
+    /// Whether something may have to be let go of: asked of every queue, so without its lock.
+    pub(super) fn is_to_be_swept(&self) -> bool {
+        self.to_be_swept.load(Ordering::Relaxed)
+    }
+
+    /// Lets go of messages whose time is over by `now`, and of publishers whose time is by `steady`.
+    pub(super) fn expire(
+        self: &Arc<Self>,
+        now: Timestamp,
+        steady: Timestamp,
+        after: &mut Aftermath,
+    ) {
         let mut state = self.state.lock();
         if state.expires {
             state.expires = false;
@@ -454,17 +468,19 @@ impl Queue {
         if state
             .publishers
             .iter()
-            .any(|parked| parked.job.deadline <= now)
+            .any(|parked| parked.job.deadline <= steady)
         {
             let (overdue, rest) = std::mem::take(&mut state.publishers)
                 .into_iter()
-                .partition::<VecDeque<_>, _>(|parked| parked.job.deadline <= now);
+                .partition::<VecDeque<_>, _>(|parked| parked.job.deadline <= steady);
             state.publishers = rest;
             let overdue = overdue.into_iter();
             after
                 .overdue
                 .extend(overdue.map(|parked| (parked.job, Arc::clone(self))));
         }
+        let to_be_swept = state.expires || !state.publishers.is_empty();
+        self.to_be_swept.store(to_be_swept, Ordering::Relaxed);
         // What expired made room, and who stood behind those that waited long enough may fit.
         self.call_publishers(&state, after);
     }
@@ -565,7 +581,10 @@ impl Queue {
 
     fn take_in(&self, state: &mut State, message: &Arc<Message>, expires_at: Option<Timestamp>) {
         self.meter.add(|counters| &counters.published, 1);
-        state.expires |= expires_at.is_some();
+        if expires_at.is_some() {
+            state.expires = true;
+            self.to_be_swept.store(true, Ordering::Relaxed);
+        }
         let sequence = state.next_sequence;
         state.next_sequence += 1;
         state.ready.push_back(Entry {
@@ -633,7 +652,10 @@ impl Queue {
         {
             return self.give_up(state, entry, DeadReason::MaxDeliveries, after);
         }
-        state.expires |= entry.expires_at.is_some();
+        if entry.expires_at.is_some() {
+            state.expires = true;
+            self.to_be_swept.store(true, Ordering::Relaxed);
+        }
         let at = state
             .ready
             .partition_point(|other| other.sequence < entry.sequence);
@@ -675,11 +697,6 @@ pub(super) type ConsumerParts = (
 const KEPT_CAPACITY: usize = 64;
 
 impl State {
-    fn seat(&self, key: SeatKey) -> Option<&Seat> {
-        let seat = self.seats.get(key.at as usize)?.as_ref();
-        seat.filter(|seat| seat.number == key.number)
-    }
-
     fn seat_mut(&mut self, key: SeatKey) -> Option<&mut Seat> {
         let seat = self.seats.get_mut(key.at as usize)?.as_mut();
         seat.filter(|seat| seat.number == key.number)

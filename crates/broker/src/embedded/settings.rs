@@ -118,7 +118,9 @@ pub struct QueueSettings {
     /// What happens to a message for a full queue. Default: it is waited for, 5 s at most.
     pub when_full: WhenFull,
     /// How often a message is delivered before it goes where dead letters go: it may be what makes its consumers fail.
-    /// Default without end: no message is given up that nobody said may be.
+    /// Every message that its consumer had and did not settle counts as delivered, looked at or not: with this set, let
+    /// consumers have a `prefetch-count` of 1 or a few, or one poisonous message takes those behind it with it. Default
+    /// without end: no message is given up that nobody said may be.
     pub max_deliveries: Option<u32>,
     /// Where messages go that were rejected, came back too often or expired: a destination of the broker, which gets them
     /// with `dead-letter-reason` (`rejected`, `max-deliveries`, `expired`), `original-destination` and

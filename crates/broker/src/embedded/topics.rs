@@ -187,7 +187,7 @@ impl Topics {
         select: impl Fn(&str) -> bool,
         separator: impl Fn(&str) -> Separator,
     ) -> impl Iterator<Item = DestinationStatistics> {
-        let selected = self.names.select(select).into_iter();
+        let selected = self.names.select(|name, _| select(name)).into_iter();
         selected.map(move |(destination, topic)| {
             let mut state = topic.state.lock();
             self.look_again(&mut state, &destination, separator(&destination));

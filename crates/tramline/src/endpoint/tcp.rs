@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -28,7 +29,8 @@ impl Messaging {
     /// [`Endpoint`](crate::Endpoint) are dropped; it keeps neither alive. Sessions are tasks of their own, so that
     /// dropping the future ends the accepting and no session. A connection that sends no CONNECT is closed after
     /// [`Limits::connect_time`](crate::Limits::connect_time). Where a WebSocket is told the reason of its end by a close
-    /// code, a TCP client hears an ERROR.
+    /// code, a TCP client hears an ERROR. Who agreed on no heart-beats is probed by TCP's own keep-alive after a minute of
+    /// silence, so that a peer that is gone without a word is known to be after two.
     ///
     /// There is no HTTP request here. So the user comes from [`connect`](crate::MessagingBuilder::connect) alone, and
     /// there is no origin to check: all that a page's script can send to such a port is HTTP, which ends with its first
@@ -149,9 +151,19 @@ async fn take(shared: &Arc<Shared>, listener: &TcpListener) -> io::Result<()> {
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// Plain TCP clients often agree on no heart-beats, and STOMP has no ping: without this a consumer whose machine lost its
+/// power would keep what it was given for ever.
+const KEEP_ALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(15))
+    .with_retries(4);
+
 fn start(shared: &Arc<Shared>, socket: TcpStream, remote: SocketAddr) {
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(stack = %shared.name, %error, "a socket does not take TCP_NODELAY");
+    }
+    if let Err(error) = SockRef::from(&socket).set_tcp_keepalive(&KEEP_ALIVE) {
+        tracing::debug!(stack = %shared.name, %error, "a socket does not take SO_KEEPALIVE");
     }
     shared.drive();
     tokio::spawn(session(Arc::clone(shared), Io::Tcp(socket), Some(remote)));
