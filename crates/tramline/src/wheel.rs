@@ -126,6 +126,11 @@ impl Alarm {
         }
     }
 
+    /// Whether the wheel still has to wake the session.
+    pub(crate) fn is_set(&self, wheel: &Wheel) -> bool {
+        self.0.is_some_and(|set| !wheel.has_fired(set.get()))
+    }
+
     /// Whether the wheel has woken the session since this was asked last.
     pub(crate) fn rang(&mut self, wheel: &Wheel) -> bool {
         self.0.take_if(|set| wheel.has_fired(set.get())).is_some()

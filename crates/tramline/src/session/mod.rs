@@ -89,6 +89,8 @@ struct Session {
     /// While the transport takes nothing more: since when, and how much is left.
     blocked: Option<(Instant, usize)>,
     alarm: Alarm,
+    /// What it was last asked to be set for.
+    armed_for: Option<Instant>,
 }
 
 impl<T: Transport> SessionTask<T> {
@@ -116,6 +118,7 @@ impl<T: Transport> SessionTask<T> {
             just_connected: false,
             blocked: None,
             alarm: Alarm::default(),
+            armed_for: None,
             shared,
         };
         Self {
@@ -286,7 +289,15 @@ impl Session {
 
     /// Has the wheel wake this session at `deadline`, unless it will do so earlier.
     fn arm(&mut self, deadline: Option<Instant>) {
+        // Asked at every poll, where comparing is cheaper than working out a tick.
+        let earlier = self.armed_for.zip(deadline);
+        if earlier.is_some_and(|(armed, deadline)| armed <= deadline)
+            && self.alarm.is_set(&self.shared.wheel)
+        {
+            return;
+        }
         self.alarm.set(deadline, &self.shared.wheel, &self.outbox);
+        self.armed_for = deadline;
     }
 
     /// The session ends with what is being worked on.

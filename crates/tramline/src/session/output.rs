@@ -50,7 +50,9 @@ impl Session {
                 if queued {
                     transport.write(context, batch)?;
                 }
-                self.settle_written(&to_settle);
+                if !to_settle.is_empty() {
+                    self.settle_written(&to_settle);
+                }
                 io::Result::Ok(())
             });
             let more = matches!(taken, Taken::Some { more: true, .. });
