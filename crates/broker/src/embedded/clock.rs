@@ -22,8 +22,8 @@ impl Clock {
         let before = self.latest.fetch_max(said, Ordering::Relaxed);
         let back = before.saturating_sub(said);
         if back >= STEP {
-            let (order, other) = (Ordering::Relaxed, Ordering::Relaxed);
-            let set_back = self.latest.compare_exchange(before, said, order, other);
+            let order = Ordering::Relaxed;
+            let set_back = self.latest.compare_exchange(before, said, order, order);
             if set_back.is_ok() {
                 self.stepped_back.fetch_add(back, Ordering::Relaxed);
             }

@@ -9,11 +9,11 @@ use super::publishing::expiry;
 use super::queue::{Aftermath, Load, Needs, NotTaken, Queue};
 use super::{EmbeddedBroker, Place};
 use crate::confirm::Promise;
-use crate::registry::Held;
+use crate::registry::{Held, Session};
 use crate::statistics::DestinationKind;
 use crate::{
-    CommitError, Confirm, DeliveryRef, Message, Outcome, Publish, PublishError, Published,
-    SessionId, Settle, SettleError, Target, Timestamp, Transaction,
+    CommitError, Confirm, DeliveryRef, Outcome, Publish, PublishError, Published, SessionId,
+    Settle, SettleError, Target, Timestamp, Transaction,
 };
 
 /// Why a transaction was not committed now.
@@ -60,15 +60,13 @@ impl EmbeddedBroker {
             Err(NotNow::Never(error)) => Confirm::ready(Err(error)),
             Err(NotNow::Full { queue, needs }) => {
                 let (promise, confirm) = Promise::new();
-                let deadline = self.deadline(&queue);
                 let work = Work::Commit {
                     session,
                     transaction,
                     promise,
                 };
-                if let Err(job) = queue.park(Box::new(Job { work, deadline }), needs) {
-                    self.go_on(job, &mut after);
-                }
+                let deadline = self.deadline(&queue);
+                self.wait_in(&queue, Job { work, deadline }, needs, &mut after);
                 confirm
             }
         };
@@ -93,9 +91,7 @@ impl EmbeddedBroker {
                     transaction,
                     promise,
                 };
-                if let Err(job) = queue.park(Box::new(Job { work, deadline }), needs) {
-                    self.go_on(job, after);
-                }
+                self.wait_in(&queue, Job { work, deadline }, needs, after);
             }
         }
     }
@@ -111,7 +107,7 @@ impl EmbeddedBroker {
     ) -> Result<Published, NotNow> {
         let known = self.registry.session(session);
         let _turn = known.as_ref().map(|session| session.take_turn());
-        let settling = self.settling(session, &transaction.settles)?;
+        let settling = settling(known.as_deref(), &transaction.settles)?;
         let frees = freed(&settling)?;
         let mut reservations = self.reserve(&transaction.publishes, &frees, waited, after)?;
         for Settling {
@@ -129,47 +125,6 @@ impl EmbeddedBroker {
             receivers += self.publish_reserved(publish.clone(), &mut reservations, after);
         }
         Ok(Published::new(receivers))
-    }
-
-    /// The deliveries by their subscriptions.
-    fn settling<'a>(
-        &self,
-        session: SessionId,
-        settles: &'a [Settle],
-    ) -> Result<Vec<Settling<'a>>, SettleError> {
-        let session = self.registry.session(session);
-        let by_any = settles.iter().any(|settle| settle.slot.is_none());
-        let all_held = session.as_ref().filter(|_| by_any);
-        let all_held = all_held.map_or_else(Vec::new, |session| session.all_held());
-        let mut settling: Vec<(u32, Settling<'a>)> = Vec::new();
-        for settle in settles {
-            let unknown = || SettleError::UnknownDelivery {
-                delivery: settle.delivery.clone(),
-            };
-            let session = session.as_ref().ok_or_else(unknown)?;
-            let slot = settle.slot.or_else(|| {
-                let mut held = all_held.iter();
-                let (slot, _) = held.find(|(_, held)| has(held, &settle.delivery))?;
-                Some(*slot)
-            });
-            let slot = slot.ok_or_else(unknown)?;
-            let at = match settling.iter().position(|(known, _)| *known == slot) {
-                Some(at) => at,
-                None => {
-                    let held = session.held(slot).ok_or_else(unknown)?;
-                    let new = Settling {
-                        held,
-                        deliveries: Vec::new(),
-                        outcomes: Vec::new(),
-                    };
-                    settling.push((slot, new));
-                    settling.len() - 1
-                }
-            };
-            settling[at].1.deliveries.push(&settle.delivery);
-            settling[at].1.outcomes.push(settle.outcome);
-        }
-        Ok(settling.into_iter().map(|(_, settling)| settling).collect())
     }
 
     /// Sets aside room in every queue that something goes to.
@@ -294,21 +249,57 @@ impl EmbeddedBroker {
                 .publish_to_topic(&destination, separator, vec![publish])
                 .unwrap_or_default();
         };
-        let size = publish.size_hint();
-        let queue = Arc::clone(&reservation.queue);
-        let now = self.now();
-        let expires_at = expiry(&publish.headers, now).unwrap_or_default();
-        let expires_at = expires_at.or_else(|| queue.expiry_by_default(now));
-        let message: Arc<Message> = self.message(publish, None);
         let reserved = Load {
             messages: 1,
-            bytes: size,
+            bytes: publish.size_hint(),
         };
         reservation.left = reservation.left.without(reserved);
+        let queue = &reservation.queue;
+        let expires_at = self.expires_at(queue, &publish.headers).unwrap_or_default();
+        let message = self.message(publish, None);
         queue
-            .push_reserved(&message, expires_at, reserved, now, after)
+            .push_reserved(&message, expires_at, reserved, self.now(), after)
             .into()
     }
+}
+
+/// The deliveries of `session`, by their subscriptions.
+fn settling<'a>(
+    session: Option<&Session<Place>>,
+    settles: &'a [Settle],
+) -> Result<Vec<Settling<'a>>, SettleError> {
+    let by_any = settles.iter().any(|settle| settle.slot.is_none());
+    let all_held = session.filter(|_| by_any);
+    let all_held = all_held.map_or_else(Vec::new, Session::all_held);
+    let mut settling: Vec<(u32, Settling<'a>)> = Vec::new();
+    for settle in settles {
+        let unknown = || SettleError::UnknownDelivery {
+            delivery: settle.delivery.clone(),
+        };
+        let session = session.ok_or_else(unknown)?;
+        let slot = settle.slot.or_else(|| {
+            let mut held = all_held.iter();
+            let (slot, _) = held.find(|(_, held)| has(held, &settle.delivery))?;
+            Some(*slot)
+        });
+        let slot = slot.ok_or_else(unknown)?;
+        let at = match settling.iter().position(|(known, _)| *known == slot) {
+            Some(at) => at,
+            None => {
+                let held = session.held(slot).ok_or_else(unknown)?;
+                let new = Settling {
+                    held,
+                    deliveries: Vec::new(),
+                    outcomes: Vec::new(),
+                };
+                settling.push((slot, new));
+                settling.len() - 1
+            }
+        };
+        settling[at].1.deliveries.push(&settle.delivery);
+        settling[at].1.outcomes.push(settle.outcome);
+    }
+    Ok(settling.into_iter().map(|(_, settling)| settling).collect())
 }
 
 fn has(held: &Held<Place>, delivery: &DeliveryRef) -> bool {

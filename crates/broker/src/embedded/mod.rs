@@ -93,9 +93,8 @@ pub struct EmbeddedBroker {
     /// Begins every message id of this start of this broker.
     id_prefix: String,
     next_id: AtomicU64,
-    /// The latest time that was said, in milliseconds.
     clock: Clock,
-    /// When unused destinations were last looked for.
+    /// When unused destinations were last looked for, in milliseconds of the steady time.
     swept: AtomicU64,
 }
 

@@ -131,9 +131,9 @@ impl EmbeddedBroker {
         let queue = self
             .queue(destination)
             .map_err(|NoMoreNames| NotTaken::Refused(self.no_more_names()))?;
-        let expires_at = expiry(&publish.headers, self.now())
-            .map_err(NotTaken::Refused)?
-            .or_else(|| queue.expiry_by_default(self.now()));
+        let expires_at = self
+            .expires_at(&queue, &publish.headers)
+            .map_err(NotTaken::Refused)?;
         Ok(Waiting {
             message: self.message(publish, None),
             queue,
@@ -223,9 +223,24 @@ impl EmbeddedBroker {
         };
         let deadline = deadline.unwrap_or_else(|| self.deadline(&queue));
         let work = Work::Batch { batch, promise };
-        if let Err(job) = queue.park(Box::new(Job { work, deadline }), needs) {
+        self.wait_in(&queue, Job { work, deadline }, needs, after);
+    }
+
+    /// Has work wait for room in `queue`, or goes on with it where there is some meanwhile.
+    pub(super) fn wait_in(&self, queue: &Queue, job: Job, needs: Needs, after: &mut Aftermath) {
+        if let Err(job) = queue.park(Box::new(job), needs) {
             self.go_on(job, after);
         }
+    }
+
+    /// When a message with these headers expires in `queue`.
+    pub(super) fn expires_at(
+        &self,
+        queue: &Queue,
+        headers: &Headers,
+    ) -> Result<Option<Timestamp>, PublishError> {
+        let now = self.now();
+        Ok(expiry(headers, now)?.or_else(|| queue.expiry_by_default(now)))
     }
 
     pub(super) fn deadline(&self, queue: &Queue) -> Timestamp {

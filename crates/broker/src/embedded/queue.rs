@@ -581,10 +581,7 @@ impl Queue {
 
     fn take_in(&self, state: &mut State, message: &Arc<Message>, expires_at: Option<Timestamp>) {
         self.meter.add(|counters| &counters.published, 1);
-        if expires_at.is_some() {
-            state.expires = true;
-            self.to_be_swept.store(true, Ordering::Relaxed);
-        }
+        self.note_expiry(state, expires_at);
         let sequence = state.next_sequence;
         state.next_sequence += 1;
         state.ready.push_back(Entry {
@@ -592,6 +589,14 @@ impl Queue {
             message: Arc::clone(message),
             expires_at,
         });
+    }
+
+    /// Has the sweeps look at the queue, where a message may expire.
+    fn note_expiry(&self, state: &mut State, expires_at: Option<Timestamp>) {
+        if expires_at.is_some() {
+            state.expires = true;
+            self.to_be_swept.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Gives what is ready to those who have room, one after the other.
@@ -652,10 +657,7 @@ impl Queue {
         {
             return self.give_up(state, entry, DeadReason::MaxDeliveries, after);
         }
-        if entry.expires_at.is_some() {
-            state.expires = true;
-            self.to_be_swept.store(true, Ordering::Relaxed);
-        }
+        self.note_expiry(state, entry.expires_at);
         let at = state
             .ready
             .partition_point(|other| other.sequence < entry.sequence);
