@@ -44,6 +44,8 @@ struct State {
     receiver: Option<Waker>,
     /// Requests that wait until the task has taken what is there.
     senders: Vec<Waker>,
+    /// What a request did that ends the session.
+    violation: Option<Lost>,
     /// The session's task is over.
     gone: bool,
 }
@@ -75,6 +77,7 @@ impl Shared {
                 task: None,
                 receiver: None,
                 senders: Vec::new(),
+                violation: None,
                 gone: false,
             }),
         })
@@ -110,6 +113,17 @@ impl Shared {
         state.inbound.extend(chunks.drain(..));
         wake(&mut state.task);
         Poll::Ready(true)
+    }
+
+    /// Ends the session for what a request did; gives false if it is over already.
+    pub(crate) fn violated(&self, violation: Lost) -> bool {
+        let mut state = self.state.lock();
+        if state.gone || state.machine.is_closed() {
+            return false;
+        }
+        state.violation = Some(violation);
+        wake(&mut state.task);
+        true
     }
 
     /// For a session whose task is over: until when its close frame can still be asked for.
@@ -178,6 +192,9 @@ impl Transport for SockJsHttp {
         let chunks = {
             let mut state = self.shared.state.lock();
             if state.inbound.is_empty() {
+                if let Some(violation) = state.violation.take() {
+                    return Poll::Ready(Err(violation));
+                }
                 if state.machine.is_closed() {
                     return Poll::Ready(Err(Lost::Vanished(
                         "the receiving request was cut off".into(),

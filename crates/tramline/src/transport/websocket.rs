@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use bytestring::ByteString;
 use tramline_broker::Message;
-use tramline_sockjs::{PayloadError, PayloadLimits, frame as sockjs_frame, parse_messages};
+use tramline_sockjs::{PayloadLimits, frame as sockjs_frame, parse_messages};
 use tramline_stomp::Version;
 use tramline_websocket::{
     Agreement, CloseCode, Config, Connection, Event, OpCode, Role, State, write_deflated_head,
@@ -15,7 +15,7 @@ use tramline_websocket::{
 
 use super::io::{Batch, Io, Unsent};
 use super::keep_alive::KeepAlive;
-use super::{Lost, Transport};
+use super::{Lost, Transport, violation};
 use crate::wire;
 
 /// A WebSocket whose handshake is done.
@@ -30,9 +30,18 @@ pub(crate) struct WebSocket<F: Framing> {
     opened: bool,
     /// All that had come was read when it was asked last.
     listening: bool,
-    /// The peer broke the protocol: then it hears the Close alone, as the SockJS tests want it.
-    violated: bool,
+    fault: Fault,
     shut_down: bool,
+}
+
+/// What the peer did wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Nothing,
+    /// It broke the protocol: then it hears the Close alone, as the SockJS tests want it.
+    Broken,
+    /// It sent more than it may: then it hears that in the framing's own words too.
+    TooBig,
 }
 
 /// Which messages go out with a tail that was compressed for all who share it: those whose tail has so many bytes.
@@ -41,6 +50,11 @@ pub(crate) type Sharing = Option<u32>;
 /// How chunks of STOMP stand in WebSocket messages.
 pub(crate) trait Framing: std::fmt::Debug + Send + Unpin + 'static {
     const NAME: &'static str;
+
+    /// What one WebSocket message may be, by what its content may be.
+    fn config(&self, content: Config) -> Config {
+        content
+    }
 
     /// Adds what is sent before anything else.
     fn open(&self, batch: &mut Batch);
@@ -86,7 +100,7 @@ impl<F: Framing> WebSocket<F> {
         framing: F,
         keep_alive: Option<Box<KeepAlive>>,
     ) -> Self {
-        let machine = Connection::new(Role::Server, config);
+        let machine = Connection::new(Role::Server, framing.config(config));
         let sharing = agreement.filter(Agreement::shares_tails);
         Self {
             io,
@@ -100,7 +114,7 @@ impl<F: Framing> WebSocket<F> {
             keep_alive,
             opened: false,
             listening: false,
-            violated: false,
+            fault: Fault::Nothing,
             shut_down: false,
         }
     }
@@ -130,12 +144,7 @@ impl<F: Framing> WebSocket<F> {
                         });
                     }
                     Ok(Some(event)) => sink(context, framing, event, true)?,
-                    Err(error) => {
-                        return Err(Lost::Violation {
-                            code: error.close_code().as_u16(),
-                            error: error.to_string(),
-                        });
-                    }
+                    Err(error) => return Err(violation::of_websocket(&error)),
                 }
             }
             match parts.then(|| machine.take_part()).flatten() {
@@ -151,7 +160,14 @@ impl<F: Framing> WebSocket<F> {
         }
         let received =
             read.map(|read| read.unwrap_or_else(|error| Err(Lost::Vanished(error.to_string()))));
-        self.violated |= matches!(received, Poll::Ready(Err(Lost::Violation { .. })));
+        if let Poll::Ready(Err(Lost::Violation { code, .. })) = received {
+            let too_big = code == CloseCode::TOO_BIG.as_u16();
+            self.fault = if too_big {
+                Fault::TooBig
+            } else {
+                Fault::Broken
+            };
+        }
         received
     }
 
@@ -261,11 +277,11 @@ impl<F: Framing> Transport for WebSocket<F> {
     }
 
     fn close(&mut self, code: u16, reason: &str, batch: &mut Batch) {
-        // A peer that broke the protocol hears the machine's Close alone.
-        if self.machine.state() == State::Open {
-            if !self.violated {
-                F::close(code, reason, batch);
-            }
+        let open = self.machine.state() == State::Open;
+        if self.fault == Fault::TooBig || (open && self.fault == Fault::Nothing) {
+            F::close(code, reason, batch);
+        }
+        if open {
             // Only codes that may be sent come here; another would be our own mistake, and says so.
             let code = CloseCode::new(code).unwrap_or(CloseCode::INTERNAL_ERROR);
             self.machine.close(code, reason);
@@ -393,16 +409,7 @@ impl SockJs {
         if frame.is_empty() {
             return Ok(Vec::new());
         }
-        parse_messages(frame, &self.limits).map_err(|error| Lost::Violation {
-            code: match error {
-                PayloadError::TooLarge { .. } | PayloadError::TooManyMessages { .. } => {
-                    CloseCode::TOO_BIG
-                }
-                _ => CloseCode::INVALID_PAYLOAD,
-            }
-            .as_u16(),
-            error: error.to_string(),
-        })
+        parse_messages(frame, &self.limits).map_err(violation::of_payload)
     }
 
     /// Adds a frame with one message, in two parts that are escaped already, of which the second may be shared; where
@@ -433,6 +440,16 @@ impl SockJs {
 
 impl Framing for SockJs {
     const NAME: &'static str = "sockjs-websocket";
+
+    /// A message is an envelope here; a limit for frames that somebody chose stays.
+    fn config(&self, content: Config) -> Config {
+        let bytes = self.limits.bytes;
+        if content.max_frame < content.max_message {
+            content.with_max_message(bytes)
+        } else {
+            content.with_max_message(bytes).with_max_frame(bytes)
+        }
+    }
 
     fn open(&self, batch: &mut Batch) {
         text(sockjs_frame::OPEN, batch);

@@ -14,8 +14,8 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tramline_sockjs::{
-    Config, IframePage, Info, Receive, Route, Session, Transport, form_field, headers,
-    parse_messages, route,
+    Config, IframePage, Info, PayloadError, Receive, Route, Session, Transport, form_field,
+    headers, parse_messages, route,
 };
 
 pub use self::options::SockJs;
@@ -23,6 +23,7 @@ use self::sessions::{Found, Opened, Sessions};
 use super::{Body, BoxError, Stack, going_away, not_allowed, text};
 use crate::User;
 use crate::transport::sockjs::{Shared, SockJsHttp};
+use crate::transport::violation;
 use crate::wheel::Driver;
 
 /// SockJS at one endpoint.
@@ -259,6 +260,13 @@ impl SockJsService {
         drop(body);
         let mut chunks: Vec<Bytes> = match parsed {
             Ok(messages) => messages.into_iter().map(ByteString::into_bytes).collect(),
+            Err(error @ PayloadError::MessageTooLarge { .. }) => {
+                // The session counts and logs its end.
+                if !session.violated(violation::of_payload(error)) {
+                    stack.counters().requests.increment();
+                }
+                return text(StatusCode::PAYLOAD_TOO_LARGE, error.to_string());
+            }
             Err(error) => {
                 stack.broken(&error);
                 return text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
