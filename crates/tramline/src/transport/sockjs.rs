@@ -5,12 +5,14 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tramline_broker::Message;
 use tramline_sockjs::frame::escape_into;
 use tramline_sockjs::{Output, Receive, Receiver as Receiving, Session, TimedOut};
@@ -32,6 +34,8 @@ pub(crate) struct Shared {
     wheel: Arc<Wheel>,
     message_limit: usize,
     state: Mutex<State>,
+    /// Told when nothing more is taken from requests.
+    over: Notify,
 }
 
 struct State {
@@ -80,6 +84,7 @@ impl Shared {
                 violation: None,
                 gone: false,
             }),
+            over: Notify::new(),
         })
     }
 
@@ -102,7 +107,7 @@ impl Shared {
         chunks: &mut Vec<Bytes>,
     ) -> Poll<bool> {
         let mut state = self.state.lock();
-        if state.gone || state.machine.is_closed() {
+        if state.is_over() {
             return Poll::Ready(false);
         }
         if state.inbound_bytes > QUEUE_LIMIT {
@@ -115,10 +120,20 @@ impl Shared {
         Poll::Ready(true)
     }
 
+    /// Waits until nothing more is taken from requests.
+    pub(crate) async fn over(&self) {
+        let mut over = pin!(self.over.notified());
+        // Heard from now on, so that nothing is missed in between.
+        over.as_mut().enable();
+        if !self.state.lock().is_over() {
+            over.await;
+        }
+    }
+
     /// Ends the session for what a request did; gives false if it is over already.
     pub(crate) fn violated(&self, violation: Lost) -> bool {
         let mut state = self.state.lock();
-        if state.gone || state.machine.is_closed() {
+        if state.is_over() {
             return false;
         }
         state.violation = Some(violation);
@@ -257,6 +272,7 @@ impl Transport for SockJsHttp {
         let mut state = self.shared.state.lock();
         state.machine.close(code, reason, self.shared.wheel.now());
         state.senders.drain(..).for_each(Waker::wake);
+        self.shared.over.notify_waiters();
         wake(&mut state.receiver);
     }
 
@@ -300,11 +316,16 @@ impl Drop for SockJsHttp {
         let (code, reason) = (1011, "the session ended");
         state.machine.close(code, reason, self.shared.wheel.now());
         state.senders.drain(..).for_each(Waker::wake);
+        self.shared.over.notify_waiters();
         wake(&mut state.receiver);
     }
 }
 
 impl State {
+    fn is_over(&self) -> bool {
+        self.gone || self.machine.is_closed()
+    }
+
     fn register(&mut self, context: &Context<'_>) {
         if !self
             .task
