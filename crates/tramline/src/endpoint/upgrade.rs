@@ -55,13 +55,13 @@ pub(super) fn check<S: Stack>(
     if !has_token(headers, header::UPGRADE, "websocket") {
         return Err(text(
             StatusCode::BAD_REQUEST,
-            "Can \"Upgrade\" only to \"WebSocket\".",
+            "Can \"Upgrade\" only to \"WebSocket\".\n",
         ));
     }
     if !has_token(headers, header::CONNECTION, "upgrade") {
         return Err(text(
             StatusCode::BAD_REQUEST,
-            "\"Connection\" must be \"upgrade\".",
+            "\"Connection\" must be \"upgrade\".\n",
         ));
     }
     if headers
