@@ -161,6 +161,7 @@ pub(super) fn start<S: Stack, F: RawFraming>(
         Driver::start(&stack);
         let (config, keep_alive) = stack.websocket();
         let framing = framing(stack.wheel().now());
+        let config = (config, S::LIMITS_OF);
         let transport = WebSocket::new(io, config, upgrade.agreement, framing, keep_alive);
         // A task of its own: the handshake's is larger, and its memory goes to the next one.
         tokio::spawn(stack.session(opening, transport));

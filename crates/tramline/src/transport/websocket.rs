@@ -15,7 +15,8 @@ use tramline_websocket::{
 
 use super::io::{Batch, Io, Unsent};
 use super::keep_alive::KeepAlive;
-use super::{Lost, Transport, violation};
+use super::violation::{self, LimitsOf};
+use super::{Lost, Transport};
 use crate::wire;
 
 /// A WebSocket whose handshake is done.
@@ -31,6 +32,7 @@ pub(crate) struct WebSocket<F: Framing> {
     /// All that had come was read when it was asked last.
     listening: bool,
     fault: Fault,
+    limits_of: LimitsOf,
     shut_down: bool,
 }
 
@@ -53,6 +55,11 @@ pub(crate) trait Framing: std::fmt::Debug + Send + Unpin + 'static {
 
     /// What one WebSocket message may be, by what its content may be.
     fn config(&self, content: Config) -> Config {
+        content
+    }
+
+    /// Who set the limits that hold then.
+    fn limits_of(content: LimitsOf) -> LimitsOf {
         content
     }
 
@@ -95,7 +102,7 @@ pub(crate) trait Framing: std::fmt::Debug + Send + Unpin + 'static {
 impl<F: Framing> WebSocket<F> {
     pub(crate) fn new(
         io: Io,
-        config: Config,
+        (config, limits_of): (Config, LimitsOf),
         agreement: Option<Agreement>,
         framing: F,
         keep_alive: Option<Box<KeepAlive>>,
@@ -115,6 +122,7 @@ impl<F: Framing> WebSocket<F> {
             opened: false,
             listening: false,
             fault: Fault::Nothing,
+            limits_of: F::limits_of(limits_of),
             shut_down: false,
         }
     }
@@ -127,7 +135,7 @@ impl<F: Framing> WebSocket<F> {
         parts: bool,
         mut sink: impl FnMut(&mut Context<'_>, &F, Event, IsLast) -> Result<(), Lost>,
     ) -> Poll<Result<(), Lost>> {
-        let (machine, framing) = (&mut self.machine, &self.framing);
+        let (machine, framing, limits_of) = (&mut self.machine, &self.framing, self.limits_of);
         let read = self.io.poll_read(context, |context, mut input| {
             if input.is_empty() {
                 return Err(Lost::Vanished(
@@ -144,7 +152,7 @@ impl<F: Framing> WebSocket<F> {
                         });
                     }
                     Ok(Some(event)) => sink(context, framing, event, true)?,
-                    Err(error) => return Err(violation::of_websocket(&error)),
+                    Err(error) => return Err(violation::of_websocket(&error, limits_of)),
                 }
             }
             match parts.then(|| machine.take_part()).flatten() {
@@ -278,10 +286,12 @@ impl<F: Framing> Transport for WebSocket<F> {
 
     fn close(&mut self, code: u16, reason: &str, batch: &mut Batch) {
         let open = self.machine.state() == State::Open;
-        if self.fault == Fault::TooBig || (open && self.fault == Fault::Nothing) {
+        let too_big = self.fault == Fault::TooBig;
+        if too_big || (open && self.fault == Fault::Nothing) {
             F::close(code, reason, batch);
         }
-        if open {
+        // What the machine would say to what is too big names no option.
+        if too_big || open {
             // Only codes that may be sent come here; another would be our own mistake, and says so.
             let code = CloseCode::new(code).unwrap_or(CloseCode::INTERNAL_ERROR);
             self.machine.close(code, reason);
@@ -449,6 +459,10 @@ impl Framing for SockJs {
         } else {
             content.with_max_message(bytes).with_max_frame(bytes)
         }
+    }
+
+    fn limits_of(content: LimitsOf) -> LimitsOf {
+        content.envelopes()
     }
 
     fn open(&self, batch: &mut Batch) {
