@@ -104,7 +104,8 @@ impl SockJs {
     }
 
     /// How long a session lives without a receiving request, and how long a closed one is remembered. Default: 5 s, the
-    /// protocol's number; a polling client comes back within a round trip. Spring's `disconnectDelay`.
+    /// protocol's number; a polling client comes back within a round trip. Requests that send keep no session alive: what
+    /// it has to say could not reach such a client. Spring's `disconnectDelay`.
     pub fn disconnect_delay(mut self, delay: Duration) -> Self {
         self.config.disconnect_delay = delay;
         self
