@@ -15,6 +15,7 @@ use tramline_websocket::{
 
 use super::io::{Batch, Io, Unsent};
 use super::keep_alive::KeepAlive;
+use super::slices::{self, Unread};
 use super::violation::{self, LimitsOf};
 use super::{Lost, Transport};
 use crate::wire;
@@ -33,6 +34,8 @@ pub(crate) struct WebSocket<F: Framing> {
     listening: bool,
     fault: Fault,
     limits_of: LimitsOf,
+    /// Where compression was agreed on.
+    unread: Option<Box<Unread>>,
     shut_down: bool,
 }
 
@@ -123,12 +126,13 @@ impl<F: Framing> WebSocket<F> {
             listening: false,
             fault: Fault::Nothing,
             limits_of: F::limits_of(limits_of),
+            unread: agreement.map(|_| Box::default()),
             shut_down: false,
         }
     }
 
-    /// Hands the events of one read to `sink`; with `parts`, what came of a message without its end too, as an event
-    /// that is not the last of its message.
+    /// Hands the events of one read to `sink`, or of a part of it where that inflates to much; with `parts`, what came
+    /// of a message without its end too, as an event that is not the last of its message.
     pub(crate) fn poll_events(
         &mut self,
         context: &mut Context<'_>,
@@ -136,29 +140,25 @@ impl<F: Framing> WebSocket<F> {
         mut sink: impl FnMut(&mut Context<'_>, &F, Event, IsLast) -> Result<(), Lost>,
     ) -> Poll<Result<(), Lost>> {
         let (machine, framing, limits_of) = (&mut self.machine, &self.framing, self.limits_of);
-        let read = self.io.poll_read(context, |context, mut input| {
+        let compressed = self.unread.is_some();
+        let read = slices::poll_read(&mut self.io, &mut self.unread, context, |context, input| {
             if input.is_empty() {
                 return Err(Lost::Vanished(
                     "the stream ended without a closing handshake".into(),
                 ));
             }
-            loop {
-                match machine.receive(&mut input) {
-                    Ok(None) => break,
-                    Ok(Some(Event::Close(frame))) => {
-                        return Err(Lost::Closed {
-                            code: frame.as_ref().map(|frame| frame.code.as_u16()),
-                            reason: frame.map(|frame| frame.reason).unwrap_or_default(),
-                        });
-                    }
-                    Ok(Some(event)) => sink(context, framing, event, true)?,
-                    Err(error) => return Err(violation::of_websocket(&error, limits_of)),
-                }
+            let taken = slices::take(machine, input, compressed, |event| match event {
+                Ok(Event::Close(frame)) => Err(Lost::Closed {
+                    code: frame.as_ref().map(|frame| frame.code.as_u16()),
+                    reason: frame.map(|frame| frame.reason).unwrap_or_default(),
+                }),
+                Ok(event) => sink(context, framing, event, true),
+                Err(error) => Err(violation::of_websocket(&error, limits_of)),
+            })?;
+            if let Some(part) = parts.then(|| machine.take_part()).flatten() {
+                sink(context, framing, part, false)?;
             }
-            match parts.then(|| machine.take_part()).flatten() {
-                Some(part) => sink(context, framing, part, false),
-                None => Ok(()),
-            }
+            Ok(taken)
         });
         self.listening = read.is_pending();
         if let Some(keep_alive) = &mut self.keep_alive
@@ -188,6 +188,9 @@ impl<F: Framing> WebSocket<F> {
         self.machine.ping(payload, &mut batch.bytes);
     }
 }
+
+/// The peer has ended its side.
+struct AtEnd;
 
 /// Whether an event is the end of its message, or the whole of it.
 type IsLast = bool;
@@ -316,14 +319,21 @@ impl<F: Framing> Transport for WebSocket<F> {
                     ready!(self.io.poll_shutdown(context))?;
                     self.shut_down = true;
                 }
-                let machine = &mut self.machine;
-                let at_end = ready!(self.io.poll_read(context, |_, mut input| {
-                    let at_end = input.is_empty();
-                    while let Ok(Some(_)) = machine.receive(&mut input) {}
-                    at_end
-                }))?;
-                if at_end {
+                let (machine, compressed) = (&mut self.machine, self.unread.is_some());
+                let read =
+                    slices::poll_read(&mut self.io, &mut self.unread, context, |_, input| {
+                        if input.is_empty() {
+                            return Err(AtEnd);
+                        }
+                        slices::take(machine, input, compressed, |_| Ok(()))
+                    });
+                if ready!(read)?.is_err() {
                     return Poll::Ready(Ok(()));
+                }
+                if compressed {
+                    // What still comes is inflated too: others go first.
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
             }
         };
