@@ -35,6 +35,7 @@ use crate::router::{MessageRouter, RouteTable};
 use crate::session::SessionTask;
 use crate::stats::{Counters, Stats};
 use crate::transport::keep_alive::KeepAlive;
+use crate::transport::violation::LimitsOf;
 use crate::wheel::{Driven, Driver, Wheel, now};
 
 /// A messaging stack: handlers, broker and policy behind endpoints that clients connect to.
@@ -245,6 +246,8 @@ impl Shared {
 
 impl Stack for Shared {
     type Opening = SessionInfo;
+
+    const LIMITS_OF: LimitsOf = LimitsOf::Stomp;
 
     fn name(&self) -> &str {
         &self.name
