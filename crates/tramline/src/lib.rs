@@ -114,6 +114,8 @@ mod router;
 mod session;
 mod stats;
 mod template;
+#[cfg(feature = "test")]
+pub mod test;
 mod transport;
 mod user;
 mod wheel;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 use http::request::Parts;
@@ -33,7 +33,7 @@ use crate::router::{MessageRouter, RouteTable};
 use crate::session::SessionTask;
 use crate::stats::{Counters, Stats};
 use crate::transport::keep_alive::KeepAlive;
-use crate::wheel::{Driven, Driver, Wheel, now};
+use crate::wheel::{Driven, Driver, Wheel, now, wall_clock};
 
 /// A messaging stack: handlers, broker and policy behind endpoints that clients connect to.
 ///
@@ -289,7 +289,7 @@ impl Driven for Shared {
         if *next_sweep <= now {
             *next_sweep = now + SWEEP;
             drop(next_sweep);
-            self.broker.sweep(SystemTime::now().into());
+            self.broker.sweep(wall_clock().into());
         }
     }
 }
