@@ -240,7 +240,7 @@ impl TestClient {
                 Ok(id) => id,
                 Err(why) => shared.panic(at, &format!("no rejection can come: {why}")),
             };
-            let next = shared.until(at, &what, |conversation| {
+            let next = shared.until(at, what, |conversation| {
                 conversation.subscriptions.get_mut(id)?.pop_front()
             });
             let next: Result<TestMessage, Over> = next.await;
@@ -258,13 +258,13 @@ impl TestClient {
         let at = Location::caller();
         async move {
             let (shared, what) = (&self.link.shared, "DISCONNECT");
-            let done = shared.confirmed(at, &what, |stomp, receipt| {
+            let done = shared.confirmed(at, what, |stomp, receipt| {
                 stomp.disconnect(Some(receipt));
                 Ok(())
             });
             let done = done.await;
             shared.must_be_done(at, what, done);
-            shared.until_closed(at, &what).await;
+            shared.until_closed(at, what).await;
         }
     }
 
@@ -275,7 +275,7 @@ impl TestClient {
         async move {
             self.link.cut();
             let what = "the server to see that the connection is cut";
-            self.link.shared.until_closed(at, &what).await
+            self.link.shared.until_closed(at, what).await
         }
     }
 
@@ -285,7 +285,7 @@ impl TestClient {
         let at = Location::caller();
         async move {
             let what = "the session to end";
-            self.link.shared.until_closed(at, &what).await
+            self.link.shared.until_closed(at, what).await
         }
     }
 

@@ -67,7 +67,7 @@ pub(super) struct Conversation {
 }
 
 /// A wait that came to nothing, because the session ended.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Over;
 
 impl Conversation {

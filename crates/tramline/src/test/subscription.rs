@@ -56,6 +56,10 @@ impl TestSubscription {
 
     /// The next message. Dropping the future loses none.
     #[track_caller]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it is awaited, so that nobody takes it for an iterator's"
+    )]
     pub fn next(&mut self) -> impl Future<Output = TestMessage> {
         self.take(Location::caller())
     }

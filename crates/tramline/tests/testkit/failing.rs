@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use tramline::test::TestMessaging;
+use tramline::test::{TestConnect, TestMessaging};
 
 use super::support::{Greeting, app, limited};
 
@@ -201,7 +201,7 @@ async fn a_rejection_that_does_not_come_or_cannot() {
     });
     assert_says(&text.await, &["waited 10s in vain for a rejection"]);
     let text = failure(|app| async move {
-        let alice = app.connect_with(|c| c.without_rejections()).await;
+        let alice = app.connect_with(TestConnect::without_rejections).await;
         alice.expect_rejection().await;
     });
     let said = "no rejection can come: the client connected `without_rejections`";
