@@ -5,8 +5,9 @@ use std::future::Future;
 use std::panic::Location;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use bytestring::ByteString;
-use tramline_broker::{Destination, SessionId};
+use tramline_broker::SessionId;
 use tramline_stomp::Headers;
 
 use super::end::TestEnd;
@@ -65,14 +66,14 @@ impl TestClient {
     }
 
     /// Sends `payload`, and returns when that is handled: by a handler, whose replies are then published, or by the
-    /// broker. `()` is an empty body.
+    /// broker. It is what a handler could reply, [with headers](IntoReply::with_header) or without; `()` is an empty body.
     ///
     /// Also returns when the session ended over it: see [above](Self#when-the-server-ends-the-session).
     #[track_caller]
     pub fn send(
         &self,
         destination: impl AsRef<str>,
-        payload: impl TestPayload,
+        payload: impl IntoReply,
     ) -> impl Future<Output = ()> {
         let at = Location::caller();
         async move {
@@ -92,7 +93,7 @@ impl TestClient {
     ///
     /// The server takes the frames of one client in their order.
     #[track_caller]
-    pub fn send_without_receipt(&self, destination: impl AsRef<str>, payload: impl TestPayload) {
+    pub fn send_without_receipt(&self, destination: impl AsRef<str>, payload: impl IntoReply) {
         let (at, shared) = (Location::caller(), &self.link.shared);
         let destination = destination.as_ref();
         let (headers, body) = self.encode(at, destination, payload);
@@ -358,16 +359,23 @@ impl TestClient {
         }
     }
 
-    fn encode(
-        &self,
-        at: At,
-        destination: &str,
-        payload: impl TestPayload,
-    ) -> (Headers, bytes::Bytes) {
-        payload.encode().unwrap_or_else(|error| {
+    /// Headers and body of a SEND, as they are: what a client may not write, the server has to see to.
+    fn encode(&self, at: At, destination: &str, payload: impl IntoReply) -> (Headers, Bytes) {
+        let mut effects = Effects::default();
+        let payload = payload.into_reply(&mut effects);
+        if let Some(error) = effects.rejections.pop() {
             let why = format!("SEND to {destination:?}: the payload cannot be encoded: {error}");
-            self.link.shared.panic(at, &why)
-        })
+            self.link.shared.panic(at, &why);
+        }
+        let Some(payload) = payload else {
+            return (Headers::new(), Bytes::new());
+        };
+        let mut headers = Headers::new();
+        if let Some(content_type) = payload.content_type {
+            headers.push("content-type", content_type);
+        }
+        headers.extend(payload.headers);
+        (headers, payload.body)
     }
 }
 
@@ -390,31 +398,5 @@ impl fmt::Debug for TestClient {
             .field("session", &self.session)
             .field("user", &self.user_name())
             .finish_non_exhaustive()
-    }
-}
-
-/// What a client of the test kit can send: all that a handler can [reply](IntoReply), and `()` for an empty body.
-pub trait TestPayload {
-    #[doc(hidden)]
-    fn encode(self) -> Result<(Headers, bytes::Bytes), String>;
-}
-
-impl<R: IntoReply> TestPayload for R {
-    fn encode(self) -> Result<(Headers, bytes::Bytes), String> {
-        // The destination is the client's to write, be it one or not.
-        let anywhere = Destination::parse("/anywhere").map_err(|error| error.to_string())?;
-        let mut effects = Effects::new();
-        self.into_reply(&[anywhere.into()], &mut effects);
-        if let Some(rejection) = effects.rejections.pop() {
-            return Err(rejection.to_string());
-        }
-        let publish = effects.publishes.pop();
-        Ok(publish.map_or_else(Default::default, |publish| (publish.headers, publish.body)))
-    }
-}
-
-impl TestPayload for () {
-    fn encode(self) -> Result<(Headers, bytes::Bytes), String> {
-        Ok(Default::default())
     }
 }

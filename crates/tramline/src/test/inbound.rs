@@ -1,16 +1,17 @@
 //! A message as extractors see it, without a client.
 
+use std::sync::{Arc, Weak};
+
 use bytes::Bytes;
 use bytestring::ByteString;
-use http::{HeaderName, HeaderValue, Request};
+use http::{Extensions, HeaderName, HeaderValue, Request};
 use serde::Serialize;
+use tramline_broker::Outbox;
 use tramline_stomp::Headers;
 
-use std::sync::Arc;
-
 use crate::endpoint::{Front, session_info};
-use crate::inbound::Inbound;
-use crate::user::User;
+use crate::inbound::{Cause, Inbound, SessionRecord};
+use crate::{Limits, User};
 
 /// Begins a client's message to `destination`, for testing an extractor of your own by itself.
 ///
@@ -52,6 +53,7 @@ pub fn inbound(destination: impl Into<ByteString>) -> TestInbound {
         body: Bytes::new(),
         user: None,
         kept: Vec::new(),
+        extensions: Extensions::new(),
     }
 }
 
@@ -65,6 +67,7 @@ pub struct TestInbound {
     body: Bytes,
     user: Option<User>,
     kept: Vec<(HeaderName, HeaderValue)>,
+    extensions: Extensions,
 }
 
 impl TestInbound {
@@ -112,6 +115,12 @@ impl TestInbound {
         self
     }
 
+    /// What a layer would have left for the handler: see [`Extension`](crate::Extension).
+    pub fn extension(mut self, value: impl Clone + Send + Sync + 'static) -> Self {
+        self.extensions.insert(value);
+        self
+    }
+
     /// The message, from a session of its own.
     pub fn build(self) -> Inbound {
         let front = Front {
@@ -120,17 +129,18 @@ impl TestInbound {
         };
         let (mut request, ()) = Request::new(()).into_parts();
         request.headers.extend(self.kept);
-        request.extensions.extend({
-            let mut extensions = http::Extensions::new();
-            self.user.map(|user| extensions.insert(user));
-            extensions
-        });
+        if let Some(user) = self.user {
+            request.extensions.insert(user);
+        }
+        let limits = Limits::default();
+        let outbox = Arc::new(Outbox::new(limits.outbox, limits.overflow));
+        let session = SessionRecord::new(session_info(&front, &request), Weak::new(), outbox);
         Inbound {
-            session: Arc::new(session_info(&front, &request)),
-            destination: self.destination,
             captures: self.captures,
             headers: self.headers,
             body: self.body,
+            extensions: self.extensions,
+            ..Inbound::new(Arc::new(session), Cause::Message, self.destination)
         }
     }
 }

@@ -70,7 +70,7 @@ impl fmt::Debug for TestMessage {
 
 /// What a client hears of a message that was not handled as it should have been, when the application leaves that to
 /// [`Rejection`](crate::Rejection)'s default: from [`TestClient::expect_rejection`](super::TestClient::expect_rejection).
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct TestRejection {
     /// What sort of failure it is, as clients read it: `bad-message`.
@@ -79,4 +79,7 @@ pub struct TestRejection {
     pub error: String,
     /// Where the message was sent to.
     pub destination: String,
+    /// What the application added for programs to read.
+    #[serde(default)]
+    pub details: Option<serde_json::Value>,
 }

@@ -69,7 +69,7 @@ use std::time::Duration;
 
 pub use tramline_stomp::{AckMode, Version};
 
-pub use self::client::{TestClient, TestPayload};
+pub use self::client::TestClient;
 pub use self::connect::TestConnect;
 pub use self::end::TestEnd;
 pub use self::inbound::{TestInbound, inbound};
@@ -79,9 +79,10 @@ pub use self::subscription::{TestSubscribe, TestSubscription};
 use self::link::{At, Link};
 use self::transport::{Close, Memory};
 use crate::endpoint::session_info;
+use crate::messaging::Shared;
 use crate::policy::Action;
 use crate::session::SessionTask;
-use crate::{Messaging, User};
+use crate::{Messaging, SessionId, User};
 
 /// How long a client waits for anything: long for a busy machine, and no time at all where time is paused.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -187,11 +188,12 @@ impl TestMessaging {
     /// }
     ///
     /// # use tramline::policy::{Policy, authenticated};
-    /// # use tramline::{EmbeddedBroker, Messaging};
+    /// # use tramline::{EmbeddedBroker, MessageRouter, Messaging};
     /// # fn messaging() -> Messaging {
     /// #     let policy = Policy::builder().otherwise(authenticated());
     /// #     let broker = EmbeddedBroker::new().topics("/topic");
-    /// #     Messaging::builder().connect(login).broker(broker).policy(policy).build().unwrap()
+    /// #     let routes = MessageRouter::new().connect(login);
+    /// #     Messaging::builder().routes(routes).broker(broker).policy(policy).build().unwrap()
     /// # }
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
     /// let app = TestMessaging::new(messaging());
@@ -236,60 +238,66 @@ impl TestMessaging {
 
     /// Opens a session; gives how it ended, and what was said, when it is refused.
     async fn open(&self, at: At, connect: TestConnect) -> Result<TestClient, Refused> {
-        let TestConnect {
-            request,
-            config,
-            hears_rejections,
-        } = connect;
-        let stack = &self.messaging.handle.shared;
-        let info = session_info(&stack.front, &request);
-        let session = info.id;
-        let (near, far) = tokio::io::duplex(PIPE);
-        let close = Arc::<Close>::default();
-        let shared = Arc::new(link::Shared::new(config, Arc::clone(&close), self.deadline));
-        let (over, task) = (Arc::clone(&shared), Arc::clone(stack));
-        stack.drive();
-        tokio::spawn(async move {
-            let _over = Over(over);
-            SessionTask::new(task, info, Memory::new(far, close)).await;
+        let hears_rejections = connect.hears_rejections;
+        let (link, session) = self.start(connect);
+        let shared = &link.shared;
+        let opened = shared.until(at, "the session to open", |conversation| {
+            conversation.connected.is_some().then_some(())
         });
-        let link = Link {
-            tasks: link::spawn(&shared, near),
-            shared: Arc::clone(&shared),
-            _messaging: self.messaging.clone(),
-        };
-        let connected = shared.until(at, "the session to open", |conversation| {
-            let connected = conversation.connected.as_ref()?;
-            Some(connected.user_name.clone())
-        });
-        let Ok(name) = connected.await else {
+        let Ok(()) = opened.await else {
             let end = shared.until_closed(at, "the refused session to end").await;
             let transcript = shared.to_string();
             return Err(Refused { end, transcript });
         };
-        let mut client = TestClient::new(link, session, at);
-        // The application may have made another user of the request's; what roles that one has is not known here.
-        let known = request.extensions.get::<User>().cloned();
-        let user = name.map(|name| {
-            let same = known.filter(|known| name == known.name());
-            same.unwrap_or_else(|| User::new(name))
-        });
-        let errors = format!("{}/queue/errors", stack.user_prefix);
+        let errors = format!("{}/queue/errors", self.stack().user_prefix);
         let against = if hears_rejections {
-            let asked = stack
-                .policy
-                .explain(Action::Subscribe(&errors), user.as_ref());
-            (!asked.is_permitted()).then(|| {
-                format!(
-                    "the policy denies SUBSCRIBE to {errors:?} ({})",
-                    asked.rule()
-                )
-            })
+            self.denies(session, &errors)
         } else {
             Some("the client connected `without_rejections`".to_owned())
         };
+        let mut client = TestClient::new(link, session, at);
         client.hear_rejections(at, errors, against).await;
         Ok(client)
+    }
+
+    /// Starts a session's task, and those of its client.
+    fn start(&self, connect: TestConnect) -> (Link, SessionId) {
+        let TestConnect {
+            request, config, ..
+        } = connect;
+        let stack = Arc::clone(self.stack());
+        let info = session_info(&stack.front, &request);
+        let id = info.id;
+        let (near, far) = tokio::io::duplex(PIPE);
+        let close = Arc::<Close>::default();
+        let shared = Arc::new(link::Shared::new(config, Arc::clone(&close), self.deadline));
+        stack.drive();
+        let over = Over(Arc::clone(&shared));
+        tokio::spawn(async move {
+            let _over = over;
+            SessionTask::new(stack, info, Memory::new(far, close)).await;
+        });
+        let link = Link {
+            tasks: link::spawn(&shared, near),
+            shared,
+            _messaging: self.messaging.clone(),
+        };
+        (link, id)
+    }
+
+    /// Why the policy would deny a session to subscribe to `destination`, if it would: a denial ends the session.
+    fn denies(&self, session: SessionId, destination: &str) -> Option<String> {
+        let stack = self.stack();
+        let session = stack.sessions.find(session);
+        let user = session.as_ref().and_then(|session| session.user());
+        let decision = stack.policy.explain(Action::Subscribe(destination), user);
+        let rule = decision.rule();
+        let why = format!("the policy denies SUBSCRIBE to {destination:?} ({rule})");
+        (!decision.is_permitted()).then_some(why)
+    }
+
+    fn stack(&self) -> &Arc<Shared> {
+        &self.messaging.handle.shared
     }
 }
 

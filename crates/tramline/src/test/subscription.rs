@@ -98,7 +98,9 @@ impl TestSubscription {
     /// It goes to the server and back instead of waiting for a while. So it says for sure that nothing follows from what
     /// was done before: a [`send`](super::TestClient::send) of any client that has returned, a
     /// [`Publisher`](crate::Publisher) that has answered. What tasks of the application may yet send it cannot know.
-    /// The session must have room for a [transaction](crate::Limits::transactions).
+    ///
+    /// The trips are BEGIN and ABORT frames: the session must have room for a
+    /// [transaction](crate::Limits::transactions), and interceptors see them.
     #[track_caller]
     pub fn expect_nothing(&self) -> impl Future<Output = ()> {
         let at = Location::caller();

@@ -1,9 +1,10 @@
 //! Sending, receiving, and that nothing is received.
 
-use tramline::test::{AckMode, inbound};
-use tramline::{Json, Payload, User};
+use tramline::policy::{Policy, deny, permit, role};
+use tramline::test::{AckMode, TestMessaging, inbound};
+use tramline::{IntoReply, Json, Payload, User};
 
-use super::support::{Greeting, app};
+use super::support::{Greeting, app, builder, routes};
 
 #[tokio::test(start_paused = true)]
 async fn a_handlers_reply_arrives() {
@@ -188,11 +189,13 @@ async fn rejections_are_heard_without_a_subscription_of_the_tests_own() {
     alice.send("/app/refuse", ()).await;
     alice.send("/app/rooms/seven/say", "hi").await;
     let rejection = alice.expect_rejection().await;
-    assert_eq!(rejection.kind, "bad-message");
+    assert_eq!(rejection.kind, "application");
     assert_eq!(rejection.error, "nobody gets this right");
+    assert_eq!(rejection.details, Some(vec![1, 2].into()));
     assert_eq!(rejection.destination, "/app/refuse");
     let rejection = alice.expect_rejection().await;
     assert_eq!(rejection.destination, "/app/rooms/seven/say");
+    assert_eq!((&*rejection.kind, rejection.details), ("bad-message", None));
 
     let before = app.stats().messages_received;
     alice.send_without_receipt("/app/refuse", ());
@@ -200,9 +203,76 @@ async fn rejections_are_heard_without_a_subscription_of_the_tests_own() {
     assert_eq!(app.stats().messages_received, before + 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn headers_go_with_what_is_sent() {
+    let app = app();
+    let alice = app.connect_as("alice").await;
+    let bob = app.connect_as("bob").await;
+    let mut whispers = bob.subscribe("/user/queue/whispers").await;
+    let mut status = alice.subscribe("/user/queue/status").await;
+    let whisper = "psst".with_header("correlation-id", "w1");
+    alice.send("/app/whisper", whisper).await;
+    assert_eq!(whispers.next_text().await, "psst");
+    let sent = status.next().await;
+    assert_eq!(
+        (sent.text(), sent.header("correlation-id")),
+        ("sent", Some("w1"))
+    );
+
+    let mut open = alice.subscribe("/topic/open").await;
+    alice
+        .send(
+            "/topic/open",
+            Payload::untyped("x").with_header("priority", "9"),
+        )
+        .await;
+    assert_eq!(open.next().await.header("priority"), Some("9"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_is_answered() {
+    let app = app();
+    let alice = app.connect_as("alice").await;
+    let mut history = alice.subscribe("/app/rooms/7/history").await;
+    assert_eq!(history.next_json::<Vec<u32>>().await, [7, 7, 7]);
+    history.expect_nothing().await;
+}
+
+/// A client with a role that only the connect handler gives may hear of its rejections by that role.
+#[tokio::test(start_paused = true)]
+async fn who_hears_of_rejections_is_for_the_policy_to_say() {
+    async fn promote(user: User) -> User {
+        match user.name() {
+            "alice" => user.with_roles(["admin"]),
+            _ => user,
+        }
+    }
+    let policy = Policy::builder()
+        .on_subscribe("/user/queue/errors", role("admin"))
+        .on_subscribe("/**", deny())
+        .otherwise(permit());
+    let messaging = builder().routes(routes().connect(promote)).policy(policy);
+    let app = TestMessaging::new(messaging.build().unwrap());
+    let alice = app.connect_as("alice").await;
+    alice.send("/app/refuse", ()).await;
+    assert_eq!(alice.expect_rejection().await.destination, "/app/refuse");
+    let bob = app.connect_as("bob").await;
+    bob.send("/app/refuse", ()).await;
+    bob.disconnect().await;
+    let waits = tokio::spawn(async move { bob.expect_rejection().await });
+    let text = waits
+        .await
+        .unwrap_err()
+        .into_panic()
+        .downcast::<String>()
+        .unwrap();
+    let why = "no rejection can come: the policy denies SUBSCRIBE to \"/user/queue/errors\"";
+    assert!(text.contains(why), "{text}");
+}
+
 #[tokio::test]
 async fn a_message_for_an_extractor() {
-    use tramline::{FromMessage, FromMessageParts, Handshake, Path};
+    use tramline::{Extension, FromMessage, FromMessageParts, Handshake, Path};
 
     let tenant = http::HeaderName::from_static("x-tenant");
     let inbound = inbound("/app/rooms/7/say")
@@ -210,6 +280,7 @@ async fn a_message_for_an_extractor() {
         .capture("room", "7")
         .header("priority", "9")
         .kept_header(tenant.clone(), "acme".parse().unwrap())
+        .extension(42u8)
         .json(&Greeting {
             content: "x".into(),
         })
@@ -226,6 +297,8 @@ async fn a_message_for_an_extractor() {
         .unwrap();
     let handshake = Handshake::from_message_parts(&inbound, &()).await.unwrap();
     assert_eq!((room, handshake.header(&tenant)), (7, Some("acme")));
+    let extension = Extension::<u8>::from_message_parts(&inbound, &()).await;
+    assert_eq!(extension.unwrap().0, 42);
     let Json(body) = Json::<Greeting>::from_message(inbound, &()).await.unwrap();
     assert_eq!(body.content, "x");
 }

@@ -1,12 +1,17 @@
 //! Sessions that end, by whom and how.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tramline::policy::{Policy, authenticated, deny};
 use tramline::test::TestMessaging;
-use tramline::{Connect, ConnectRefused, EmbeddedBroker, Messaging, User};
+use tramline::{
+    Connect, ConnectRefused, DisconnectCause, Disconnected, EmbeddedBroker, MessageRouter,
+    Messaging, State, User,
+};
 
-use super::support::{app, builder, limited};
+use super::support::{app, builder, limited, routes};
 
 #[tokio::test(start_paused = true)]
 async fn what_is_denied_ends_the_session() {
@@ -138,7 +143,7 @@ async fn a_login_is_exercised() {
             _ => Err(ConnectRefused::new("who are you?")),
         }
     }
-    let app = TestMessaging::new(builder().connect(login).build().unwrap());
+    let app = TestMessaging::new(builder().routes(routes().connect(login)).build().unwrap());
     let ann = app
         .connect_with(|c| c.login("ann").passcode("secret"))
         .await;
@@ -183,5 +188,42 @@ async fn who_reads_nothing_is_a_slow_consumer() {
         open.next().await.body().len(),
         10_000,
         "what was on its way"
+    );
+}
+
+/// What follows from an end has happened when the client's call returns.
+#[tokio::test(start_paused = true)]
+async fn the_disconnect_handler_has_run() {
+    #[derive(Clone, Default)]
+    struct Left(Arc<Mutex<Vec<(String, DisconnectCause)>>>);
+
+    async fn left(user: User, why: Disconnected, State(left): State<Left>) {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        left.0.lock().push((user.name().to_owned(), why.cause));
+    }
+
+    let log = Left::default();
+    let routes = MessageRouter::new()
+        .disconnect(left)
+        .with_state(log.clone());
+    let app = TestMessaging::new(builder().routes(routes).build().unwrap());
+    app.connect_as("alice").await.disconnect().await;
+    app.connect_as("bob").await.cut().await;
+    let carol = app.connect_as("carol").await;
+    carol.send("/topic/nowhere", ()).await;
+    carol.expect_denied("/topic/nowhere").await;
+    let dave = app.connect_as("dave").await;
+    assert!(app.registry().close_session(dave.session_id(), "go to bed"));
+    let end = dave.closed().await;
+    assert!(end.reason().contains("go to bed"), "{end}");
+    let left: Vec<_> = log.0.lock().drain(..).collect();
+    assert_eq!(
+        left,
+        [
+            ("alice".into(), DisconnectCause::Client),
+            ("bob".into(), DisconnectCause::Vanished),
+            ("carol".into(), DisconnectCause::Refused),
+            ("dave".into(), DisconnectCause::Server),
+        ]
     );
 }

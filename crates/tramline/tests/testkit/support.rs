@@ -4,7 +4,7 @@ use tramline::policy::{Policy, authenticated, deny, permit, role};
 use tramline::test::TestMessaging;
 use tramline::{
     EmbeddedBroker, Handshake, Json, Limits, MessageRouter, Messaging, MessagingBuilder, Path,
-    Rejection, To, User, message,
+    Rejection, To, ToUser, User, message, subscribe,
 };
 
 /// Whoever is greeted, and how.
@@ -26,7 +26,7 @@ async fn say(user: User, Path(room): Path<u32>, line: String) -> To<String> {
 }
 
 async fn refuse() -> Result<(), Rejection> {
-    Err(Rejection::bad_message("nobody gets this right"))
+    Err(Rejection::application("nobody gets this right").with_details(vec![1, 2]))
 }
 
 async fn whoami(user: Option<User>, handshake: Handshake) -> String {
@@ -42,13 +42,29 @@ async fn slow() -> &'static str {
     "at last"
 }
 
-pub(crate) fn builder() -> MessagingBuilder {
-    let routes = MessageRouter::new()
+async fn whisper(line: String) -> (ToUser<String>, ToUser<&'static str>) {
+    (
+        ToUser::named("bob", "/queue/whispers", line),
+        ToUser::session("/queue/status", "sent"),
+    )
+}
+
+async fn history(Path(room): Path<u32>) -> Json<Vec<u32>> {
+    Json(vec![room; 3])
+}
+
+pub(crate) fn routes() -> MessageRouter {
+    MessageRouter::new()
         .route("/hello", message(greet).send_to("/topic/greetings"))
         .route("/rooms/{room}/say", message(say))
+        .route("/rooms/{room}/history", subscribe(history))
+        .route("/whisper", message(whisper))
         .route("/refuse", message(refuse))
         .route("/whoami", message(whoami).send_to("/topic/who"))
-        .route("/slow", message(slow).send_to("/topic/slow"));
+        .route("/slow", message(slow).send_to("/topic/slow"))
+}
+
+pub(crate) fn builder() -> MessagingBuilder {
     let policy = Policy::builder()
         .on_connect(permit())
         .on_message("/app/admin/**", role("admin"))
@@ -59,7 +75,7 @@ pub(crate) fn builder() -> MessagingBuilder {
         .on_subscribe("/**", permit())
         .otherwise(deny());
     Messaging::builder()
-        .routes(routes)
+        .routes(routes())
         .broker(EmbeddedBroker::new().topics("/topic").queues("/queue"))
         .policy(policy)
         .keep_headers([http::HeaderName::from_static("x-tenant")])

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tramline::test::TestMessaging;
 use tramline::{Connect, ConnectRefused, EmbeddedBroker, HeartBeat, QueueSettings, User};
 
-use super::support::{app, builder};
+use super::support::{app, builder, routes};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -94,7 +94,7 @@ async fn a_login_that_takes_for_ever_is_given_up() {
     async fn login(_: Connect) -> Result<User, ConnectRefused> {
         std::future::pending().await
     }
-    let app = TestMessaging::new(builder().connect(login).build().unwrap());
+    let app = TestMessaging::new(builder().routes(routes().connect(login)).build().unwrap());
     let app = app.with_deadline(HOUR);
     let refused = app.try_connect_with(|c| c).await.unwrap_err();
     assert_eq!((refused.code(), app.stats().timeouts), (Some(4500), 1));
