@@ -28,23 +28,24 @@ pub(super) fn poll_read<T>(
     context: &mut Context<'_>,
     take: impl FnOnce(&mut Context<'_>, &mut [u8]) -> Result<usize, T>,
 ) -> Poll<std::io::Result<Result<(), T>>> {
-    match unread {
-        None => io.poll_read(context, |context, input| take(context, input).map(|_| ())),
-        Some(unread) if unread.bytes.is_empty() => io.poll_read(context, |context, input| {
-            let taken = take(context, input)?;
-            unread.bytes.extend_from_slice(&input[taken..]);
-            Ok(())
-        }),
-        Some(unread) => {
-            let Unread { mut bytes, taken } = std::mem::take(&mut **unread);
-            Poll::Ready(Ok(take(context, &mut bytes[taken..]).map(|more| {
-                let taken = taken + more;
-                if taken < bytes.len() {
-                    **unread = Unread { bytes, taken };
-                }
-            })))
-        }
+    if let Some(unread) = unread
+        && !unread.bytes.is_empty()
+    {
+        let Unread { mut bytes, taken } = std::mem::take(&mut **unread);
+        return Poll::Ready(Ok(take(context, &mut bytes[taken..]).map(|more| {
+            let taken = taken + more;
+            if taken < bytes.len() {
+                **unread = Unread { bytes, taken };
+            }
+        })));
     }
+    io.poll_read(context, |context, input| {
+        let taken = take(context, input)?;
+        if let Some(unread) = unread {
+            unread.bytes.extend_from_slice(&input[taken..]);
+        }
+        Ok(())
+    })
 }
 
 /// Hands the events of `input` to `sink`, until enough was inflated where it is compressed; gives how many bytes that
