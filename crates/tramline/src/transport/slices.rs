@@ -1,5 +1,7 @@
 //! Compressed input, taken a slice at a time: it may become a thousand times as much.
 
+use std::future::Future;
+use std::pin::pin;
 use std::task::{Context, Poll};
 
 use tramline_websocket::{Connection, Error, Event};
@@ -11,6 +13,14 @@ use super::io::Io;
 pub(super) struct Unread {
     bytes: Vec<u8>,
     taken: usize,
+    /// Others had their turn since.
+    waited: bool,
+}
+
+impl Unread {
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
 }
 
 /// Bytes inflated after which a connection lets others go first. Inflating these takes a fraction of a millisecond, and
@@ -30,17 +40,30 @@ pub(super) fn poll_read<T>(
 ) -> Poll<std::io::Result<Result<(), T>>> {
     match unread {
         None => io.poll_read(context, |context, input| take(context, input).map(|_| ())),
-        Some(unread) if unread.bytes.is_empty() => io.poll_read(context, |context, input| {
+        Some(unread) if unread.is_empty() => io.poll_read(context, |context, input| {
             let taken = take(context, input)?;
             unread.bytes.extend_from_slice(&input[taken..]);
             Ok(())
         }),
+        Some(unread) if !unread.waited => {
+            unread.waited = true;
+            // Not woken at once: the runtime looks for what came for others before it does.
+            pin!(tokio::task::yield_now())
+                .poll(context)
+                .map(|()| Ok(Ok(())))
+        }
         Some(unread) => {
-            let Unread { mut bytes, taken } = std::mem::take(&mut **unread);
+            let Unread {
+                mut bytes, taken, ..
+            } = std::mem::take(&mut **unread);
             Poll::Ready(Ok(take(context, &mut bytes[taken..]).map(|more| {
                 let taken = taken + more;
                 if taken < bytes.len() {
-                    **unread = Unread { bytes, taken };
+                    **unread = Unread {
+                        bytes,
+                        taken,
+                        waited: false,
+                    };
                 }
             })))
         }
