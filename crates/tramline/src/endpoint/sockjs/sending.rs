@@ -33,7 +33,7 @@ impl SockJsService {
         B::Error: Into<BoxError>,
     {
         let Some(Found::Session(session)) = self.sessions.find(name, owner(parts)) else {
-            return not_yours();
+            return not_yours(stack, name);
         };
         let limits = stack.payload_limits();
         let is_form = kind == Transport::JsonpSend && is_form(&parts.headers);
