@@ -32,7 +32,7 @@ use axum::extract::{FromRef, FromRequest, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Extension, Form, Json, Router, middleware};
+use axum::{Form, Json, Router, middleware};
 use axum_extra::extract::SignedCookieJar;
 use axum_extra::extract::cookie::{Cookie, Key, SameSite};
 use serde::{Deserialize, Serialize};
@@ -77,7 +77,6 @@ impl Login {
             .route("/logout", post(log_out))
             .layer(middleware::from_fn(origin::same_only))
             .route("/me", get(me))
-            .layer(middleware::map_request_with_state(self.clone(), identify))
             .with_state(self.clone())
     }
 
@@ -129,11 +128,11 @@ async fn log_out(jar: SignedCookieJar) -> impl IntoResponse {
     (StatusCode::NO_CONTENT, jar.remove(cookie))
 }
 
-async fn me(user: Option<Extension<User>>) -> Response {
+async fn me(jar: SignedCookieJar) -> Response {
     let caching = [(header::CACHE_CONTROL, "no-store")];
-    match user {
-        Some(Extension(user)) => {
-            let name = user.name().to_owned();
+    match jar.get(COOKIE) {
+        Some(cookie) => {
+            let name = cookie.value().to_owned();
             (caching, Json(Named { name })).into_response()
         }
         None => (StatusCode::UNAUTHORIZED, caching, "nobody is logged in").into_response(),
