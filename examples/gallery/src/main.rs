@@ -70,6 +70,7 @@ async fn main() -> ExitCode {
 /// The demos' messaging, one stack each; the echoes, which need none; and the login that the demos share.
 struct Demos {
     login: Login,
+    chat: Messaging,
     greeting: Messaging,
     greeting_json: Messaging,
     transports: Echoes,
@@ -79,6 +80,7 @@ impl Demos {
     fn build() -> Result<Self, BuildError> {
         Ok(Self {
             login: Login::new(),
+            chat: tramline_example_chat::messaging()?,
             greeting: tramline_example_greeting::messaging()?,
             greeting_json: tramline_example_greeting::json::messaging()?,
             transports: Echoes::build()?,
@@ -90,6 +92,7 @@ impl Demos {
         let app = pages::router()
             .nest_service("/ws", self.greeting.endpoint().with_sockjs())
             .nest_service("/gs-guide-websocket", self.greeting_json.endpoint())
+            .merge(tramline_example_chat::router(&self.chat))
             .merge(self.transports.router())
             .merge(self.login.router());
         self.login.identify(app)
@@ -97,11 +100,12 @@ impl Demos {
 
     async fn shutdown(&self, deadline: Duration) {
         let left = tokio::join!(
+            self.chat.shutdown(deadline),
             self.greeting.shutdown(deadline),
             self.greeting_json.shutdown(deadline),
             self.transports.shutdown(deadline)
         );
-        let sessions = left.0 + left.1 + left.2;
+        let sessions = left.0 + left.1 + left.2 + left.3;
         if sessions > 0 {
             tracing::warn!(sessions, "some sessions did not end in time");
         }

@@ -45,6 +45,32 @@ static FILES: &[(&str, &str, &str)] = &[
         SCRIPT,
         include_str!("../../greeting/page-json/app.js"),
     ),
+    ("/chat/", HTML, include_str!("../../chat/page/index.html")),
+    (
+        "/chat/style.css",
+        STYLE,
+        include_str!("../../chat/page/style.css"),
+    ),
+    (
+        "/chat/app.js",
+        SCRIPT,
+        include_str!("../../chat/page/app.js"),
+    ),
+    (
+        "/chat/connection.js",
+        SCRIPT,
+        include_str!("../../chat/page/connection.js"),
+    ),
+    (
+        "/chat/log.js",
+        SCRIPT,
+        include_str!("../../chat/page/log.js"),
+    ),
+    (
+        "/chat/people.js",
+        SCRIPT,
+        include_str!("../../chat/page/people.js"),
+    ),
     (
         "/transports/",
         HTML,

@@ -61,6 +61,12 @@ const ROOMS: &[Room] = &[
         pure: false,
     },
     Room {
+        package: "tramline-example-chat",
+        uses: &["tramline", "tramline-example-login"],
+        tests_use: &[],
+        pure: false,
+    },
+    Room {
         package: "tramline-example-greeting",
         uses: &["tramline"],
         tests_use: &[],
@@ -94,6 +100,7 @@ const ROOMS: &[Room] = &[
         package: "gallery",
         uses: &[
             "tramline",
+            "tramline-example-chat",
             "tramline-example-greeting",
             "tramline-example-login",
             "tramline-example-transports",
