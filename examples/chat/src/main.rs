@@ -8,6 +8,8 @@ use tramline_example_login::Login;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (messaging, login) = (messaging()?, Login::new());
     let app = login.identify(router(&messaging).merge(login.router()));
-    axum::serve(TcpListener::bind("127.0.0.1:8080").await?, app).await?;
+    let listener = TcpListener::bind("127.0.0.1:8080").await?;
+    println!("a chat: POST http://127.0.0.1:8080/login, then STOMP at ws://127.0.0.1:8080/chat/ws");
+    axum::serve(listener, app).await?;
     Ok(())
 }
