@@ -6,8 +6,8 @@ const element = (id) => document.getElementById(id);
 
 /** The name that the server knows this browser by; null when nobody is logged in. */
 export async function me() {
-  const answer = await fetch('/me');
-  return answer.status === 401 ? null : (await checked(answer).then((good) => good.json())).name;
+  const answer = await checked(await fetch('/me'));
+  return (await answer.json()).name;
 }
 
 /** Takes a name; throws an Error with the server's reason when it does not take it. */

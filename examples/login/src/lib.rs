@@ -68,7 +68,8 @@ impl Login {
     /// * `POST /login` with the field `name`, as a form or as JSON: 1 to 40 characters, without control characters; spaces
     ///   around it do not count. Sets the cookie and answers 204; 400 with the reason for any other name.
     /// * `POST /logout`: takes the cookie away; 204.
-    /// * `GET /me`: `{"name": …}`, or 401 when nobody is logged in.
+    /// * `GET /me`: `{"name": …}`, with `null` when nobody is logged in: that is an answer, and no error in the console of
+    ///   every browser that comes for the first time.
     ///
     /// A POST that a page of another site has sent is answered 403.
     pub fn router(&self) -> Router {
@@ -109,9 +110,14 @@ async fn identify(State(login): State<Login>, mut request: Request) -> Request {
     request
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize)]
 struct Named {
     name: String,
+}
+
+#[derive(Serialize)]
+struct Me {
+    name: Option<String>,
 }
 
 async fn log_in(jar: SignedCookieJar, request: Request) -> Result<Response, BadName> {
@@ -128,15 +134,9 @@ async fn log_out(jar: SignedCookieJar) -> impl IntoResponse {
     (StatusCode::NO_CONTENT, jar.remove(cookie))
 }
 
-async fn me(jar: SignedCookieJar) -> Response {
-    let caching = [(header::CACHE_CONTROL, "no-store")];
-    match jar.get(COOKIE) {
-        Some(cookie) => {
-            let name = cookie.value().to_owned();
-            (caching, Json(Named { name })).into_response()
-        }
-        None => (StatusCode::UNAUTHORIZED, caching, "nobody is logged in").into_response(),
-    }
+async fn me(jar: SignedCookieJar) -> impl IntoResponse {
+    let name = jar.get(COOKIE).map(|cookie| cookie.value().to_owned());
+    ([(header::CACHE_CONTROL, "no-store")], Json(Me { name }))
 }
 
 /// The name that a form or a script has sent.
