@@ -61,6 +61,12 @@ const ROOMS: &[Room] = &[
         pure: false,
     },
     Room {
+        package: "tramline-example-chat",
+        uses: &["tramline", "tramline-example-login"],
+        tests_use: &[],
+        pure: false,
+    },
+    Room {
         package: "tramline-example-greeting",
         uses: &["tramline"],
         tests_use: &[],
@@ -68,6 +74,12 @@ const ROOMS: &[Room] = &[
     },
     Room {
         package: "tramline-example-behind-a-proxy",
+        uses: &["tramline"],
+        tests_use: &[],
+        pure: false,
+    },
+    Room {
+        package: "tramline-example-login",
         uses: &["tramline"],
         tests_use: &[],
         pure: false,
@@ -88,7 +100,9 @@ const ROOMS: &[Room] = &[
         package: "gallery",
         uses: &[
             "tramline",
+            "tramline-example-chat",
             "tramline-example-greeting",
+            "tramline-example-login",
             "tramline-example-transports",
         ],
         tests_use: &[],
