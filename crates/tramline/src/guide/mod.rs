@@ -15,5 +15,8 @@ pub mod behind_a_proxy {}
 #[doc = include_str!("timeouts-and-limits.md")]
 pub mod timeouts_and_limits {}
 
+#[doc = include_str!("migrating.md")]
+pub mod migrating {}
+
 #[cfg(test)]
 mod tests;
