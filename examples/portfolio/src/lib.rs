@@ -19,7 +19,7 @@ use tramline::{
 
 use crate::portfolio::{Portfolios, Position};
 use crate::quotes::{Market, Quotes, send_quotes};
-use crate::trades::{Trade, TradeError, Trades, send_trade_notifications};
+use crate::trades::{Trade, Trades, send_trade_notifications};
 
 /// The answer to SUBSCRIBE `/app/positions`, for that one subscription.
 async fn positions(user: User, State(portfolios): State<Portfolios>) -> Json<Vec<Position>> {
@@ -31,8 +31,9 @@ async fn execute_trade(
     user: User,
     State(trades): State<Trades>,
     Json(trade): Json<Trade>,
-) -> Result<(), TradeError> {
-    trades.execute(user.name(), &trade).await
+) -> Result<(), Rejection> {
+    trades.execute(user.name(), &trade).await?;
+    Ok(())
 }
 
 /// Whatever went wrong with a message, as a text in JSON for the one browser that sent it.
@@ -177,7 +178,8 @@ mod tests {
 
         let unknown = Trade { ticker: "ACME".to_owned(), ..trade };
         let refused = execute_trade(User::new("fabrice"), State(trades), Json(unknown)).await;
-        assert_eq!(refused, Err(TradeError::UnknownTicker("ACME".to_owned())));
+        let why = refused.expect_err("no such stock").to_string();
+        assert_eq!(why, "Unknown ticker: \"ACME\"");
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior};
-use tramline::{Json, Messaging, SendError};
+use tramline::{IntoReply, Json, Messaging, SendError};
 
 use crate::portfolio::STOCKS;
 
