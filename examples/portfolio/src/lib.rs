@@ -176,7 +176,10 @@ mod tests {
             .collect();
         assert_eq!(changed, [("MSFT", 40)]);
 
-        let unknown = Trade { ticker: "ACME".to_owned(), ..trade };
+        let unknown = Trade {
+            ticker: "ACME".to_owned(),
+            ..trade
+        };
         let refused = execute_trade(User::new("fabrice"), State(trades), Json(unknown)).await;
         let why = refused.expect_err("no such stock").to_string();
         assert_eq!(why, "Unknown ticker: \"ACME\"");

@@ -127,7 +127,9 @@ impl Portfolios {
 
 /// How many shares there are after `trade`, of `held` before.
 fn after(trade: &Trade, held: u32) -> Result<u32, TradeError> {
-    let shares = u32::try_from(trade.shares).ok().filter(|shares| *shares > 0);
+    let shares = u32::try_from(trade.shares)
+        .ok()
+        .filter(|shares| *shares > 0);
     let Some(shares) = shares.filter(|shares| *shares <= MOST_SHARES) else {
         return Err(TradeError::BadShares {
             shares: trade.shares,
@@ -181,7 +183,10 @@ mod tests {
         let portfolios = Portfolios::new(Arc::default());
         let bought = portfolios.execute("fabrice", &trade(Action::Buy, "DELL", 10));
         let bought = bought.expect("10 shares can be bought");
-        assert_eq!((bought.ticker, bought.shares, bought.price), ("DELL", 60, 13.03));
+        assert_eq!(
+            (bought.ticker, bought.shares, bought.price),
+            ("DELL", 60, 13.03)
+        );
         assert!(bought.update_time > 0);
         portfolios
             .execute("fabrice", &trade(Action::Sell, "DELL", 60))
@@ -216,7 +221,10 @@ mod tests {
             let error = portfolios.execute("fabrice", &trade).expect_err(why);
             assert_eq!(error.to_string(), why);
         }
-        assert_eq!(portfolios.positions("fabrice"), portfolios.positions("paulson"));
+        assert_eq!(
+            portfolios.positions("fabrice"),
+            portfolios.positions("paulson")
+        );
         assert!(portfolios.traders.lock().is_empty());
     }
 

@@ -210,14 +210,19 @@ mod tests {
 
     fn prices(quotes: Quotes, turns: usize) -> Vec<(usize, f64)> {
         let mut walk = Walk::new(quotes);
-        (0..turns).flat_map(|_| walk.turn().collect::<Vec<_>>()).collect()
+        (0..turns)
+            .flat_map(|_| walk.turn().collect::<Vec<_>>())
+            .collect()
     }
 
     #[test]
     fn a_second_has_as_many_updates_as_was_said() {
         let turns = 20;
         for per_second in [1, 8, 333, 4_000] {
-            let quotes = Quotes { per_second, ..Quotes::default() };
+            let quotes = Quotes {
+                per_second,
+                ..Quotes::default()
+            };
             let made = prices(quotes, turns * 3).len();
             let expected = per_second as usize * 3;
             assert!(made.abs_diff(expected) <= 1, "{made} instead of {expected}");
@@ -237,15 +242,29 @@ mod tests {
         let hour = 20 * 3600;
         let mut least = [f64::MAX; STOCKS.len()];
         let mut most = [0.0_f64; STOCKS.len()];
-        let quotes = Quotes { per_second: 80, ..Quotes::default() };
+        let quotes = Quotes {
+            per_second: 80,
+            ..Quotes::default()
+        };
         for (index, price) in prices(quotes, hour) {
             least[index] = least[index].min(price);
             most[index] = most[index].max(price);
         }
         for (index, stock) in STOCKS.iter().enumerate() {
-            let (least, most) = (least[index] / stock.opened_at, most[index] / stock.opened_at);
-            assert!(least > 0.7 && least < 0.99, "{} falls to {least}", stock.ticker);
-            assert!(most < 1.4 && most > 1.01, "{} rises to {most}", stock.ticker);
+            let (least, most) = (
+                least[index] / stock.opened_at,
+                most[index] / stock.opened_at,
+            );
+            assert!(
+                least > 0.7 && least < 0.99,
+                "{} falls to {least}",
+                stock.ticker
+            );
+            assert!(
+                most < 1.4 && most > 1.01,
+                "{} rises to {most}",
+                stock.ticker
+            );
         }
     }
 }

@@ -196,7 +196,10 @@ mod tests {
         for (shares, why) in [
             ("\"ten\"", "string \"ten\", expected a whole number"),
             ("1.5", "floating point `1.5`, expected a whole number"),
-            ("18446744073709551615", "integer `18446744073709551615`, expected a whole number"),
+            (
+                "18446744073709551615",
+                "integer `18446744073709551615`, expected a whole number",
+            ),
             ("null", "null, expected a whole number"),
         ] {
             let json = format!(r#"{{"action":"Sell","ticker":"DELL","shares":{shares}}}"#);
@@ -214,12 +217,18 @@ mod tests {
             shares,
         };
         assert!(trades.execute("fabrice", &sell(6)).await.is_err());
-        trades.execute("fabrice", &sell(5)).await.expect("5 are there");
+        trades
+            .execute("fabrice", &sell(5))
+            .await
+            .expect("5 are there");
         let executed = news.recv().await.expect("news");
         assert_eq!((&*executed.user, executed.position.shares), ("fabrice", 0));
         assert!(news.try_recv().is_err());
 
         drop(news);
-        assert_eq!(trades.execute("fabrice", &sell(1)).await, Err(TradeError::Closed));
+        assert_eq!(
+            trades.execute("fabrice", &sell(1)).await,
+            Err(TradeError::Closed)
+        );
     }
 }

@@ -130,7 +130,10 @@ async fn a_trade_is_told_to_all_sessions_of_its_user_alone() -> Outcome {
         json!({"action": "Sell", "ticker": "EMC", "shares": "5"}),
     )
     .await?;
-    for (updates, expected) in updates.iter_mut().zip([("DELL", 60), ("DELL", 60), ("EMC", 70)]) {
+    for (updates, expected) in updates
+        .iter_mut()
+        .zip([("DELL", 60), ("DELL", 60), ("EMC", 70)])
+    {
         // News come in order: those of somebody else's trade would be first.
         let update = next(updates).await?;
         assert_eq!(
@@ -156,7 +159,12 @@ async fn errors_are_told_to_the_session_that_made_them_alone() -> Outcome {
     );
     sender.send("/app/trade", "Sell!").receipt().await?;
     let error = next(&mut errors).await?;
-    assert!(error.as_str().is_some_and(|text| text.contains("expected value")), "{error}");
+    assert!(
+        error
+            .as_str()
+            .is_some_and(|text| text.contains("expected value")),
+        "{error}"
+    );
     trade(&other, sell(0)).await?;
     assert_eq!(
         next(&mut others).await?,
@@ -174,11 +182,19 @@ async fn all_prices_come_by_one_pattern() -> Outcome {
     let mut tickers = BTreeSet::new();
     while tickers.len() < 8 {
         let quote = next(&mut quotes).await?;
-        assert!(quote["price"].as_f64().is_some_and(|price| price > 1.0), "{quote}");
+        assert!(
+            quote["price"].as_f64().is_some_and(|price| price > 1.0),
+            "{quote}"
+        );
         tickers.insert(quote["ticker"].to_string());
     }
     let rate = next(&mut rates).await?;
-    assert!(rate["updates"].as_u64().is_some_and(|updates| updates > 100), "{rate}");
+    assert!(
+        rate["updates"]
+            .as_u64()
+            .is_some_and(|updates| updates > 100),
+        "{rate}"
+    );
 
     Ok(())
 }
@@ -190,7 +206,10 @@ async fn the_policy_refuses_strangers_and_forged_prices() -> Outcome {
     assert!(refused.to_string().contains("CONNECT"), "{refused}");
 
     let fabrice = server.connect("fabrice").await?;
-    let forged = fabrice.send("/topic/price.stock.DELL", "{}").receipt().await;
+    let forged = fabrice
+        .send("/topic/price.stock.DELL", "{}")
+        .receipt()
+        .await;
     let error = forged.expect_err("no client makes prices").to_string();
     assert!(error.contains("/topic/price.stock.DELL"), "{error}");
     Ok(())
