@@ -93,10 +93,11 @@ pub async fn send_quotes(market: Arc<Market>, quotes: Quotes, messaging: Messagi
     let mut walk = Walk::new(quotes);
     let mut made = Made::new();
     let mut turns = tokio::time::interval(TURN);
-    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         turns.tick().await;
         if messaging.stats().sessions_open == 0 {
+            made = Made::new();
             continue;
         }
         for (index, price) in walk.turn() {
