@@ -37,6 +37,7 @@ async fn execute_trade(
 }
 
 /// Whatever went wrong with a message, as a text in JSON for the one browser that sent it.
+#[expect(clippy::needless_pass_by_value, reason = "as `on_rejection` gives it")]
 fn handle_error(rejection: Rejection) -> ToUser<Json<String>> {
     ToUser::session("/queue/errors", Json(rejection.to_string()))
 }
@@ -144,6 +145,10 @@ impl Drop for Application {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+    use tokio::time::Instant;
+    use tramline::test::TestMessaging;
+
     use super::*;
     use crate::trades::Action;
 
@@ -183,6 +188,28 @@ mod tests {
         let refused = execute_trade(User::new("fabrice"), State(trades), Json(unknown)).await;
         let why = refused.expect_err("no such stock").to_string();
         assert_eq!(why, "Unknown ticker: \"ACME\"");
+    }
+
+    /// All but the network, and a clock that does not make anybody wait.
+    #[tokio::test(start_paused = true)]
+    async fn a_trade_is_confirmed_a_little_later_to_its_user_alone() {
+        let application = Application::start(Quotes::default()).expect("the parts fit together");
+        let server = TestMessaging::new(application.messaging().clone());
+        let fabrice = server.connect_as("fabrice").await;
+        let paulson = server.connect_as("paulson").await;
+        let mut news = fabrice.subscribe("/user/queue/position-updates").await;
+        let mut others_news = paulson.subscribe("/user/queue/position-updates").await;
+
+        let begun = Instant::now();
+        let trade = json!({ "action": "Sell", "ticker": "VMW", "shares": 3 });
+        fabrice.send("/app/trade", Json(trade)).await;
+        let update: Value = news.next_json().await;
+        assert_eq!(
+            (&update["ticker"], &update["shares"]),
+            (&json!("VMW"), &json!(20))
+        );
+        assert!(begun.elapsed() >= Duration::from_millis(1500));
+        others_news.expect_nothing().await;
     }
 
     #[tokio::test(start_paused = true)]

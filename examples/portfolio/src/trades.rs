@@ -133,7 +133,7 @@ impl Trades {
     }
 }
 
-/// Tells users of their trades, each [`DELAY`] after it was executed, in all browsers that they have open.
+/// Tells users of their trades, each a second and a half after it was executed, in all browsers that they have open.
 pub async fn send_trade_notifications(
     mut executed: mpsc::Receiver<Executed>,
     publisher: Publisher,

@@ -18,5 +18,9 @@ pub mod timeouts_and_limits {}
 #[doc = include_str!("migrating.md")]
 pub mod migrating {}
 
+#[cfg(feature = "test")]
+#[doc = include_str!("testing.md")]
+pub mod testing {}
+
 #[cfg(test)]
 mod tests;
