@@ -198,7 +198,7 @@ mod tests {
         let fabrice = server.connect_as("fabrice").await;
         let paulson = server.connect_as("paulson").await;
         let mut news = fabrice.subscribe("/user/queue/position-updates").await;
-        let mut others_news = paulson.subscribe("/user/queue/position-updates").await;
+        let others_news = paulson.subscribe("/user/queue/position-updates").await;
 
         let begun = Instant::now();
         let trade = json!({ "action": "Sell", "ticker": "VMW", "shares": 3 });
