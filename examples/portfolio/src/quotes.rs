@@ -93,14 +93,17 @@ pub async fn send_quotes(market: Arc<Market>, quotes: Quotes, messaging: Messagi
     let mut walk = Walk::new(quotes);
     let mut made = Made::new();
     let mut turns = tokio::time::interval(TURN);
-    turns.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last = Instant::now();
     loop {
         turns.tick().await;
+        let time = last.elapsed();
+        last += time;
         if messaging.stats().sessions_open == 0 {
             made = Made::new();
             continue;
         }
-        for (index, price) in walk.turn() {
+        for (index, price) in walk.turn(time) {
             let quote = market.set(index, price);
             // The header says which quotes a later one replaces, for whoever is too slow for all of them.
             let message = Json(quote).with_header("ticker", quote.ticker);
@@ -126,7 +129,7 @@ fn said<T>(sent: Result<T, SendError>) {
 struct Walk {
     dice: fastrand::Rng,
     prices: [f64; STOCKS.len()],
-    per_turn: f64,
+    per_second: f64,
     /// The part of an update that was due in the turns so far.
     due: f64,
     next: usize,
@@ -141,7 +144,7 @@ impl Walk {
         Self {
             dice: fastrand::Rng::with_seed(quotes.seed),
             prices: std::array::from_fn(|index| STOCKS[index].opened_at),
-            per_turn: per_second * TURN.as_secs_f64(),
+            per_second,
             due: 0.0,
             next: 0,
             step: VOLATILITY / per_stock.sqrt(),
@@ -149,9 +152,10 @@ impl Walk {
         }
     }
 
-    /// The updates of one turn: stocks in their order, and what each costs then.
-    fn turn(&mut self) -> impl Iterator<Item = (usize, f64)> + '_ {
-        self.due += self.per_turn;
+    /// The updates since the last turn: stocks in their order, and what each costs then. After a second's pause, what was
+    /// missed is not made up for.
+    fn turn(&mut self, time: Duration) -> impl Iterator<Item = (usize, f64)> + '_ {
+        self.due += self.per_second * time.as_secs_f64().min(1.0);
         let updates = self.due as usize;
         self.due -= updates as f64;
         (0..updates).map(|_| self.step())
@@ -212,7 +216,7 @@ mod tests {
     fn prices(quotes: Quotes, turns: usize) -> Vec<(usize, f64)> {
         let mut walk = Walk::new(quotes);
         (0..turns)
-            .flat_map(|_| walk.turn().collect::<Vec<_>>())
+            .flat_map(|_| walk.turn(TURN).collect::<Vec<_>>())
             .collect()
     }
 
@@ -227,6 +231,9 @@ mod tests {
             let made = prices(quotes, turns * 3).len();
             let expected = per_second as usize * 3;
             assert!(made.abs_diff(expected) <= 1, "{made} instead of {expected}");
+            let pause = Duration::from_secs(3600);
+            let after_pause = Walk::new(quotes).turn(pause).count();
+            assert_eq!(after_pause, per_second as usize, "no hour is made up for");
         }
     }
 
