@@ -17,6 +17,8 @@ use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 use tramline::{BuildError, Messaging};
 use tramline_example_login::Login;
+use tramline_example_portfolio::Application;
+use tramline_example_portfolio::quotes::Quotes;
 use tramline_example_transports::Echoes;
 
 /// What a stopping gallery may still take for running handlers and queued messages; with the second that connections get
@@ -73,6 +75,7 @@ struct Demos {
     chat: Messaging,
     greeting: Messaging,
     greeting_json: Messaging,
+    portfolio: Application,
     transports: Echoes,
 }
 
@@ -83,6 +86,7 @@ impl Demos {
             chat: tramline_example_chat::messaging()?,
             greeting: tramline_example_greeting::messaging()?,
             greeting_json: tramline_example_greeting::json::messaging()?,
+            portfolio: Application::start(Quotes::default())?,
             transports: Echoes::build()?,
         })
     }
@@ -93,6 +97,10 @@ impl Demos {
             .nest_service("/ws", self.greeting.endpoint().with_sockjs())
             .nest_service("/gs-guide-websocket", self.greeting_json.endpoint())
             .merge(tramline_example_chat::router(&self.chat))
+            .nest_service(
+                "/portfolio/ws",
+                self.portfolio.messaging().endpoint().with_sockjs(),
+            )
             .merge(self.transports.router())
             .merge(self.login.router());
         self.login.identify(app)
@@ -103,9 +111,10 @@ impl Demos {
             self.chat.shutdown(deadline),
             self.greeting.shutdown(deadline),
             self.greeting_json.shutdown(deadline),
+            self.portfolio.shutdown(deadline),
             self.transports.shutdown(deadline)
         );
-        let sessions = left.0 + left.1 + left.2 + left.3;
+        let sessions = left.0 + left.1 + left.2 + left.3 + left.4;
         if sessions > 0 {
             tracing::warn!(sessions, "some sessions did not end in time");
         }

@@ -72,6 +72,46 @@ static FILES: &[(&str, &str, &str)] = &[
         include_str!("../../chat/page/people.js"),
     ),
     (
+        "/portfolio/",
+        HTML,
+        include_str!("../../portfolio/page/index.html"),
+    ),
+    (
+        "/portfolio/style.css",
+        STYLE,
+        include_str!("../../portfolio/page/style.css"),
+    ),
+    (
+        "/portfolio/app.js",
+        SCRIPT,
+        include_str!("../../portfolio/page/app.js"),
+    ),
+    (
+        "/portfolio/chart.js",
+        SCRIPT,
+        include_str!("../../portfolio/page/chart.js"),
+    ),
+    (
+        "/portfolio/format.js",
+        SCRIPT,
+        include_str!("../../portfolio/page/format.js"),
+    ),
+    (
+        "/portfolio/market.js",
+        SCRIPT,
+        include_str!("../../portfolio/page/market.js"),
+    ),
+    (
+        "/portfolio/table.js",
+        SCRIPT,
+        include_str!("../../portfolio/page/table.js"),
+    ),
+    (
+        "/portfolio/trade.js",
+        SCRIPT,
+        include_str!("../../portfolio/page/trade.js"),
+    ),
+    (
         "/transports/",
         HTML,
         include_str!("../../transports/page/index.html"),

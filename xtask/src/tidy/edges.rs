@@ -85,6 +85,12 @@ const ROOMS: &[Room] = &[
         pure: false,
     },
     Room {
+        package: "tramline-example-portfolio",
+        uses: &["tramline", "tramline-example-login"],
+        tests_use: &["tramline-client"],
+        pure: false,
+    },
+    Room {
         package: "tramline-example-transports",
         uses: &["tramline"],
         tests_use: &[],
@@ -103,6 +109,7 @@ const ROOMS: &[Room] = &[
             "tramline-example-chat",
             "tramline-example-greeting",
             "tramline-example-login",
+            "tramline-example-portfolio",
             "tramline-example-transports",
         ],
         tests_use: &[],
