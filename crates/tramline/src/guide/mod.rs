@@ -15,6 +15,9 @@ pub mod behind_a_proxy {}
 #[doc = include_str!("timeouts-and-limits.md")]
 pub mod timeouts_and_limits {}
 
+#[doc = include_str!("migrating.md")]
+pub mod migrating {}
+
 #[cfg(feature = "test")]
 #[doc = include_str!("testing.md")]
 pub mod testing {}

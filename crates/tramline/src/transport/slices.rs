@@ -1,5 +1,7 @@
 //! Compressed input, taken a slice at a time: it may become a thousand times as much.
 
+use std::future::Future;
+use std::pin::pin;
 use std::task::{Context, Poll};
 
 use tramline_websocket::{Connection, Error, Event};
@@ -11,6 +13,14 @@ use super::io::Io;
 pub(super) struct Unread {
     bytes: Vec<u8>,
     taken: usize,
+    /// Others had their turn since.
+    waited: bool,
+}
+
+impl Unread {
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
 }
 
 /// Bytes inflated after which a connection lets others go first. Inflating these takes a fraction of a millisecond, and
@@ -29,13 +39,26 @@ pub(super) fn poll_read<T>(
     take: impl FnOnce(&mut Context<'_>, &mut [u8]) -> Result<usize, T>,
 ) -> Poll<std::io::Result<Result<(), T>>> {
     if let Some(unread) = unread
-        && !unread.bytes.is_empty()
+        && !unread.is_empty()
     {
-        let Unread { mut bytes, taken } = std::mem::take(&mut **unread);
+        if !unread.waited {
+            unread.waited = true;
+            // Not woken at once: the runtime looks for what came for others before it does.
+            return pin!(tokio::task::yield_now())
+                .poll(context)
+                .map(|()| Ok(Ok(())));
+        }
+        let Unread {
+            mut bytes, taken, ..
+        } = std::mem::take(&mut **unread);
         return Poll::Ready(Ok(take(context, &mut bytes[taken..]).map(|more| {
             let taken = taken + more;
             if taken < bytes.len() {
-                **unread = Unread { bytes, taken };
+                **unread = Unread {
+                    bytes,
+                    taken,
+                    waited: false,
+                };
             }
         })));
     }
