@@ -26,35 +26,38 @@ use crate::messaging::below;
 use crate::policy::{Action, Decision};
 use crate::reply::is_servers;
 
+/// A frame that the interceptors have seen, and what they have against it.
+pub(super) type Seen = (ServerEvent, Option<Box<Refusal>>);
+
 impl Session {
     /// Looks at the frames that have arrived, until one has to be waited for.
     pub(super) fn process(&mut self, context: &mut Context<'_>) {
         while self.may_process() {
-            let event = match self.held_back.take() {
-                Some(event) => *event,
-                None => match self.stomp.poll_event().map(|event| self.intercept(event)) {
+            let (event, refusal) = match self.held_back.take() {
+                Some(seen) => *seen,
+                None => match self.stomp.poll_event() {
+                    Some(event) => self.intercept(event),
                     None => return,
-                    Some(Ok(event)) => event,
-                    Some(Err(refused)) => {
-                        self.refused(*refused);
-                        continue;
-                    }
                 },
             };
             let settles = matches!(
                 &event,
                 ServerEvent::Ack(ack) | ServerEvent::Nack(ack) if ack.transaction.is_none()
-            );
+            ) && refusal.is_none();
             // Only sends to the broker may wait for more of their kind; all else comes after what is corked.
-            let corkable = self.can_be_corked(&event);
+            let corkable = refusal.is_none() && self.can_be_corked(&event);
             if !corkable && self.work.is_none() {
                 self.uncork();
             }
             // What a full queue waits for may be just this session's ACKs, and they may stand behind more SENDs.
             let goes_on = settles || (corkable && self.corked_bytes() < CORKED_WHILE_WAITING);
             if self.work.is_some() && !goes_on {
-                self.held_back = Some(Box::new(event));
+                self.held_back = Some(Box::new((event, refusal)));
                 return;
+            }
+            if let Some(refusal) = refusal {
+                self.refused(event, *refusal, context);
+                continue;
             }
             match event {
                 ServerEvent::Connect(connect) => self.login(connect, context),
@@ -87,13 +90,10 @@ impl Session {
     }
 
     /// Shows a frame to the interceptors.
-    fn intercept(
-        &self,
-        mut event: ServerEvent,
-    ) -> Result<ServerEvent, Box<(ServerEvent, Refusal)>> {
+    fn intercept(&self, mut event: ServerEvent) -> Seen {
         let interceptors = &self.shared.interceptors;
         if interceptors.is_empty() || matches!(event, ServerEvent::Failed(_)) {
-            return Ok(event);
+            return (event, None);
         }
         let mut frame = ClientFrame::new(&self.record, &mut event);
         let seen = std::panic::catch_unwind(AssertUnwindSafe(|| interceptors.inbound(&mut frame)));
@@ -101,25 +101,27 @@ impl Session {
             self.interceptor_panicked(&*panic);
             Err(Refusal::close("the server failed to look at this frame"))
         });
-        match seen {
-            Ok(()) => Ok(event),
-            Err(refusal) => Err(Box::new((event, refusal))),
-        }
+        (event, seen.err().map(Box::new))
     }
 
     /// Says what becomes of a frame that an interceptor did not let pass.
-    fn refused(&mut self, (event, refusal): (ServerEvent, Refusal)) {
+    fn refused(&mut self, event: ServerEvent, refusal: Refusal, context: &mut Context<'_>) {
         self.shared.counters.refused.increment();
         match (event, refusal.0) {
             (ServerEvent::Send(send), Refused::Reject(rejection)) => {
-                // What was sent before it comes first, as far as nothing is waited for.
-                self.uncork();
                 let mut about = About::of(send.destination, &send.headers);
                 about.receipt = send.receipt;
                 let news = self.news(&rejection, &about);
-                // To this very session, which is there; the log has the rejection in any case.
-                drop(self.shared.publisher.publish_all(news));
-                self.receipt(about.receipt);
+                let confirm = self.shared.publisher.publish_all(news);
+                let rest = Vec::new();
+                self.step(
+                    Work::News {
+                        confirm,
+                        rest,
+                        about,
+                    },
+                    context,
+                );
             }
             (event, refused) => {
                 let (reply, error) = Refusal(refused).error();

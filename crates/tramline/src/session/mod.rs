@@ -20,9 +20,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use tramline_broker::{Outbox, Publish};
-use tramline_stomp::{ByteString, ErrorReply, ServerConnection, ServerEvent};
+use tramline_stomp::{ByteString, ErrorReply, ServerConnection};
 
 use self::end::End;
+use self::frames::Seen;
 use self::transactions::Transactions;
 use self::work::{About, Work};
 use crate::disconnected::{DisconnectCause, Disconnected};
@@ -82,7 +83,7 @@ struct Session {
     /// What COMMITs will do.
     transactions: Transactions,
     /// A frame that has to wait until what was corked before it is confirmed.
-    held_back: Option<Box<ServerEvent>>,
+    held_back: Option<Box<Seen>>,
     /// What has to be finished before the next frame is looked at.
     work: Option<Box<Work>>,
     /// Handlers that run beside each other, of routes that are [concurrent](crate::MessageHandler::concurrent).

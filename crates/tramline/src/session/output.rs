@@ -66,7 +66,8 @@ impl Session {
                 if !to_settle.is_empty() {
                     self.settle_written(&to_settle);
                 }
-                if !dropped.is_empty() {
+                // Where one before it could not be written, settling it would settle that too.
+                if !dropped.is_empty() && self.end.is_none() {
                     self.settle_written(&dropped);
                 }
                 io::Result::Ok(())
@@ -191,6 +192,10 @@ impl Session {
     }
 
     fn intercepted(&self, message: &Message, slot: u32, tag: u32) -> OutgoingDelivery {
+        let Some(ack) = self.stomp.ack_mode(slot) else {
+            // Its subscription has ended, and it is not written.
+            return OutgoingDelivery::Same;
+        };
         let interceptors = &self.shared.interceptors;
         let replaced = |payload: Payload| replaced(message, payload);
         let seen = std::panic::catch_unwind(AssertUnwindSafe(|| {
@@ -200,7 +205,7 @@ impl Session {
             self.interceptor_panicked(&*panic);
             OutgoingDelivery::Nothing
         });
-        let cumulative = tag > 0 && self.stomp.ack_mode(slot) == Some(AckMode::Client);
+        let cumulative = tag > 0 && ack == AckMode::Client;
         match outgoing {
             // Settling this one would settle those before it, which are the client's to acknowledge.
             OutgoingDelivery::Nothing if cumulative => {

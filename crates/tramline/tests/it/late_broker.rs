@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tramline::{Broker, EmbeddedBroker};
+use tramline::{Broker, ClientFrame, EmbeddedBroker, Interceptor, Refusal, Rejection};
 use tramline_broker::{
     CommitError, Confirm, OpenError, OpenSession, Publish, Published, Refused, Settle, SettleError,
     SubscribeError, SubscribeRequest, Timestamp, Transaction,
 };
 
-use crate::support::{Client, FrameExt, SHORT, Server, Setup, ack, broker, rejected};
+use crate::support::{Client, ERRORS, FrameExt, SHORT, Server, Setup, ack, broker, rejected};
 
 /// Does everything at once and says so after a while.
 #[derive(Debug)]
@@ -100,6 +100,44 @@ async fn frames_keep_their_order_and_receipts_wait_for_the_broker() {
     }
     assert_eq!(receipts, ["1", "2", "3", "4", "5", "6"]);
     client.expect_close(1000, "").await;
+}
+
+/// What an interceptor rejects is told in its place, behind what still has to be confirmed.
+#[tokio::test]
+async fn a_rejected_send_keeps_its_place() {
+    struct NoSpam;
+    impl Interceptor for NoSpam {
+        fn inbound(&self, frame: &mut ClientFrame<'_>) -> Result<(), Refusal> {
+            match frame.body().is_some_and(|body| body == "spam") {
+                true => Err(Refusal::reject(Rejection::application("no spam"))),
+                false => Ok(()),
+            }
+        }
+    }
+    let server = Setup::new()
+        .broker(Late(Arc::new(EmbeddedBroker::new().topics("/topic"))))
+        .builder(|builder| builder.interceptor(NoSpam))
+        .start()
+        .await;
+    let mut client = Client::subscribed(&server, ["/topic/open/x", ERRORS]).await;
+    let frames: String = ["ham", "spam", "ham", "spam", "spam", "ham"]
+        .iter()
+        .enumerate()
+        .map(|(at, body)| format!("SEND\ndestination:/topic/open/x\nreceipt:{at}\n\n{body}\0"))
+        .collect();
+    client.send(&frames).await;
+    let (mut receipts, mut told) = (Vec::new(), Vec::new());
+    for _ in 0..12 {
+        let (frame, _) = client.expect_any().await;
+        match frame.headers.get("receipt-id") {
+            Some(receipt) => receipts.push(receipt.to_owned()),
+            None => told.push(frame.headers.get("destination") == Some(ERRORS)),
+        }
+    }
+    assert_eq!(receipts, ["0", "1", "2", "3", "4", "5"]);
+    assert_eq!(told, [false, true, false, true, true, false]);
+    let stats = server.stats();
+    assert_eq!((stats.refused, stats.rejected), (3, 3));
 }
 
 /// The time to CONNECT is over with CONNECT: it does not come back when the session ends.
