@@ -318,3 +318,49 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Weak;
+
+    use tramline_broker::{EmbeddedBroker, Outbox, Overflow, SessionId};
+
+    use super::*;
+    use crate::inbound::SessionInfo;
+    use crate::policy::{Policy, permit};
+    use crate::{Handshake, Messaging};
+
+    #[test]
+    fn where_nobody_is_nothing_is_kept() {
+        let messaging = Messaging::builder()
+            .presence(Presences::new().announce("/topic/{room}", "/topic/{room}/presence"))
+            .broker(EmbeddedBroker::new().topics("/topic"))
+            .policy(Policy::builder().otherwise(permit()))
+            .build()
+            .unwrap();
+        let shared = &messaging.handle.shared;
+        let info = SessionInfo {
+            id: SessionId::random(),
+            user: Some(User::new("alice")),
+            handshake: Handshake::default(),
+        };
+        let outbox = Arc::new(Outbox::new(0, Overflow::Close));
+        let session = SessionRecord::new(info, Weak::new(), outbox);
+        let rooms = 0..10_000;
+        for room in rooms.clone() {
+            shared.came(&session, &format!("/topic/{room}"));
+        }
+        let kept = |shared: &Shared| {
+            let state = shared.presence.state.lock();
+            (state.here.len(), state.here.capacity())
+        };
+        assert_eq!(kept(shared).0, rooms.len());
+        for room in rooms {
+            shared.went(&session, &format!("/topic/{room}"));
+            // Once more than it came, which changes nothing.
+            shared.went(&session, &format!("/topic/{room}"));
+        }
+        let (here, capacity) = kept(shared);
+        assert!(here == 0 && capacity < 64, "room for {capacity}");
+    }
+}

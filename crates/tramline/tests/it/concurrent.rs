@@ -268,6 +268,24 @@ async fn an_end_drops_them_or_waits_for_them() {
     assert_eq!(test.running.now(), 0);
 }
 
+/// What waits for room when its client closes is still handled.
+#[tokio::test]
+async fn what_waits_for_room_is_handled_after_a_close() {
+    let test = start(1).await;
+    let mut client = Client::connect(&test.server).await;
+    for number in 0..3 {
+        client.post(&format!("/app/beside/{number}"), "").await;
+    }
+    client.post("/app/log", "last").await;
+    client.close(1000, "").await;
+    test.door.came(1).await;
+    test.door.let_in(3);
+    client.expect_close(1000, "").await;
+    test.log.reads(["0", "1", "2"]).await;
+    assert_eq!(test.server.gate.log(), ["last"]);
+    assert_eq!(test.running.most(), 1);
+}
+
 #[tokio::test]
 async fn shutdown_waits_for_all_of_them() {
     let test = start(4).await;
