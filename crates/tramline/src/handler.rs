@@ -30,7 +30,9 @@ use crate::reply::{IntoEffects, IntoReply};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot handle messages",
     note = "a handler is an `async fn` whose arguments are extractors; only the last may take the body",
-    note = "its future must be `Send`, and the state `{S}` must be what the extractors want"
+    note = "as an `Option` it takes only what can be absent: `Json<T>`, `Encoded<T>`, `Header<H>`, `User`, `Extension<T>`",
+    note = "its future must be `Send`: nothing like an `Rc` or a lock's guard may live across an `await`",
+    note = "the state `{S}` must be what its extractors want: for `State<T>`, `impl FromRef<{S}> for T`"
 )]
 pub trait Handler<T, S>: Clone + Send + Sync + 'static {
     /// What the function returns.

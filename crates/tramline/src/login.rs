@@ -136,7 +136,8 @@ impl From<Rejection> for ConnectRefused {
 /// whose error [refuses](ConnectRefused).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say who a session belongs to",
-    note = "a connect handler returns `()`, `User`, `Option<User>`, or a `Result` of these with an error that becomes a `ConnectRefused`"
+    note = "a connect handler returns `()`, `User`, `Option<User>`, or a `Result` of these",
+    note = "a `Result`'s error must become a `ConnectRefused`: `impl From<MyError> for ConnectRefused`"
 )]
 pub trait IntoLogin: Send {
     /// Decides; `user` is whom the HTTP request had.
@@ -165,6 +166,7 @@ impl IntoLogin for Option<User> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<L: IntoLogin, E: Into<ConnectRefused> + Send> IntoLogin for Result<L, E> {
     fn into_login(self, user: Option<&User>) -> Result<Option<User>, ConnectRefused> {
         self.map_err(Into::into)?.into_login(user)

@@ -160,7 +160,8 @@ pub struct WithHeaders<R> {
     label = "the handler returns `{Self}`",
     note = "say it at the route: `message(handler).send_to(\"/topic/...\")`",
     note = "or in the handler: return `To::topic(\"/topic/...\", reply)`",
-    note = "for the sender alone: `.send_to_user(\"/queue/...\")` at the route, or `ToUser::session(\"/queue/...\", reply)`"
+    note = "for the sender alone: `.send_to_user(\"/queue/...\")` at the route, or `ToUser::session(\"/queue/...\", reply)`",
+    note = "an error of the application says it too: return a `Rejection` made of it by `From`, or `impl IntoEffects` for it"
 )]
 pub trait IntoEffects: Send {
     /// Adds what is to be done.

@@ -73,6 +73,10 @@ pub struct State<T>(pub T);
 pub struct Extension<T>(pub T);
 
 /// Makes a part of the state from the whole, so that handlers can take parts by [`State`].
+#[diagnostic::on_unimplemented(
+    message = "nobody says how `{Self}` is made of the state `{S}`",
+    note = "`impl FromRef<{S}> for {Self}`, or let the handler take `State<{S}>`"
+)]
 pub trait FromRef<S> {
     /// Makes the part.
     fn from_ref(state: &S) -> Self;

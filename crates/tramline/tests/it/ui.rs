@@ -20,6 +20,25 @@ const FIXES: &[(&str, &[&str])] = &[
     ),
     ("not_an_extractor", &["whose arguments are extractors"]),
     ("reply_not_sendable", &["IntoReply"]),
+    (
+        "answer_not_sendable",
+        &["return `Json<T>`, `Text`, `String`"],
+    ),
+    (
+        "connect_nonsense",
+        &["a connect handler returns `()`, `User`, `Option<User>`"],
+    ),
+    ("connect_error", &["impl From<MyError> for ConnectRefused"]),
+    (
+        "error_says_nothing",
+        &[
+            "return a `Rejection` made of it",
+            "`impl IntoEffects` for it",
+        ],
+    ),
+    ("never_absent", &["only what can be absent"]),
+    ("no_part_of_the_state", &["impl FromRef<App> for T"]),
+    ("not_send", &["its future must be `Send`", "`Rc`"]),
 ];
 
 #[test]
