@@ -112,6 +112,8 @@ mod rejection;
 mod reply;
 mod router;
 mod session;
+#[cfg(feature = "settings")]
+mod settings;
 mod stats;
 mod template;
 mod transport;
@@ -144,6 +146,8 @@ pub use crate::publisher::{Publisher, SendError};
 pub use crate::rejection::{Rejection, RejectionKind};
 pub use crate::reply::{IntoEffects, IntoReply, Payload, To};
 pub use crate::router::{IntoRoute, MessageHandler, MessageHandlerTo, MessageRouter, message};
+#[cfg(feature = "settings")]
+pub use crate::settings::{BrokerSettings, Settings, SettingsError, SettingsLoader};
 pub use crate::stats::Stats;
 pub use crate::user::{Handshake, User};
 

@@ -19,8 +19,8 @@ use tramline_websocket::Config;
 
 use crate::compression::Compression;
 use crate::endpoint::{
-    Admitted, Body, Endpoint, Front, Handle, Origins, Proxies, Refusals, Stack, offered_protocols,
-    session_info,
+    Admitted, Body, Endpoint, Front, Handle, Origins, Proxies, Refusals, SockJs, Stack,
+    offered_protocols, session_info,
 };
 use crate::inbound::SessionInfo;
 use crate::limits::Limits;
@@ -86,6 +86,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) stomp: Arc<ServerConfig>,
     pub(crate) front: Front,
+    pub(crate) sockjs: SockJs,
     pub(crate) wheel: Arc<Wheel>,
     pub(crate) counters: Counters,
     sessions: OpenSessions<Outbox>,
@@ -325,6 +326,8 @@ pub struct MessagingBuilder {
     pub(crate) login: Option<Login>,
     policy: Option<Policy>,
     limits: Limits,
+    /// What [`Endpoint::with_sockjs`] offers.
+    pub(crate) sockjs: SockJs,
     origins: Origins,
     proxies: Proxies,
     keep_headers: Vec<HeaderName>,
@@ -354,6 +357,7 @@ impl Default for MessagingBuilder {
             login: None,
             policy: None,
             limits: Limits::default(),
+            sockjs: SockJs::default(),
             origins: Origins::default(),
             proxies: Proxies::default(),
             keep_headers: Vec::new(),
@@ -595,6 +599,7 @@ impl MessagingBuilder {
                 keep_headers: self.keep_headers,
                 compression: self.compression,
             },
+            sockjs: self.sockjs,
             wheel: Arc::new(Wheel::new(now())),
             counters: Counters::default(),
             sessions: OpenSessions::default(),

@@ -15,5 +15,9 @@ pub mod behind_a_proxy {}
 #[doc = include_str!("timeouts-and-limits.md")]
 pub mod timeouts_and_limits {}
 
+#[cfg(feature = "settings")]
+#[doc = include_str!("settings.md")]
+pub mod settings {}
+
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
