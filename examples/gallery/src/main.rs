@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 use tramline::{BuildError, Messaging};
+use tramline_example_login::Login;
 use tramline_example_transports::Echoes;
 
 /// What a stopping gallery may still take for running handlers and queued messages; with the second that connections get
@@ -66,8 +67,9 @@ async fn main() -> ExitCode {
     }
 }
 
-/// The demos' messaging, one stack each; and the echoes, which need none.
+/// The demos' messaging, one stack each; the echoes, which need none; and the login that the demos share.
 struct Demos {
+    login: Login,
     greeting: Messaging,
     greeting_json: Messaging,
     transports: Echoes,
@@ -76,6 +78,7 @@ struct Demos {
 impl Demos {
     fn build() -> Result<Self, BuildError> {
         Ok(Self {
+            login: Login::new(),
             greeting: tramline_example_greeting::messaging()?,
             greeting_json: tramline_example_greeting::json::messaging()?,
             transports: Echoes::build()?,
@@ -84,10 +87,12 @@ impl Demos {
 
     /// Every page, and the messaging endpoints that the pages talk to.
     fn app(&self) -> Router {
-        pages::router()
+        let app = pages::router()
             .nest_service("/ws", self.greeting.endpoint().with_sockjs())
             .nest_service("/gs-guide-websocket", self.greeting_json.endpoint())
             .merge(self.transports.router())
+            .merge(self.login.router());
+        self.login.identify(app)
     }
 
     async fn shutdown(&self, deadline: Duration) {

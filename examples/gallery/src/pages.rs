@@ -19,6 +19,7 @@ static FILES: &[(&str, &str, &str)] = &[
     ("/", HTML, include_str!("../page/index.html")),
     ("/style.css", STYLE, include_str!("../page/style.css")),
     ("/panel.js", SCRIPT, include_str!("../page/panel.js")),
+    ("/login.js", SCRIPT, include_str!("../page/login.js")),
     (
         "/icon.svg",
         "image/svg+xml",
@@ -85,6 +86,7 @@ static FILES: &[(&str, &str, &str)] = &[
 static FRAGMENTS: &[(&str, &str)] = &[
     ("<!-- head -->", include_str!("../page/head.html")),
     ("<!-- header -->", include_str!("../page/header.html")),
+    ("<!-- login -->", include_str!("../page/login.html")),
     ("<!-- problem -->", include_str!("../page/problem.html")),
 ];
 

@@ -73,6 +73,12 @@ const ROOMS: &[Room] = &[
         pure: false,
     },
     Room {
+        package: "tramline-example-login",
+        uses: &["tramline"],
+        tests_use: &[],
+        pure: false,
+    },
+    Room {
         package: "tramline-example-transports",
         uses: &["tramline"],
         tests_use: &[],
@@ -89,6 +95,7 @@ const ROOMS: &[Room] = &[
         uses: &[
             "tramline",
             "tramline-example-greeting",
+            "tramline-example-login",
             "tramline-example-transports",
         ],
         tests_use: &[],
