@@ -15,7 +15,7 @@ use clap::Parser;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
-use tramline::{BuildError, Messaging};
+use tramline::{BuildError, Messaging, MessagingBuilder, Settings};
 use tramline_example_login::Login;
 use tramline_example_transports::Echoes;
 
@@ -24,6 +24,9 @@ use tramline_example_transports::Echoes;
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(8);
 
 /// Tramline's demo applications.
+///
+/// Limits and options: `tramline.toml` here, or the file that TRAMLINE_CONFIG names, and variables such as
+/// TRAMLINE_LIMITS_BODY.
 #[derive(Debug, Parser)]
 #[command(name = "gallery", version)]
 struct Options {
@@ -48,6 +51,13 @@ async fn main() -> ExitCode {
         .with_ansi(io::stderr().is_terminal())
         .init();
 
+    let settings = match Settings::load() {
+        Ok(settings) => settings,
+        Err(error) => {
+            eprintln!("{error}\nAll keys: crates/tramline/src/guide/settings.md");
+            return ExitCode::FAILURE;
+        }
+    };
     let listener = match TcpListener::bind(&options.listen).await {
         Ok(listener) => listener,
         Err(error) => {
@@ -58,7 +68,7 @@ async fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match serve(listener).await {
+    match serve(listener, &settings).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("the gallery ended: {error}");
@@ -76,11 +86,21 @@ struct Demos {
 }
 
 impl Demos {
-    fn build() -> Result<Self, BuildError> {
+    fn build(settings: &Settings) -> Result<Self, BuildError> {
+        // The names are the demos', and the broker carries for them what it carried.
+        let greeting = |name: &'static str, demo: MessagingBuilder| {
+            demo.settings(settings)
+                .name(name)
+                .broker(settings.broker.embedded().topics("/topic"))
+                .build()
+        };
         Ok(Self {
             login: Login::new(),
-            greeting: tramline_example_greeting::messaging()?,
-            greeting_json: tramline_example_greeting::json::messaging()?,
+            greeting: greeting("greeting", tramline_example_greeting::messaging())?,
+            greeting_json: greeting(
+                "greeting-json",
+                tramline_example_greeting::json::messaging(),
+            )?,
             transports: Echoes::build()?,
         })
     }
@@ -108,8 +128,11 @@ impl Demos {
     }
 }
 
-async fn serve(listener: TcpListener) -> Result<(), Box<dyn std::error::Error>> {
-    let demos = Demos::build()?;
+async fn serve(
+    listener: TcpListener,
+    settings: &Settings,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let demos = Demos::build(settings)?;
     let app = demos.app();
     println!("Tramline gallery: http://{}", listener.local_addr()?);
 
