@@ -61,6 +61,7 @@ fn payload(data: &[u8]) {
     let mut limits = PayloadLimits::default();
     limits.messages = 8;
     limits.bytes = 1024;
+    limits.message = Some(64);
     let parsed = parse_messages(data, &limits);
     let text = std::str::from_utf8(data);
     let expected: Result<Vec<String>, _> = serde_json::from_slice(data)
@@ -68,6 +69,7 @@ fn payload(data: &[u8]) {
     match parsed {
         Ok(messages) => {
             assert!(messages.len() <= limits.messages && data.len() <= limits.bytes);
+            assert!(messages.iter().all(|message| message.len() <= 64));
             match expected {
                 Ok(expected) => assert_eq!(messages, expected),
                 Err(error) => assert!(
@@ -90,6 +92,9 @@ fn payload(data: &[u8]) {
         Err(PayloadError::TooManyMessages { limit }) => {
             assert_eq!(limit, limits.messages);
             assert!(expected.is_ok_and(|expected| expected.len() > limit) || text.is_ok());
+        }
+        Err(PayloadError::MessageTooLarge { size, limit }) => {
+            assert!(size > limit && limit == 64 && text.is_ok());
         }
         Err(PayloadError::BrokenJson) => assert!(expected.is_err(), "{expected:?} was refused"),
         Err(error) => panic!("unknown: {error:?}"),

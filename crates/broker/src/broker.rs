@@ -86,12 +86,21 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// the broker.
     fn sweep(&self, _now: Timestamp) {}
 
+    /// Tells `watcher`, from now on and at once, whether messages are taken: an engine far away calls it again whenever that
+    /// changes. Called once, when a stack is built. Default: always true, for brokers in the same process.
+    fn watch(&self, watcher: AvailabilityWatcher) {
+        watcher(true);
+    }
+
     /// What the broker has counted, over all and for at most `limit` of the destinations that `pattern` covers, in the
     /// order of their names. Default nothing, for engines that keep their own books.
     fn statistics(&self, _pattern: &Pattern, _limit: usize) -> BrokerStatistics {
         BrokerStatistics::default()
     }
 }
+
+/// Hears whether a broker takes messages; see [`Broker::watch`].
+pub type AvailabilityWatcher = Box<dyn Fn(bool) + Send + Sync>;
 
 impl<B: Broker + ?Sized> Broker for Arc<B> {
     fn serves(&self, destination: &str) -> bool {
@@ -145,6 +154,10 @@ impl<B: Broker + ?Sized> Broker for Arc<B> {
 
     fn sweep(&self, now: Timestamp) {
         (**self).sweep(now);
+    }
+
+    fn watch(&self, watcher: AvailabilityWatcher) {
+        (**self).watch(watcher);
     }
 
     fn statistics(&self, pattern: &Pattern, limit: usize) -> BrokerStatistics {

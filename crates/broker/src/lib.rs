@@ -36,8 +36,9 @@ mod window;
 pub use tramline_stomp::{AckMode, Headers};
 
 pub use self::broker::{
-    Broker, CommitError, DeliveryRef, OpenError, OpenSession, Outcome, PublishError, Published,
-    Refused, Settle, SettleError, Source, SubscribeError, SubscribeRequest, Transaction,
+    AvailabilityWatcher, Broker, CommitError, DeliveryRef, OpenError, OpenSession, Outcome,
+    PublishError, Published, Refused, Settle, SettleError, Source, SubscribeError,
+    SubscribeRequest, Transaction,
 };
 pub use self::confirm::Confirm;
 pub use self::destination::{Destination, DestinationError, Pattern, Separator, Target};

@@ -64,6 +64,24 @@ impl Message {
         self
     }
 
+    /// The same message with other headers and another body: for what one receiver gets in its place.
+    #[must_use]
+    pub fn with_content(&self, headers: Headers, body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        let texts = self.destination.len() + self.id.len();
+        Self {
+            id: self.id.clone(),
+            destination: self.destination.clone(),
+            size: body.len() + headers.encoded_len_hint() + texts,
+            headers,
+            body,
+            position: self.position,
+            redeliveries: AtomicU32::new(self.redeliveries()),
+            _charge: None,
+            wire: OnceLock::new(),
+        }
+    }
+
     /// How often the message was delivered before, or may have been: 0 the first time, and always for topics.
     pub fn redeliveries(&self) -> u32 {
         self.redeliveries.load(Ordering::Relaxed)

@@ -22,6 +22,9 @@ pub struct PayloadLimits {
     /// Messages in the payload: 4096. A client sends everything that gathered while its last request was under way; an
     /// empty message costs its sender three bytes and us a [`ByteString`], ten times that.
     pub messages: usize,
+    /// Bytes of one message, as it is when its escapes are taken off; `None` for no limit but [`bytes`](Self::bytes), the
+    /// default: what is inside a message, such as STOMP, has limits of its own. For messages that are taken as they are.
+    pub message: Option<usize>,
 }
 
 impl Default for PayloadLimits {
@@ -29,15 +32,18 @@ impl Default for PayloadLimits {
         Self {
             bytes: 512 * 1024,
             messages: 4096,
+            message: None,
         }
     }
 }
 
 /// Why a payload was refused; the peer's doing in every case.
 ///
-/// `xhr_send` answers 500 with the error's text, which for the first two is what sockjs-protocol 0.3.3 demands
-/// ("XhrPolling", `test_invalid_json`). A WebSocket ignores [`Empty`](Self::Empty) and closes on the others, without a
-/// SockJS close frame.
+/// `xhr_send` answers 413 to what is too large and 500 to the rest, with the error's text, which for the first two is what
+/// sockjs-protocol 0.3.3 demands ("XhrPolling", `test_invalid_json`). A WebSocket ignores [`Empty`](Self::Empty), closes on
+/// [`BrokenJson`](Self::BrokenJson) without a SockJS close frame, and on the others with one. A
+/// [message](Self::MessageTooLarge) that is too large ends its session either way: nothing that the session brings later
+/// makes up for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PayloadError {
@@ -59,6 +65,14 @@ pub enum PayloadError {
     #[error("Too many messages in one payload: {limit} allowed.")]
     TooManyMessages {
         /// Messages allowed.
+        limit: usize,
+    },
+    /// A message of more bytes than [`PayloadLimits::message`].
+    #[error("Message too large: {size} bytes, {limit} allowed.")]
+    MessageTooLarge {
+        /// Bytes of the message without its escapes.
+        size: usize,
+        /// Bytes allowed.
         limit: usize,
     },
 }
@@ -112,7 +126,7 @@ pub fn parse_messages(
         });
     }
     let text = std::str::from_utf8(payload).map_err(|_| PayloadError::BrokenJson)?;
-    Reader { rest: text }.messages(limits.messages)
+    Reader { rest: text }.messages(limits)
 }
 
 /// Reads JSON from the front of `rest`.
@@ -124,14 +138,14 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn messages(mut self, limit: usize) -> Result<Vec<ByteString>, PayloadError> {
+    fn messages(mut self, limits: &PayloadLimits) -> Result<Vec<ByteString>, PayloadError> {
         let mut messages = Vec::new();
         self.skip_whitespace();
         if self.take('[') {
             self.skip_whitespace();
             let mut more = !self.take(']');
             while more {
-                self.message_into(&mut messages, limit)?;
+                self.message_into(&mut messages, limits)?;
                 more = self.take(',');
                 if !more && !self.take(']') {
                     return Err(PayloadError::BrokenJson);
@@ -139,7 +153,7 @@ impl Reader<'_> {
                 self.skip_whitespace();
             }
         } else {
-            self.message_into(&mut messages, limit)?;
+            self.message_into(&mut messages, limits)?;
         }
         self.skip_whitespace();
         if self.rest.is_empty() {
@@ -153,12 +167,18 @@ impl Reader<'_> {
     fn message_into(
         &mut self,
         messages: &mut Vec<ByteString>,
-        limit: usize,
+        limits: &PayloadLimits,
     ) -> Result<(), PayloadError> {
-        if messages.len() == limit {
+        if messages.len() == limits.messages {
+            let limit = limits.messages;
             return Err(PayloadError::TooManyMessages { limit });
         }
-        messages.push(self.string().ok_or(PayloadError::BrokenJson)?.into());
+        let message = self.string().ok_or(PayloadError::BrokenJson)?;
+        if let Some(limit) = limits.message.filter(|limit| message.len() > *limit) {
+            let size = message.len();
+            return Err(PayloadError::MessageTooLarge { size, limit });
+        }
+        messages.push(message.into());
         self.skip_whitespace();
         Ok(())
     }
@@ -333,6 +353,7 @@ mod tests {
         let limits = PayloadLimits {
             bytes: 10,
             messages: 2,
+            message: None,
         };
         assert_eq!(parse_messages(br#"["a","bc"]"#, &limits).unwrap().len(), 2);
         assert_eq!(
@@ -346,6 +367,27 @@ mod tests {
             parse_messages(br#"["","",""]"#, &limits),
             Err(PayloadError::TooManyMessages { limit: 2 })
         );
+    }
+
+    #[test]
+    fn a_message_counts_as_it_is_without_escapes() {
+        let limits = PayloadLimits {
+            message: Some(4),
+            ..PayloadLimits::default()
+        };
+        let fits = br#"["\u0000\u0000\u0000\u0000","\ud83d\ude00"]"#;
+        assert_eq!(parse_messages(fits, &limits).unwrap().len(), 2);
+        for too_large in [
+            "[\"abcde\"]",
+            "\"\u{e4}\u{e4}x\"",
+            r#"["a","\ud83d\ude00b"]"#,
+        ] {
+            assert_eq!(
+                parse_messages(too_large.as_bytes(), &limits),
+                Err(PayloadError::MessageTooLarge { size: 5, limit: 4 }),
+                "{too_large}"
+            );
+        }
     }
 
     #[test]

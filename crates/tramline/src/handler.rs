@@ -10,7 +10,7 @@ use crate::effects::Effects;
 use crate::extract::{FromMessage, FromMessageParts};
 use crate::inbound::Inbound;
 use crate::rejection::Rejection;
-use crate::template::Template;
+use crate::reply::{IntoEffects, IntoReply};
 
 /// An async function that can handle a client's message.
 ///
@@ -91,39 +91,50 @@ impl_handler!(A B C D E; G);
 impl_handler!(A B C D E G; H);
 impl_handler!(A B C D E G H; I);
 
+/// A future that ends with what is to be done: how a [`Handler`]'s work looks behind a route.
 pub(crate) type EffectsFuture = Pin<Box<dyn Future<Output = Effects> + Send>>;
 
-/// A handler whose types are forgotten, still waiting for its state.
-pub(crate) type ErasedHandler<S> = Arc<dyn Fn(Inbound, S) -> EffectsFuture + Send + Sync>;
+/// A handler whose types are forgotten, still waiting for its state. The targets are those of its replies.
+pub(crate) type ErasedHandler<S> =
+    Arc<dyn Fn(Inbound, S, Vec<Target>) -> EffectsFuture + Send + Sync>;
 
-/// Forgets the types of a handler. Its reply's targets are known before it runs, so that a message whose captures make
-/// no destination is refused without side effects; `finish` turns its output into effects.
+/// Forgets the types of a handler; `finish` turns its output into effects.
 pub(crate) fn erase<H, T, S>(
     handler: H,
-    targets: Vec<Template>,
-    finish: fn(H::Output, &[Target], &mut Effects),
+    finish: fn(H::Output, Vec<Target>, &mut Effects),
 ) -> ErasedHandler<S>
 where
     H: Handler<T, S>,
     S: Clone + Send + Sync + 'static,
 {
-    Arc::new(move |message, state| {
+    Arc::new(move |message, state, targets| {
         let handler = handler.clone();
-        let targets: Result<Vec<Target>, Rejection> = targets
-            .iter()
-            .map(|template| template.expand(&message))
-            .collect();
         Box::pin(async move {
-            let targets = match targets {
-                Ok(targets) => targets,
-                Err(rejection) => return Effects::rejected(rejection),
-            };
-            let mut effects = Effects::new();
+            let mut effects = Effects::of(&message.session);
             match handler.call(message, state).await {
-                Ok(output) => finish(output, &targets, &mut effects),
+                Ok(output) => finish(output, targets, &mut effects),
                 Err(rejection) => effects.reject(rejection),
             }
             effects
         })
     })
+}
+
+/// The output says itself what is to be done.
+pub(crate) fn finish_effects<O: IntoEffects>(output: O, _: Vec<Target>, effects: &mut Effects) {
+    output.into_effects(effects);
+}
+
+/// The output goes to the targets.
+pub(crate) fn finish_reply<O: IntoReply>(output: O, targets: Vec<Target>, effects: &mut Effects) {
+    if let Some(payload) = output.into_reply(effects) {
+        for target in targets {
+            effects.publish(target, payload.clone());
+        }
+    }
+}
+
+/// The output goes straight to the subscription.
+pub(crate) fn finish_direct<O: IntoReply>(output: O, _: Vec<Target>, effects: &mut Effects) {
+    effects.direct = output.into_reply(effects);
 }

@@ -67,7 +67,7 @@
 //! [`Policy`](policy::Policy) decides who may connect, send and subscribe; there is no default. Requests from web pages of
 //! another origin are refused unless [allowed](MessagingBuilder::allowed_origins). The session's user is the [`User`] that
 //! a middleware of the web framework puts into the request's extensions, or whom
-//! [`MessagingBuilder::connect`] makes of the CONNECT frame: login and passcode, or a token.
+//! [`MessageRouter::connect`] makes of the CONNECT frame: login and passcode, or a token.
 //!
 //! # Broker
 //!
@@ -92,22 +92,28 @@
 //! It serves no HTTP itself: [`Endpoint`] is a tower service for axum and others to mount. It knows no passwords: who a
 //! login belongs to is the application's to say. It keeps nothing on disk.
 
+mod attributes;
 mod captures;
 mod compression;
+mod disconnected;
 mod dispatch;
 mod effects;
 mod endpoint;
+mod events;
 mod extract;
 pub mod guide;
 mod handler;
 mod inbound;
+mod interceptor;
 mod limits;
 mod login;
 mod messaging;
 mod open_sessions;
 pub mod policy;
+mod presence;
 mod publisher;
 pub mod raw;
+mod registry;
 mod rejection;
 mod reply;
 mod router;
@@ -131,21 +137,34 @@ pub use tramline_broker::{
 pub use tramline_sockjs::{OnAbort, Transport as SockJsTransport};
 pub use tramline_stomp::HeartBeat;
 
+pub use crate::attributes::Session;
 pub use crate::compression::Compression;
+pub use crate::disconnected::{DisconnectCause, Disconnected};
 pub use crate::effects::Effects;
 pub use crate::endpoint::{Body, DEFAULT_STOMP_PORT, Endpoint, SockJs};
+pub use crate::events::Event;
+#[cfg(feature = "garde")]
+pub use crate::extract::Valid;
 pub use crate::extract::{
-    FromMessage, FromMessageParts, FromRef, Json, OptionalFromMessageParts, Path, State, Text,
+    Bearer, Encoded, Extension, Format, Formats, FromHeader, FromMessage, FromMessageParts,
+    FromRef, Header, Json, JsonFormat, OptionalFromMessage, OptionalFromMessageParts, Path, State,
+    Text,
 };
 pub use crate::handler::Handler;
 pub use crate::inbound::Inbound;
+pub use crate::interceptor::{ClientFrame, Interceptor, Outgoing, OutgoingMessage, Refusal};
 pub use crate::limits::Limits;
-pub use crate::login::{Connect, ConnectRefused};
+pub use crate::login::{Connect, ConnectRefused, IntoLogin};
 pub use crate::messaging::{BuildError, Messaging, MessagingBuilder};
+pub use crate::presence::{Presence, Presences};
 pub use crate::publisher::{Publisher, SendError};
+pub use crate::registry::{ConnectedSession, ConnectedSubscription, ConnectedUser, Registry};
 pub use crate::rejection::{Rejection, RejectionKind};
-pub use crate::reply::{IntoEffects, IntoReply, Payload, To};
-pub use crate::router::{IntoRoute, MessageHandler, MessageHandlerTo, MessageRouter, message};
+pub use crate::reply::{IntoEffects, IntoReply, Payload, To, ToUser, WithHeaders};
+pub use crate::router::{
+    IntoRoute, MessageHandler, MessageRouter, MessageService, ReplyingHandler, Route,
+    SubscribeHandler, message, subscribe,
+};
 #[cfg(feature = "settings")]
 pub use crate::settings::{BrokerSettings, Settings, SettingsError, SettingsLoader};
 pub use crate::stats::Stats;

@@ -1,4 +1,4 @@
-//! Who a client says it is, and what the application makes of that.
+//! Who a session's CONNECT makes it belong to.
 
 use std::fmt;
 use std::future::Future;
@@ -9,81 +9,29 @@ use bytestring::ByteString;
 use tramline_broker::SessionId;
 use tramline_stomp::Headers;
 
-use crate::inbound::SessionInfo;
-use crate::{Handshake, MessagingBuilder, User};
+use crate::handler::Handler;
+use crate::inbound::{Cause, Inbound, SessionRecord};
+use crate::rejection::Rejection;
+use crate::{Handshake, User};
 
-impl MessagingBuilder {
-    /// Decides who a client is, by its CONNECT frame: login and passcode, or a token in a header.
-    ///
-    /// The handler is asked once per session, before the policy's
-    /// [`on_connect`](crate::policy::PolicyBuilder::on_connect) rule, which sees its answer. `Ok(user)` is the session's
-    /// user from then on, in place of the one that the web session gave; `Ok(None)` makes it anonymous. An error is a
-    /// [`ConnectRefused`] or becomes one: the client hears it as an ERROR and is closed with 1002, and
-    /// [`Stats::logins_refused`](crate::Stats::logins_refused) goes up.
-    ///
-    /// While the handler runs only its own session waits. If it takes longer than
-    /// [`Limits::connect_time`](crate::Limits::connect_time) the session is closed with 4500 and the handler dropped; if
-    /// it panics the session is refused, with a text that says nothing of the reason. Checking a password costs CPU on
-    /// purpose: do it in `tokio::task::spawn_blocking`.
-    ///
-    /// Default: CONNECT is not asked for a login, and a session's user is the web session's.
-    ///
-    /// # Example: a login for programs, the web session for browsers
-    ///
-    /// ```
-    /// use tramline::{Connect, ConnectRefused, User};
-    ///
-    /// async fn login(connect: Connect) -> Result<Option<User>, ConnectRefused> {
-    ///     match (connect.login(), connect.passcode()) {
-    ///         (Some("guest"), Some("guest")) => Ok(Some(User::new("guest"))),
-    ///         (None, None) => Ok(connect.user().cloned()),
-    ///         _ => Err(ConnectRefused::new("login or passcode is wrong")),
-    ///     }
-    /// }
-    ///
-    /// # use tramline::policy::{Policy, authenticated, permit};
-    /// # use tramline::{EmbeddedBroker, Messaging};
-    /// # use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let messaging = Messaging::builder()
-    ///     .connect(login)
-    ///     .policy(Policy::builder().on_connect(authenticated()).otherwise(permit()))
-    ///     .broker(EmbeddedBroker::new().topics("/topic"))
-    ///     .build()?;
-    ///
-    /// let (mut client, stream) = tokio::io::duplex(1024);
-    /// tokio::spawn(messaging.serve_stream(stream, None));
-    /// client.write_all(b"CONNECT\naccept-version:1.2\nlogin:guest\npasscode:guess\n\n\0").await?;
-    /// let mut answer = String::new();
-    /// client.read_to_string(&mut answer).await?;
-    /// assert!(answer.starts_with("ERROR\nmessage:login or passcode is wrong\n"));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn connect<F, Fut, U, E>(mut self, handler: F) -> Self
-    where
-        F: Fn(Connect) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<U, E>> + Send + 'static,
-        U: Into<Option<User>>,
-        E: Into<ConnectRefused>,
-    {
-        self.login = Some(erase(handler));
-        self
-    }
-}
-
-/// A client's CONNECT: what a login handler decides by.
+/// A client's CONNECT: what a [`connect`](crate::MessageRouter::connect) handler decides by, and no other can take.
 ///
 /// `Debug` shows neither the passcode nor what headers say, which may be tokens.
+#[derive(Clone)]
 pub struct Connect {
-    frame: tramline_stomp::Connect,
-    session: Arc<SessionInfo>,
+    frame: Arc<tramline_stomp::Connect>,
+    session: Arc<SessionRecord>,
 }
 
 impl Connect {
-    pub(crate) fn new(frame: tramline_stomp::Connect, session: Arc<SessionInfo>) -> Self {
-        Self { frame, session }
+    pub(crate) fn of(message: &Inbound) -> Option<Self> {
+        match &message.cause {
+            Cause::Connect(frame) => Some(Self {
+                frame: Arc::clone(frame),
+                session: Arc::clone(&message.session),
+            }),
+            _ => None,
+        }
     }
 
     /// The header `login`.
@@ -108,17 +56,17 @@ impl Connect {
 
     /// The user that the web session gave, if the connection came by HTTP and a middleware knew one.
     pub fn user(&self) -> Option<&User> {
-        self.session.user.as_ref()
+        self.session.user()
     }
 
     /// What is kept of the HTTP request, and the remote address.
     pub fn handshake(&self) -> &Handshake {
-        &self.session.handshake
+        self.session.handshake()
     }
 
     /// The session that would begin.
     pub fn session_id(&self) -> SessionId {
-        self.session.id
+        self.session.id()
     }
 }
 
@@ -136,7 +84,7 @@ impl fmt::Debug for Connect {
     }
 }
 
-/// A login handler's refusal: the client hears its text in the ERROR's `message`, and is closed with 1002.
+/// A connect handler's refusal: the client hears its text in the ERROR's `message`, and is closed with 1002.
 ///
 /// The log has the text too. An application's own error becomes one by `From`, so that `?` refuses.
 ///
@@ -177,21 +125,72 @@ impl fmt::Display for ConnectRefused {
 
 impl std::error::Error for ConnectRefused {}
 
+impl From<Rejection> for ConnectRefused {
+    fn from(rejection: Rejection) -> Self {
+        Self::new(rejection.to_string())
+    }
+}
+
+/// What a [`connect`](crate::MessageRouter::connect) handler may return: `()` to leave the session the user of its HTTP
+/// request, if that had one; a [`User`] to give it another; an `Option<User>` for perhaps none; a `Result` of these,
+/// whose error [refuses](ConnectRefused).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say who a session belongs to",
+    note = "a connect handler returns `()`, `User`, `Option<User>`, or a `Result` of these with an error that becomes a `ConnectRefused`"
+)]
+pub trait IntoLogin: Send {
+    /// Decides; `user` is whom the HTTP request had.
+    ///
+    /// # Errors
+    ///
+    /// What the client hears when it may not come in.
+    fn into_login(self, user: Option<&User>) -> Result<Option<User>, ConnectRefused>;
+}
+
+impl IntoLogin for () {
+    fn into_login(self, user: Option<&User>) -> Result<Option<User>, ConnectRefused> {
+        Ok(user.cloned())
+    }
+}
+
+impl IntoLogin for User {
+    fn into_login(self, _: Option<&User>) -> Result<Option<User>, ConnectRefused> {
+        Ok(Some(self))
+    }
+}
+
+impl IntoLogin for Option<User> {
+    fn into_login(self, _: Option<&User>) -> Result<Option<User>, ConnectRefused> {
+        Ok(self)
+    }
+}
+
+impl<L: IntoLogin, E: Into<ConnectRefused> + Send> IntoLogin for Result<L, E> {
+    fn into_login(self, user: Option<&User>) -> Result<Option<User>, ConnectRefused> {
+        self.map_err(Into::into)?.into_login(user)
+    }
+}
+
 pub(crate) type LoginFuture =
     Pin<Box<dyn Future<Output = Result<Option<User>, ConnectRefused>> + Send>>;
 
-/// A login handler whose types are forgotten.
-pub(crate) type Login = Arc<dyn Fn(Connect) -> LoginFuture + Send + Sync>;
+/// A connect handler whose types are forgotten, still waiting for its state.
+pub(crate) type ErasedConnect<S> = Arc<dyn Fn(Inbound, S) -> LoginFuture + Send + Sync>;
 
-fn erase<F, Fut, U, E>(handler: F) -> Login
+pub(crate) fn erase_connect<H, T, S>(handler: H) -> ErasedConnect<S>
 where
-    F: Fn(Connect) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<U, E>> + Send + 'static,
-    U: Into<Option<User>>,
-    E: Into<ConnectRefused>,
+    H: Handler<T, S>,
+    H::Output: IntoLogin,
+    S: Clone + Send + Sync + 'static,
 {
-    Arc::new(move |connect| {
-        let decision = handler(connect);
-        Box::pin(async move { decision.await.map(Into::into).map_err(Into::into) })
+    Arc::new(move |message, state| {
+        let handler = handler.clone();
+        Box::pin(async move {
+            let session = Arc::clone(&message.session);
+            handler
+                .call(message, state)
+                .await?
+                .into_login(session.user())
+        })
     })
 }

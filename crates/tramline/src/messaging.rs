@@ -4,15 +4,14 @@ use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytestring::ByteString;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response};
 use parking_lot::Mutex;
-use tramline_broker::{
-    Broker, BrokerStatistics, DestinationError, Ending, Outbox, Pattern, SessionId,
-};
+use tramline_broker::{Broker, BrokerStatistics, DestinationError, Ending, Pattern, Separator};
 use tramline_sockjs::PayloadLimits;
 use tramline_stomp::ServerConfig;
 use tramline_websocket::Config;
@@ -22,17 +21,21 @@ use crate::endpoint::{
     Admitted, Body, Endpoint, Front, Handle, Origins, Proxies, Refusals, SockJs, Stack,
     offered_protocols, session_info,
 };
-use crate::inbound::SessionInfo;
+use crate::events::{Event, Listeners};
+use crate::inbound::{SessionInfo, SessionRecord};
+use crate::interceptor::{Interceptor, Interceptors};
 use crate::limits::Limits;
-use crate::login::Login;
 use crate::open_sessions::OpenSessions;
 use crate::policy::Policy;
+use crate::presence::{Presence, PresenceTable, Presences};
 use crate::publisher::Publisher;
 use crate::raw::RawTransport;
+use crate::registry::{Registry, Users};
 use crate::router::{MessageRouter, RouteTable};
 use crate::session::SessionTask;
 use crate::stats::{Counters, Stats};
 use crate::transport::keep_alive::KeepAlive;
+use crate::transport::violation::LimitsOf;
 use crate::wheel::{Driven, Driver, Wheel, now};
 
 /// A messaging stack: handlers, broker and policy behind endpoints that clients connect to.
@@ -78,9 +81,8 @@ pub(crate) struct Shared {
     pub(crate) name: ByteString,
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) routes: RouteTable,
-    pub(crate) app_prefix: ByteString,
+    pub(crate) app_prefixes: Vec<ByteString>,
     pub(crate) user_prefix: ByteString,
-    pub(crate) login: Option<Login>,
     pub(crate) policy: Policy,
     pub(crate) publisher: Publisher,
     pub(crate) limits: Limits,
@@ -89,7 +91,13 @@ pub(crate) struct Shared {
     pub(crate) sockjs: SockJs,
     pub(crate) wheel: Arc<Wheel>,
     pub(crate) counters: Counters,
-    sessions: OpenSessions<Outbox>,
+    pub(crate) listeners: Listeners,
+    pub(crate) interceptors: Interceptors,
+    pub(crate) presence: PresenceTable,
+    pub(crate) users: Users,
+    pub(crate) sessions: OpenSessions<SessionRecord>,
+    /// Counts the answers of `subscribe` handlers, for their `message-id`.
+    pub(crate) answers: AtomicU64,
     driver: Driver,
     next_sweep: Mutex<Instant>,
 }
@@ -110,6 +118,21 @@ impl Messaging {
     /// Sends messages from anywhere in the application.
     pub fn publisher(&self) -> Publisher {
         self.handle.shared.publisher.clone()
+    }
+
+    /// Who is connected, and to what they subscribed.
+    pub fn registry(&self) -> Registry {
+        Registry::of(&self.handle.shared)
+    }
+
+    /// Who is at the destinations that [presence](MessagingBuilder::presence) is kept for.
+    pub fn presence(&self) -> Presence {
+        Presence::of(&self.handle.shared)
+    }
+
+    /// The name that tells this stack apart from others.
+    pub fn name(&self) -> &str {
+        &self.handle.shared.name
     }
 
     /// What the stack has done and refused so far.
@@ -167,8 +190,15 @@ impl Messaging {
     /// clients are closed with 1001, "going away". Dropping the future stops the waiting, not the ending.
     pub async fn shutdown(&self, deadline: Duration) -> usize {
         let shared = &self.handle.shared;
+        let was_closing = shared.sessions.is_closing();
         shared.close();
-        shared.sessions.all_gone(deadline).await
+        let left = shared.sessions.all_gone(deadline).await;
+        if !was_closing {
+            shared
+                .listeners
+                .tell(&shared.name, || Event::BrokerUnavailable);
+        }
+        left
     }
 }
 
@@ -178,17 +208,23 @@ impl Shared {
         self.sessions.closed().await;
     }
 
-    pub(crate) fn session_opened(&self, id: SessionId, outbox: &Arc<Outbox>) {
+    pub(crate) fn session_opened(&self, session: &Arc<SessionRecord>) {
         self.counters.sessions_open.increment();
         self.counters.sessions_total.increment();
-        if !self.sessions.add(id, outbox) {
-            outbox.end(going_away());
+        if !self.sessions.add(session.id(), session) {
+            session.outbox.end(going_away());
         }
     }
 
-    pub(crate) fn session_closed(&self, id: SessionId) {
+    pub(crate) fn session_closed(&self, session: &SessionRecord) {
         self.counters.sessions_open.decrement();
-        self.sessions.remove(id);
+        self.sessions.remove(session.id());
+    }
+
+    /// What follows an application prefix in `destination`.
+    pub(crate) fn application_path<'a>(&self, destination: &'a str) -> Option<&'a str> {
+        let mut prefixes = self.app_prefixes.iter();
+        prefixes.find_map(|prefix| below(destination, prefix))
     }
 
     /// Starts what drives timers, when it does not run yet. Must be called inside a runtime.
@@ -198,16 +234,21 @@ impl Shared {
 
     /// The text for a destination that leads nowhere.
     pub(crate) fn nowhere(&self, destination: &str) -> String {
+        let prefixes = self.app_prefixes.iter();
+        let handlers: Vec<String> = prefixes.map(|prefix| format!("\"{prefix}/\"")).collect();
         format!(
-            "{destination:?} leads nowhere: handlers are below \"{}/\", what is for users is below \"{}/\", and the broker \
+            "{destination:?} leads nowhere: handlers are below {}, what is for users is below \"{}/\", and the broker \
              carries no such destination",
-            self.app_prefix, self.user_prefix
+            handlers.join(" and "),
+            self.user_prefix
         )
     }
 }
 
 impl Stack for Shared {
     type Opening = SessionInfo;
+
+    const LIMITS_OF: LimitsOf = LimitsOf::Stomp;
 
     fn name(&self) -> &str {
         &self.name
@@ -222,8 +263,8 @@ impl Stack for Shared {
     }
 
     fn close(&self) {
-        for outbox in self.sessions.close() {
-            outbox.end(going_away());
+        for session in self.sessions.close() {
+            session.outbox.end(going_away());
         }
     }
 
@@ -295,6 +336,12 @@ impl Driven for Shared {
     }
 }
 
+/// What follows `prefix` in `destination`, beginning with `/`.
+pub(crate) fn below<'a>(destination: &'a str, prefix: &str) -> Option<&'a str> {
+    let path = destination.strip_prefix(prefix)?;
+    (path.len() > 1 && path.starts_with('/')).then_some(path)
+}
+
 /// How often the broker may do what is due: let messages expire, refuse who waited in vain.
 pub(crate) const SWEEP: Duration = Duration::from_secs(1);
 
@@ -320,10 +367,13 @@ impl fmt::Debug for Shared {
 pub struct MessagingBuilder {
     name: ByteString,
     routes: MessageRouter,
-    app_prefix: ByteString,
+    app_prefixes: Vec<ByteString>,
+    app_separator: Separator,
     user_prefix: ByteString,
     broker: Option<Arc<dyn Broker>>,
-    pub(crate) login: Option<Login>,
+    listeners: Listeners,
+    interceptors: Interceptors,
+    presences: Presences,
     policy: Option<Policy>,
     limits: Limits,
     /// What [`Endpoint::with_sockjs`] offers.
@@ -351,10 +401,13 @@ impl Default for MessagingBuilder {
         Self {
             name: ByteString::from_static("messaging"),
             routes: MessageRouter::new(),
-            app_prefix: ByteString::from_static("/app"),
+            app_prefixes: vec![ByteString::from_static("/app")],
+            app_separator: Separator::Slash,
             user_prefix: ByteString::from_static("/user"),
             broker: None,
-            login: None,
+            listeners: Listeners::default(),
+            interceptors: Interceptors::default(),
+            presences: Presences::new(),
             policy: None,
             limits: Limits::default(),
             sockjs: SockJs::default(),
@@ -373,15 +426,32 @@ impl MessagingBuilder {
         self
     }
 
-    /// The handlers, below the application prefix.
+    /// The handlers, below the application prefixes.
     pub fn routes(mut self, routes: MessageRouter) -> Self {
         self.routes = routes;
         self
     }
 
-    /// Where handlers are: a SEND to `/app/hello` goes to the route `/hello`. Default `/app`.
-    pub fn application_prefix(mut self, prefix: impl Into<ByteString>) -> Self {
-        self.app_prefix = prefix.into();
+    /// Where handlers are: a SEND to `/app/hello` goes to the route `/hello`. Default `/app`, and nothing else.
+    pub fn application_prefix(self, prefix: impl Into<ByteString>) -> Self {
+        self.application_prefixes([prefix])
+    }
+
+    /// Where handlers are, for clients that know them by several names: the same routes are below each.
+    pub fn application_prefixes<P: Into<ByteString>>(
+        mut self,
+        prefixes: impl IntoIterator<Item = P>,
+    ) -> Self {
+        self.app_prefixes = prefixes.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// What is between the segments of destinations below the application prefixes, besides `/`. Default
+    /// [`Separator::Slash`], nothing else. With [`Separator::Dot`] a SEND to `/app/rooms.7.say` goes to the route
+    /// `/rooms/{room}/say`, which may also be written `/rooms.{room}.say`: Spring's `AntPathMatcher(".")`. What the broker
+    /// carries has [separators of its own](crate::Prefix).
+    pub fn application_separator(mut self, separator: Separator) -> Self {
+        self.app_separator = separator;
         self
     }
 
@@ -400,6 +470,39 @@ impl MessagingBuilder {
     /// What clients may do. Must be said: there is no default that would be right.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = Some(policy);
+        self
+    }
+
+    /// Calls `listener` with each [`Event`] of the stack, in the task of the session that it is about: it must not block, and
+    /// what takes longer it sends to a task of its own. The events of one session come in order. May be said several
+    /// times; a listener that panics is logged, and keeps nobody from hearing the event.
+    ///
+    /// # Example: a line for each coming and going
+    ///
+    /// ```
+    /// use tramline::{Event, Messaging};
+    ///
+    /// let builder = Messaging::builder().on_event(|event| match event {
+    ///     Event::Connected { session } => println!("{} is here", session.id()),
+    ///     Event::Disconnected { session, reason } => println!("{} is gone: {reason}", session.id()),
+    ///     _ => {}
+    /// });
+    /// # let _ = builder;
+    /// ```
+    pub fn on_event(mut self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.listeners.add(listener);
+        self
+    }
+
+    /// Shows `interceptor` every frame of every client, and every message on its way out. May be said several times.
+    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.interceptors.add(interceptor);
+        self
+    }
+
+    /// The destinations that presence is kept for: who is subscribed there, who comes and goes. Default: none.
+    pub fn presence(mut self, presences: Presences) -> Self {
+        self.presences = presences;
         self
     }
 
@@ -505,10 +608,15 @@ impl MessagingBuilder {
                 .as_ref()
                 .is_none_or(|broker| broker.serves(destination))
         };
-        for (what, prefix) in [
-            ("application", &self.app_prefix),
-            ("user", &self.user_prefix),
-        ] {
+        let separator = |destination: &str| {
+            let broker = self.broker.as_ref();
+            broker.map_or(Separator::Slash, |broker| broker.separator(destination))
+        };
+        let prefixes = self
+            .app_prefixes
+            .iter()
+            .map(|prefix| ("application", prefix));
+        for (what, prefix) in prefixes.chain([("user", &self.user_prefix)]) {
             if !prefix.starts_with('/') || prefix.ends_with('/') {
                 mistakes.push(format!(
                     "{what} prefix {prefix:?}: must begin with `/` and not end with it"
@@ -519,25 +627,10 @@ impl MessagingBuilder {
                 ));
             }
         }
-        let within = |inner: &str, outer: &str| {
-            inner
-                .strip_prefix(outer)
-                .is_some_and(|rest| rest.starts_with('/'))
-        };
-        if self.app_prefix == self.user_prefix {
-            mistakes.push(format!(
-                "application prefix and user prefix are both {:?}",
-                self.app_prefix
-            ));
-        } else if within(&self.app_prefix, &self.user_prefix)
-            || within(&self.user_prefix, &self.app_prefix)
-        {
-            let (app, user) = (&self.app_prefix, &self.user_prefix);
-            mistakes.push(format!(
-                "application prefix {app:?} and user prefix {user:?}: one lies inside the other"
-            ));
-        }
-        let (routes, wrong) = RouteTable::build(self.routes, carried);
+        mistakes.extend(overlaps(&self.app_prefixes, &self.user_prefix));
+        let (routes, wrong) = RouteTable::build(self.routes, self.app_separator, carried);
+        mistakes.extend(wrong);
+        let (presence, wrong) = PresenceTable::build(self.presences, carried, separator);
         mistakes.extend(wrong);
         mistakes.extend(self.origins.mistakes.iter().cloned());
         mistakes.extend(self.proxies.mistakes.iter().cloned());
@@ -545,9 +638,13 @@ impl MessagingBuilder {
             mistakes.extend(broker.mistakes());
         }
         let policy = match (self.policy, &self.broker) {
-            (Some(policy), Some(broker)) => {
-                Some(policy.separated(|pattern| broker.separator(pattern)))
-            }
+            (Some(policy), Some(broker)) => Some(policy.separated(|pattern| {
+                let mut prefixes = self.app_prefixes.iter();
+                match prefixes.any(|prefix| below(pattern, prefix).is_some()) {
+                    true => self.app_separator,
+                    false => broker.separator(pattern),
+                }
+            })),
             (policy, _) => policy,
         };
         if let Some(policy) = &policy {
@@ -586,9 +683,8 @@ impl MessagingBuilder {
             name: self.name,
             broker,
             routes,
-            app_prefix: self.app_prefix,
+            app_prefixes: self.app_prefixes,
             user_prefix: self.user_prefix,
-            login: self.login,
             policy,
             publisher,
             limits: self.limits,
@@ -602,16 +698,53 @@ impl MessagingBuilder {
             sockjs: self.sockjs,
             wheel: Arc::new(Wheel::new(now())),
             counters: Counters::default(),
+            listeners: self.listeners,
+            interceptors: self.interceptors,
+            presence,
+            users: Users::default(),
+            answers: AtomicU64::new(0),
             sessions: OpenSessions::default(),
             driver: Driver::default(),
             next_sweep: Mutex::new(now()),
         };
+        let listeners = shared.listeners.clone();
+        let name = shared.name.clone();
+        shared.broker.watch(Box::new(move |available| {
+            listeners.tell(&name, || match available {
+                true => Event::BrokerAvailable,
+                false => Event::BrokerUnavailable,
+            });
+        }));
         Ok(Messaging {
             handle: Arc::new(Handle {
                 shared: Arc::new(shared),
             }),
         })
     }
+}
+
+/// What is wrong with prefixes that are the same, or that lie inside each other.
+fn overlaps(app_prefixes: &[ByteString], user_prefix: &ByteString) -> Vec<String> {
+    let mut mistakes = Vec::new();
+    if app_prefixes.is_empty() {
+        mistakes.push("no application prefix: say where handlers are, or leave the default".into());
+    }
+    let named = app_prefixes.iter().map(|prefix| ("application", prefix));
+    let named: Vec<_> = named.chain([("user", user_prefix)]).collect();
+    for (at, (what, prefix)) in named.iter().enumerate() {
+        for (other_what, other) in &named[at + 1..] {
+            if prefix == other {
+                mistakes.push(format!(
+                    "{what} prefix and {other_what} prefix are both {prefix:?}"
+                ));
+            } else if below(prefix, other).is_some() || below(other, prefix).is_some() {
+                mistakes.push(format!(
+                    "{what} prefix {prefix:?} and {other_what} prefix {other:?}: one lies inside the other"
+                ));
+            }
+        }
+    }
+    mistakes
 }
 
 /// Everything that is wrong with what a [`MessagingBuilder`] or a [`RawEndpointBuilder`](crate::raw::RawEndpointBuilder)

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use bytestring::ByteString;
 use tramline_broker::{
     Broker, Confirm, Destination, DestinationError, Publish, PublishError, Published, Refused,
-    Target,
+    SessionId, Target,
 };
 
 use crate::effects::Effects;
@@ -80,13 +80,30 @@ impl Publisher {
         self.publish(target, payload).await
     }
 
+    /// Sends `payload` to the one session `id`, if it subscribed to `path` below the user prefix.
+    ///
+    /// # Errors
+    ///
+    /// As for [`send`](Self::send). A session that is not there is no error: `local_receivers` is 0.
+    pub async fn send_to_session(
+        &self,
+        id: SessionId,
+        path: impl Into<ByteString>,
+        payload: impl IntoReply,
+    ) -> Result<Published, SendError> {
+        let path = Destination::parse(path)?;
+        self.publish(Target::Session { id, path }, payload).await
+    }
+
     async fn publish(
         &self,
         target: Target,
         payload: impl IntoReply,
     ) -> Result<Published, SendError> {
-        let mut effects = Effects::new();
-        payload.into_reply(&[target], &mut effects);
+        let mut effects = Effects::default();
+        if let Some(payload) = payload.into_reply(&mut effects) {
+            effects.publish(target, payload);
+        }
         if let Some(rejection) = effects.rejections.pop() {
             return Err(SendError::Payload(rejection));
         }

@@ -8,13 +8,42 @@ use tramline_broker::{DestinationError, PublishError};
 /// Why a client's message was not handled as it should have been.
 ///
 /// Extractors reject what they cannot read, and a reply that cannot be encoded is rejected too. By default the client
-/// hears of it at `/user/queue/errors` (a JSON object with `kind`, `error` and `destination`), the log has a WARN line
+/// hears of it at `/user/queue/errors` (a JSON object with `kind`, `error`, `destination` and perhaps `details`), the log has a WARN line
 /// and the [counter](crate::Stats::rejected) goes up; the session goes on. A RECEIPT that the client asked for is sent
 /// all the same: the message *was* handled.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// An application's own errors go the same way: make a rejection of them by `From`, and `?` in a handler that returns
+/// `Result<_, Rejection>` rejects. To tell the client something else, see [`IntoEffects`](crate::IntoEffects) and
+/// [`MessageRouter::on_rejection`](crate::MessageRouter::on_rejection).
+///
+/// # Example: an error of the application
+///
+/// ```
+/// use tramline::{Rejection, To};
+///
+/// struct Muted;
+///
+/// impl From<Muted> for Rejection {
+///     fn from(_: Muted) -> Self {
+///         Rejection::application("you are muted").with_details(serde_json::json!({ "seconds": 30 }))
+///     }
+/// }
+///
+/// fn check(line: &str) -> Result<(), Muted> {
+///     if line.contains("spam") { Err(Muted) } else { Ok(()) }
+/// }
+///
+/// async fn say(line: String) -> Result<To<String>, Rejection> {
+///     check(&line)?;
+///     Ok(To::topic("/topic/chat", line))
+/// }
+/// # let _ = say;
+/// ```
+#[derive(Clone, Debug, PartialEq)]
 pub struct Rejection {
     kind: RejectionKind,
     error: String,
+    details: Option<Box<serde_json::Value>>,
 }
 
 /// What sort of failure a [`Rejection`] is.
@@ -24,10 +53,20 @@ pub struct Rejection {
 pub enum RejectionKind {
     /// The client's body or headers are not what the handler takes.
     BadMessage,
+    /// The body is in a format that the handler does not take.
+    UnsupportedFormat,
+    /// The body was read, and what it says breaks the rules of its type: the details name the fields.
+    Invalid,
+    /// The application's own reason.
+    Application,
+    /// A layer in front of the handler did not let it through: too slow, or too many.
+    Refused,
     /// The handler wants a user and the session has none.
     Anonymous,
     /// No route has the destination.
     NoRoute,
+    /// The handler takes what there is not at this place: the application's fault.
+    Misconfigured,
     /// The handler panicked: the application's fault, and the client hears no detail.
     HandlerPanicked,
     /// The reply could not be encoded or has no valid destination: the application's fault.
@@ -42,7 +81,25 @@ impl Rejection {
         Self {
             kind,
             error: error.to_string(),
+            details: None,
         }
+    }
+
+    /// A refusal by the application itself.
+    pub fn application(error: impl fmt::Display) -> Self {
+        Self::new(RejectionKind::Application, error)
+    }
+
+    /// The same rejection with something for programs to read beside the text: `details` of the JSON object.
+    #[must_use]
+    pub fn with_details(mut self, details: impl Into<serde_json::Value>) -> Self {
+        self.details = Some(Box::new(details.into()));
+        self
+    }
+
+    /// What was added by [`with_details`](Self::with_details).
+    pub fn details(&self) -> Option<&serde_json::Value> {
+        self.details.as_deref()
     }
 
     /// A body or header that the handler cannot take.
@@ -62,13 +119,16 @@ impl Rejection {
             kind: RejectionKind,
             error: &'a str,
             destination: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            details: Option<&'a serde_json::Value>,
         }
         let body = Body {
             kind: self.kind,
             error: &self.error,
             destination,
+            details: self.details(),
         };
-        // Three strings always encode; an empty body would still say that something is wrong.
+        // Strings and JSON always encode; an empty body would still say that something is wrong.
         serde_json::to_vec(&body).unwrap_or_default()
     }
 }

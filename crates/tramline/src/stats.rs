@@ -53,6 +53,8 @@ counters! {
     logins_refused,
     /// Frames that the policy denied.
     denied,
+    /// Frames that an [interceptor](crate::Interceptor) did not let pass.
+    refused,
     /// Messages that a handler did not take or whose reply could not be sent, see [`Rejection`](crate::Rejection); and
     /// frames for destinations that there are not.
     rejected,

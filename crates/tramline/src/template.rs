@@ -3,12 +3,42 @@
 use bytestring::ByteString;
 use tramline_broker::{Destination, DestinationError, Target};
 
+use crate::effects::Whom;
 use crate::inbound::Inbound;
 use crate::rejection::Rejection;
 
-/// A destination with `{captures}` of the route, read once when the route is made.
+/// Where a route's replies go, as it was written.
+#[derive(Clone, Debug)]
+pub(crate) enum ReplyTo {
+    Destination(ByteString),
+    User(ByteString),
+    Session(ByteString),
+}
+
+impl ReplyTo {
+    /// The text, of a destination or of a path below the user prefix.
+    pub(crate) fn text(&self) -> &ByteString {
+        match self {
+            Self::Destination(text) | Self::User(text) | Self::Session(text) => text,
+        }
+    }
+}
+
+impl std::fmt::Display for ReplyTo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Destination(text) => f.write_str(text),
+            Self::User(path) => write!(f, "user {path}"),
+            Self::Session(path) => write!(f, "session {path}"),
+        }
+    }
+}
+
+/// A [`ReplyTo`] read for its route: with the route's captures for `{captures}`.
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
+    /// `None` for a destination.
+    whom: Option<Whom>,
     parts: Vec<Part>,
 }
 
@@ -30,8 +60,9 @@ pub(crate) enum TemplateError {
 }
 
 impl Template {
-    /// Reads `text`, for a route that captures `captures`.
-    pub(crate) fn parse(text: &ByteString, captures: &[ByteString]) -> Result<Self, TemplateError> {
+    /// Reads `reply`, for a route that captures `captures`.
+    pub(crate) fn parse(reply: &ReplyTo, captures: &[ByteString]) -> Result<Self, TemplateError> {
+        let text = reply.text();
         let mut parts = Vec::new();
         let mut rest: &str = text;
         while let Some((before, after)) = rest.split_once('{') {
@@ -46,7 +77,12 @@ impl Template {
             rest = after;
         }
         parts.push(Part::Text(rest.into()));
-        let template = Self { parts };
+        let whom = match reply {
+            ReplyTo::Destination(_) => None,
+            ReplyTo::User(_) => Some(Whom::Sender),
+            ReplyTo::Session(_) => Some(Whom::SenderSession),
+        };
+        let template = Self { whom, parts };
         // Any capture does for finding out whether the text around them makes a destination.
         Destination::parse(template.fill(|_| Some("x")))?;
         Ok(template)
@@ -55,7 +91,11 @@ impl Template {
     /// The target for a message that has matched the route.
     pub(crate) fn expand(&self, message: &Inbound) -> Result<Target, Rejection> {
         let destination = Destination::parse(self.fill(|name| message.capture(name)));
-        Ok(destination.map_err(Rejection::bad_message)?.into())
+        let destination = destination.map_err(Rejection::bad_message)?;
+        match self.whom.clone() {
+            None => Ok(destination.into()),
+            Some(whom) => whom.at(destination, Some(&message.session)),
+        }
     }
 
     fn fill<'a>(&'a self, capture: impl Fn(&str) -> Option<&'a str>) -> ByteString {

@@ -100,7 +100,7 @@ pub enum Error {
     /// The peer's reason for closing is not UTF-8 (§5.5.1).
     #[error("reason in Close frame is not UTF-8")]
     InvalidCloseReason,
-    /// The peer announced a frame above [`Config::max_frame`](crate::Config::max_frame).
+    /// The peer announced a frame above [`Config::max_frame`](crate::Config::max_frame), in a message that may be so large.
     #[error("frame of {len} bytes, limit {max}; send it in smaller frames or raise max_frame")]
     FrameTooBig {
         /// Payload bytes announced.

@@ -3,7 +3,8 @@
 use axum::Router;
 use tramline::policy::{Policy, permit};
 use tramline::{
-    BuildError, Connect, ConnectRefused, EmbeddedBroker, HeartBeat, Limits, Messaging, User,
+    BuildError, Connect, ConnectRefused, EmbeddedBroker, HeartBeat, Limits, MessageRouter,
+    Messaging, User,
 };
 
 /// Who says `guest` and `guest` may do anything; nobody else is let in.
@@ -22,7 +23,7 @@ pub(crate) fn messaging() -> Result<Messaging, BuildError> {
     };
     Messaging::builder()
         .name("stomp")
-        .connect(login)
+        .routes(MessageRouter::new().connect(login))
         .policy(Policy::builder().otherwise(permit()))
         .broker(EmbeddedBroker::new().topics("/topic").queues("/queue"))
         .limits(limits)

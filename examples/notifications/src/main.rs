@@ -13,7 +13,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let app = router(&messaging, inboxes).merge(login.router());
 
     let listener = TcpListener::bind("127.0.0.1:8080").await?;
-    println!("POST to http://127.0.0.1:8080/notifications, listen at ws://127.0.0.1:8080/notifications/ws");
+    println!(
+        "POST to http://127.0.0.1:8080/notifications, listen at ws://127.0.0.1:8080/notifications/ws"
+    );
     axum::serve(listener, login.identify(app)).await?;
     Ok(())
 }

@@ -12,14 +12,21 @@ use super::{End, Mode};
 /// What a stream comes to.
 pub(super) struct Expected {
     pub(super) events: Vec<Event>,
+    /// How many events came before the compressed message that the stream ends in, if it does: such a message is
+    /// inflated here only once it is whole, and may have been broken before the control frames inside it.
+    pub(super) sure: usize,
     pub(super) end: End,
 }
 
 /// The events that a machine of `mode` reads from a stream, and how the stream ends.
 pub(super) fn read(mode: Mode, config: Config, stream: &[u8]) -> Expected {
-    let mut events = Vec::new();
-    let end = frames(mode, config, stream, &mut events).unwrap_or(End::Broken);
-    Expected { events, end }
+    let (mut events, mut open) = (Vec::new(), None);
+    let end = frames(mode, config, stream, &mut events, &mut open).unwrap_or(End::Broken);
+    Expected {
+        sure: open.unwrap_or(events.len()),
+        events,
+        end,
+    }
 }
 
 struct Broken;
@@ -36,6 +43,7 @@ fn frames(
     config: Config,
     mut rest: &[u8],
     events: &mut Vec<Event>,
+    open: &mut Option<usize>,
 ) -> Result<End, Broken> {
     let mut message: Option<Message> = None;
     let mut context = Vec::new();
@@ -79,6 +87,7 @@ fn frames(
                     rule(message.frames <= config.max_fragments)?;
                 }
                 (message, _) => {
+                    *open = compressed.then_some(events.len());
                     *message = Some(Message {
                         text: opcode == 1,
                         compressed,
@@ -115,7 +124,7 @@ fn frames(
                 _ => Event::Pong(payload.into()),
             });
             if opcode == 8 {
-                return Ok(End::Quiet);
+                break;
             }
             continue;
         }
@@ -145,6 +154,7 @@ fn frames(
                 Err(_) if message.text => return Err(Broken),
                 Err(held) => Event::Binary(held.into_bytes().into()),
             });
+            *open = None;
         }
     }
     Ok(match message {

@@ -196,12 +196,16 @@ fn glob(pattern: &[u8], host: &[u8]) -> bool {
 }
 
 impl Origin {
+    /// The value of an `Origin` header: scheme, host and perhaps a port, and nothing else (RFC 6454 §7.1).
     fn parse(text: &str) -> Option<Self> {
         let uri: Uri = text.parse().ok()?;
-        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
-            return None;
+        let mut bare = format!("{}://{}", uri.scheme_str()?, uri.host()?);
+        if let Some(port) = uri.port() {
+            bare = format!("{bare}:{port}");
         }
-        Self::of(&uri)
+        bare.eq_ignore_ascii_case(text)
+            .then(|| Self::of(&uri))
+            .flatten()
     }
 
     /// The origin of the page at this address.
@@ -298,6 +302,16 @@ mod tests {
             ),
             (Some("null"), "app.example", false),
             (Some(""), "app.example", false),
+            (Some("http://x@app.example"), "app.example", false),
+            (Some("http://x:y@app.example:80"), "app.example", false),
+            (Some("http://app.example/"), "app.example", false),
+            (Some("http://app.example/page"), "app.example", false),
+            (Some("http://app.example?x"), "app.example", false),
+            (Some("http://app.example#x"), "app.example", false),
+            (Some("http://app.example:"), "app.example", false),
+            (Some("http://app.example,"), "app.example", false),
+            (Some("app.example"), "app.example", false),
+            (Some("//app.example"), "app.example", false),
         ] {
             assert_eq!(
                 permit(&origins, origin, host),
@@ -330,6 +344,8 @@ mod tests {
             ("https://app.example:8443", false),
             ("http://other.example:3000", true),
             ("http://other.example", false),
+            ("https://app.example/", false),
+            ("https://x@app.example", false),
             ("null", false),
         ] {
             assert_eq!(

@@ -15,6 +15,7 @@ use crate::compression::Compression;
 use crate::raw::RawTransport;
 use crate::stats::Counter;
 use crate::transport::keep_alive::KeepAlive;
+use crate::transport::violation::LimitsOf;
 use crate::wheel::Driven;
 
 /// A messaging stack, or the sessions of a raw handler: what requests are for, and what their connections become.
@@ -43,6 +44,9 @@ pub(crate) trait Stack: Driven + fmt::Debug {
 
     /// What one SockJS message, or one body of `xhr_send`, may have.
     fn payload_limits(&self) -> PayloadLimits;
+
+    /// Whose names errors have for the limits of a [new WebSocket](Self::websocket).
+    const LIMITS_OF: LimitsOf;
 
     /// The limits of a new WebSocket, and its pings.
     fn websocket(&self) -> (Config, Option<Box<KeepAlive>>);

@@ -32,7 +32,7 @@ impl Messaging {
     /// code, a TCP client hears an ERROR. Who agreed on no heart-beats is probed by TCP's own keep-alive after a minute of
     /// silence, so that a peer that is gone without a word is known to be after two.
     ///
-    /// There is no HTTP request here. So the user comes from [`connect`](crate::MessagingBuilder::connect) alone, and
+    /// There is no HTTP request here. So the user comes from [`connect`](crate::MessageRouter::connect) alone, and
     /// there is no origin to check: all that a page's script can send to such a port is HTTP, which ends with its first
     /// line.
     ///

@@ -55,13 +55,13 @@ pub(super) fn check<S: Stack>(
     if !has_token(headers, header::UPGRADE, "websocket") {
         return Err(text(
             StatusCode::BAD_REQUEST,
-            "Can \"Upgrade\" only to \"WebSocket\".",
+            "Can \"Upgrade\" only to \"WebSocket\".\n",
         ));
     }
     if !has_token(headers, header::CONNECTION, "upgrade") {
         return Err(text(
             StatusCode::BAD_REQUEST,
-            "\"Connection\" must be \"upgrade\".",
+            "\"Connection\" must be \"upgrade\".\n",
         ));
     }
     if headers
@@ -161,6 +161,7 @@ pub(super) fn start<S: Stack, F: RawFraming>(
         Driver::start(&stack);
         let (config, keep_alive) = stack.websocket();
         let framing = framing(stack.wheel().now());
+        let config = (config, S::LIMITS_OF);
         let transport = WebSocket::new(io, config, upgrade.agreement, framing, keep_alive);
         // A task of its own: the handshake's is larger, and its memory goes to the next one.
         tokio::spawn(stack.session(opening, transport));

@@ -1,17 +1,18 @@
 //! Extractors that take the body.
 
 use std::convert::Infallible;
+use std::ops::Deref;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use super::FromMessage;
+use super::{FromMessage, OptionalFromMessage};
 use crate::inbound::Inbound;
 use crate::rejection::Rejection;
 
 /// The body as JSON; as a reply, a body in JSON.
 ///
-/// The `content-type` header is not asked for: `stompjs` sends none. A body that does not fit is
+/// The `content-type` header is not asked for: `stompjs` sends none. ([`Encoded`](crate::Encoded) goes by it.) A body that does not fit is
 /// [rejected](Rejection) with the place and the reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
@@ -34,6 +35,27 @@ impl<S: Sync, T: DeserializeOwned> FromMessage<S> for Json<T> {
                 "the body is not the JSON this destination takes: {error}"
             ))
         })
+    }
+}
+
+impl<S: Sync, T: DeserializeOwned> OptionalFromMessage<S> for Json<T> {
+    type Rejection = Rejection;
+
+    async fn from_message(message: Inbound, state: &S) -> Result<Option<Self>, Rejection> {
+        if message.body.is_empty() {
+            return Ok(None);
+        }
+        <Self as FromMessage<S>>::from_message(message, state)
+            .await
+            .map(Some)
+    }
+}
+
+impl<T> Deref for Json<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
     }
 }
 

@@ -1,13 +1,21 @@
 //! What a handler's arguments are made of.
 
 mod body;
+mod encoded;
+mod header;
 mod parts;
+#[cfg(feature = "garde")]
+mod valid;
 
 use std::convert::Infallible;
 use std::future::Future;
 
 pub use self::body::{Json, Text};
-pub use self::parts::{FromRef, Path, State};
+pub use self::encoded::{Encoded, Format, Formats, JsonFormat};
+pub use self::header::{Bearer, FromHeader, Header};
+pub use self::parts::{Extension, FromRef, Path, State};
+#[cfg(feature = "garde")]
+pub use self::valid::Valid;
 
 use crate::inbound::Inbound;
 use crate::rejection::Rejection;
@@ -84,6 +92,24 @@ pub trait OptionalFromMessageParts<S>: Sized {
     ) -> impl Future<Output = Result<Option<Self>, Self::Rejection>> + Send;
 }
 
+/// A type that a handler can take as its last argument as an `Option`, made from the whole message: absent is `None`,
+/// invalid is still rejected.
+///
+/// `Option<Json<T>>` and `Option<Encoded<T>>` are `None` for an empty body.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be absent, so it is no extractor as an `Option`"
+)]
+pub trait OptionalFromMessage<S>: Sized {
+    /// What it says when it is there but cannot be made.
+    type Rejection: Into<Rejection>;
+
+    /// Makes the value, if it is there.
+    fn from_message(
+        message: Inbound,
+        state: &S,
+    ) -> impl Future<Output = Result<Option<Self>, Self::Rejection>> + Send;
+}
+
 mod private {
     #[derive(Debug, Clone, Copy)]
     pub enum ViaMessage {}
@@ -106,6 +132,32 @@ impl<S: Sync, T: OptionalFromMessageParts<S>> FromMessageParts<S> for Option<T> 
 
     async fn from_message_parts(message: &Inbound, state: &S) -> Result<Self, T::Rejection> {
         T::from_message_parts(message, state).await
+    }
+}
+
+impl<S: Sync, T: OptionalFromMessage<S>> FromMessage<S> for Option<T> {
+    type Rejection = T::Rejection;
+
+    async fn from_message(message: Inbound, state: &S) -> Result<Self, T::Rejection> {
+        T::from_message(message, state).await
+    }
+}
+
+/// The handler itself decides about what cannot be extracted.
+impl<S: Sync, T: FromMessageParts<S>> FromMessageParts<S> for Result<T, T::Rejection> {
+    type Rejection = Infallible;
+
+    async fn from_message_parts(message: &Inbound, state: &S) -> Result<Self, Infallible> {
+        Ok(T::from_message_parts(message, state).await)
+    }
+}
+
+/// The handler itself decides about what cannot be extracted.
+impl<S: Sync, T: FromMessage<S>> FromMessage<S> for Result<T, T::Rejection> {
+    type Rejection = Infallible;
+
+    async fn from_message(message: Inbound, state: &S) -> Result<Self, Infallible> {
+        Ok(T::from_message(message, state).await)
     }
 }
 

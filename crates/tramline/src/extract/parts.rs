@@ -1,16 +1,17 @@
 //! Extractors that leave the body alone.
 
 use std::convert::Infallible;
+use std::ops::Deref;
 
 use serde::de::DeserializeOwned;
-use tramline_broker::SessionId;
+use tramline_broker::{Destination, SessionId};
 use tramline_stomp::Headers;
 
 use super::{FromMessageParts, OptionalFromMessageParts};
 use crate::captures;
-use crate::inbound::Inbound;
+use crate::inbound::{Cause, Inbound};
 use crate::rejection::{Rejection, RejectionKind};
-use crate::{Handshake, User};
+use crate::{Connect, Disconnected, Handshake, Presence, Publisher, Registry, Session, User};
 
 /// What the route's pattern captured, parsed into `T`.
 ///
@@ -42,6 +43,35 @@ pub struct Path<T>(pub T);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct State<T>(pub T);
 
+/// What a [layer](crate::MessageRouter::layer) left for the handler, by its type.
+///
+/// Where nothing of the type is there the message is rejected, as the application's fault; `Option<Extension<T>>` is then
+/// `None`.
+///
+/// # Example: a layer of one function
+///
+/// ```
+/// use tower::util::MapRequestLayer;
+/// use tramline::{Extension, Inbound, MessageRouter, message};
+///
+/// #[derive(Clone)]
+/// struct Arrived(std::time::Instant);
+///
+/// async fn ping(Extension(Arrived(at)): Extension<Arrived>) -> String {
+///     format!("waited {:?}", at.elapsed())
+/// }
+///
+/// let stamp = MapRequestLayer::new(|mut message: Inbound| {
+///     message.extensions_mut().insert(Arrived(std::time::Instant::now()));
+///     message
+/// });
+/// let routes: MessageRouter = MessageRouter::new()
+///     .route("/ping", message(ping).send_to_session("/queue/pong").layer(stamp));
+/// # let _ = routes;
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extension<T>(pub T);
+
 /// Makes a part of the state from the whole, so that handlers can take parts by [`State`].
 pub trait FromRef<S> {
     /// Makes the part.
@@ -51,6 +81,14 @@ pub trait FromRef<S> {
 impl<S: Clone> FromRef<S> for S {
     fn from_ref(state: &S) -> Self {
         state.clone()
+    }
+}
+
+impl<T> Deref for Path<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
     }
 }
 
@@ -116,4 +154,90 @@ impl<S: Sync> FromMessageParts<S> for Handshake {
     async fn from_message_parts(message: &Inbound, _: &S) -> Result<Self, Infallible> {
         Ok(message.handshake().clone())
     }
+}
+
+/// Where the message was sent, as the client wrote it.
+impl<S: Sync> FromMessageParts<S> for Destination {
+    type Rejection = Rejection;
+
+    async fn from_message_parts(message: &Inbound, _: &S) -> Result<Self, Rejection> {
+        Destination::parse(message.destination.clone()).map_err(Rejection::bad_message)
+    }
+}
+
+impl<S: Sync, T: Default + Send + Sync + 'static> FromMessageParts<S> for Session<T> {
+    type Rejection = Infallible;
+
+    async fn from_message_parts(message: &Inbound, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(&message.session))
+    }
+}
+
+impl<S: Sync, T: Clone + Send + Sync + 'static> FromMessageParts<S> for Extension<T> {
+    type Rejection = Rejection;
+
+    async fn from_message_parts(message: &Inbound, _: &S) -> Result<Self, Rejection> {
+        let found = message.extensions.get().cloned().map(Self);
+        found.ok_or_else(|| {
+            misplaced(&format!(
+                "no layer left an extension of the type {}",
+                std::any::type_name::<T>()
+            ))
+        })
+    }
+}
+
+impl<S: Sync, T: Clone + Send + Sync + 'static> OptionalFromMessageParts<S> for Extension<T> {
+    type Rejection = Infallible;
+
+    async fn from_message_parts(message: &Inbound, _: &S) -> Result<Option<Self>, Infallible> {
+        Ok(message.extensions.get().cloned().map(Self))
+    }
+}
+
+impl<S: Sync> FromMessageParts<S> for Connect {
+    type Rejection = Rejection;
+
+    async fn from_message_parts(message: &Inbound, _: &S) -> Result<Self, Rejection> {
+        Self::of(message).ok_or_else(|| misplaced("only a connect handler can take `Connect`"))
+    }
+}
+
+impl<S: Sync> FromMessageParts<S> for Disconnected {
+    type Rejection = Rejection;
+
+    async fn from_message_parts(message: &Inbound, _: &S) -> Result<Self, Rejection> {
+        match &message.cause {
+            Cause::Disconnect(why) => Ok(Self::clone(why)),
+            _ => Err(misplaced(
+                "only a disconnect handler can take `Disconnected`",
+            )),
+        }
+    }
+}
+
+/// What belongs to the stack as a whole is there for every message that came to one.
+macro_rules! of_the_stack {
+    ($($type:ident: $make:expr,)*) => {$(
+        impl<S: Sync> FromMessageParts<S> for $type {
+            type Rejection = Rejection;
+
+            async fn from_message_parts(message: &Inbound, _: &S) -> Result<Self, Rejection> {
+                let stack = message.session.stack.upgrade();
+                let stack = stack.ok_or_else(|| misplaced("this message came to no messaging stack"))?;
+                Ok($make(&stack))
+            }
+        }
+    )*};
+}
+
+of_the_stack! {
+    Publisher: |stack: &std::sync::Arc<crate::messaging::Shared>| stack.publisher.clone(),
+    Registry: Registry::of,
+    Presence: Presence::of,
+}
+
+/// The application's fault: an extractor where it can have no value.
+fn misplaced(error: &str) -> Rejection {
+    Rejection::new(RejectionKind::Misconfigured, error)
 }

@@ -9,7 +9,7 @@ use tramline_sockjs::{MAX_CALLBACK_LEN, MAX_ID_LEN, PayloadLimits};
 use crate::raw::RawLimits;
 use crate::session::{READ_AHEAD, UNHEARD};
 use crate::transport::sockjs::QUEUE_LIMIT;
-use crate::transport::{GOODBYE, keep_alive::LAST_CHANCE};
+use crate::transport::{GOODBYE, keep_alive::LAST_CHANCE, slices::INFLATED};
 use crate::wheel::TICK;
 use crate::{Limits, SockJs};
 
@@ -192,6 +192,7 @@ fn what_cannot_be_chosen() {
             ("READ_AHEAD", READ_AHEAD.to_string()),
             ("UNHEARD", UNHEARD.to_string()),
             ("QUEUE_LIMIT", QUEUE_LIMIT.to_string()),
+            ("INFLATED", INFLATED.to_string()),
             ("READ_TOLERANCE", tramline_stomp::READ_TOLERANCE.to_string()),
         ],
     );

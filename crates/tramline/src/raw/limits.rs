@@ -27,7 +27,9 @@ use crate::limits::{KEEP_ALIVE, KEEP_ALIVE_TIMEOUT};
 pub struct RawLimits {
     /// Payload of one received message, in bytes, all its fragments together. Beyond it: 1009. Default 65,536, as for STOMP
     /// frames: enough for JSON, too little to fill memory with. With
-    /// [`partial_messages`](super::RawEndpointBuilder::partial_messages) it bounds the sum of the parts.
+    /// [`partial_messages`](super::RawEndpointBuilder::partial_messages) it bounds the sum of the parts. Over SockJS it
+    /// bounds a message without its escapes; what carries it, a body or a WebSocket message, may have twice as much, and
+    /// 524,288 bytes in any case.
     pub message: usize,
     /// Payload of one received frame, in bytes; `None` for no limit but [`message`](Self::message), the default. Beyond it:
     /// 1009.
@@ -88,6 +90,7 @@ impl RawLimits {
     pub(super) fn payload(&self) -> PayloadLimits {
         let mut limits = PayloadLimits::default();
         limits.bytes = limits.bytes.max(self.message.saturating_mul(2));
+        limits.message = Some(self.message);
         limits
     }
 }

@@ -24,6 +24,7 @@ use super::transport::RawTransport;
 use crate::endpoint::{Admitted, Body, Front, Refusals, Stack, offered_protocols, session_info};
 use crate::open_sessions::OpenSessions;
 use crate::transport::keep_alive::KeepAlive;
+use crate::transport::violation::LimitsOf;
 use crate::wheel::{Driven, Driver, Wheel};
 
 pub(crate) struct Shared {
@@ -75,6 +76,8 @@ fn going_away(channel: &Channel) {
 
 impl Stack for Shared {
     type Opening = Opening;
+
+    const LIMITS_OF: LimitsOf = LimitsOf::Raw;
 
     fn name(&self) -> &str {
         &self.name

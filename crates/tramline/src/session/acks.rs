@@ -43,7 +43,7 @@ impl Session {
         if let Some(id) = ack.transaction {
             return self.send_later(&id, Later::Settle(settle), ack.receipt);
         }
-        let confirm = dispatch::settle(&*self.shared.broker, self.info.id, settle);
+        let confirm = dispatch::settle(&*self.shared.broker, self.record.id(), settle);
         let receipt = ack.receipt;
         match confirm.into_ready() {
             Ok(answer) => self.settled(answer, receipt),
@@ -89,7 +89,11 @@ impl Session {
         for (slot, tag) in written {
             let settle = Settle::new(Some(*slot), DeliveryRef::Tag(*tag), Outcome::Accepted);
             // Nobody waits for the answer; a delivery that is not there any more went with its subscription.
-            drop(dispatch::settle(&*self.shared.broker, self.info.id, settle));
+            drop(dispatch::settle(
+                &*self.shared.broker,
+                self.record.id(),
+                settle,
+            ));
         }
     }
 }

@@ -5,7 +5,8 @@ use std::fmt;
 use bytestring::ByteString;
 use tramline_stomp::ServerError;
 
-use crate::inbound::SessionInfo;
+use crate::disconnected::{DisconnectCause, Disconnected};
+use crate::inbound::SessionRecord;
 use crate::stats::Counters;
 
 /// Why a session ends.
@@ -64,6 +65,31 @@ impl End {
         }
     }
 
+    /// The same for the application.
+    pub(super) fn disconnected(&self) -> Disconnected {
+        let cause = match self {
+            Self::Disconnected | Self::PeerClosed { .. } | Self::HalfClosed => {
+                DisconnectCause::Client
+            }
+            Self::Vanished(_)
+            | Self::Silent(_)
+            | Self::Stomp(ServerError::HeartBeatTimeout { .. }) => DisconnectCause::Vanished,
+            Self::Violation { .. }
+            | Self::Stomp(_)
+            | Self::Refused { .. }
+            | Self::NoConnect
+            | Self::SlowLogin
+            | Self::NotText { .. } => DisconnectCause::Refused,
+            Self::TooSlow(_) => DisconnectCause::TooSlow,
+            Self::Requested { .. } => DisconnectCause::Server,
+        };
+        Disconnected {
+            cause,
+            code: self.close().0,
+            reason: self.to_string().into(),
+        }
+    }
+
     /// Whether there is nobody to say goodbye to.
     pub(super) fn is_silent(&self) -> bool {
         matches!(self, Self::Vanished(_) | Self::Silent(_))
@@ -88,14 +114,14 @@ impl End {
     }
 
     /// One line for each session; at INFO or WARN when it ends for a reason other than its own wish.
-    pub(super) fn log(&self, stack: &str, info: &SessionInfo, transport: &'static str) {
+    pub(super) fn log(&self, stack: &str, session: &SessionRecord, transport: &'static str) {
         macro_rules! log {
             ($level:ident) => {
                 tracing::$level!(
                     stack,
-                    session = %info.id,
-                    user = info.user.as_ref().map(crate::User::name),
-                    remote = ?info.handshake.remote,
+                    session = %session.id(),
+                    user = session.user().map(crate::User::name),
+                    remote = ?session.handshake().remote,
                     transport,
                     "session ended: {self}"
                 )

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Context;
 
 use bytes::Bytes;
@@ -11,26 +12,34 @@ use tramline_broker::{
     Destination, DestinationError, Headers, OpenSession, Outcome, Pattern, Publish, Source,
     SubscribeRequest, Target,
 };
-use tramline_stomp::{Send, ServerEvent, Subscribe, Unsubscribe};
+use tramline_stomp::{AckMode, Send, ServerEvent, Subscribe, Unsubscribe};
 
 use super::Session;
 use super::end::End;
 use super::transactions::Later;
-use super::work::{About, Call, Work};
+use super::work::{About, Call, Subscribing, Work};
 use crate::dispatch;
-use crate::inbound::Inbound;
+use crate::events::Event;
+use crate::inbound::{Cause, Inbound};
+use crate::interceptor::{ClientFrame, Refusal, Refused};
+use crate::messaging::below;
 use crate::policy::{Action, Decision};
+use crate::reply::is_servers;
 
 impl Session {
     /// Looks at the frames that have arrived, until one has to be waited for.
     pub(super) fn process(&mut self, context: &mut Context<'_>) {
         while self.may_process() {
-            let Some(event) = self
-                .held_back
-                .take()
-                .map_or_else(|| self.stomp.poll_event(), |event| Some(*event))
-            else {
-                return;
+            let event = match self.held_back.take() {
+                Some(event) => *event,
+                None => match self.stomp.poll_event().map(|event| self.intercept(event)) {
+                    None => return,
+                    Some(Ok(event)) => event,
+                    Some(Err(refused)) => {
+                        self.refused(*refused);
+                        continue;
+                    }
+                },
             };
             let settles = matches!(
                 &event,
@@ -68,13 +77,65 @@ impl Session {
                     self.receipt(abort.receipt);
                 }
                 ServerEvent::Disconnect(disconnect) => {
-                    self.receipt(disconnect.receipt);
-                    self.end_with(End::Disconnected);
+                    let receipt = disconnect.receipt;
+                    self.step(Work::Disconnect { receipt }, context);
                 }
                 ServerEvent::Failed(error) => self.end_with(End::Stomp(error)),
                 _ => {}
             }
         }
+    }
+
+    /// Shows a frame to the interceptors.
+    fn intercept(
+        &self,
+        mut event: ServerEvent,
+    ) -> Result<ServerEvent, Box<(ServerEvent, Refusal)>> {
+        let interceptors = &self.shared.interceptors;
+        if interceptors.is_empty() || matches!(event, ServerEvent::Failed(_)) {
+            return Ok(event);
+        }
+        let mut frame = ClientFrame::new(&self.record, &mut event);
+        let seen = std::panic::catch_unwind(AssertUnwindSafe(|| interceptors.inbound(&mut frame)));
+        let seen = seen.unwrap_or_else(|panic| {
+            self.interceptor_panicked(&*panic);
+            Err(Refusal::close("the server failed to look at this frame"))
+        });
+        match seen {
+            Ok(()) => Ok(event),
+            Err(refusal) => Err(Box::new((event, refusal))),
+        }
+    }
+
+    /// Says what becomes of a frame that an interceptor did not let pass.
+    fn refused(&mut self, (event, refusal): (ServerEvent, Refusal)) {
+        self.shared.counters.refused.increment();
+        match (event, refusal.0) {
+            (ServerEvent::Send(send), Refused::Reject(rejection)) => {
+                let mut about = About::of(send.destination);
+                about.receipt = send.receipt;
+                let news = self.news(&rejection, &about);
+                // To this very session, which is there; the log has the rejection in any case.
+                drop(self.shared.publisher.publish_all(news));
+                self.receipt(about.receipt);
+            }
+            (event, refused) => {
+                let (reply, error) = Refusal(refused).error();
+                self.connect_by = None;
+                self.stomp.error(reply.receipt(receipt(event)));
+                self.end_with(End::Refused { error });
+            }
+        }
+    }
+
+    pub(super) fn interceptor_panicked(&self, panic: &(dyn std::any::Any + std::marker::Send)) {
+        self.shared.counters.handler_panics.increment();
+        tracing::error!(
+            stack = %self.shared.name,
+            session = %self.record.id(),
+            panic = super::panic_text(panic),
+            "interceptor panicked"
+        );
     }
 
     fn corked_bytes(&self) -> usize {
@@ -91,9 +152,11 @@ impl Session {
 
     /// Opens the session, if its user may have one.
     pub(super) fn connect(&mut self, context: &mut Context<'_>) {
-        let user = self.info.user.as_ref();
+        self.announced = true;
+        self.tell(|session| Event::Connect { session });
+        let user = self.record.user();
         let open = OpenSession::new(
-            self.info.id,
+            self.record.id(),
             user.map(|user| user.shared_name().clone()),
             Arc::clone(&self.outbox),
         );
@@ -109,23 +172,26 @@ impl Session {
 
     /// The broker knows the session: now its client may.
     pub(super) fn connected(&mut self) {
-        let session = self.info.id.to_string();
+        let session = self.record.id().to_string();
         let now = self.shared.wheel.now();
-        let user = self.info.user.as_ref().map(crate::User::name);
+        let user = self.record.user().map(crate::User::name);
         self.stomp.accept(user, Some(&session), now);
         self.just_connected = true;
+        self.record.connected.store(true, Ordering::Release);
+        self.shared.users.add(&self.record);
+        self.tell(|session| Event::Connected { session });
     }
 
     fn can_be_corked(&self, event: &ServerEvent) -> bool {
         let ServerEvent::Send(send) = event else {
             return false;
         };
-        send.transaction.is_none() && below(&send.destination, &self.shared.app_prefix).is_none()
+        send.transaction.is_none() && self.shared.application_path(&send.destination).is_none()
     }
 
     fn send(&mut self, send: Send, context: &mut Context<'_>) {
         self.shared.counters.messages_received.increment();
-        if let Some(path) = below(&send.destination, &self.shared.app_prefix) {
+        if let Some(path) = self.shared.application_path(&send.destination) {
             let path_from = send.destination.len() - path.len();
             return self.handle(send, path_from, context);
         }
@@ -148,7 +214,7 @@ impl Session {
         });
         match self.shared.policy.authorize(
             Action::Message(&destination),
-            self.info.user.as_ref(),
+            self.record.user(),
             publish,
         ) {
             Ok(publish) => match publish.transpose() {
@@ -177,18 +243,15 @@ impl Session {
             transaction,
             ..
         } = send;
-        let inbound = Inbound {
-            session: Arc::clone(&self.info),
-            destination: destination.clone(),
-            captures: Vec::new(),
-            headers,
-            body,
-        };
+        let session = Arc::clone(&self.record);
+        let mut inbound = Inbound::new(session, Cause::Message, destination.clone());
+        inbound.headers = headers;
+        inbound.body = body;
         let action = Action::Message(&destination);
         let inbound = match self
             .shared
             .policy
-            .authorize(action, self.info.user.as_ref(), inbound)
+            .authorize(action, self.record.user(), inbound)
         {
             Ok(inbound) => inbound,
             Err(decision) => return self.denied("SEND to", Some(&destination), &decision, receipt),
@@ -197,30 +260,21 @@ impl Session {
         if let Some(id) = transaction {
             return self.send_later(&id, Later::Call(call), receipt);
         }
-        let about = About {
-            destination,
-            receipt,
-            then: None,
-        };
+        let mut about = About::of(destination);
+        about.receipt = receipt;
         self.step(Work::Call { call, about }, context);
     }
 
-    /// Starts a handler.
-    pub(super) fn call(&mut self, call: Call, about: About) -> Option<Work> {
-        let Call { inbound, path_from } = call;
-        // Handlers and state are the application's, down to their `Clone`.
-        let routes = &self.shared.routes;
-        let started = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            routes.call(&about.destination[path_from..], inbound)
-        }));
-        match started {
-            Ok(future) => Some(Work::Handler { future, about }),
-            Err(panic) => self.apply(self.panicked(&about, &*panic), about),
-        }
-    }
-
     fn subscribe(&mut self, subscribe: Subscribe, context: &mut Context<'_>) {
+        if self
+            .shared
+            .application_path(&subscribe.destination)
+            .is_some()
+        {
+            return self.ask(subscribe, context);
+        }
         let Subscribe {
+            id,
             destination,
             slot,
             ack,
@@ -240,7 +294,8 @@ impl Session {
         };
         let source = self.source(pattern);
         let request = source.map(|source| {
-            let mut request = SubscribeRequest::new(self.info.id, slot, source).acknowledged(ack);
+            let mut request =
+                SubscribeRequest::new(self.record.id(), slot, source).acknowledged(ack);
             request.prefetch = prefetch;
             request
         });
@@ -249,16 +304,21 @@ impl Session {
         match self
             .shared
             .policy
-            .authorize(action, self.info.user.as_ref(), request)
+            .authorize(action, self.record.user(), request)
         {
             Ok(request) => match request.transpose() {
                 Ok(request) => {
                     let confirm = dispatch::subscribe(&*self.shared.broker, request);
+                    let subscribing = Subscribing {
+                        slot,
+                        id,
+                        destination,
+                        receipt,
+                    };
                     self.step(
                         Work::Subscribe {
                             confirm,
-                            slot,
-                            receipt,
+                            subscribing,
                         },
                         context,
                     );
@@ -269,17 +329,89 @@ impl Session {
         }
     }
 
+    /// Asks the handler that answers subscriptions there.
+    fn ask(&mut self, subscribe: Subscribe, context: &mut Context<'_>) {
+        let Subscribe {
+            id,
+            destination,
+            slot,
+            ack,
+            headers,
+            receipt,
+            ..
+        } = subscribe;
+        let session = Arc::clone(&self.record);
+        let mut inbound = Inbound::new(session, Cause::Subscribe, destination.clone());
+        inbound.headers = headers;
+        let action = Action::Subscribe(&destination);
+        let inbound = match self
+            .shared
+            .policy
+            .authorize(action, self.record.user(), inbound)
+        {
+            Ok(inbound) => inbound,
+            Err(decision) => {
+                return self.denied("SUBSCRIBE to", Some(&destination), &decision, receipt);
+            }
+        };
+        let path = self
+            .shared
+            .application_path(&destination)
+            .unwrap_or_default();
+        let path_from = destination.len() - path.len();
+        let wrong = if self.shared.routes.subscribe(path).is_none() {
+            Some("no handler answers subscriptions there")
+        } else if destination.contains(['*', '?']) {
+            Some("a handler answers for one destination, and this is a pattern")
+        } else if ack != AckMode::Auto {
+            Some("a handler's answer needs no acknowledgement; subscribe with `ack:auto`")
+        } else {
+            None
+        };
+        if let Some(wrong) = wrong {
+            let detail = format!("nothing can be subscribed to at {destination:?}: {wrong}");
+            return self.refuse("subscription refused", detail, receipt);
+        }
+        let subscribing = Subscribing {
+            slot,
+            id,
+            destination,
+            receipt,
+        };
+        self.subscribed(&subscribing);
+        let call = Call { inbound, path_from };
+        let mut about = About::of(subscribing.destination);
+        about.slot = Some(slot);
+        about.receipt = subscribing.receipt;
+        self.step(Work::Call { call, about }, context);
+    }
+
+    /// A subscription is active: registry, presence and listeners hear of it.
+    pub(super) fn subscribed(&mut self, subscribing: &Subscribing) {
+        let Subscribing {
+            slot,
+            id,
+            destination,
+            ..
+        } = subscribing;
+        if self.lost.is_some() {
+            return;
+        }
+        self.record.subscriptions.add(*slot, id, destination);
+        self.shared.came(&self.record, destination);
+        self.tell(|session| Event::Subscribed {
+            session,
+            id: id.clone(),
+            destination: destination.clone(),
+        });
+    }
+
     /// What a subscription's destination means.
     fn source(&self, pattern: Pattern) -> Result<Source, String> {
         let destination = pattern.as_str();
         if let Some(path) = below(destination, &self.shared.user_prefix) {
             let path = Destination::parse(path).map_err(|error| error.to_string())?;
             return Ok(Source::User { path });
-        }
-        if below(destination, &self.shared.app_prefix).is_some() {
-            return Err(format!(
-                "nothing can be subscribed to at {destination:?}: no handler answers subscriptions there"
-            ));
         }
         if !self.shared.broker.serves(destination) {
             return Err(self.shared.nowhere(destination));
@@ -289,7 +421,15 @@ impl Session {
 
     fn unsubscribe(&mut self, unsubscribe: Unsubscribe, context: &mut Context<'_>) {
         let Unsubscribe { slot, receipt, .. } = unsubscribe;
-        let confirm = dispatch::unsubscribe(&*self.shared.broker, self.info.id, slot);
+        let confirm = dispatch::unsubscribe(&*self.shared.broker, self.record.id(), slot);
+        if let Some((id, destination)) = self.record.subscriptions.remove(slot) {
+            self.shared.went(&self.record, &destination);
+            self.tell(|session| Event::Unsubscribed {
+                session,
+                id: id.into(),
+                destination: destination.into(),
+            });
+        }
         self.step(Work::Unsubscribe { confirm, receipt }, context);
     }
 
@@ -304,11 +444,10 @@ impl Session {
         let destination = destination
             .map(|destination| format!(" {destination:?}"))
             .unwrap_or_default();
-        tracing::debug!(session = %self.info.id, rule = decision.rule(), "denied: {frame}{destination}");
+        tracing::debug!(stack = %self.shared.name, session = %self.record.id(), rule = decision.rule(), "denied: {frame}{destination}");
         let who = self
-            .info
-            .user
-            .as_ref()
+            .record
+            .user()
             .map_or("an anonymous session".into(), |user| {
                 format!("user {:?}", user.name())
             });
@@ -317,10 +456,19 @@ impl Session {
     }
 }
 
-/// What follows `prefix` in `destination`, beginning with `/`.
-fn below<'a>(destination: &'a str, prefix: &str) -> Option<&'a str> {
-    let path = destination.strip_prefix(prefix)?;
-    (path.len() > 1 && path.starts_with('/')).then_some(path)
+/// The receipt that a frame asks for.
+fn receipt(event: ServerEvent) -> Option<ByteString> {
+    match event {
+        ServerEvent::Send(send) => send.receipt,
+        ServerEvent::Subscribe(subscribe) => subscribe.receipt,
+        ServerEvent::Unsubscribe(unsubscribe) => unsubscribe.receipt,
+        ServerEvent::Ack(ack) | ServerEvent::Nack(ack) => ack.receipt,
+        ServerEvent::Begin(transaction)
+        | ServerEvent::Commit(transaction)
+        | ServerEvent::Abort(transaction) => transaction.receipt,
+        ServerEvent::Disconnect(disconnect) => disconnect.receipt,
+        _ => None,
+    }
 }
 
 /// The header `prefetch-count`, as RabbitMQ has it.
@@ -352,21 +500,7 @@ fn passed_on(
     body: Bytes,
 ) -> (ByteString, Headers, Bytes) {
     let whole = headers.encoded_len_hint() + body.len();
-    headers.retain(|name, _| {
-        !matches!(
-            name,
-            "destination"
-                | "receipt"
-                | "transaction"
-                | "content-length"
-                | "message-id"
-                | "subscription"
-                | "ack"
-                | "redelivered"
-                | "delivery-count"
-                | "user-name"
-        )
-    });
+    headers.retain(|name, _| !is_servers(name));
     let kept = headers.encoded_len_hint() + body.len();
     if whole <= 2 * kept + SMALL {
         return (destination, headers, body);

@@ -5,21 +5,27 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytestring::ByteString;
 use tramline_stomp::{Connect, ErrorReply};
 
 use super::Session;
 use super::end::End;
 use super::work::{Step, Work, panic_text};
-use crate::login::{self, LoginFuture};
+use crate::inbound::{Cause, Inbound};
+use crate::login::LoginFuture;
 
 impl Session {
     /// Asks the application who this is, where it wants to be asked.
     pub(super) fn login(&mut self, frame: Connect, context: &mut Context<'_>) {
-        let Some(login) = &self.shared.login else {
+        let shared = Arc::clone(&self.shared);
+        let Some(login) = shared.routes.connect() else {
             return self.connect(context);
         };
-        let connect = login::Connect::new(frame, Arc::clone(&self.info));
-        match std::panic::catch_unwind(AssertUnwindSafe(|| login(connect))) {
+        let headers = frame.headers.clone();
+        let cause = Cause::Connect(Arc::new(frame));
+        let mut inbound = Inbound::new(Arc::clone(&self.record), cause, ByteString::new());
+        inbound.headers = headers;
+        match std::panic::catch_unwind(AssertUnwindSafe(|| login(inbound, ()))) {
             Ok(future) => self.step(Work::Login { future }, context),
             Err(panic) => self.login_panicked(&*panic),
         }
@@ -34,7 +40,7 @@ impl Session {
         match std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
             Ok(Poll::Pending) => return Step::Waits(Work::Login { future }),
             Ok(Poll::Ready(Ok(user))) => {
-                Arc::make_mut(&mut self.info).user = user;
+                self.record.log_in(user);
                 self.connect(context);
             }
             Ok(Poll::Ready(Err(refused))) => {
@@ -50,7 +56,7 @@ impl Session {
         self.shared.counters.handler_panics.increment();
         tracing::error!(
             stack = %self.shared.name,
-            session = %self.info.id,
+            session = %self.record.id(),
             panic = panic_text(panic),
             "login handler panicked"
         );

@@ -8,10 +8,14 @@ mod output;
 mod transactions;
 mod work;
 
+pub(crate) use self::work::panic_text;
+
 use std::fmt;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -20,11 +24,14 @@ use tramline_stomp::{ByteString, ErrorReply, ServerConnection, ServerEvent};
 
 use self::end::End;
 use self::transactions::Transactions;
-use self::work::Work;
+use self::work::{About, Work};
+use crate::disconnected::{DisconnectCause, Disconnected};
 use crate::dispatch;
-use crate::inbound::SessionInfo;
+use crate::events::Event;
+use crate::inbound::{Cause, Inbound, SessionInfo, SessionRecord};
 use crate::messaging::Shared;
 use crate::policy::Authorized;
+use crate::registry::ConnectedSession;
 use crate::transport::{Goodbye, Lost, Transport};
 use crate::wheel::Alarm;
 
@@ -51,7 +58,8 @@ enum Phase {
 #[derive(Debug)]
 struct Closing {
     end: End,
-    goodbye: Goodbye,
+    /// `None` where there is nobody to say it to, or it is said.
+    goodbye: Option<Goodbye>,
 }
 
 /// Bytes of undecoded frames from which nothing more is read while a handler runs. A few frames show early that the
@@ -64,7 +72,7 @@ pub(crate) const UNHEARD: usize = 64 * 1024;
 /// What a session is, whatever carries it.
 struct Session {
     shared: Arc<Shared>,
-    info: Arc<SessionInfo>,
+    record: Arc<SessionRecord>,
     outbox: Arc<Outbox>,
     stomp: ServerConnection,
     /// Sends to the broker that arrived in one read, to go out in one batch.
@@ -77,6 +85,8 @@ struct Session {
     held_back: Option<Box<ServerEvent>>,
     /// What has to be finished before the next frame is looked at.
     work: Option<Box<Work>>,
+    /// Handlers that run beside each other, of routes that are [concurrent](crate::MessageHandler::concurrent).
+    beside: Vec<Work>,
     /// The end, once decided.
     end: Option<Box<End>>,
     /// Somebody on the server's side wants the end, after what is being done.
@@ -86,6 +96,12 @@ struct Session {
     /// Until when CONNECT has to come and its login to be decided, while they have not.
     connect_by: Option<Instant>,
     just_connected: bool,
+    /// Whether anybody was told of the session.
+    announced: bool,
+    /// How it ended, for the disconnect handlers.
+    disconnected: Option<Arc<Disconnected>>,
+    /// How many of them have been called.
+    farewells: usize,
     /// While the transport takes nothing more: since when, and how much is left.
     blocked: Option<(Instant, usize)>,
     alarm: Alarm,
@@ -100,22 +116,28 @@ impl<T: Transport> SessionTask<T> {
             shared.limits.outbox,
             shared.limits.overflow.clone(),
         ));
-        shared.session_opened(info.id, &outbox);
-        tracing::debug!(stack = %shared.name, session = %info.id, transport = T::NAME, "session opened");
+        let record = SessionRecord::new(info, Arc::downgrade(&shared), Arc::clone(&outbox));
+        let record = Arc::new(record);
+        shared.session_opened(&record);
+        tracing::debug!(stack = %shared.name, session = %record.id(), transport = T::NAME, "session opened");
         let session = Session {
             stomp: ServerConnection::new(Arc::clone(&shared.stomp), now),
-            info: Arc::new(info),
+            record,
             outbox,
             cork: Vec::new(),
             corked_receipts: Vec::new(),
             transactions: Transactions::default(),
             held_back: None,
             work: None,
+            beside: Vec::new(),
             end: None,
             requested: None,
             lost: None,
             connect_by: Some(now + shared.limits.connect_time),
             just_connected: false,
+            announced: false,
+            disconnected: None,
+            farewells: 0,
             blocked: None,
             alarm: Alarm::default(),
             armed_for: None,
@@ -135,7 +157,8 @@ impl<T: Transport> SessionTask<T> {
         } = self;
         loop {
             session.handle_timeouts(transport, context);
-            let mut progress = session.poll_work(context);
+            let mut progress = session.poll_beside(context);
+            progress |= session.poll_work(context);
             let input = session.poll_input(transport, context).is_ready();
             if std::mem::take(&mut session.just_connected) && session.stomp.sends_heart_beats() {
                 transport.heart_beats_agreed();
@@ -164,14 +187,17 @@ impl<T: Transport> SessionTask<T> {
             return Poll::Pending;
         };
         let Closing { end, goodbye } = &mut **closing;
+        let Some(waiting) = goodbye else {
+            return Poll::Ready(());
+        };
         let Self {
             transport, session, ..
         } = self;
-        session.arm(Some(goodbye.deadline()));
+        session.arm(Some(waiting.deadline()));
         session.outbox.poll_overflow(context);
         let (code, reason) = end.close();
         let now = session.shared.wheel.now();
-        goodbye.poll(
+        ready!(waiting.poll(
             transport,
             now,
             context,
@@ -185,7 +211,9 @@ impl<T: Transport> SessionTask<T> {
                     transport.frame(&frame, batch);
                 }
             },
-        )
+        ));
+        *goodbye = None;
+        Poll::Ready(())
     }
 }
 
@@ -196,15 +224,15 @@ impl<T: Transport> Future for SessionTask<T> {
         if matches!(self.phase, Phase::Open) {
             let end = ready!(self.poll_open(context));
             self.session.ended(T::NAME, &end);
-            if end.is_silent() {
-                return Poll::Ready(());
-            }
+            let now = self.session.shared.wheel.now();
             self.phase = Phase::Closing(Box::new(Closing {
-                goodbye: Goodbye::new(self.session.shared.wheel.now()),
+                goodbye: (!end.is_silent()).then(|| Goodbye::new(now)),
                 end,
             }));
         }
-        self.poll_goodbye(context)
+        let told = self.session.poll_farewell(context);
+        ready!(self.poll_goodbye(context));
+        told
     }
 }
 
@@ -311,14 +339,22 @@ impl Session {
     fn lose(&mut self, end: End) {
         if self.lost.is_none() {
             self.lost = Some(Box::new(end));
-            dispatch::close(&*self.shared.broker, self.info.id);
-            self.outbox.close();
+            self.leave();
+        }
+    }
+
+    /// Nothing is delivered to the session any more, and it is nowhere any more.
+    fn leave(&mut self) {
+        dispatch::close(&*self.shared.broker, self.record.id());
+        self.outbox.close();
+        for destination in self.record.subscriptions.take() {
+            self.shared.went(&self.record, &destination);
         }
     }
 
     /// The end, if it has come: at once where the session cannot go on, else when nothing is being worked on.
     fn take_end(&mut self) -> Option<Box<End>> {
-        if self.end.is_some() || self.work.is_some() {
+        if self.end.is_some() || self.work.is_some() || !self.beside.is_empty() {
             return self.end.take();
         }
         // Nobody may add to what such a session still has to write, or it would never come to its end.
@@ -326,30 +362,101 @@ impl Session {
         self.lost.take().or(requested)
     }
 
-    /// Tells everyone who needs to know, once: broker, counters, log.
+    /// Tells everyone who needs to know, once: broker, counters, log, listeners.
     fn ended(&mut self, transport: &'static str, end: &End) {
         self.uncork();
         self.work = None;
-        dispatch::close(&*self.shared.broker, self.info.id);
-        self.outbox.close();
+        self.beside.clear();
+        self.leave();
         end.count(&self.shared.counters);
-        end.log(&self.shared.name, &self.info, transport);
+        end.log(&self.shared.name, &self.record, transport);
+        let connected = self.record.connected.load(Ordering::Acquire);
+        self.disconnect(end.disconnected());
+        if !connected {
+            // Its disconnect handlers are not asked.
+            self.farewells = usize::MAX;
+        }
+    }
+
+    /// Leaves the registry and tells listeners, once.
+    fn disconnect(&mut self, why: Disconnected) {
+        if self.record.connected.swap(false, Ordering::AcqRel) {
+            self.shared.users.remove(&self.record);
+        }
+        let why = Arc::new(why);
+        self.disconnected = Some(Arc::clone(&why));
+        if std::mem::take(&mut self.announced) {
+            self.tell(|session| Event::Disconnected {
+                session,
+                reason: Disconnected::clone(&why),
+            });
+        }
+    }
+
+    fn tell(&self, event: impl FnOnce(ConnectedSession) -> Event) {
+        let session = || ConnectedSession(Arc::clone(&self.record));
+        self.shared
+            .listeners
+            .tell(&self.shared.name, || event(session()));
+    }
+
+    /// Calls the disconnect handlers, one after the other, and after the last what waits for the session's end.
+    fn poll_farewell(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if let Some(work) = self.work.take()
+                && let Some(waiting) = self.run(*work, context)
+            {
+                self.work = Some(Box::new(waiting));
+                return Poll::Pending;
+            }
+            let shared = Arc::clone(&self.shared);
+            let next = shared.routes.disconnect.get(self.farewells);
+            let (Some(handler), Some(why)) = (next, &self.disconnected) else {
+                self.end_attributes();
+                return Poll::Ready(());
+            };
+            self.farewells += 1;
+            let cause = Cause::Disconnect(Arc::clone(why));
+            let inbound = Inbound::new(Arc::clone(&self.record), cause, ByteString::new());
+            let about = About::of(ByteString::from_static("(disconnect)"));
+            self.work = self.start(handler, inbound, about).map(Box::new);
+        }
+    }
+
+    fn end_attributes(&self) {
+        for callback in self.record.attributes.end() {
+            let called = std::panic::catch_unwind(AssertUnwindSafe(callback));
+            if let Err(panic) = called {
+                self.shared.counters.handler_panics.increment();
+                tracing::error!(
+                    stack = %self.shared.name,
+                    session = %self.record.id(),
+                    panic = panic_text(&*panic),
+                    "callback at a session's end panicked"
+                );
+            }
+        }
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
         // Again where the task ran to its end; for the first time where its runtime went away.
-        dispatch::close(&*self.shared.broker, self.info.id);
-        self.outbox.close();
-        self.shared.session_closed(self.info.id);
+        self.leave();
+        self.disconnect(Disconnected {
+            cause: DisconnectCause::Server,
+            code: 1001,
+            reason: ByteString::from_static("the server's runtime went away"),
+        });
+        self.end_attributes();
+        self.shared.session_closed(&self.record);
     }
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
-            .field("info", &self.info)
+            .field("record", &self.record)
             .field("outbox", &self.outbox)
             .field("work", &self.work)
             .finish_non_exhaustive()

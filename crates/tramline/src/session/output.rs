@@ -2,14 +2,18 @@
 
 use std::cell::Cell;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::task::{Context, Poll};
 
-use tramline_broker::{Delivery, Ending, Taken};
+use bytes::Bytes;
+use tramline_broker::{Delivery, Ending, Headers, Message, Taken};
 use tramline_stomp::{AckMode, ErrorReply};
 
 use super::Session;
 use super::end::{End, not_text};
 use crate::dispatch;
+use crate::interceptor::OutgoingDelivery;
+use crate::reply::Payload;
 use crate::transport::Transport;
 use crate::transport::io::Batch;
 
@@ -57,7 +61,7 @@ impl Session {
             });
             let more = matches!(taken, Taken::Some { more: true, .. });
             if matches!(taken, Taken::Some { resume: true, .. }) {
-                dispatch::resume(&*self.shared.broker, self.info.id);
+                dispatch::resume(&*self.shared.broker, self.record.id());
             }
             if !deliveries.is_empty() {
                 self.stomp.wrote(self.shared.wheel.now());
@@ -123,6 +127,17 @@ impl Session {
             let Some(mut head) = self.stomp.message_head(*slot) else {
                 continue;
             };
+            let outgoing = self.intercept_outgoing(message, *slot, *tag);
+            let message = match &outgoing {
+                OutgoingDelivery::Same => message,
+                OutgoingDelivery::Other(other) => other,
+                OutgoingDelivery::Nothing => {
+                    if *tag > 0 {
+                        to_settle.push((*slot, *tag));
+                    }
+                    continue;
+                }
+            };
             let redeliveries = message.redeliveries();
             if *tag > 0 || redeliveries > 0 {
                 own_head.clear();
@@ -153,6 +168,30 @@ impl Session {
         to_settle
     }
 
+    /// What the interceptors make of a message that is about to be written.
+    fn intercept_outgoing(&self, message: &Message, slot: u32, tag: u32) -> OutgoingDelivery {
+        let interceptors = &self.shared.interceptors;
+        if interceptors.is_empty() {
+            return OutgoingDelivery::Same;
+        }
+        let replaced = |payload: Payload| replaced(message, payload);
+        let seen = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            interceptors.outbound(&self.record, message, replaced)
+        }));
+        let outgoing = seen.unwrap_or_else(|panic| {
+            self.interceptor_panicked(&*panic);
+            OutgoingDelivery::Nothing
+        });
+        let cumulative = tag > 0 && self.stomp.ack_mode(slot) == Some(AckMode::Client);
+        match outgoing {
+            // Settling this one would settle those before it, which are the client's to acknowledge.
+            OutgoingDelivery::Nothing if cumulative => {
+                OutgoingDelivery::Other(replaced(Payload::untyped(Bytes::new())))
+            }
+            outgoing => outgoing,
+        }
+    }
+
     fn take_ending(&mut self, ending: Ending) {
         match ending {
             Ending::Requested { code, reason } => {
@@ -164,4 +203,13 @@ impl Session {
             _ => {}
         }
     }
+}
+
+/// The message that one subscription gets in another's place.
+fn replaced(message: &Message, payload: Payload) -> Message {
+    let (headers, body) = payload.into_message().unwrap_or_else(|error| {
+        tracing::error!(%error, "an interceptor's message goes out without headers and body");
+        (Headers::new(), Bytes::new())
+    });
+    message.with_content(headers, body)
 }

@@ -112,7 +112,7 @@ impl Session {
             return;
         }
         let broker = &*self.shared.broker;
-        let confirm = dispatch::commit(broker, self.info.id, open.settles, open.publishes);
+        let confirm = dispatch::commit(broker, self.record.id(), open.settles, open.publishes);
         self.step(Work::Commit { confirm, calls }, context);
     }
 
@@ -122,11 +122,8 @@ impl Session {
             self.receipt(calls.receipt);
             return None;
         };
-        let about = About {
-            destination: call.inbound.get().destination.clone(),
-            receipt: None,
-            then: Some(Box::new(calls)),
-        };
+        let mut about = About::of(call.inbound.get().destination.clone());
+        about.then = Some(Box::new(calls));
         Some(Work::Call { call, about })
     }
 }

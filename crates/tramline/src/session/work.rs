@@ -4,11 +4,13 @@ use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use bytestring::ByteString;
 use tramline_broker::{
-    CommitError, Confirm, Destination, Headers, OpenError, Publish, Published, Refused,
+    CommitError, Confirm, Destination, Headers, Message, OpenError, Publish, Published, Refused,
     SubscribeError, Target,
 };
 use tramline_stomp::ErrorReply;
@@ -19,10 +21,12 @@ use super::end::End;
 use super::transactions::Calls;
 use crate::effects::Effects;
 use crate::handler::EffectsFuture;
-use crate::inbound::Inbound;
+use crate::inbound::{Cause, Inbound};
 use crate::login::LoginFuture;
 use crate::policy::Authorized;
 use crate::rejection::{Rejection, RejectionKind};
+use crate::reply::Payload;
+use crate::router::{OnRejection, Ready};
 
 /// A handler that runs, or a broker that confirms later.
 pub(super) enum Work {
@@ -75,13 +79,24 @@ pub(super) enum Work {
     },
     Subscribe {
         confirm: Confirm<Result<(), SubscribeError>>,
-        slot: u32,
-        receipt: Option<ByteString>,
+        subscribing: Subscribing,
     },
     Unsubscribe {
         confirm: Confirm<()>,
         receipt: Option<ByteString>,
     },
+    /// The client said DISCONNECT while handlers run beside each other.
+    Disconnect {
+        receipt: Option<ByteString>,
+    },
+}
+
+/// A subscription that is about to be active.
+pub(super) struct Subscribing {
+    pub(super) slot: u32,
+    pub(super) id: ByteString,
+    pub(super) destination: ByteString,
+    pub(super) receipt: Option<ByteString>,
 }
 
 /// A message for a handler, whose route begins at `path_from` of its destination.
@@ -90,13 +105,43 @@ pub(super) struct Call {
     pub(super) path_from: usize,
 }
 
-/// What a handler's work is about, for receipts and errors.
+/// What a handler's work is about, for receipts, answers and errors.
 pub(super) struct About {
     pub(super) destination: ByteString,
     pub(super) receipt: Option<ByteString>,
+    /// The subscription that is answered.
+    pub(super) slot: Option<u32>,
+    /// What the replies carry, so that who asked knows to what.
+    correlation: Option<ByteString>,
+    on_rejection: Option<OnRejection>,
     /// What comes after it in its transaction.
     pub(super) then: Option<Box<Calls>>,
 }
+
+impl About {
+    pub(super) fn of(destination: ByteString) -> Self {
+        Self {
+            destination,
+            receipt: None,
+            slot: None,
+            correlation: None,
+            on_rejection: None,
+            then: None,
+        }
+    }
+
+    /// Says in a message what it is the answer to, if that is known and not said.
+    fn correlate(&self, headers: &mut Headers) {
+        if let Some(correlation) = &self.correlation
+            && headers.get(CORRELATION).is_none()
+        {
+            headers.push(CORRELATION, correlation.clone());
+        }
+    }
+}
+
+/// AMQP's and JMS's name for what tells answers apart.
+const CORRELATION: &str = "correlation-id";
 
 /// How far work came.
 pub(super) enum Step {
@@ -124,15 +169,46 @@ impl Session {
         true
     }
 
+    /// Goes on with the handlers that run beside each other; true if one of them is finished.
+    pub(super) fn poll_beside(&mut self, context: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        let mut at = 0;
+        while at < self.beside.len() {
+            let work = self.beside.swap_remove(at);
+            match self.run(work, context) {
+                None => progress = true,
+                Some(waiting) => {
+                    self.beside.push(waiting);
+                    // The one that took its place has not been looked at, unless it was the last.
+                    let last = self.beside.len() - 1;
+                    self.beside.swap(at, last);
+                    at += 1;
+                }
+            }
+        }
+        if self.beside.is_empty() {
+            self.beside = Vec::new();
+        }
+        progress
+    }
+
     /// Does what can be done of `work` now, and keeps the rest.
     pub(super) fn step(&mut self, work: Work, context: &mut Context<'_>) {
+        if let Some(waiting) = self.run(work, context) {
+            self.work = Some(Box::new(waiting));
+        }
+    }
+
+    /// Does what can be done of `work` now, and gives the rest.
+    pub(super) fn run(&mut self, work: Work, context: &mut Context<'_>) -> Option<Work> {
         let mut next = Some(work);
         while let Some(work) = next {
             match self.advance(work, context) {
                 Step::Done(follows) => next = follows,
-                Step::Waits(work) => return self.work = Some(Box::new(work)),
+                Step::Waits(work) => return Some(work),
             }
         }
+        None
     }
 
     fn advance(&mut self, work: Work, context: &mut Context<'_>) -> Step {
@@ -143,7 +219,7 @@ impl Session {
                 Poll::Ready(Ok(())) => self.connected(),
                 Poll::Ready(Err(error)) => self.refuse("session refused", error.to_string(), None),
             },
-            Work::Call { call, about } => return Step::Done(self.call(call, about)),
+            Work::Call { call, about } => return self.call(call, about, context),
             Work::Handler { mut future, about } => {
                 let polled =
                     std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
@@ -168,11 +244,8 @@ impl Session {
                 Poll::Ready(Ok(_)) => return Step::Done(self.handled(about)),
                 Poll::Ready(Err(Refused { done, error, .. })) => {
                     batch.drain(..(done + 1).min(batch.len()));
-                    let news = self.rejected(&error.into(), &about.destination);
-                    let confirm = self
-                        .shared
-                        .publisher
-                        .publish_all(news.into_iter().collect());
+                    let news = self.news(&error.into(), &about);
+                    let confirm = self.shared.publisher.publish_all(news);
                     return Step::Done(Some(Work::News {
                         confirm,
                         rest: batch,
@@ -195,7 +268,7 @@ impl Session {
                 Poll::Ready(outcome) => {
                     // The log has it already; a broker that takes neither leaves only that.
                     if let Err(error) = outcome {
-                        tracing::warn!(stack = %self.shared.name, session = %self.info.id, %error, "rejection not told");
+                        tracing::warn!(stack = %self.shared.name, session = %self.record.id(), %error, "rejection not told");
                     }
                     return Step::Done(self.publish_effects(rest, about));
                 }
@@ -233,20 +306,22 @@ impl Session {
             },
             Work::Subscribe {
                 mut confirm,
-                slot,
-                receipt,
+                subscribing,
             } => match Pin::new(&mut confirm).poll(context) {
                 Poll::Pending => {
                     return Step::Waits(Work::Subscribe {
                         confirm,
-                        slot,
-                        receipt,
+                        subscribing,
                     });
                 }
-                Poll::Ready(Ok(())) => self.receipt(receipt),
+                Poll::Ready(Ok(())) => {
+                    self.subscribed(&subscribing);
+                    self.receipt(subscribing.receipt);
+                }
                 Poll::Ready(Err(error)) => {
-                    self.stomp.drop_subscription(slot);
-                    self.refuse("subscription refused", error.to_string(), receipt);
+                    self.stomp.drop_subscription(subscribing.slot);
+                    let message = "subscription refused";
+                    self.refuse(message, error.to_string(), subscribing.receipt);
                 }
             },
             Work::Unsubscribe {
@@ -256,16 +331,75 @@ impl Session {
                 Poll::Pending => return Step::Waits(Work::Unsubscribe { confirm, receipt }),
                 Poll::Ready(()) => self.receipt(receipt),
             },
+            Work::Disconnect { receipt } => {
+                if !self.beside.is_empty() {
+                    return Step::Waits(Work::Disconnect { receipt });
+                }
+                self.receipt(receipt);
+                self.end_with(End::Disconnected);
+            }
         }
         Step::Done(None)
+    }
+
+    /// Starts the handler for a client's message, when it may run.
+    fn call(&mut self, call: Call, mut about: About, context: &mut Context<'_>) -> Step {
+        let shared = Arc::clone(&self.shared);
+        let path = &about.destination[call.path_from..];
+        let found = match call.inbound.get().cause {
+            Cause::Subscribe => shared.routes.subscribe(path),
+            _ => shared.routes.message(path),
+        };
+        let Some((handler, captures)) = found else {
+            about.on_rejection.clone_from(&shared.routes.on_rejection);
+            let error = "no handler takes messages for this destination";
+            let rejection = Rejection::new(RejectionKind::NoRoute, error);
+            return Step::Done(self.apply(Effects::rejected(rejection), about));
+        };
+        // In a transaction one comes after the other.
+        let limit = handler.concurrent.filter(|_| about.then.is_none());
+        if limit.is_some_and(|limit| self.beside.len() >= limit.get()) {
+            return Step::Waits(Work::Call { call, about });
+        }
+        let mut inbound = call.inbound.into_inner();
+        inbound.captures = captures;
+        let started = self.start(handler, inbound, about);
+        if limit.is_none() {
+            return Step::Done(started);
+        }
+        let waiting = started.and_then(|work| self.run(work, context));
+        self.beside.extend(waiting);
+        Step::Done(None)
+    }
+
+    /// Starts a handler.
+    pub(super) fn start(
+        &mut self,
+        handler: &Ready,
+        inbound: Inbound,
+        mut about: About,
+    ) -> Option<Work> {
+        about.on_rejection.clone_from(&handler.on_rejection);
+        about.correlation = inbound.headers.get_bytestring(CORRELATION).cloned();
+        // Handlers and state are the application's, down to their `Clone`.
+        let started = std::panic::catch_unwind(AssertUnwindSafe(|| (handler.call)(inbound)));
+        match started {
+            Ok(future) => Some(Work::Handler { future, about }),
+            Err(panic) => self.apply(self.panicked(&about, &*panic), about),
+        }
     }
 
     /// Does what a handler wants done; its client's receipt comes after that.
     pub(super) fn apply(&mut self, effects: Effects, about: About) -> Option<Work> {
         let Effects {
             publishes: mut batch,
+            direct,
             mut rejections,
+            ..
         } = effects;
+        if let Some(answer) = direct {
+            rejections.extend(self.answer(answer, &about).err());
+        }
         // One misspelt destination does not take the others with it.
         batch.retain(|publish| {
             let nowhere = self.nowhere(publish);
@@ -273,10 +407,32 @@ impl Session {
             rejections.extend(nowhere);
             carried
         });
+        for publish in &mut batch {
+            about.correlate(&mut publish.headers);
+        }
         for rejection in rejections {
-            batch.extend(self.rejected(&rejection, &about.destination));
+            batch.extend(self.news(&rejection, &about));
         }
         self.publish_effects(batch, about)
+    }
+
+    /// Sends the answer of a `subscribe` handler straight to the subscription.
+    fn answer(&self, answer: Payload, about: &About) -> Result<(), Rejection> {
+        let Some(slot) = about.slot else {
+            return Ok(());
+        };
+        let (mut headers, body) = answer.into_message()?;
+        about.correlate(&mut headers);
+        let destination = Destination::parse(about.destination.clone())?;
+        let number = self.shared.answers.fetch_add(1, Ordering::Relaxed);
+        let publish = Publish::new(destination, headers, body);
+        let message = Message::new(publish, format!("answer-{number}").into(), None);
+        let lost = self.outbox.push(slot, &[Arc::new(message)]);
+        if lost.messages > 0 {
+            let error = "the answer was dropped: too much waits for this session already";
+            return Err(Rejection::new(RejectionKind::NotPublished, error));
+        }
+        Ok(())
     }
 
     fn publish_effects(&mut self, batch: Vec<Publish>, about: About) -> Option<Work> {
@@ -314,35 +470,74 @@ impl Session {
         })
     }
 
-    /// Counts and logs a rejection, and gives the message that tells the client.
-    fn rejected(&self, rejection: &Rejection, destination: &ByteString) -> Option<Publish> {
+    /// Counts and logs a rejection, and gives the messages that tell of it: the application's, if it has any.
+    pub(super) fn news(&self, rejection: &Rejection, about: &About) -> Vec<Publish> {
+        self.note(rejection, about);
+        let Some(told) = &about.on_rejection else {
+            return self.usual_news(rejection, about);
+        };
+        let mut effects = Effects::of(&self.record);
+        let telling = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            told(rejection.clone(), &mut effects);
+        }));
+        if let Err(panic) = telling {
+            let mut news = self.usual_news(rejection, about);
+            for rejection in self.panicked(about, &*panic).rejections {
+                self.note(&rejection, about);
+                news.extend(self.usual_news(&rejection, about));
+            }
+            return news;
+        }
+        let mut news = effects.publishes;
+        let mut again = effects.rejections;
+        news.retain(|publish| {
+            let nowhere = self.nowhere(publish);
+            let carried = nowhere.is_none();
+            again.extend(nowhere);
+            carried
+        });
+        for publish in &mut news {
+            about.correlate(&mut publish.headers);
+        }
+        for rejection in again {
+            self.note(&rejection, about);
+            news.extend(self.usual_news(&rejection, about));
+        }
+        news
+    }
+
+    fn note(&self, rejection: &Rejection, about: &About) {
         self.shared.counters.rejected.increment();
         tracing::warn!(
             stack = %self.shared.name,
-            session = %self.info.id,
-            destination = %destination,
+            session = %self.record.id(),
+            destination = %about.destination,
             kind = ?rejection.kind(),
             error = %rejection,
             "message rejected"
         );
-        let path = Destination::parse(ByteString::from_static(ERRORS)).ok()?;
+    }
+
+    /// The message that tells the client of a rejection where the application says nothing else.
+    fn usual_news(&self, rejection: &Rejection, about: &About) -> Vec<Publish> {
+        let Ok(path) = Destination::parse(ByteString::from_static(ERRORS)) else {
+            return Vec::new();
+        };
         let target = Target::Session {
-            id: self.info.id,
+            id: self.record.id(),
             path,
         };
-        let headers = Headers::from_iter([("content-type", "application/json")]);
-        Some(Publish::new(
-            target,
-            headers,
-            rejection.to_json(destination),
-        ))
+        let mut headers = Headers::from_iter([("content-type", "application/json")]);
+        about.correlate(&mut headers);
+        let body = rejection.to_json(&about.destination);
+        vec![Publish::new(target, headers, body)]
     }
 
     pub(super) fn panicked(&self, about: &About, panic: &(dyn std::any::Any + Send)) -> Effects {
         self.shared.counters.handler_panics.increment();
         tracing::error!(
             stack = %self.shared.name,
-            session = %self.info.id,
+            session = %self.record.id(),
             destination = %about.destination,
             panic = panic_text(panic),
             "handler panicked"
@@ -422,7 +617,7 @@ impl Session {
 }
 
 /// What a panic says.
-pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("?")
@@ -442,6 +637,7 @@ impl fmt::Debug for Work {
             Self::Commit { .. } => "Commit",
             Self::Subscribe { .. } => "Subscribe",
             Self::Unsubscribe { .. } => "Unsubscribe",
+            Self::Disconnect { .. } => "Disconnect",
         })
     }
 }

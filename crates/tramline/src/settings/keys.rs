@@ -10,7 +10,7 @@ use http::HeaderName;
 use super::Settings;
 use super::value::{Value, Wrong};
 use crate::endpoint::{Origins, Proxies};
-use crate::{Compression, OnAbort, Overflow, SockJs, SockJsTransport};
+use crate::{Compression, OnAbort, Overflow, Separator, SockJs, SockJsTransport};
 
 /// One setting.
 #[derive(Debug)]
@@ -43,12 +43,24 @@ pub(super) static KEYS: &[Key] = &[
         to.name = value.text()?;
         Ok(())
     }),
-    key("application_prefix", |to, value| {
-        to.application_prefix = prefix(value)?;
+    key("application_prefixes", |to, value| {
+        let prefixes = value.texts()?;
+        if prefixes.is_empty() {
+            return Err("must be one prefix at least".into());
+        }
+        to.application_prefixes = prefixes.into_iter().map(prefix).collect::<Result<_, _>>()?;
+        Ok(())
+    }),
+    key("application_separator", |to, value| {
+        to.application_separator = value.word("\"/\" or \".\"", |word| match word {
+            "/" => Some(Separator::Slash),
+            "." => Some(Separator::Dot),
+            _ => None,
+        })?;
         Ok(())
     }),
     key("user_prefix", |to, value| {
-        to.user_prefix = prefix(value)?;
+        to.user_prefix = prefix(value.text().unwrap_or_default())?;
         Ok(())
     }),
     key("allowed_origins", |to, value| {
@@ -164,6 +176,10 @@ pub(super) static KEYS: &[Key] = &[
         let sessions = value.count()? as usize;
         sockjs(to, |options| options.max_sessions(sessions))
     }),
+    key("sockjs.body_time", |to, value| {
+        let time = value.time()?;
+        sockjs(to, |options| options.body_time(time))
+    }),
     key("sockjs.cookie_needed", |to, value| {
         let needed = value.switch()?;
         sockjs(to, |options| options.cookie_needed(needed))
@@ -214,8 +230,7 @@ fn none_wrong(mistakes: &[String]) -> Result<(), Wrong> {
     }
 }
 
-fn prefix(value: &Value) -> Result<ByteString, Wrong> {
-    let text = value.text().unwrap_or_default();
+fn prefix(text: ByteString) -> Result<ByteString, Wrong> {
     if text.len() > 1 && text.starts_with('/') && !text.ends_with('/') {
         Ok(text)
     } else {

@@ -20,7 +20,7 @@ use tramline_broker::EmbeddedBroker;
 
 pub use self::sources::SettingsLoader;
 use self::value::Value;
-use crate::{Compression, Limits, MessagingBuilder, SockJs};
+use crate::{Compression, Limits, MessagingBuilder, Separator, SockJs};
 
 /// What an operator may choose without a new build: limits and options from a file and the environment. Feature
 /// `settings`.
@@ -74,8 +74,10 @@ use crate::{Compression, Limits, MessagingBuilder, SockJs};
 pub struct Settings {
     /// [`MessagingBuilder::name`].
     pub name: ByteString,
-    /// [`MessagingBuilder::application_prefix`].
-    pub application_prefix: ByteString,
+    /// [`MessagingBuilder::application_prefixes`].
+    pub application_prefixes: Vec<ByteString>,
+    /// [`MessagingBuilder::application_separator`].
+    pub application_separator: Separator,
     /// [`MessagingBuilder::user_prefix`].
     pub user_prefix: ByteString,
     /// [`MessagingBuilder::allowed_origins`].
@@ -112,7 +114,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             name: ByteString::from_static("messaging"),
-            application_prefix: ByteString::from_static("/app"),
+            application_prefixes: vec![ByteString::from_static("/app")],
+            application_separator: Separator::default(),
             user_prefix: ByteString::from_static("/user"),
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
@@ -206,7 +209,8 @@ impl MessagingBuilder {
     pub fn settings(mut self, settings: &Settings) -> Self {
         self.sockjs = settings.sockjs.clone();
         self.name(settings.name.clone())
-            .application_prefix(settings.application_prefix.clone())
+            .application_prefixes(settings.application_prefixes.iter().cloned())
+            .application_separator(settings.application_separator)
             .user_prefix(settings.user_prefix.clone())
             .allowed_origins(settings.allowed_origins.iter().cloned())
             .trusted_proxies(settings.trusted_proxies.iter().cloned())

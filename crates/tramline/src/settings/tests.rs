@@ -80,9 +80,9 @@ fn a_builder_and_a_broker_have_the_same_defaults() {
         let messaging = builder.broker(broker).policy(policy).build().unwrap();
         let shared = &messaging.handle.shared;
         format!(
-            "{} {} {} {:?} {:?} {:?}",
+            "{} {:?} {} {:?} {:?} {:?}",
             shared.name,
-            shared.app_prefix,
+            shared.app_prefixes,
             shared.user_prefix,
             shared.limits,
             shared.front,
@@ -150,6 +150,7 @@ fn a_file_sets_what_it_names() {
 fn every_mistake_of_a_file_is_said_with_its_line() {
     let text = r#"name = ""
 user_prefix = "me/"
+application_prefixes = []
 alowed_origins = []
 allowed_origins = ["www.example.com"]
 limits.body = "64 Kib"
@@ -174,24 +175,25 @@ quota = true
     let wrong = [
         "my.toml:1: name = \"\": must be a text that is not empty",
         "my.toml:2: user_prefix = \"me/\": must begin with `/`",
-        "my.toml:3: alowed_origins: there is no such key; did you mean allowed_origins?",
-        "my.toml:4: allowed_origins = [\"www.example.com\"]: allowed origin \"www.example.com\": must look like",
-        "my.toml:5: limits.body = \"64 Kib\": must be a number of bytes from 1 on, such as 65536, \"64 KiB\"",
-        "my.toml:6: limits.send_time = 10: must be a time with its unit, such as \"500 ms\"",
-        "my.toml:7: limits.header_count = 2.5: must be a whole number from 1",
-        "my.toml:8: limits.heart_beat = \"5 s\": is a section, of which there are limits.heart_beat.send, limits.heart",
-        "my.toml:9: limits.bdy: there is no such key; did you mean limits.body?",
-        "my.toml:10: body: there is no such key; did you mean limits.body?",
-        "my.toml:11: when: there is no such key; the guide's page on settings lists them all",
-        "my.toml:12: limits.overflow = 2026-08-31: must be \"close\", \"drop-oldest\"",
-        "my.toml:13: trusted_proxies = [\"10.0.0.0/40\"]: trusted proxy \"10.0.0.0/40\": must be an address",
-        "my.toml:14: keep_headers = [\"not a header\"]: \"not a header\" is no name of an HTTP header",
-        "my.toml:15: sockjs.transports = [\"xhr\", \"carrier-pigeon\"]: \"carrier-pigeon\" is no transport: must be some of web",
-        "my.toml:16: sockjs.cors = \"no\": must be true or false",
-        "my.toml:17: lmits: there is no such key; did you mean limits?",
-        "my.toml:20: broker.default_prefetch = 0: must be a whole number from 1",
-        "my.toml:21: broker.max_bytes = \"99999999999999999999\": must be a number of bytes",
-        "my.toml:22: broker.quota: there is no such key; the guide",
+        "my.toml:3: application_prefixes = []: must be one prefix at least",
+        "my.toml:4: alowed_origins: there is no such key; did you mean allowed_origins?",
+        "my.toml:5: allowed_origins = [\"www.example.com\"]: allowed origin \"www.example.com\": must look like",
+        "my.toml:6: limits.body = \"64 Kib\": must be a number of bytes from 1 on, such as 65536, \"64 KiB\"",
+        "my.toml:7: limits.send_time = 10: must be a time with its unit, such as \"500 ms\"",
+        "my.toml:8: limits.header_count = 2.5: must be a whole number from 1",
+        "my.toml:9: limits.heart_beat = \"5 s\": is a section, of which there are limits.heart_beat.send, limits.heart",
+        "my.toml:10: limits.bdy: there is no such key; did you mean limits.body?",
+        "my.toml:11: body: there is no such key; did you mean limits.body?",
+        "my.toml:12: when: there is no such key; the guide's page on settings lists them all",
+        "my.toml:13: limits.overflow = 2026-08-31: must be \"close\", \"drop-oldest\"",
+        "my.toml:14: trusted_proxies = [\"10.0.0.0/40\"]: trusted proxy \"10.0.0.0/40\": must be an address",
+        "my.toml:15: keep_headers = [\"not a header\"]: \"not a header\" is no name of an HTTP header",
+        "my.toml:16: sockjs.transports = [\"xhr\", \"carrier-pigeon\"]: \"carrier-pigeon\" is no transport: must be some of web",
+        "my.toml:17: sockjs.cors = \"no\": must be true or false",
+        "my.toml:18: lmits: there is no such key; did you mean limits?",
+        "my.toml:21: broker.default_prefetch = 0: must be a whole number from 1",
+        "my.toml:22: broker.max_bytes = \"99999999999999999999\": must be a number of bytes",
+        "my.toml:23: broker.quota: there is no such key; the guide",
     ];
     let mistakes = toml(text).unwrap_err();
     for line in wrong {

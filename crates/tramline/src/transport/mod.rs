@@ -2,8 +2,10 @@
 
 pub(crate) mod io;
 pub(crate) mod keep_alive;
+pub(crate) mod slices;
 pub(crate) mod sockjs;
 pub(crate) mod tcp;
+pub(crate) mod violation;
 pub(crate) mod websocket;
 
 use std::fmt;

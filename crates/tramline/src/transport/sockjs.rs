@@ -5,12 +5,14 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tramline_broker::Message;
 use tramline_sockjs::frame::escape_into;
 use tramline_sockjs::{Output, Receive, Receiver as Receiving, Session, TimedOut};
@@ -32,6 +34,8 @@ pub(crate) struct Shared {
     wheel: Arc<Wheel>,
     message_limit: usize,
     state: Mutex<State>,
+    /// Told when nothing more is taken from requests.
+    over: Notify,
 }
 
 struct State {
@@ -44,6 +48,8 @@ struct State {
     receiver: Option<Waker>,
     /// Requests that wait until the task has taken what is there.
     senders: Vec<Waker>,
+    /// What a request did that ends the session.
+    violation: Option<Lost>,
     /// The session's task is over.
     gone: bool,
 }
@@ -75,8 +81,10 @@ impl Shared {
                 task: None,
                 receiver: None,
                 senders: Vec::new(),
+                violation: None,
                 gone: false,
             }),
+            over: Notify::new(),
         })
     }
 
@@ -99,7 +107,7 @@ impl Shared {
         chunks: &mut Vec<Bytes>,
     ) -> Poll<bool> {
         let mut state = self.state.lock();
-        if state.gone || state.machine.is_closed() {
+        if state.is_over() {
             return Poll::Ready(false);
         }
         if state.inbound_bytes > QUEUE_LIMIT {
@@ -110,6 +118,27 @@ impl Shared {
         state.inbound.extend(chunks.drain(..));
         wake(&mut state.task);
         Poll::Ready(true)
+    }
+
+    /// Waits until nothing more is taken from requests.
+    pub(crate) async fn over(&self) {
+        let mut over = pin!(self.over.notified());
+        // Heard from now on, so that nothing is missed in between.
+        over.as_mut().enable();
+        if !self.state.lock().is_over() {
+            over.await;
+        }
+    }
+
+    /// Ends the session for what a request did; gives false if it is over already.
+    pub(crate) fn violated(&self, violation: Lost) -> bool {
+        let mut state = self.state.lock();
+        if state.is_over() {
+            return false;
+        }
+        state.violation = Some(violation);
+        wake(&mut state.task);
+        true
     }
 
     /// For a session whose task is over: until when its close frame can still be asked for.
@@ -178,6 +207,9 @@ impl Transport for SockJsHttp {
         let chunks = {
             let mut state = self.shared.state.lock();
             if state.inbound.is_empty() {
+                if let Some(violation) = state.violation.take() {
+                    return Poll::Ready(Err(violation));
+                }
                 if state.machine.is_closed() {
                     return Poll::Ready(Err(Lost::Vanished(
                         "the receiving request was cut off".into(),
@@ -240,6 +272,7 @@ impl Transport for SockJsHttp {
         let mut state = self.shared.state.lock();
         state.machine.close(code, reason, self.shared.wheel.now());
         state.senders.drain(..).for_each(Waker::wake);
+        self.shared.over.notify_waiters();
         wake(&mut state.receiver);
     }
 
@@ -283,11 +316,16 @@ impl Drop for SockJsHttp {
         let (code, reason) = (1011, "the session ended");
         state.machine.close(code, reason, self.shared.wheel.now());
         state.senders.drain(..).for_each(Waker::wake);
+        self.shared.over.notify_waiters();
         wake(&mut state.receiver);
     }
 }
 
 impl State {
+    fn is_over(&self) -> bool {
+        self.gone || self.machine.is_closed()
+    }
+
     fn register(&mut self, context: &Context<'_>) {
         if !self
             .task

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use bytestring::ByteString;
 use tramline_broker::Message;
-use tramline_sockjs::{PayloadError, PayloadLimits, frame as sockjs_frame, parse_messages};
+use tramline_sockjs::{PayloadLimits, frame as sockjs_frame, parse_messages};
 use tramline_stomp::Version;
 use tramline_websocket::{
     Agreement, CloseCode, Config, Connection, Event, OpCode, Role, State, write_deflated_head,
@@ -15,6 +15,8 @@ use tramline_websocket::{
 
 use super::io::{Batch, Io, Unsent};
 use super::keep_alive::KeepAlive;
+use super::slices::{self, Unread};
+use super::violation::{self, LimitsOf};
 use super::{Lost, Transport};
 use crate::wire;
 
@@ -30,9 +32,21 @@ pub(crate) struct WebSocket<F: Framing> {
     opened: bool,
     /// All that had come was read when it was asked last.
     listening: bool,
-    /// The peer broke the protocol: then it hears the Close alone, as the SockJS tests want it.
-    violated: bool,
+    fault: Fault,
+    limits_of: LimitsOf,
+    /// Where compression was agreed on.
+    unread: Option<Box<Unread>>,
     shut_down: bool,
+}
+
+/// What the peer did wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Nothing,
+    /// It broke the protocol: then it hears the Close alone, as the SockJS tests want it.
+    Broken,
+    /// It sent more than it may: then it hears that in the framing's own words too.
+    TooBig,
 }
 
 /// Which messages go out with a tail that was compressed for all who share it: those whose tail has so many bytes.
@@ -41,6 +55,16 @@ pub(crate) type Sharing = Option<u32>;
 /// How chunks of STOMP stand in WebSocket messages.
 pub(crate) trait Framing: std::fmt::Debug + Send + Unpin + 'static {
     const NAME: &'static str;
+
+    /// What one WebSocket message may be, by what its content may be.
+    fn config(&self, content: Config) -> Config {
+        content
+    }
+
+    /// Who set the limits that hold then.
+    fn limits_of(content: LimitsOf) -> LimitsOf {
+        content
+    }
 
     /// Adds what is sent before anything else.
     fn open(&self, batch: &mut Batch);
@@ -81,12 +105,12 @@ pub(crate) trait Framing: std::fmt::Debug + Send + Unpin + 'static {
 impl<F: Framing> WebSocket<F> {
     pub(crate) fn new(
         io: Io,
-        config: Config,
+        (config, limits_of): (Config, LimitsOf),
         agreement: Option<Agreement>,
         framing: F,
         keep_alive: Option<Box<KeepAlive>>,
     ) -> Self {
-        let machine = Connection::new(Role::Server, config);
+        let machine = Connection::new(Role::Server, framing.config(config));
         let sharing = agreement.filter(Agreement::shares_tails);
         Self {
             io,
@@ -100,48 +124,41 @@ impl<F: Framing> WebSocket<F> {
             keep_alive,
             opened: false,
             listening: false,
-            violated: false,
+            fault: Fault::Nothing,
+            limits_of: F::limits_of(limits_of),
+            unread: agreement.map(|_| Box::default()),
             shut_down: false,
         }
     }
 
-    /// Hands the events of one read to `sink`; with `parts`, what came of a message without its end too, as an event
-    /// that is not the last of its message.
+    /// Hands the events of one read to `sink`, or of a part of it where that inflates to much; with `parts`, what came
+    /// of a message without its end too, as an event that is not the last of its message.
     pub(crate) fn poll_events(
         &mut self,
         context: &mut Context<'_>,
         parts: bool,
         mut sink: impl FnMut(&mut Context<'_>, &F, Event, IsLast) -> Result<(), Lost>,
     ) -> Poll<Result<(), Lost>> {
-        let (machine, framing) = (&mut self.machine, &self.framing);
-        let read = self.io.poll_read(context, |context, mut input| {
+        let (machine, framing, limits_of) = (&mut self.machine, &self.framing, self.limits_of);
+        let compressed = self.unread.is_some();
+        let read = slices::poll_read(&mut self.io, &mut self.unread, context, |context, input| {
             if input.is_empty() {
                 return Err(Lost::Vanished(
                     "the stream ended without a closing handshake".into(),
                 ));
             }
-            loop {
-                match machine.receive(&mut input) {
-                    Ok(None) => break,
-                    Ok(Some(Event::Close(frame))) => {
-                        return Err(Lost::Closed {
-                            code: frame.as_ref().map(|frame| frame.code.as_u16()),
-                            reason: frame.map(|frame| frame.reason).unwrap_or_default(),
-                        });
-                    }
-                    Ok(Some(event)) => sink(context, framing, event, true)?,
-                    Err(error) => {
-                        return Err(Lost::Violation {
-                            code: error.close_code().as_u16(),
-                            error: error.to_string(),
-                        });
-                    }
-                }
+            let taken = slices::take(machine, input, compressed, |event| match event {
+                Ok(Event::Close(frame)) => Err(Lost::Closed {
+                    code: frame.as_ref().map(|frame| frame.code.as_u16()),
+                    reason: frame.map(|frame| frame.reason).unwrap_or_default(),
+                }),
+                Ok(event) => sink(context, framing, event, true),
+                Err(error) => Err(violation::of_websocket(&error, limits_of)),
+            })?;
+            if let Some(part) = parts.then(|| machine.take_part()).flatten() {
+                sink(context, framing, part, false)?;
             }
-            match parts.then(|| machine.take_part()).flatten() {
-                Some(part) => sink(context, framing, part, false),
-                None => Ok(()),
-            }
+            Ok(taken)
         });
         self.listening = read.is_pending();
         if let Some(keep_alive) = &mut self.keep_alive
@@ -151,7 +168,14 @@ impl<F: Framing> WebSocket<F> {
         }
         let received =
             read.map(|read| read.unwrap_or_else(|error| Err(Lost::Vanished(error.to_string()))));
-        self.violated |= matches!(received, Poll::Ready(Err(Lost::Violation { .. })));
+        if let Poll::Ready(Err(Lost::Violation { code, .. })) = received {
+            let too_big = code == CloseCode::TOO_BIG.as_u16();
+            self.fault = if too_big {
+                Fault::TooBig
+            } else {
+                Fault::Broken
+            };
+        }
         received
     }
 
@@ -164,6 +188,9 @@ impl<F: Framing> WebSocket<F> {
         self.machine.ping(payload, &mut batch.bytes);
     }
 }
+
+/// The peer has ended its side.
+struct AtEnd;
 
 /// Whether an event is the end of its message, or the whole of it.
 type IsLast = bool;
@@ -261,11 +288,13 @@ impl<F: Framing> Transport for WebSocket<F> {
     }
 
     fn close(&mut self, code: u16, reason: &str, batch: &mut Batch) {
-        // A peer that broke the protocol hears the machine's Close alone.
-        if self.machine.state() == State::Open {
-            if !self.violated {
-                F::close(code, reason, batch);
-            }
+        let open = self.machine.state() == State::Open;
+        let too_big = self.fault == Fault::TooBig;
+        if too_big || (open && self.fault == Fault::Nothing) {
+            F::close(code, reason, batch);
+        }
+        // What the machine would say to what is too big names no option.
+        if too_big || open {
             // Only codes that may be sent come here; another would be our own mistake, and says so.
             let code = CloseCode::new(code).unwrap_or(CloseCode::INTERNAL_ERROR);
             self.machine.close(code, reason);
@@ -290,14 +319,21 @@ impl<F: Framing> Transport for WebSocket<F> {
                     ready!(self.io.poll_shutdown(context))?;
                     self.shut_down = true;
                 }
-                let machine = &mut self.machine;
-                let at_end = ready!(self.io.poll_read(context, |_, mut input| {
-                    let at_end = input.is_empty();
-                    while let Ok(Some(_)) = machine.receive(&mut input) {}
-                    at_end
-                }))?;
-                if at_end {
+                let (machine, compressed) = (&mut self.machine, self.unread.is_some());
+                let read =
+                    slices::poll_read(&mut self.io, &mut self.unread, context, |_, input| {
+                        if input.is_empty() {
+                            return Err(AtEnd);
+                        }
+                        slices::take(machine, input, compressed, |_| Ok(()))
+                    });
+                if ready!(read)?.is_err() {
                     return Poll::Ready(Ok(()));
+                }
+                if compressed {
+                    // What still comes is inflated too: others go first.
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
             }
         };
@@ -393,16 +429,7 @@ impl SockJs {
         if frame.is_empty() {
             return Ok(Vec::new());
         }
-        parse_messages(frame, &self.limits).map_err(|error| Lost::Violation {
-            code: match error {
-                PayloadError::TooLarge { .. } | PayloadError::TooManyMessages { .. } => {
-                    CloseCode::TOO_BIG
-                }
-                _ => CloseCode::INVALID_PAYLOAD,
-            }
-            .as_u16(),
-            error: error.to_string(),
-        })
+        parse_messages(frame, &self.limits).map_err(violation::of_payload)
     }
 
     /// Adds a frame with one message, in two parts that are escaped already, of which the second may be shared; where
@@ -433,6 +460,20 @@ impl SockJs {
 
 impl Framing for SockJs {
     const NAME: &'static str = "sockjs-websocket";
+
+    /// A message is an envelope here; a limit for frames that somebody chose stays.
+    fn config(&self, content: Config) -> Config {
+        let bytes = self.limits.bytes;
+        if content.max_frame < content.max_message {
+            content.with_max_message(bytes)
+        } else {
+            content.with_max_message(bytes).with_max_frame(bytes)
+        }
+    }
+
+    fn limits_of(content: LimitsOf) -> LimitsOf {
+        content.envelopes()
+    }
 
     fn open(&self, batch: &mut Batch) {
         text(sockjs_frame::OPEN, batch);

@@ -158,7 +158,7 @@ async fn a_bomb_is_1009() {
     let bomb = "x".repeat(10_000_000);
     client.send(&bomb).await;
     let reason =
-        "message inflates to more than 393216 bytes; send it as several or raise max_message";
+        "message inflates to more than 393216 bytes (by `Limits::body`); send it as several";
     client.expect_close(1009, reason).await;
     assert_eq!(server.stats().protocol_errors, 1);
     server.serves().await;

@@ -73,8 +73,8 @@ async fn other_methods_at_a_sockjs_endpoints_own_path_are_405() {
 #[tokio::test]
 async fn wrong_upgrade_headers_are_400() {
     let server = Server::start().await;
-    let upgrade = "Can \"Upgrade\" only to \"WebSocket\".";
-    let connection = "\"Connection\" must be \"upgrade\".";
+    let upgrade = "Can \"Upgrade\" only to \"WebSocket\".\n";
+    let connection = "\"Connection\" must be \"upgrade\".\n";
     let whole = || Request::upgrade("/ws");
     for (request, text) in [
         (Request::get("/ws"), upgrade),

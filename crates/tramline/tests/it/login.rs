@@ -43,7 +43,7 @@ async fn login(connect: Connect) -> Result<Option<User>, ConnectRefused> {
 
 async fn server() -> Server {
     Setup::new()
-        .builder(|builder| builder.connect(login))
+        .routes(|routes| routes.connect(login))
         .start()
         .await
 }
@@ -100,7 +100,7 @@ async fn a_refusal_is_an_error_and_the_end() {
 #[tokio::test]
 async fn the_policy_judges_by_the_login() {
     let server = Setup::new()
-        .builder(|builder| builder.connect(login))
+        .routes(|routes| routes.connect(login))
         .policy(
             Policy::builder()
                 .on_connect(authenticated())
@@ -151,8 +151,8 @@ async fn without_a_login_the_web_sessions_user_may_stay() {
 #[tokio::test]
 async fn a_panic_refuses_one_session() {
     let server = Setup::new()
-        .builder(|builder| {
-            builder.connect(|connect: Connect| {
+        .routes(|routes| {
+            routes.connect(|connect: Connect| {
                 assert_ne!(connect.login(), Some("early"), "before there is a future");
                 login(connect)
             })
@@ -174,8 +174,8 @@ async fn a_panic_refuses_one_session() {
 #[tokio::test]
 async fn the_handler_sees_frame_and_handshake() {
     let server = Setup::new()
-        .builder(|builder| {
-            builder.connect(async |connect: Connect| {
+        .routes(|routes| {
+            routes.connect(async |connect: Connect| {
                 let debug = format!("{connect:?}");
                 assert!(
                     !debug.contains("s3cret") && debug.contains("bearer"),
@@ -226,13 +226,13 @@ async fn a_login_that_takes_too_long_ends_its_session_alone() {
     }
     let server = Setup::new()
         .limits(|limits| limits.connect_time = SHORT)
-        .builder(|builder| {
-            builder.connect(async |connect: Connect| {
+        .routes(|routes| {
+            routes.connect(async |connect: Connect| {
                 if connect.login().is_some() {
                     let _dropped = Dropped;
                     std::future::pending::<()>().await;
                 }
-                Ok::<_, ConnectRefused>(None)
+                Ok::<Option<User>, ConnectRefused>(None)
             })
         })
         .start()
@@ -255,8 +255,8 @@ static ASKED: AtomicUsize = AtomicUsize::new(0);
 #[tokio::test]
 async fn what_comes_behind_a_slow_login_waits_and_is_handled() {
     let server = Setup::new()
-        .builder(|builder| {
-            builder.connect(async |connect: Connect| {
+        .routes(|routes| {
+            routes.connect(async |connect: Connect| {
                 if connect.login().is_some() {
                     ASKED.fetch_add(1, Ordering::Relaxed);
                     DOOR.acquire().await.unwrap().forget();

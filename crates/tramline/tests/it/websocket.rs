@@ -68,7 +68,7 @@ async fn text_that_is_not_utf8_is_1007() {
 async fn a_message_over_the_limit_is_1009() {
     // 64 KiB of body and 128 KiB for headers, and as much again for what SockJS escapes.
     let reason =
-        "frame of 393217 bytes, limit 393216; send it in smaller frames or raise max_frame";
+        "message of 393217 bytes or more, limit 393216 (by `Limits::body`); send it as several";
     is_closed(0x81, &vec![b'x'; 393_217], 1009, reason).await;
 }
 
@@ -86,7 +86,7 @@ async fn a_fragmented_message_over_the_limit_is_1009() {
     client.send_frame(0x01, &[b'\n'; 3000]).await;
     client.send_frame(0x80, &[b'\n'; 1001]).await;
     let reason =
-        "message of 4001 bytes or more, limit 4000; send it as several or raise max_message";
+        "message of 4001 bytes or more, limit 4000 (by `Limits::body`); send it as several";
     client.expect_close(1009, reason).await;
     assert_eq!(server.stats().protocol_errors, 1);
     server.serves().await;

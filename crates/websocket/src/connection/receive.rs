@@ -128,14 +128,15 @@ impl Connection {
                 (None, _) => (0, head.compressed),
             };
             let limit = |max| if compressed { deflated(max) } else { max };
-            let max = limit(self.config.max_frame);
-            if head.len > max as u64 {
-                return Err(Error::FrameTooBig { len: head.len, max });
-            }
+            // The message first: smaller frames would be no cure for it.
             let max = limit(self.config.max_message);
             let len = (held as u64).saturating_add(head.len);
             if len > max as u64 {
                 return Err(Error::MessageTooBig { len, max });
+            }
+            let max = limit(self.config.max_frame);
+            if head.len > max as u64 {
+                return Err(Error::FrameTooBig { len: head.len, max });
             }
         }
         // Both limits and a control frame's 125 are usize, so the length is too.

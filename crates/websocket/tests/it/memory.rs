@@ -129,7 +129,7 @@ fn a_head_that_announces_exabytes_allocates_nothing() {
         } else {
             assert_eq!(
                 outcome,
-                Err(Error::FrameTooBig {
+                Err(Error::MessageTooBig {
                     len: 1 << 62,
                     max: 1 << 20
                 })

@@ -4,18 +4,17 @@
 
 mod answers;
 mod options;
+mod sending;
 mod sessions;
 
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use bytestring::ByteString;
 use http::request::Parts;
-use http::{HeaderMap, Method, Response, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http::{Method, Response, StatusCode, header};
 use tramline_sockjs::{
-    Config, IframePage, Info, Receive, Route, Session, Transport, form_field, headers,
-    parse_messages, route,
+    Config, IframePage, Info, Receive, Route, Session, Transport, headers, route,
 };
 
 pub use self::options::SockJs;
@@ -213,70 +212,6 @@ impl SockJsService {
         }
     }
 
-    /// Hands messages to a session that is there.
-    async fn send<S: Stack, B>(
-        &self,
-        stack: &Arc<S>,
-        name: &str,
-        kind: Transport,
-        parts: &Parts,
-        body: B,
-    ) -> Response<Body>
-    where
-        B: http_body::Body<Data: Buf + Send>,
-        B::Error: Into<BoxError>,
-    {
-        let Some(Found::Session(session)) = self.sessions.find(name, owner(parts)) else {
-            return not_yours();
-        };
-        let limits = stack.payload_limits();
-        let is_form = kind == Transport::JsonpSend && is_form(&parts.headers);
-        // A form may spell each byte with three.
-        let limit = if is_form {
-            limits.bytes.saturating_mul(3)
-        } else {
-            limits.bytes
-        };
-        let body = match Limited::new(body, limit).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => {
-                let error = format!(
-                    "the body has more than {limit} bytes; send fewer messages at a time, or smaller ones\n"
-                );
-                stack.broken(&error);
-                return text(StatusCode::PAYLOAD_TOO_LARGE, error);
-            }
-            Err(error) => {
-                stack.broken(&error);
-                return text(StatusCode::BAD_REQUEST, "the body was cut off\n");
-            }
-        };
-        let parsed = if is_form {
-            parse_messages(&form_field(&body, "d").unwrap_or_default(), &limits)
-        } else {
-            parse_messages(&body, &limits)
-        };
-        drop(body);
-        let mut chunks: Vec<Bytes> = match parsed {
-            Ok(messages) => messages.into_iter().map(ByteString::into_bytes).collect(),
-            Err(error) => {
-                stack.broken(&error);
-                return text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
-            }
-        };
-        if !std::future::poll_fn(|context| session.poll_send(context, &mut chunks)).await {
-            // It came when the session had just ended. The close frame tells why, and what a client that goes says last
-            // is no error of its; a 404 would be one in its page's console, and hide the reason from it.
-            stack.counters().requests.increment();
-        }
-        // Both with the content type of a text, which is that of these transports.
-        match kind {
-            // Konqueror made something odd of an answer without a body.
-            Transport::JsonpSend => text(StatusCode::OK, "ok"),
-            _ => text(StatusCode::NO_CONTENT, ""),
-        }
-    }
-
     fn cross_origin(&self, parts: &Parts, allow: &'static str, response: &mut Response<Body>) {
         if self.options.cors {
             let preflight = (parts.method == Method::OPTIONS).then_some(allow);
@@ -287,19 +222,6 @@ impl SockJsService {
 
 fn owner(parts: &Parts) -> Option<&ByteString> {
     parts.extensions.get::<User>().map(User::shared_name)
-}
-
-/// Whether the payload is in a form's field rather than the body itself.
-fn is_form(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE);
-    content_type
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .is_some_and(|value| {
-            value
-                .trim()
-                .eq_ignore_ascii_case("application/x-www-form-urlencoded")
-        })
 }
 
 /// Somebody else's session, or nobody's: not told apart.

@@ -26,7 +26,8 @@ use tramline_sockjs::{Config, OnAbort, Transport};
 /// An idle session over HTTP takes some 2 KiB and no buffer. Outward it holds at most its outbox, beside 64 KiB or
 /// [`message_cache`](Self::message_cache) messages that are ready to go, whichever is less, and what one write adds to that
 /// (64 messages or 64 KiB, escaped); a client that is not fetching them is closed with 4500. Inward it holds at most 64 KiB
-/// and one request's messages; further requests wait with their clients. Sessions that are opened and abandoned are gone
+/// and one request's messages; further requests wait with their clients, and a body has
+/// [`body_time`](Self::body_time) to arrive. Sessions that are opened and abandoned are gone
 /// after twice [`disconnect_delay`](Self::disconnect_delay), and there are never more than
 /// [`max_sessions`](Self::max_sessions).
 ///
@@ -57,6 +58,7 @@ pub struct SockJs {
     pub(super) session_cookie: bool,
     pub(super) message_cache: usize,
     pub(super) max_sessions: usize,
+    pub(super) body_time: Duration,
 }
 
 impl Default for SockJs {
@@ -71,6 +73,7 @@ impl Default for SockJs {
             session_cookie: false,
             message_cache: 100,
             max_sessions: 100_000,
+            body_time: Duration::from_secs(30),
         }
     }
 }
@@ -101,7 +104,8 @@ impl SockJs {
     }
 
     /// How long a session lives without a receiving request, and how long a closed one is remembered. Default: 5 s, the
-    /// protocol's number; a polling client comes back within a round trip. Spring's `disconnectDelay`.
+    /// protocol's number; a polling client comes back within a round trip. Requests that send keep no session alive: what
+    /// it has to say could not reach such a client. Spring's `disconnectDelay`.
     pub fn disconnect_delay(mut self, delay: Duration) -> Self {
         self.config.disconnect_delay = delay;
         self
@@ -128,6 +132,14 @@ impl SockJs {
     /// 2 KiB. Sessions over WebSocket do not count.
     pub fn max_sessions(mut self, sessions: usize) -> Self {
         self.max_sessions = sessions;
+        self
+    }
+
+    /// How long the body of a request that sends may take to arrive. Default: 30 s, in which the largest body passes at
+    /// 140 kbit/s, slower than any phone of today. Beyond it the client hears 408 and is counted: until then each such
+    /// request holds what has come of its body, 524,288 bytes at most. The session's end ends it too.
+    pub fn body_time(mut self, time: Duration) -> Self {
+        self.body_time = time;
         self
     }
 

@@ -62,7 +62,7 @@ async fn fragments_without_end_end_at_the_limit() {
     client.send_frame(0x01, b"").await;
     let empty = [0x00, 0x80, 0, 0, 0, 0].repeat(4096);
     client.send_raw(&empty).await;
-    let reason = "message in more than 4096 frames; send larger frames or raise max_fragments";
+    let reason = "message in more than 4096 frames (`RawLimits::fragments`); send larger frames";
     client.expect_close(1009, reason).await;
     assert_eq!(server.stats().protocol_errors, 1);
     server.echoes().await;

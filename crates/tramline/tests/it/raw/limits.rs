@@ -19,7 +19,7 @@ fn small() -> RawLimits {
 async fn bad_input_is_closed_with_its_code_and_counted() {
     let long = [b'x'; 101];
     type Frames<'a> = &'a [(u8, &'a [u8])];
-    let frames: [(Frames<'_>, u16, &str); 8] = [
+    let frames: [(Frames<'_>, u16, &str); 9] = [
         (
             &[(0x83, b"")],
             1002,
@@ -43,12 +43,17 @@ async fn bad_input_is_closed_with_its_code_and_counted() {
         (
             &[(0x82, &long[..61])],
             1009,
-            "frame of 61 bytes, limit 60; send it in smaller frames or raise max_frame",
+            "frame of 61 bytes, limit 60 (`RawLimits::frame`); send it in smaller frames",
         ),
         (
             &[(0x02, &long[..60]), (0x80, &long[..41])],
             1009,
-            "message of 101 bytes or more, limit 100; send it as several or raise max_message",
+            "message of 101 bytes or more, limit 100 (`RawLimits::message`); send it as several",
+        ),
+        (
+            &[(0x82, &long)],
+            1009,
+            "message of 101 bytes or more, limit 100 (`RawLimits::message`); send it as several",
         ),
         (
             &[
@@ -60,7 +65,7 @@ async fn bad_input_is_closed_with_its_code_and_counted() {
                 (0, b""),
             ],
             1009,
-            "message in more than 5 frames; send larger frames or raise max_fragments",
+            "message in more than 5 frames (`RawLimits::fragments`); send larger frames",
         ),
         (
             &[(0x88, &[3, 238])],

@@ -3,7 +3,8 @@
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::Message as Foreign;
 use tramline::Compression;
-use tramline::raw::{Message, Received};
+use tramline::raw::{CloseCode, Message, Received};
+use tramline_websocket::{Config, Connection, Deflate, OpCode, Role};
 
 use super::*;
 
@@ -246,6 +247,88 @@ async fn large_messages_are_compressed_for_those_who_offer_it() {
             .counted("it is gone", |stats| stats.sessions_open == 0)
             .await;
     }
+}
+
+/// The frame of a message that is a thousand times as long as its frame.
+fn bomb(len: usize) -> Vec<u8> {
+    let deflate = Deflate::default();
+    let agreement = deflate.accept([deflate.offer().as_str()]).unwrap();
+    let mut client = Connection::new(Role::Client, Config::default()).with_deflate(agreement);
+    let mut frame = Vec::new();
+    client.send(OpCode::Binary, &vec![b'x'; len], &mut frame);
+    assert!(frame.len() * 500 < len, "{}", frame.len());
+    frame
+}
+
+/// One read can hold some seven hundred of these, 45 MiB together.
+#[tokio::test]
+async fn what_one_read_inflates_to_does_not_wait_in_memory() {
+    const OFFER: &str = "permessage-deflate; client_no_context_takeover";
+    let (builder, mut sockets) = handed_over();
+    let server = RawServer::start(builder.compression(Compression::AboveSize(0))).await;
+    let request = Request::upgrade("/raw").with("Sec-WebSocket-Extensions", OFFER);
+    let mut client = request.open(&server).await.without_stomp();
+    let mut socket = next(&mut sockets).await;
+    let sent = 700;
+    client.send_raw(&bomb(65_536).repeat(sent)).await;
+    server
+        .counted("some have come", |stats| stats.messages_received > 0)
+        .await;
+    for n in 1..=sent {
+        let message = tokio::time::timeout(DEADLINE, socket.receive()).await;
+        assert_eq!(message.unwrap().unwrap().len(), 65_536);
+        // A quarter of a mebibyte, and what a kibibyte of input may become.
+        let waiting = server.stats().messages_received - n as u64;
+        assert!(waiting <= 4 + 16, "{waiting} messages wait");
+    }
+    // What came behind them is not lost.
+    client.close(1000, "").await;
+    client.expect_close(1000, "").await;
+}
+
+/// So that others have their turn.
+#[tokio::test]
+async fn a_large_message_is_inflated_in_many_turns() {
+    const OFFER: &str = "permessage-deflate; client_no_context_takeover";
+    let (builder, mut sockets) = handed_over();
+    let large = limits(|limits| limits.message = 16 << 20);
+    let builder = builder
+        .compression(Compression::AboveSize(0))
+        .limits(large)
+        .partial_messages(true);
+    let server = RawServer::start(builder).await;
+    let request = Request::upgrade("/raw").with("Sec-WebSocket-Extensions", OFFER);
+    let mut client = request.open(&server).await.without_stomp();
+    let mut socket = next(&mut sockets).await;
+    client.send_raw(&bomb(16 << 20)).await;
+    let (mut parts, mut len) = (0, 0);
+    while let Some(Received::Part { part, is_last }) = socket.receive_event().await {
+        parts += 1;
+        len += part.len();
+        if is_last {
+            break;
+        }
+    }
+    assert_eq!(len, 16 << 20);
+    assert!(parts >= 16, "{parts} parts");
+}
+
+#[tokio::test]
+async fn a_goodbye_is_heard_by_a_client_that_goes_on_sending_bombs() {
+    const OFFER: &str = "permessage-deflate; client_no_context_takeover";
+    let (builder, mut sockets) = handed_over();
+    let server = RawServer::start(builder.compression(Compression::AboveSize(0))).await;
+    let request = Request::upgrade("/raw").with("Sec-WebSocket-Extensions", OFFER);
+    let mut client = request.open(&server).await.without_stomp();
+    let socket = next(&mut sockets).await;
+    client.send_raw(&bomb(65_536).repeat(2000)).await;
+    socket.close(CloseCode::NORMAL, "");
+    client.send_raw(&bomb(65_536).repeat(2000)).await;
+    client.expect_close(1000, "").await;
+    server
+        .counted("it is gone", |stats| stats.sessions_open == 0)
+        .await;
+    assert_eq!(server.stats().protocol_errors, 0);
 }
 
 #[tokio::test]

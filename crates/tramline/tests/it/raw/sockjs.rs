@@ -36,6 +36,96 @@ async fn a_handler_echoes_over_every_way_that_sockjs_has() {
     assert_eq!(server.stats().messages_received, 5);
 }
 
+/// Escapes are the transport's: what the handler is given is what is bounded, by any way.
+#[tokio::test]
+async fn a_message_is_bounded_without_its_escapes() {
+    let builder = RawEndpoint::builder(|mut socket: Socket| async move {
+        while let Some(message) = socket.receive().await {
+            socket.send(format!("{} bytes", message.len())).await?;
+        }
+        Ok::<_, SendError>(())
+    });
+    let server = RawServer::start(builder.with_sockjs()).await;
+    let escaped = |len: usize| format!("[\"{}\"]", r"\u0000".repeat(len));
+    let text = "Message too large: 65537 bytes, 65536 allowed.";
+    let reason = format!("{text} (`RawLimits::message`)");
+
+    let framed = Request::upgrade("/raw/000/abc/websocket");
+    let mut client = framed.open(&server).await.without_stomp();
+    assert_eq!(client.expect_text().await, "o");
+    client.send(&escaped(65_536)).await;
+    assert_eq!(client.expect_text().await, r#"a["65536 bytes"]"#);
+    client.send(&escaped(65_537)).await;
+    assert_eq!(client.expect_text().await, format!(r#"c[1009,"{reason}"]"#));
+    client.expect_close(1009, &reason).await;
+    assert_eq!(server.stats().protocol_errors, 1);
+
+    let poll = |name: &str| Request::post(&format!("/raw/000/{name}/xhr")).send(&server);
+    let send = |name: &str, transport: &str, body: String| {
+        let request = Request::post(&format!("/raw/000/{name}/{transport}"));
+        request.body(body).send(&server)
+    };
+    for (before, (name, transport)) in [("one", "xhr_send"), ("two", "jsonp_send")]
+        .into_iter()
+        .enumerate()
+    {
+        poll(name).await.is(200, "o\n");
+        assert!(send(name, transport, escaped(65_536)).await.status < 300);
+        poll(name).await.is(200, "a[\"65536 bytes\"]\n");
+        send(name, transport, escaped(65_537)).await.is(413, text);
+        let closed = format!("c[1009,\"{reason}\"]\n");
+        poll(name).await.is(200, &closed);
+        server
+            .counted("the session is over", |stats| stats.sessions_open == 0)
+            .await;
+        // What is said to a session that is over does not end it once more.
+        assert!(send(name, transport, escaped(65_537)).await.status < 300);
+        poll(name).await.is(200, &closed);
+        let stats = server.stats();
+        assert_eq!(
+            (stats.protocol_errors, stats.requests_refused),
+            (before as u64 + 2, before as u64 + 1)
+        );
+    }
+}
+
+/// The envelope has a limit too, and many messages that fit one by one may go beyond it together.
+#[tokio::test]
+async fn an_envelope_is_bounded_too() {
+    let server = RawServer::start(RawEndpoint::builder(echo).with_sockjs()).await;
+    let envelope = |len: usize| {
+        let one = format!("\"{}\",", "x".repeat(60_000));
+        let rest = len - 8 * one.len() - 4;
+        format!("[{}\"{}\"]", one.repeat(8), "x".repeat(rest))
+    };
+    let (fits, too_large) = (envelope(524_288), envelope(524_289));
+    let framed = Request::upgrade("/raw/000/abc/websocket");
+    let mut client = framed.open(&server).await.without_stomp();
+    assert_eq!(client.expect_text().await, "o");
+    client.send(&fits).await;
+    for _ in 0..8 {
+        assert_eq!(client.expect_text().await.len(), 60_000 + 5);
+    }
+    client.expect_text().await;
+    client.send(&too_large).await;
+    let reason = "message of 524289 bytes or more, limit 524288 (by `RawLimits::message`); send it as several";
+    assert_eq!(client.expect_text().await, format!(r#"c[1009,"{reason}"]"#));
+    client.expect_close(1009, reason).await;
+    assert_eq!(server.stats().protocol_errors, 1);
+
+    Request::post("/raw/000/polls/xhr")
+        .send(&server)
+        .await
+        .is(200, "o\n");
+    let send = |body: &str| {
+        let request = Request::post("/raw/000/polls/xhr_send");
+        request.body(body).send(&server)
+    };
+    send(&fits).await.is(204, "");
+    assert_eq!(send(&too_large).await.status, 413);
+    assert_eq!(server.stats().protocol_errors, 2);
+}
+
 #[tokio::test]
 async fn what_sockjs_cannot_carry_is_refused_by_name() {
     let (builder, mut sockets) = handed_over();

@@ -71,6 +71,27 @@ async fn a_session_that_nobody_polls_has_vanished() {
     server.serves().await;
 }
 
+/// Only a receiving request keeps a session alive.
+#[tokio::test]
+async fn a_session_that_only_sends_has_vanished() {
+    let server = Setup::new()
+        .sockjs(|options| options.disconnect_delay(SHORT))
+        .start()
+        .await;
+    let session = Polling::connected(&server, "abc").await;
+    let sends = async {
+        while server.stats().vanished == 0 {
+            let answer = session.send(r#"["\n"]"#).await;
+            assert!(matches!(answer.status, 204 | 404), "{answer:?}");
+        }
+    };
+    let at = std::panic::Location::caller();
+    within(at, "the end", String::new, sends).await;
+    server
+        .counted("it is over", |stats| stats.sessions_open == 0)
+        .await;
+}
+
 /// A response that the client cut off is followed by another poll, or by nothing.
 #[tokio::test]
 async fn a_cut_off_stream_is_missed_after_the_disconnect_delay() {

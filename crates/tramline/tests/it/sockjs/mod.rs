@@ -1,6 +1,7 @@
 //! SockJS by hand: what `sockjs-client` says over HTTP and WebSocket, and what it must not.
 
 mod abuse;
+mod bodies;
 mod ending;
 mod origins;
 mod polling;

@@ -271,12 +271,12 @@ async fn any_name_is_a_session_if_it_has_no_dot() {
 async fn handshakes_that_are_none() {
     let server = start(|options| options).await;
     let plain = Request::get(&at("/0/0/websocket")).send(&server).await;
-    plain.is(400, "Can \"Upgrade\" only to \"WebSocket\".");
+    plain.is(400, "Can \"Upgrade\" only to \"WebSocket\".\n");
     let rewritten = Request::get(&at("/0/0/websocket"))
         .with("Upgrade", "WebSocket")
         .with("Connection", "close");
     let rewritten = rewritten.send(&server).await;
-    rewritten.is(400, "\"Connection\" must be \"upgrade\".");
+    rewritten.is(400, "\"Connection\" must be \"upgrade\".\n");
     let right = Request::upgrade(&at("/0/0/websocket"))
         .replace("Sec-WebSocket-Key", "x3JJHMbDL1EzLkh9GBhXDw==")
         .begin(&server)

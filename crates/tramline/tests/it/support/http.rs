@@ -101,7 +101,8 @@ impl Request {
         if !has("host") {
             head += &format!("Host: {}\r\n", server.address());
         }
-        if self.method == "POST" || !self.body.is_empty() {
+        let framed = has("content-length") || has("transfer-encoding");
+        if !framed && (self.method == "POST" || !self.body.is_empty()) {
             head += &format!("Content-Length: {}\r\n", self.body.len());
         }
         for (name, value) in &self.headers {

@@ -27,6 +27,7 @@ pub(crate) struct Setup {
     sockjs: SockJs,
     broker: Arc<dyn Broker>,
     builder: fn(MessagingBuilder) -> MessagingBuilder,
+    routes: fn(MessageRouter) -> MessageRouter,
 }
 
 /// A running server. It ends when it is dropped.
@@ -77,6 +78,7 @@ impl Setup {
             proxies: Vec::new(),
             sockjs: SockJs::default(),
             builder: |builder| builder,
+            routes: |routes| routes,
         }
     }
 
@@ -88,6 +90,12 @@ impl Setup {
     /// Says what else the stack is made of.
     pub(crate) fn builder(mut self, builder: fn(MessagingBuilder) -> MessagingBuilder) -> Self {
         self.builder = builder;
+        self
+    }
+
+    /// Adds to the routes.
+    pub(crate) fn routes(mut self, routes: fn(MessageRouter) -> MessageRouter) -> Self {
+        self.routes = routes;
         self
     }
 
@@ -126,7 +134,7 @@ impl Setup {
         };
         let messaging = (self.builder)(Messaging::builder())
             .name("test")
-            .routes(router(gate.clone()))
+            .routes((self.routes)(router(gate.clone())))
             .broker(self.broker)
             .policy(self.policy)
             .limits(self.limits)

@@ -1,0 +1,336 @@
+//! Who is connected, and to what they subscribed.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use bytestring::ByteString;
+use parking_lot::Mutex;
+use tramline_broker::{Ending, Pattern, SessionId};
+
+use crate::inbound::SessionRecord;
+use crate::messaging::Shared;
+use crate::{Handshake, User};
+
+/// The subscriptions of one session that are active.
+#[derive(Default)]
+pub(crate) struct Subscriptions(Mutex<Vec<Held>>);
+
+/// A subscription, in little memory.
+struct Held {
+    slot: u32,
+    id_len: u32,
+    /// The id, and behind it the destination.
+    texts: Box<str>,
+}
+
+impl Held {
+    fn texts(&self) -> (&str, &str) {
+        self.texts.split_at(self.id_len as usize)
+    }
+}
+
+impl Subscriptions {
+    pub(crate) fn add(&self, slot: u32, id: &str, destination: &str) {
+        let mut held = self.0.lock();
+        // Most sessions have one or two.
+        if held.len() == held.capacity() && held.len() < 4 {
+            held.reserve_exact(1);
+        }
+        held.push(Held {
+            slot,
+            id_len: u32::try_from(id.len()).unwrap_or(u32::MAX),
+            texts: [id, destination].concat().into(),
+        });
+    }
+
+    /// Forgets a subscription; gives its id and destination.
+    pub(crate) fn remove(&self, slot: u32) -> Option<(String, String)> {
+        let mut held = self.0.lock();
+        let at = held.iter().position(|held| held.slot == slot)?;
+        let removed = held.swap_remove(at);
+        drop(held);
+        let (id, destination) = removed.texts();
+        Some((id.to_owned(), destination.to_owned()))
+    }
+
+    /// Forgets all; gives their destinations.
+    pub(crate) fn take(&self) -> Vec<String> {
+        let taken = std::mem::take(&mut *self.0.lock());
+        let destinations = taken.iter().map(|held| held.texts().1.to_owned());
+        destinations.collect()
+    }
+
+    fn select<T>(&self, mut choose: impl FnMut(&str, &str) -> Option<T>) -> Vec<T> {
+        let held = self.0.lock();
+        let chosen = held.iter().filter_map(|held| {
+            let (id, destination) = held.texts();
+            choose(id, destination)
+        });
+        chosen.collect()
+    }
+}
+
+/// The sessions of each user of this node, by name.
+#[derive(Default)]
+pub(crate) struct Users(Mutex<HashMap<ByteString, Vec<Weak<SessionRecord>>>>);
+
+impl Users {
+    pub(crate) fn add(&self, session: &Arc<SessionRecord>) {
+        if let Some(user) = session.user() {
+            let mut users = self.0.lock();
+            let sessions = users.entry(user.shared_name().clone()).or_default();
+            if sessions.is_empty() {
+                sessions.reserve_exact(1);
+            }
+            sessions.push(Arc::downgrade(session));
+        }
+    }
+
+    pub(crate) fn remove(&self, session: &SessionRecord) {
+        let Some(user) = session.user() else {
+            return;
+        };
+        let mut users = self.0.lock();
+        let Some(sessions) = users.get_mut(user.name()) else {
+            return;
+        };
+        sessions.retain(|known| !std::ptr::eq(known.as_ptr(), session));
+        if sessions.is_empty() {
+            users.remove(user.name());
+            if users.len() < users.capacity() / 4 {
+                users.shrink_to_fit();
+            }
+        }
+    }
+
+    fn sessions(&self, name: &str) -> Vec<Arc<SessionRecord>> {
+        let users = self.0.lock();
+        let sessions = users.get(name).into_iter().flatten();
+        sessions.filter_map(Weak::upgrade).collect()
+    }
+
+    fn names(&self) -> Vec<ByteString> {
+        let mut names: Vec<_> = self.0.lock().keys().cloned().collect();
+        names.sort_unstable();
+        names
+    }
+}
+
+/// Who is connected to a stack, and to what they subscribed: from [`Messaging::registry`](crate::Messaging::registry), or
+/// an extractor.
+///
+/// A session is here from its CONNECTED to its end, a subscription from when it is active. What is given is a copy of a
+/// moment. It knows this node only. Keeping one does not keep the messaging alive; of a stack that is gone it knows
+/// nobody. Spring: `SimpUserRegistry`.
+///
+/// # Example: how many see a room, and who leaves it
+///
+/// ```
+/// use axum::extract::{Path, State};
+/// use tramline::Registry;
+///
+/// async fn watchers(State(registry): State<Registry>, Path(room): Path<u32>) -> String {
+///     registry.subscriptions(&format!("/topic/rooms/{room}")).len().to_string()
+/// }
+///
+/// async fn ban(State(registry): State<Registry>, Path(name): Path<String>) -> String {
+///     let closed = registry.close_user(&name, "you are banned");
+///     format!("{closed} sessions were closed")
+/// }
+/// # let _ = (watchers, ban);
+/// ```
+#[derive(Clone)]
+pub struct Registry(Weak<Shared>);
+
+impl Registry {
+    pub(crate) fn of(stack: &Arc<Shared>) -> Self {
+        Self(Arc::downgrade(stack))
+    }
+
+    /// The users that have a session, in the order of their names.
+    pub fn users(&self) -> Vec<ConnectedUser> {
+        let Some(stack) = self.0.upgrade() else {
+            return Vec::new();
+        };
+        let names = stack.users.names().into_iter();
+        names.filter_map(|name| self.user(&name)).collect()
+    }
+
+    /// How many users have a session.
+    pub fn user_count(&self) -> usize {
+        self.0
+            .upgrade()
+            .map_or(0, |stack| stack.users.0.lock().len())
+    }
+
+    /// The user `name`, if a session of that name is connected.
+    pub fn user(&self, name: &str) -> Option<ConnectedUser> {
+        let sessions = self.0.upgrade()?.users.sessions(name);
+        let user = sessions.first()?.user()?.clone();
+        Some(ConnectedUser {
+            user,
+            sessions: sessions.into_iter().map(ConnectedSession).collect(),
+        })
+    }
+
+    /// All sessions, in no order: anonymous ones too.
+    pub fn sessions(&self) -> Vec<ConnectedSession> {
+        let Some(stack) = self.0.upgrade() else {
+            return Vec::new();
+        };
+        let all = stack.sessions.all().into_iter();
+        all.filter(|session| session.is_connected())
+            .map(ConnectedSession)
+            .collect()
+    }
+
+    /// The session `id`.
+    pub fn session(&self, id: SessionId) -> Option<ConnectedSession> {
+        let found = self.0.upgrade()?.sessions.find(id)?;
+        found.is_connected().then_some(ConnectedSession(found))
+    }
+
+    /// The subscriptions that a message to `destination` would reach, as clients wrote them: those to just this destination,
+    /// and those to a pattern that covers it. For what is sent to users, ask for what they subscribed to,
+    /// `/user/queue/news`.
+    ///
+    /// Looks at every subscription of every session: for a page that an operator opens, not for each message.
+    pub fn subscriptions(&self, destination: &str) -> Vec<ConnectedSubscription> {
+        let Some(stack) = self.0.upgrade() else {
+            return Vec::new();
+        };
+        let matches = |subscribed: &str| {
+            subscribed == destination
+                || (subscribed.contains(['*', '?', '{'])
+                    && Pattern::parse_separated(
+                        ByteString::from(subscribed),
+                        stack.broker.separator(subscribed),
+                    )
+                    .is_ok_and(|pattern| pattern.matches(destination)))
+        };
+        let sessions = self.sessions().into_iter();
+        sessions
+            .flat_map(|session| session.subscriptions_where(matches))
+            .collect()
+    }
+
+    /// Ends the session `id`: its client is closed with 1008 and `reason` (at most 123 bytes of it, over WebSocket), after
+    /// what is queued for it. False if there is no such session.
+    ///
+    /// Nothing keeps the client from connecting again: for that, let the [`connect`](crate::MessageRouter::connect) handler
+    /// refuse it. A handler that runs for the session is waited for.
+    pub fn close_session(&self, id: SessionId, reason: impl Into<ByteString>) -> bool {
+        let stack = self.0.upgrade();
+        let Some(session) = stack.and_then(|stack| stack.sessions.find(id)) else {
+            return false;
+        };
+        session.outbox.end(closed_by_application(reason.into()));
+        true
+    }
+
+    /// Ends every session of the user `name`, as [`close_session`](Self::close_session) does; gives how many there were.
+    pub fn close_user(&self, name: &str, reason: impl Into<ByteString>) -> usize {
+        let reason = reason.into();
+        let sessions = self
+            .0
+            .upgrade()
+            .map(|stack| stack.users.sessions(name))
+            .unwrap_or_default();
+        for session in &sessions {
+            session.outbox.end(closed_by_application(reason.clone()));
+        }
+        sessions.len()
+    }
+}
+
+/// Policy violation: what a client hears that may not stay. Spring Session closes with it too.
+fn closed_by_application(reason: ByteString) -> Ending {
+    Ending::Requested { code: 1008, reason }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry")
+            .field("users", &self.user_count())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A user and the sessions that it had when the [`Registry`] was asked.
+#[derive(Clone, Debug)]
+pub struct ConnectedUser {
+    user: User,
+    sessions: Vec<ConnectedSession>,
+}
+
+impl ConnectedUser {
+    /// The name.
+    pub fn name(&self) -> &str {
+        self.user.name()
+    }
+
+    /// The user, as the login of the first of its sessions made it.
+    pub fn user(&self) -> &User {
+        &self.user
+    }
+
+    /// The sessions, in the order they were connected. Never empty.
+    pub fn sessions(&self) -> &[ConnectedSession] {
+        &self.sessions
+    }
+}
+
+/// A session, in a [`Registry`] or an [`Event`](crate::Event).
+#[derive(Clone)]
+pub struct ConnectedSession(pub(crate) Arc<SessionRecord>);
+
+impl ConnectedSession {
+    /// Its id, unique in the world: the `session` header of CONNECTED.
+    pub fn id(&self) -> SessionId {
+        self.0.id()
+    }
+
+    /// Its user; `None` for an anonymous session.
+    pub fn user(&self) -> Option<&User> {
+        self.0.user()
+    }
+
+    /// What is kept of the HTTP request that opened it.
+    pub fn handshake(&self) -> &Handshake {
+        self.0.handshake()
+    }
+
+    /// Its subscriptions that are active at this moment, in no order.
+    pub fn subscriptions(&self) -> Vec<ConnectedSubscription> {
+        self.subscriptions_where(|_| true)
+    }
+
+    fn subscriptions_where(&self, wanted: impl Fn(&str) -> bool) -> Vec<ConnectedSubscription> {
+        self.0.subscriptions.select(|id, destination| {
+            wanted(destination).then(|| ConnectedSubscription {
+                session: self.clone(),
+                id: id.into(),
+                destination: destination.into(),
+            })
+        })
+    }
+}
+
+impl fmt::Debug for ConnectedSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A subscription that was active when the [`Registry`] was asked.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ConnectedSubscription {
+    /// Whose it is.
+    pub session: ConnectedSession,
+    /// The client's name for it.
+    pub id: ByteString,
+    /// What to, as the client wrote it: a pattern perhaps.
+    pub destination: ByteString,
+}
