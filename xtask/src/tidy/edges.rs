@@ -79,6 +79,12 @@ const ROOMS: &[Room] = &[
         pure: false,
     },
     Room {
+        package: "tramline-example-notifications",
+        uses: &["tramline", "tramline-example-login"],
+        tests_use: &["tramline-client"],
+        pure: false,
+    },
+    Room {
         package: "tramline-example-transports",
         uses: &["tramline"],
         tests_use: &[],
@@ -96,6 +102,7 @@ const ROOMS: &[Room] = &[
             "tramline",
             "tramline-example-greeting",
             "tramline-example-login",
+            "tramline-example-notifications",
             "tramline-example-transports",
         ],
         tests_use: &[],
