@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 use tramline::{BuildError, Messaging, MessagingBuilder, Settings};
 use tramline_example_login::Login;
+use tramline_example_notifications::inbox::Inboxes;
 use tramline_example_transports::Echoes;
 
 /// What a stopping gallery may still take for running handlers and queued messages; with the second that connections get
@@ -82,6 +83,8 @@ struct Demos {
     login: Login,
     greeting: Messaging,
     greeting_json: Messaging,
+    notifications: Messaging,
+    inboxes: Inboxes,
     transports: Echoes,
 }
 
@@ -94,6 +97,7 @@ impl Demos {
                 .broker(settings.broker.embedded().topics("/topic"))
                 .build()
         };
+        let inboxes = Inboxes::default();
         Ok(Self {
             login: Login::new(),
             greeting: greeting("greeting", tramline_example_greeting::messaging())?,
@@ -101,6 +105,9 @@ impl Demos {
                 "greeting-json",
                 tramline_example_greeting::json::messaging(),
             )?,
+            notifications: tramline_example_notifications::messaging(settings, inboxes.clone())
+                .build()?,
+            inboxes,
             transports: Echoes::build()?,
         })
     }
@@ -110,6 +117,10 @@ impl Demos {
         let app = pages::router()
             .nest_service("/ws", self.greeting.endpoint().with_sockjs())
             .nest_service("/gs-guide-websocket", self.greeting_json.endpoint())
+            .merge(tramline_example_notifications::router(
+                &self.notifications,
+                self.inboxes.clone(),
+            ))
             .merge(self.transports.router())
             .merge(self.login.router());
         self.login.identify(app)
@@ -119,9 +130,10 @@ impl Demos {
         let left = tokio::join!(
             self.greeting.shutdown(deadline),
             self.greeting_json.shutdown(deadline),
+            self.notifications.shutdown(deadline),
             self.transports.shutdown(deadline)
         );
-        let sessions = left.0 + left.1 + left.2;
+        let sessions = left.0 + left.1 + left.2 + left.3;
         if sessions > 0 {
             tracing::warn!(sessions, "some sessions did not end in time");
         }
