@@ -1,10 +1,10 @@
 //! Notifications: an application POSTs them by REST, browsers show them, and who is away finds them later.
 //!
-//! [`rest`] sends from a REST handler, [`inbox`] keeps what users have not seen, and this file says what clients may
+//! `rest.rs` sends from a REST handler, `inbox.rs` keeps what users have not seen, and this file says what clients may
 //! subscribe to and send.
 
 pub mod inbox;
-pub mod rest;
+mod rest;
 
 use axum::Router;
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ pub struct Seen {
 }
 
 /// What was kept for the user: the answer to SUBSCRIBE, for that subscription alone.
-pub async fn inbox(user: User, State(inboxes): State<Inboxes>) -> Json<Vec<Kept>> {
+pub async fn kept(user: User, State(inboxes): State<Inboxes>) -> Json<Vec<Kept>> {
     Json(inboxes.of(user.name()))
 }
 
@@ -47,7 +47,7 @@ pub async fn seen(
 /// What clients find behind the endpoint: everybody hears what is for everybody, users besides what is for them.
 pub fn messaging(settings: &Settings, inboxes: Inboxes) -> MessagingBuilder {
     let routes = MessageRouter::new()
-        .route("/inbox", subscribe(inbox))
+        .route("/inbox", subscribe(kept))
         .route("/inbox/seen", message(seen).send_to_user("/queue/seen"))
         .with_state(inboxes);
 
@@ -73,4 +73,28 @@ pub fn router(messaging: &Messaging, inboxes: Inboxes) -> Router {
     Router::new()
         .nest_service("/notifications/ws", messaging.endpoint().with_sockjs())
         .merge(rest::router(messaging.publisher(), inboxes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inbox::Level;
+
+    #[tokio::test]
+    async fn handlers_are_functions() {
+        let inboxes = Inboxes::default();
+        let notification = inboxes.notification(Level::Info, "hello".to_owned());
+        inboxes.keep("ada", notification.clone()).unwrap();
+        let ids = vec![notification.id, "of nobody".to_owned()];
+
+        let ask = async |name: &'static str| kept(User::new(name), State(inboxes.clone())).await;
+        let Json(before) = ask("ada").await;
+        assert_eq!((before.len(), before[0].seen), (1, false));
+        let said = Json(Seen { ids: ids.clone() });
+        let Json(told) = seen(User::new("ada"), State(inboxes.clone()), said).await;
+        assert_eq!(told.ids, ids[..1]);
+        let Json(after) = ask("ada").await;
+        assert_eq!((after.len(), after[0].seen), (1, true));
+        assert!(ask("bob").await.is_empty());
+    }
 }
