@@ -19,5 +19,9 @@ pub mod timeouts_and_limits {}
 #[doc = include_str!("settings.md")]
 pub mod settings {}
 
+#[cfg(feature = "test")]
+#[doc = include_str!("testing.md")]
+pub mod testing {}
+
 #[cfg(test)]
 pub(crate) mod tests;
