@@ -123,6 +123,8 @@ mod rejection;
 mod reply;
 mod router;
 mod session;
+#[cfg(feature = "settings")]
+mod settings;
 mod stats;
 mod template;
 #[cfg(feature = "test")]
@@ -170,6 +172,8 @@ pub use crate::router::{
     IntoRoute, MessageHandler, MessageRouter, MessageService, ReplyingHandler, Route,
     SubscribeHandler, message, subscribe,
 };
+#[cfg(feature = "settings")]
+pub use crate::settings::{BrokerSettings, Settings, SettingsError, SettingsLoader};
 pub use crate::stats::Stats;
 pub use crate::user::{Handshake, User};
 

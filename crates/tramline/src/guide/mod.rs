@@ -18,9 +18,13 @@ pub mod timeouts_and_limits {}
 #[doc = include_str!("migrating.md")]
 pub mod migrating {}
 
+#[cfg(feature = "settings")]
+#[doc = include_str!("settings.md")]
+pub mod settings {}
+
 #[cfg(feature = "test")]
 #[doc = include_str!("testing.md")]
 pub mod testing {}
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
