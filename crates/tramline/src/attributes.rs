@@ -50,18 +50,19 @@ impl Attributes {
         }
     }
 
-    /// Lets go of everything; gives what is to be called then, in the order it was said.
+    /// Forgets everything; gives what is to be called then, in the order it was said, and after that what drops the values.
     pub(crate) fn end(&self) -> Vec<Box<dyn FnOnce() + Send>> {
         let Some(values) = self.0.get() else {
             return Vec::new();
         };
         let mut values = values.lock();
         values.ended = true;
-        let dropped = std::mem::take(&mut values.by_type);
-        let callbacks = std::mem::take(&mut values.at_end);
+        let let_go = std::mem::take(&mut values.by_type).into_values();
+        let mut last = std::mem::take(&mut values.at_end);
         drop(values);
-        drop(dropped);
-        callbacks
+        // The values' own `Drop` is the application's code too, and comes when no callback wants them any more.
+        last.extend(let_go.map(|value| Box::new(move || drop(value)) as Box<dyn FnOnce() + Send>));
+        last
     }
 }
 

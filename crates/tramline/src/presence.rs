@@ -13,7 +13,8 @@ use crate::events::Event;
 use crate::inbound::SessionRecord;
 use crate::messaging::Shared;
 use crate::reply::{IntoReply, Payload};
-use crate::router::{as_written, slashed};
+use crate::router::{as_written, captures, slashed};
+use crate::template::{ReplyTo, Template, TemplateError};
 use crate::{Json, User};
 
 /// The destinations that presence is kept for: which users are subscribed to each, and who comes and goes.
@@ -99,7 +100,7 @@ impl fmt::Debug for Presence {
 /// What is kept, by rule.
 pub(crate) struct PresenceTable {
     /// For each rule, where it is announced.
-    rules: matchit::Router<Option<ByteString>>,
+    rules: matchit::Router<Option<Template>>,
     is_empty: bool,
     state: Mutex<State>,
 }
@@ -111,6 +112,9 @@ struct State {
     changes: VecDeque<Change>,
     telling: bool,
 }
+
+/// Changes that a queue of them keeps room for when it is empty.
+const KEPT_CAPACITY: usize = 64;
 
 struct Change {
     event: Event,
@@ -143,14 +147,20 @@ impl PresenceTable {
                     ));
                 }
             }
-            if let Some(unknown) = topic
-                .iter()
-                .flat_map(|topic| names(topic))
-                .find(|name| !names(&pattern).any(|known| known.trim_start_matches('*') == *name))
-            {
-                mistakes.push(format!("presence for {pattern:?}: its topic uses {{{unknown}}}, which the pattern does not capture"));
-            }
-            if let Err(error) = rules.insert(slashed(&pattern, separator(&pattern)), topic) {
+            let read = captures(&pattern).and_then(|captures| {
+                let topic = topic.map(ReplyTo::Destination);
+                let topic = topic.map(|topic| Template::parse(&topic, &captures));
+                let topic = topic.transpose().map_err(|error| match error {
+                    TemplateError::Unclosed(topic) => format!("its topic {topic:?} has an unclosed `{{`"),
+                    TemplateError::UnknownCapture(topic, name) => {
+                        format!("its topic {topic:?} uses {{{name}}}, which the pattern does not capture")
+                    }
+                    TemplateError::Destination(error) => error.to_string(),
+                })?;
+                let inserted = rules.insert(slashed(&pattern, separator(&pattern)), topic);
+                inserted.map_err(|error| error.to_string())
+            });
+            if let Err(error) = read {
                 mistakes.push(format!("presence for {pattern:?}: {error}"));
             }
         }
@@ -174,18 +184,21 @@ impl PresenceTable {
     fn topic(&self, destination: &str, separator: Separator) -> Option<Option<Destination>> {
         let slashed = slashed(destination, separator);
         let found = self.rules.at(&slashed).ok()?;
-        let topic = found.value.as_ref().and_then(|topic| {
-            let filled = found
-                .params
-                .iter()
-                .fold(topic.to_string(), |topic, (name, value)| {
-                    let value = as_written(value, &slashed, destination);
-                    topic.replace(&format!("{{{name}}}"), value)
-                });
-            // What was captured from a destination is fit for one; only its length may be too much.
-            Destination::parse(filled).ok()
+        if found.params.iter().any(|(_, value)| value.is_empty()) {
+            return None;
+        }
+        let Some(topic) = found.value else {
+            return Some(None);
+        };
+        let capture = |name: &str| {
+            let value = found.params.get(name)?;
+            Some(as_written(value, &slashed, destination))
+        };
+        // What was captured from a destination is fit for one; only its length may be too much.
+        let topic = topic.destination(capture).inspect_err(|error| {
+            tracing::warn!(destination, %error, "presence not announced");
         });
-        Some(topic)
+        Some(topic.ok())
     }
 }
 
@@ -234,6 +247,9 @@ impl Shared {
         let event = change(here, user);
         if here.is_empty() {
             state.here.remove(destination);
+            if state.here.len() < state.here.capacity() / 4 {
+                state.here.shrink_to_fit();
+            }
         }
         let Some(event) = event else {
             return;
@@ -251,6 +267,9 @@ impl Shared {
         while let Some(change) = {
             let next = state.changes.pop_front();
             state.telling = next.is_some();
+            if next.is_none() {
+                state.changes.shrink_to(KEPT_CAPACITY);
+            }
             next
         } {
             drop(state);
@@ -298,11 +317,4 @@ impl Shared {
             }
         }
     }
-}
-
-/// The names in a text's `{}`.
-fn names(text: &str) -> impl Iterator<Item = &str> {
-    text.split('{')
-        .skip(1)
-        .map(|rest| rest.split('}').next().unwrap_or_default())
 }

@@ -221,12 +221,11 @@ impl Registry {
     /// Nothing keeps the client from connecting again: for that, let the [`connect`](crate::MessageRouter::connect) handler
     /// refuse it. A handler that runs for the session is waited for.
     pub fn close_session(&self, id: SessionId, reason: impl Into<ByteString>) -> bool {
-        let stack = self.0.upgrade();
-        let Some(session) = stack.and_then(|stack| stack.sessions.find(id)) else {
-            return false;
-        };
-        session.outbox.end(closed_by_application(reason.into()));
-        true
+        let found = self.session(id);
+        if let Some(ConnectedSession(session)) = &found {
+            session.outbox.end(closed_by_application(reason.into()));
+        }
+        found.is_some()
     }
 
     /// Ends every session of the user `name`, as [`close_session`](Self::close_session) does; gives how many there were.

@@ -13,7 +13,7 @@ use crate::rejection::{Rejection, RejectionKind};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Payload {
-    /// The `content-type` header; `None` sends none.
+    /// The `content-type` header, where `headers` has none; `None` sends none.
     pub content_type: Option<ByteString>,
     /// Other headers. Those that the server writes itself ([`IntoReply::with_header`] names them) are refused when it is
     /// published.
@@ -47,8 +47,9 @@ impl Payload {
             return Err(Rejection::new(RejectionKind::BadReply, error));
         }
         let mut headers = self.headers;
-        if let Some(content_type) = self.content_type {
-            headers.retain(|name, _| name != "content-type");
+        if let Some(content_type) = self.content_type
+            && headers.get("content-type").is_none()
+        {
             headers.push("content-type", content_type);
         }
         Ok((headers, self.body))
@@ -90,7 +91,8 @@ pub trait IntoReply: Send {
 
     /// The same reply with one more header, after those that it has.
     ///
-    /// STOMP receivers take the first of several headers of one name. `destination`, `message-id`, `subscription`, `ack`,
+    /// STOMP receivers take the first of several headers of one name; `content-type` takes the place of the one that
+    /// `Json` and its like would have. `destination`, `message-id`, `subscription`, `ack`,
     /// `content-length`, `receipt`, `transaction`, `redelivered`, `delivery-count` and `user-name` are the server's: a
     /// reply that has one is rejected.
     ///

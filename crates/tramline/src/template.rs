@@ -84,18 +84,26 @@ impl Template {
         };
         let template = Self { whom, parts };
         // Any capture does for finding out whether the text around them makes a destination.
-        Destination::parse(template.fill(|_| Some("x")))?;
+        template.destination(|_| Some("x"))?;
         Ok(template)
     }
 
     /// The target for a message that has matched the route.
     pub(crate) fn expand(&self, message: &Inbound) -> Result<Target, Rejection> {
-        let destination = Destination::parse(self.fill(|name| message.capture(name)));
+        let destination = self.destination(|name| message.capture(name));
         let destination = destination.map_err(Rejection::bad_message)?;
         match self.whom.clone() {
             None => Ok(destination.into()),
             Some(whom) => whom.at(destination, Some(&message.session)),
         }
+    }
+
+    /// The destination for what was captured.
+    pub(crate) fn destination<'a>(
+        &'a self,
+        capture: impl Fn(&str) -> Option<&'a str>,
+    ) -> Result<Destination, DestinationError> {
+        Destination::parse(self.fill(capture))
     }
 
     fn fill<'a>(&'a self, capture: impl Fn(&str) -> Option<&'a str>) -> ByteString {

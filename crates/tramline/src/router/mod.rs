@@ -4,6 +4,7 @@ mod layer;
 mod route;
 mod table;
 
+use std::any::type_name;
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ pub use self::layer::MessageService;
 pub use self::route::{
     IntoRoute, MessageHandler, ReplyingHandler, Route, SubscribeHandler, message, subscribe,
 };
-pub(crate) use self::table::{Ready, RouteTable, as_written, slashed};
+pub(crate) use self::table::{Ready, RouteTable, as_written, captures, slashed};
 
 use self::layer::{LayerFn, erase_layer};
 use self::route::Endpoint;
@@ -29,7 +30,7 @@ use crate::reply::IntoEffects;
 /// Maps application destinations to handlers.
 ///
 /// Paths are what follows the application prefix: `/hello` for a client's SEND to `/app/hello`. `{name}` captures one
-/// segment and `{*name}` all that is left; a path without captures wins over one with. A path can have a [`message`]
+/// segment, which is not empty, and `{*name}` all that is left; a path without captures wins over one with. A path can have a [`message`]
 /// handler, which takes SENDs, and a [`subscribe`] handler, which answers SUBSCRIBEs; what a session's beginning and end
 /// set going is said by [`connect`](Self::connect) and [`disconnect`](Self::disconnect).
 ///
@@ -68,7 +69,8 @@ use crate::reply::IntoEffects;
 pub struct MessageRouter<S = ()> {
     routes: Vec<(ByteString, Route<S>)>,
     fallback: Option<Endpoint<S>>,
-    connect: Vec<ErasedConnect<S>>,
+    /// Each with its handler's name.
+    connect: Vec<(&'static str, ErasedConnect<S>)>,
     disconnect: Vec<Endpoint<S>>,
     on_rejection: Option<OnRejection>,
     mistakes: Vec<String>,
@@ -170,7 +172,8 @@ impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
         H: Handler<T, S>,
         H::Output: IntoLogin,
     {
-        self.connect.push(erase_connect(handler));
+        self.connect
+            .push((type_name::<H>(), erase_connect(handler)));
         self
     }
 
@@ -264,6 +267,7 @@ impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
             self.mistakes.push(format!(
                 "nest {prefix:?}: a prefix begins with `/`, does not end with it, and captures no tail; to nest at `/` use `merge`"
             ));
+            self.mistakes.append(&mut other.mistakes);
             return self;
         }
         self.take(other, |path| match &*path {
@@ -305,6 +309,9 @@ impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
     /// see [`MessageHandler::layer`]. What no handler takes is seen by an
     /// [`Interceptor`](crate::Interceptor).
     ///
+    /// What a layer is put around is always ready, other layers included. Where one goes by the readiness of another, as
+    /// `LoadShedLayer` does by that of a concurrency limit, add both at once by `tower::ServiceBuilder`.
+    ///
     /// # Example: no handler takes longer than a second
     ///
     /// ```
@@ -339,11 +346,11 @@ impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
     /// Gives the handlers their state.
     pub fn with_state<S2: Clone + Send + Sync + 'static>(self, state: S) -> MessageRouter<S2> {
         let bind = |endpoint: Endpoint<S>| endpoint.with_state::<S2>(state.clone());
-        let connect = self.connect.into_iter().map(|connect| {
+        let connect = self.connect.into_iter().map(|(name, connect)| {
             let state = state.clone();
             let bound: ErasedConnect<S2> =
                 Arc::new(move |message, _| connect(message, state.clone()));
-            bound
+            (name, bound)
         });
         MessageRouter {
             routes: self
@@ -398,8 +405,11 @@ impl<S> fmt::Display for MessageRouter<S> {
         if let Some(endpoint) = &self.fallback {
             line("MESSAGE", "otherwise", endpoint)?;
         }
+        for (name, _) in &self.connect {
+            writeln!(f, "{:<10} {:<32} {name}", "CONNECT", "")?;
+        }
         for endpoint in &self.disconnect {
-            line("DISCONNECT", "", endpoint)?;
+            writeln!(f, "{:<10} {:<32} {endpoint}", "DISCONNECT", "")?;
         }
         Ok(())
     }

@@ -63,7 +63,7 @@ impl RouteTable {
             fallback: router
                 .fallback
                 .map(|endpoint| builder.ready(endpoint, "fallback", &[])),
-            connect: connect.next(),
+            connect: connect.next().map(|(_, connect)| connect),
             disconnect: Vec::new(),
             on_rejection: router.on_rejection,
         };
@@ -77,7 +77,7 @@ impl RouteTable {
                 .disconnect
                 .push(builder.ready(endpoint, "disconnect", &[]));
         }
-        for (path, route) in joined(router.routes) {
+        for (path, route) in joined(router.routes, separator) {
             builder.add(&mut table.routes, &path, route);
         }
         (table, builder.mistakes)
@@ -105,6 +105,10 @@ impl RouteTable {
     ) -> Option<(&'a Ready, Captures)> {
         let slashed = slashed(path, self.separator);
         let found = self.routes.at(&slashed).ok()?;
+        // What is empty is no segment: `/rooms//say` has no room.
+        if found.params.iter().any(|(_, value)| value.is_empty()) {
+            return None;
+        }
         let ready = kind(found.value)?;
         let captures = found.params.iter().map(|(name, value)| {
             let value = as_written(value, &slashed, path);
@@ -138,14 +142,18 @@ impl fmt::Debug for RouteTable {
 }
 
 /// One route for each path, in the order they were first named.
-fn joined(routes: Vec<(ByteString, Route<()>)>) -> Vec<(ByteString, Route<()>)> {
-    let mut places: HashMap<ByteString, usize> = HashMap::new();
+fn joined(
+    routes: Vec<(ByteString, Route<()>)>,
+    separator: Separator,
+) -> Vec<(ByteString, Route<()>)> {
+    let mut places: HashMap<String, usize> = HashMap::new();
     let mut joined: Vec<(ByteString, Route<()>)> = Vec::new();
     for (path, route) in routes {
-        match places.get(&path) {
+        let key = slashed(&path, separator).into_owned();
+        match places.get(&key) {
             Some(at) => joined[*at].1.and(route),
             None => {
-                places.insert(path.clone(), joined.len());
+                places.insert(key, joined.len());
                 joined.push((path, route));
             }
         }
@@ -219,7 +227,7 @@ impl Builder<'_> {
 }
 
 /// The names that `path` captures.
-fn captures(path: &str) -> Result<Vec<ByteString>, String> {
+pub(crate) fn captures(path: &str) -> Result<Vec<ByteString>, String> {
     if !path.starts_with('/') {
         return Err("a path begins with `/`".into());
     }
@@ -245,12 +253,12 @@ fn captures(path: &str) -> Result<Vec<ByteString>, String> {
     Ok(names)
 }
 
-/// Wildcards that others have and routes do not.
+/// Wildcards that subscriptions have, and what has captures does not.
 fn check_text(text: &str) -> Result<(), String> {
     match text.contains(['*', '?']) {
         false => Ok(()),
         true => Err(format!(
-            "{text:?}: routes have no wildcards; `{{name}}` captures one segment, and `{{*name}}` all that is left"
+            "{text:?}: there are no wildcards here; `{{name}}` captures one segment, and `{{*name}}` all that is left"
         )),
     }
 }

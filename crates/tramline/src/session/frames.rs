@@ -112,7 +112,9 @@ impl Session {
         self.shared.counters.refused.increment();
         match (event, refusal.0) {
             (ServerEvent::Send(send), Refused::Reject(rejection)) => {
-                let mut about = About::of(send.destination);
+                // What was sent before it comes first, as far as nothing is waited for.
+                self.uncork();
+                let mut about = About::of(send.destination, &send.headers);
                 about.receipt = send.receipt;
                 let news = self.news(&rejection, &about);
                 // To this very session, which is there; the log has the rejection in any case.
@@ -260,7 +262,7 @@ impl Session {
         if let Some(id) = transaction {
             return self.send_later(&id, Later::Call(call), receipt);
         }
-        let mut about = About::of(destination);
+        let mut about = About::of(destination, &call.inbound.get().headers);
         about.receipt = receipt;
         self.step(Work::Call { call, about }, context);
     }
@@ -380,7 +382,7 @@ impl Session {
         };
         self.subscribed(&subscribing);
         let call = Call { inbound, path_from };
-        let mut about = About::of(subscribing.destination);
+        let mut about = About::of(subscribing.destination, &call.inbound.get().headers);
         about.slot = Some(slot);
         about.receipt = subscribing.receipt;
         self.step(Work::Call { call, about }, context);

@@ -442,7 +442,7 @@ impl Session {
             self.farewells += 1;
             let cause = Cause::Disconnect(Arc::clone(why));
             let inbound = Inbound::new(Arc::clone(&self.record), cause, ByteString::new());
-            let about = About::of(ByteString::from_static("(disconnect)"));
+            let about = About::of(ByteString::from_static("(disconnect)"), &inbound.headers);
             self.work = self.start(handler, inbound, about).map(Box::new);
         }
     }
@@ -456,7 +456,7 @@ impl Session {
                     stack = %self.shared.name,
                     session = %self.record.id(),
                     panic = panic_text(&*panic),
-                    "callback at a session's end panicked"
+                    "what an application does at a session's end panicked"
                 );
             }
         }

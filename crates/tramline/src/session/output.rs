@@ -35,6 +35,10 @@ impl Session {
         transport: &mut T,
         context: &mut Context<'_>,
     ) {
+        if self.lost.is_some() {
+            // Its outbox is closed and forgot who to wake; the wheel still comes by it.
+            self.outbox.poll_overflow(context);
+        }
         while self.end.is_none() && self.lost.is_none() {
             if !self.is_ready(transport, context) {
                 return;

@@ -122,7 +122,8 @@ impl Session {
             self.receipt(calls.receipt);
             return None;
         };
-        let mut about = About::of(call.inbound.get().destination.clone());
+        let inbound = call.inbound.get();
+        let mut about = About::of(inbound.destination.clone(), &inbound.headers);
         about.then = Some(Box::new(calls));
         Some(Work::Call { call, about })
     }

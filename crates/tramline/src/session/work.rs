@@ -119,12 +119,13 @@ pub(super) struct About {
 }
 
 impl About {
-    pub(super) fn of(destination: ByteString) -> Self {
+    /// About a frame with these headers.
+    pub(super) fn of(destination: ByteString, headers: &Headers) -> Self {
         Self {
             destination,
             receipt: None,
             slot: None,
-            correlation: None,
+            correlation: headers.get_bytestring(CORRELATION).cloned(),
             on_rejection: None,
             then: None,
         }
@@ -381,7 +382,6 @@ impl Session {
         mut about: About,
     ) -> Option<Work> {
         about.on_rejection.clone_from(&handler.on_rejection);
-        about.correlation = inbound.headers.get_bytestring(CORRELATION).cloned();
         // Handlers and state are the application's, down to their `Clone`.
         let started = std::panic::catch_unwind(AssertUnwindSafe(|| (handler.call)(inbound)));
         match started {

@@ -4,7 +4,9 @@ mod acking;
 mod client;
 mod http;
 mod server;
+mod talk;
 mod tcp;
+mod witness;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -15,7 +17,9 @@ pub(crate) use self::acking::{ack, answer, broker, nack, protocol_errors, reject
 pub(crate) use self::client::{Client, FrameExt};
 pub(crate) use self::http::{KEY, Request, Response};
 pub(crate) use self::server::{SHORT, Server, Setup, login};
+pub(crate) use self::talk::ERRORS;
 pub(crate) use self::tcp::Tcp;
+pub(crate) use self::witness::{Door, Log};
 
 /// A server that requests can be sent to.
 pub(crate) trait Listens {

@@ -26,9 +26,11 @@ pub(crate) struct Setup {
     proxies: Vec<&'static str>,
     sockjs: SockJs,
     broker: Arc<dyn Broker>,
-    builder: fn(MessagingBuilder) -> MessagingBuilder,
-    routes: fn(MessageRouter) -> MessageRouter,
+    builder: Change<MessagingBuilder>,
+    routes: Change<MessageRouter>,
 }
+
+type Change<T> = Box<dyn FnOnce(T) -> T + Send>;
 
 /// A running server. It ends when it is dropped.
 pub(crate) struct Server {
@@ -77,8 +79,8 @@ impl Setup {
             origins: Vec::new(),
             proxies: Vec::new(),
             sockjs: SockJs::default(),
-            builder: |builder| builder,
-            routes: |routes| routes,
+            builder: Box::new(|builder| builder),
+            routes: Box::new(|routes| routes),
         }
     }
 
@@ -88,14 +90,22 @@ impl Setup {
     }
 
     /// Says what else the stack is made of.
-    pub(crate) fn builder(mut self, builder: fn(MessagingBuilder) -> MessagingBuilder) -> Self {
-        self.builder = builder;
+    pub(crate) fn builder(
+        mut self,
+        change: impl FnOnce(MessagingBuilder) -> MessagingBuilder + Send + 'static,
+    ) -> Self {
+        let before = self.builder;
+        self.builder = Box::new(|builder| change(before(builder)));
         self
     }
 
     /// Adds to the routes.
-    pub(crate) fn routes(mut self, routes: fn(MessageRouter) -> MessageRouter) -> Self {
-        self.routes = routes;
+    pub(crate) fn routes(
+        mut self,
+        change: impl FnOnce(MessageRouter) -> MessageRouter + Send + 'static,
+    ) -> Self {
+        let before = self.routes;
+        self.routes = Box::new(|routes| change(before(routes)));
         self
     }
 
