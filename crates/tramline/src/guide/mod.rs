@@ -1,7 +1,55 @@
 //! The guide: pages to read, in the order a newcomer meets things.
+//!
+//! 1. [Getting started](getting_started): from `cargo new` to two browsers that see a greeting
+//! 2. [Handlers](handlers): routes, what handlers take, order
+//! 3. [Replies](replies): where what they return goes, and sending from elsewhere
+//! 4. [Users](users): logins, messages to one user, who is there
+//! 5. [The broker](broker): topics, queues, acknowledgements, transactions
+//! 6. [Errors](errors): what can go wrong, and who hears of it
+//! 7. [Events](events): events, interceptors, layers
+//! 8. [Deploying](deploying): shutdown, counters, logs, several nodes
+//!
+//! About transports: [which one, or none](which_transport), [SockJS](sockjs), [behind a proxy](behind_a_proxy),
+//! [WebSocket without STOMP](raw).
+//!
+//! To look things up: [timeouts and limits](timeouts_and_limits).
+//!
+//! For those who know Spring: [the table of everything](spring).
+//!
+//! [raw]: crate::raw
+
+#[doc = include_str!("getting-started.md")]
+pub mod getting_started {}
+
+#[doc = include_str!("handlers.md")]
+#[doc = ""]
+#[cfg_attr(feature = "garde", doc = "[`Valid`]: crate::Valid")]
+#[cfg_attr(not(feature = "garde"), doc = "[`Valid`]: #validation")]
+pub mod handlers {}
+
+#[doc = include_str!("replies.md")]
+pub mod replies {}
+
+#[doc = include_str!("users.md")]
+pub mod users {}
 
 #[doc = include_str!("broker.md")]
 pub mod broker {}
+
+#[doc = include_str!("errors.md")]
+#[doc = ""]
+#[cfg_attr(feature = "garde", doc = "[`Valid`]: crate::Valid")]
+#[cfg_attr(
+    not(feature = "garde"),
+    doc = "[`Valid`]: crate::guide::handlers#validation"
+)]
+pub mod errors {}
+
+#[doc = include_str!("events.md")]
+pub mod events {}
+
+#[doc = include_str!("deploying.md")]
+pub mod deploying {}
 
 #[doc = include_str!("which-transport.md")]
 pub mod which_transport {}
@@ -15,5 +63,16 @@ pub mod behind_a_proxy {}
 #[doc = include_str!("timeouts-and-limits.md")]
 pub mod timeouts_and_limits {}
 
+#[doc = include_str!("spring.md")]
+#[doc = ""]
+#[cfg_attr(feature = "garde", doc = "[`Valid`]: crate::Valid")]
+#[cfg_attr(
+    not(feature = "garde"),
+    doc = "[`Valid`]: crate::guide::handlers#validation"
+)]
+pub mod spring {}
+
+#[cfg(test)]
+mod spring_tests;
 #[cfg(test)]
 mod tests;
