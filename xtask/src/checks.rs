@@ -16,6 +16,20 @@ pub(crate) fn ci(steps: &mut Steps) {
             "clippy",
             "--workspace",
             "--all-targets",
+            "--all-features",
+            "--locked",
+            "--",
+            "-D",
+            "warnings",
+        ]))
+    });
+    // As applications build it: what only the features use is dead here.
+    steps.step("clippy without features", || {
+        run(cargo().args([
+            "clippy",
+            "--package",
+            "tramline",
+            "--no-default-features",
             "--locked",
             "--",
             "-D",
@@ -24,7 +38,13 @@ pub(crate) fn ci(steps: &mut Steps) {
     });
     steps.step("docs", || {
         run(cargo()
-            .args(["doc", "--workspace", "--no-deps", "--locked"])
+            .args([
+                "doc",
+                "--workspace",
+                "--all-features",
+                "--no-deps",
+                "--locked",
+            ])
             .env("RUSTDOCFLAGS", "-D warnings"))
     });
     tidy(steps);
@@ -126,7 +146,13 @@ fn against_servers(steps: &mut Steps, foreigners: &Foreigners, words: &[&str]) {
 fn cargo_test() -> steps::Result {
     let (mut passed, mut suites) = (0, 0);
     run_watched(
-        cargo().args(["test", "--workspace", "--locked", "--no-fail-fast"]),
+        cargo().args([
+            "test",
+            "--workspace",
+            "--all-features",
+            "--locked",
+            "--no-fail-fast",
+        ]),
         |line| {
             if let Some(count) = passed_tests(line) {
                 passed += count;

@@ -109,6 +109,7 @@ fn run_tests() -> steps::Result {
             .args([
                 "test",
                 "--workspace",
+                "--all-features",
                 "--locked",
                 "--release",
                 "--",

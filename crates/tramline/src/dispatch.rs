@@ -3,14 +3,13 @@
 //! Everything here that a client asks for takes an [`Authorized`], which only the policy makes. `cargo xtask tidy` checks
 //! that no other module but `publisher`, for the application's own messages, calls the broker's methods.
 
-use std::time::SystemTime;
-
 use tramline_broker::{
     Broker, CommitError, Confirm, OpenError, OpenSession, Publish, Published, Refused, SessionId,
     Settle, SettleError, SubscribeError, SubscribeRequest, Transaction,
 };
 
 use crate::policy::Authorized;
+use crate::wheel::wall_clock;
 
 /// Makes a session known.
 pub(crate) fn open(
@@ -25,7 +24,7 @@ pub(crate) fn publish(
     broker: &dyn Broker,
     batch: Vec<Authorized<Publish>>,
 ) -> Confirm<Result<Published, Refused>> {
-    broker.publish(inner(batch), SystemTime::now().into())
+    broker.publish(inner(batch), wall_clock().into())
 }
 
 /// Settles deliveries: what was given to a session is its to settle.
@@ -45,7 +44,7 @@ pub(crate) fn commit(
     publishes: Vec<Authorized<Publish>>,
 ) -> Confirm<Result<Published, CommitError>> {
     let transaction = Transaction::new(settles, inner(publishes));
-    broker.commit(session, transaction, SystemTime::now().into())
+    broker.commit(session, transaction, wall_clock().into())
 }
 
 /// Tells that a session's outbox has room again.

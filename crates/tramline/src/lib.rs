@@ -87,6 +87,11 @@
 //! Everything a client can make grow has a limit in [`Limits`], with its default and the reason for it; all numbers of the
 //! stack are on [one page](guide::timeouts_and_limits).
 //!
+//! # Tests
+//!
+//! Handlers are functions, and are tested as such. For the whole of an application's messaging there are clients in memory:
+//! the module `test`, with the feature of that name.
+//!
 //! # What this crate does not do
 //!
 //! It serves no HTTP itself: [`Endpoint`] is a tower service for axum and others to mount. It knows no passwords: who a
@@ -120,6 +125,8 @@ mod router;
 mod session;
 mod stats;
 mod template;
+#[cfg(feature = "test")]
+pub mod test;
 mod transport;
 mod user;
 mod wheel;

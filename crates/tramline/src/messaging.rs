@@ -5,7 +5,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 use http::request::Parts;
@@ -36,7 +36,7 @@ use crate::session::SessionTask;
 use crate::stats::{Counters, Stats};
 use crate::transport::keep_alive::KeepAlive;
 use crate::transport::violation::LimitsOf;
-use crate::wheel::{Driven, Driver, Wheel, now};
+use crate::wheel::{Driven, Driver, Wheel, now, wall_clock};
 
 /// A messaging stack: handlers, broker and policy behind endpoints that clients connect to.
 ///
@@ -330,7 +330,7 @@ impl Driven for Shared {
         if *next_sweep <= now {
             *next_sweep = now + SWEEP;
             drop(next_sweep);
-            self.broker.sweep(SystemTime::now().into());
+            self.broker.sweep(wall_clock().into());
         }
     }
 }

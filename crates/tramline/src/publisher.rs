@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use bytestring::ByteString;
 use tramline_broker::{
@@ -14,6 +13,7 @@ use crate::effects::Effects;
 use crate::messaging::SWEEP;
 use crate::rejection::Rejection;
 use crate::reply::IntoReply;
+use crate::wheel::wall_clock;
 
 /// Sends messages from anywhere in the application: a REST handler, a timer, another task.
 ///
@@ -120,7 +120,7 @@ impl Publisher {
         loop {
             match tokio::time::timeout(SWEEP, &mut confirm).await {
                 Ok(answer) => return answer,
-                Err(_) => self.broker.sweep(SystemTime::now().into()),
+                Err(_) => self.broker.sweep(wall_clock().into()),
             }
         }
     }
@@ -128,8 +128,7 @@ impl Publisher {
     /// Publishes what a handler or the application wants published.
     pub(crate) fn publish_all(&self, batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
         let shown = batch.into_iter().map(|publish| self.shown(publish));
-        self.broker
-            .publish(shown.collect(), SystemTime::now().into())
+        self.broker.publish(shown.collect(), wall_clock().into())
     }
 
     /// What receivers of a user's message see as its destination.

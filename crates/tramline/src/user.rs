@@ -62,6 +62,13 @@ impl User {
     }
 }
 
+/// A user of that name without roles.
+impl From<&str> for User {
+    fn from(name: &str) -> Self {
+        Self::new(name)
+    }
+}
+
 /// What a session keeps of the HTTP request that opened it; over TCP that is the remote address alone.
 ///
 /// Only what is asked for: a browser sends some 4 KiB of headers, and an idle session should not hold them.

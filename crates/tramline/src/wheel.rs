@@ -8,7 +8,7 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 use tramline_broker::Outbox;
@@ -192,6 +192,24 @@ impl<D: Driven> Drop for Restart<D> {
 /// The runtime's time, which tests may have paused.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+/// The time of day, by which messages expire.
+#[cfg(not(feature = "test"))]
+pub(crate) fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
+/// The time of day, by which messages expire: it goes on with the runtime's time, which tests may have paused.
+#[cfg(feature = "test")]
+pub(crate) fn wall_clock() -> SystemTime {
+    static FIRST_LOOK: std::sync::OnceLock<(SystemTime, Instant)> = std::sync::OnceLock::new();
+    let (time, instant) = *FIRST_LOOK.get_or_init(|| (SystemTime::now(), Instant::now()));
+    let now = now();
+    match now.checked_duration_since(instant) {
+        Some(since) => time + since,
+        None => time - instant.duration_since(now),
+    }
 }
 
 #[cfg(test)]

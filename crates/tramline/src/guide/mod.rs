@@ -7,16 +7,18 @@
 //! 5. [The broker](broker): topics, queues, acknowledgements, transactions
 //! 6. [Errors](errors): what can go wrong, and who hears of it
 //! 7. [Events](events): events, interceptors, layers
-//! 8. [Deploying](deploying): shutdown, counters, logs, several nodes
+#![cfg_attr(
+    feature = "test",
+    doc = "8. [Testing](testing): handlers as functions, and clients in memory"
+)]
+//! 9. [Deploying](deploying): shutdown, counters, logs, several nodes
 //!
 //! About transports: [which one, or none](which_transport), [SockJS](sockjs), [behind a proxy](behind_a_proxy),
-//! [WebSocket without STOMP](raw).
+//! [WebSocket without STOMP](crate::raw).
 //!
 //! To look things up: [timeouts and limits](timeouts_and_limits).
 //!
 //! For those who know Spring: [the table of everything](spring).
-//!
-//! [raw]: crate::raw
 
 #[doc = include_str!("getting-started.md")]
 pub mod getting_started {}
@@ -25,6 +27,8 @@ pub mod getting_started {}
 #[doc = ""]
 #[cfg_attr(feature = "garde", doc = "[`Valid`]: crate::Valid")]
 #[cfg_attr(not(feature = "garde"), doc = "[`Valid`]: #validation")]
+#[cfg_attr(feature = "test", doc = "[test kit]: crate::guide::testing")]
+#[cfg_attr(not(feature = "test"), doc = "[test kit]: crate#tests")]
 pub mod handlers {}
 
 #[doc = include_str!("replies.md")]
@@ -48,6 +52,10 @@ pub mod errors {}
 #[doc = include_str!("events.md")]
 pub mod events {}
 
+#[cfg(feature = "test")]
+#[doc = include_str!("testing.md")]
+pub mod testing {}
+
 #[doc = include_str!("deploying.md")]
 pub mod deploying {}
 
@@ -70,6 +78,8 @@ pub mod timeouts_and_limits {}
     not(feature = "garde"),
     doc = "[`Valid`]: crate::guide::handlers#validation"
 )]
+#[cfg_attr(feature = "test", doc = "[test kit]: crate::test")]
+#[cfg_attr(not(feature = "test"), doc = "[test kit]: crate#tests")]
 pub mod spring {}
 
 #[cfg(test)]

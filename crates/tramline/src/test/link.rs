@@ -1,0 +1,461 @@
+//! A client's end of the pipe: what is known of the conversation, and the two tasks that keep it going.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tramline_stomp::{
+    ClientConfig, ClientConnection, ClientEvent, Connected, Headers, NotAcknowledgeable,
+};
+
+use super::end::TestEnd;
+use super::message::TestMessage;
+use super::transcript::Transcript;
+use super::transport::Close;
+use crate::Messaging;
+use crate::wheel::now;
+
+/// Where in a test something was asked for.
+pub(super) type At = &'static Location<'static>;
+
+/// A client whose tasks run as long as somebody has it: the [`TestClient`](super::TestClient) or a subscription.
+pub(super) struct Link {
+    pub(super) shared: Arc<Shared>,
+    pub(super) tasks: [AbortHandle; 2],
+    /// The stack lives as long as its clients do.
+    pub(super) _messaging: Messaging,
+}
+
+pub(super) struct Shared {
+    conversation: Mutex<Conversation>,
+    /// Told of all that may end a wait.
+    changed: Notify,
+    /// Told of what is there to write.
+    to_write: Notify,
+    close: Arc<Close>,
+    deadline: Duration,
+}
+
+/// All that a client knows.
+pub(super) struct Conversation {
+    pub(super) stomp: ClientConnection,
+    pub(super) connected: Option<Connected>,
+    pub(super) subscriptions: HashMap<ByteString, VecDeque<TestMessage>>,
+    pub(super) transcript: Transcript,
+    /// MESSAGEs that came.
+    pub(super) messages: u64,
+    /// Neither reads nor writes.
+    frozen: bool,
+    /// What is wrong is told, but nobody has looked at it yet.
+    pub(super) unexpected: bool,
+    receipts: HashSet<ByteString>,
+    next_receipt: u64,
+    error: Option<(String, String)>,
+    failure: Option<String>,
+    /// The stream has ended.
+    ended: bool,
+    /// The server's task has ended.
+    session_over: bool,
+}
+
+/// A wait that came to nothing, because the session ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Over;
+
+impl Conversation {
+    /// Whether nothing more comes.
+    pub(super) fn is_over(&self) -> bool {
+        self.ended || self.session_over || self.error.is_some() || self.failure.is_some()
+    }
+
+    /// Whether the server is done with the session, and the client has heard all that was said.
+    fn is_closed(&self) -> bool {
+        self.session_over && (self.ended || self.frozen)
+    }
+
+    /// Has something done that the server confirms; gives the receipt, and what `ask` did.
+    pub(super) fn ask<T>(
+        &mut self,
+        ask: impl FnOnce(&mut ClientConnection, &str) -> T,
+    ) -> (ByteString, T) {
+        self.next_receipt += 1;
+        let receipt = format!("receipt-{}", self.next_receipt);
+        let asked = ask(&mut self.stomp, &receipt);
+        (receipt.into(), asked)
+    }
+
+    /// Stops reading and writing, or goes on.
+    pub(super) fn freeze(&mut self, frozen: bool) {
+        if self.frozen != frozen {
+            let remark = if frozen { "frozen" } else { "thawed" };
+            self.transcript.remark(remark);
+            self.frozen = frozen;
+            self.stomp.pause_reading(frozen, now());
+        }
+    }
+
+    fn hear(&mut self, bytes: Bytes, now: Instant) {
+        if bytes.iter().all(|byte| *byte == b'\n') {
+            self.transcript.heard_heart_beat();
+        }
+        self.stomp.receive(bytes, now);
+        while let Some(event) = self.stomp.poll_event() {
+            self.take(event);
+        }
+    }
+
+    fn take(&mut self, event: ClientEvent) {
+        let transcript = &mut self.transcript;
+        match event {
+            ClientEvent::Connected(connected) => {
+                transcript.heard("CONNECTED", &connected.headers, b"");
+                self.connected = Some(connected);
+            }
+            ClientEvent::Message(message) => {
+                transcript.heard("MESSAGE", &message.headers, &message.body);
+                self.messages += 1;
+                if let Some(queue) = self.subscriptions.get_mut(&message.subscription) {
+                    queue.push_back(TestMessage(message));
+                }
+            }
+            ClientEvent::Receipt(receipt) => {
+                let headers = Headers::from_iter([("receipt-id", &*receipt)]);
+                transcript.heard("RECEIPT", &headers, b"");
+                self.receipts.insert(receipt);
+            }
+            ClientEvent::Error(frame) => {
+                transcript.heard("ERROR", &frame.headers, &frame.body);
+                let message = frame.headers.get("message").unwrap_or_default().to_owned();
+                let detail = String::from_utf8_lossy(&frame.body).into_owned();
+                self.error = Some((message, detail));
+                self.unexpected = true;
+            }
+            ClientEvent::Failed(error) => self.fail(error.to_string()),
+            _ => {}
+        }
+    }
+
+    fn fail(&mut self, why: String) {
+        self.transcript.remark(&why);
+        self.failure = Some(why);
+        self.unexpected = true;
+    }
+
+    fn end(&mut self) {
+        if !self.ended {
+            self.transcript.remark("end of the stream");
+            self.ended = true;
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn new(config: ClientConfig, close: Arc<Close>, deadline: Duration) -> Self {
+        let conversation = Conversation {
+            stomp: ClientConnection::new(config, now()),
+            connected: None,
+            subscriptions: HashMap::new(),
+            transcript: Transcript::new(),
+            messages: 0,
+            frozen: false,
+            unexpected: false,
+            receipts: HashSet::new(),
+            next_receipt: 0,
+            error: None,
+            failure: None,
+            ended: false,
+            session_over: false,
+        };
+        Self {
+            conversation: Mutex::new(conversation),
+            changed: Notify::new(),
+            to_write: Notify::new(),
+            close,
+            deadline,
+        }
+    }
+
+    /// Looks at the conversation, or changes it.
+    pub(super) fn with<T>(&self, look: impl FnOnce(&mut Conversation) -> T) -> T {
+        let outcome = look(&mut self.conversation.lock());
+        self.changed.notify_waiters();
+        self.to_write.notify_one();
+        outcome
+    }
+
+    /// How the session ended, as far as that is known.
+    pub(super) fn end(&self) -> TestEnd {
+        let conversation = self.conversation.lock();
+        TestEnd {
+            close: self.close.get().cloned(),
+            error: conversation.error.clone(),
+            failure: conversation.failure.clone(),
+        }
+    }
+
+    /// The server's side of the session is over.
+    pub(super) fn session_over(&self) {
+        self.with(|conversation| conversation.session_over = true);
+    }
+
+    /// Waits until `ready` has an answer, and fails the test when it has none in time.
+    pub(super) async fn until<T>(
+        &self,
+        at: At,
+        what: &str,
+        mut ready: impl FnMut(&mut Conversation) -> Option<T>,
+    ) -> Result<T, Over> {
+        let look = |conversation: &mut Conversation| match ready(conversation) {
+            Some(answer) => Some(Ok(answer)),
+            None => conversation.is_over().then_some(Err(Over)),
+        };
+        self.wait(at, what, look).await
+    }
+
+    /// Waits until the session is over on both sides.
+    pub(super) async fn until_closed(&self, at: At, what: &str) -> TestEnd {
+        self.wait(at, what, |conversation| {
+            conversation.is_closed().then_some(())
+        })
+        .await;
+        self.with(|conversation| conversation.unexpected = false);
+        self.end()
+    }
+
+    async fn wait<T>(
+        &self,
+        at: At,
+        what: &str,
+        mut look: impl FnMut(&mut Conversation) -> Option<T>,
+    ) -> T {
+        let waiting = async {
+            loop {
+                let changed = self.changed.notified();
+                if let Some(answer) = look(&mut self.conversation.lock()) {
+                    return answer;
+                }
+                changed.await;
+            }
+        };
+        match tokio::time::timeout(self.deadline, waiting).await {
+            Ok(answer) => answer,
+            Err(_) => self.panic(
+                at,
+                &format!("waited {:?} in vain for {what}", self.deadline),
+            ),
+        }
+    }
+
+    /// Has something done, and waits until the server says that it is.
+    pub(super) async fn confirmed(
+        &self,
+        at: At,
+        what: &str,
+        ask: impl FnOnce(&mut ClientConnection, &str) -> Result<(), NotAcknowledgeable>,
+    ) -> Result<(), Over> {
+        self.must_be_open(at, what);
+        let asked = self.with(|conversation| {
+            let (receipt, asked) = conversation.ask(ask);
+            asked.map(|()| receipt)
+        });
+        match asked {
+            Ok(receipt) => self.until_confirmed(at, what, &receipt).await,
+            Err(wrong) => self.panic(at, &format!("{what}: {wrong}")),
+        }
+    }
+
+    pub(super) async fn until_confirmed(
+        &self,
+        at: At,
+        what: &str,
+        receipt: &ByteString,
+    ) -> Result<(), Over> {
+        let what = format!("{what} to be done");
+        self.until(at, &what, |conversation| {
+            conversation.receipts.remove(receipt).then_some(())
+        })
+        .await
+    }
+
+    /// Fails the test when a wait came to nothing.
+    pub(super) fn must_be_done<T>(&self, at: At, what: &str, outcome: Result<T, Over>) -> T {
+        match outcome {
+            Ok(answer) => answer,
+            Err(Over) => self.panic(
+                at,
+                &format!("{what}: the session has ended: {}", self.end()),
+            ),
+        }
+    }
+
+    /// Fails the test when the session has ended.
+    pub(super) fn must_be_open(&self, at: At, what: &str) {
+        if self.conversation.lock().is_over() {
+            self.panic(
+                at,
+                &format!("{what}: the session has ended: {}", self.end()),
+            );
+        }
+    }
+
+    /// Goes to the server and back, until nothing was delivered on the way: then nothing was waiting for this client when
+    /// the last trip began. Gives up when `seen` does.
+    ///
+    /// What is queued for a session when one frame of it is worked on has begun to arrive when the next is answered. BEGIN
+    /// and ABORT are frames that change nothing.
+    pub(super) async fn settle(
+        &self,
+        at: At,
+        what: &str,
+        seen: impl Fn(&Conversation) -> bool,
+    ) -> Result<(), Over> {
+        let mut transaction: Option<ByteString> = None;
+        let mut before = None;
+        loop {
+            let open = transaction.take();
+            let next = &mut transaction;
+            self.confirmed(at, what, |stomp, receipt| {
+                match open {
+                    Some(open) => stomp.abort(&open, Some(receipt)),
+                    None => *next = Some(stomp.begin(Some(receipt))),
+                }
+                Ok(())
+            })
+            .await?;
+            let (messages, seen) =
+                self.with(|conversation| (conversation.messages, seen(conversation)));
+            // It ends behind an ABORT, so that no transaction is left.
+            if transaction.is_none() && (seen || before == Some(messages)) {
+                return Ok(());
+            }
+            before = Some(messages);
+        }
+    }
+
+    /// Ends the test.
+    pub(super) fn panic(&self, at: At, why: &str) -> ! {
+        self.with(|conversation| conversation.unexpected = false);
+        panic!("{at}: {why}\n{self}")
+    }
+
+    /// The next frame to write, a heart-beat if one is due.
+    fn next_frame(&self) -> Option<Bytes> {
+        let mut conversation = self.conversation.lock();
+        if conversation.frozen {
+            return None;
+        }
+        conversation.stomp.handle_timeout(now());
+        while let Some(event) = conversation.stomp.poll_event() {
+            conversation.take(event);
+            self.changed.notify_waiters();
+        }
+        let frame = conversation.stomp.poll_transmit()?;
+        conversation.transcript.sent(&frame);
+        conversation.stomp.wrote(now());
+        Some(frame)
+    }
+
+    /// Whether the client hangs up.
+    fn hangs_up(&self) -> bool {
+        let conversation = self.conversation.lock();
+        conversation.ended || conversation.failure.is_some()
+    }
+
+    async fn until_thawed(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if !self.conversation.lock().frozen {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let conversation = self.conversation.lock();
+        let timeout = conversation.stomp.next_timeout();
+        timeout.filter(|_| !conversation.frozen)
+    }
+}
+
+impl fmt::Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let conversation = self.conversation.lock();
+        let connected = conversation.connected.as_ref();
+        match connected.and_then(|connected| connected.user_name.as_ref()) {
+            Some(name) => write!(f, "conversation of user {name:?}")?,
+            None => f.write_str("conversation of an anonymous client")?,
+        }
+        write!(f, " (>> client, << server):\n{}", conversation.transcript)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.cut();
+    }
+}
+
+impl Link {
+    /// Drops the client's end of the pipe, without a word.
+    pub(super) fn cut(&self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.shared.with(Conversation::end);
+    }
+}
+
+/// Keeps a conversation going over `stream`; gives the tasks that do.
+pub(super) fn spawn(shared: &Arc<Shared>, stream: DuplexStream) -> [AbortHandle; 2] {
+    let (reader, writer) = tokio::io::split(stream);
+    let (reading, writing) = (Arc::clone(shared), Arc::clone(shared));
+    [
+        tokio::spawn(async move { read(&reading, reader).await }).abort_handle(),
+        tokio::spawn(async move { write(&writing, writer).await }).abort_handle(),
+    ]
+}
+
+async fn read(shared: &Shared, mut stream: ReadHalf<DuplexStream>) {
+    let mut buffer = BytesMut::new();
+    loop {
+        shared.until_thawed().await;
+        buffer.reserve(64 * 1024);
+        let read = stream.read_buf(&mut buffer).await;
+        shared.until_thawed().await;
+        if !read.is_ok_and(|read| read > 0) {
+            return shared.with(Conversation::end);
+        }
+        let bytes = buffer.split().freeze();
+        shared.with(|conversation| conversation.hear(bytes, now()));
+    }
+}
+
+async fn write(shared: &Shared, mut stream: WriteHalf<DuplexStream>) {
+    while !shared.hangs_up() {
+        while let Some(frame) = shared.next_frame() {
+            if stream.write_all(&frame).await.is_err() {
+                // The reader sees the end, behind what the server said last.
+                return;
+            }
+        }
+        let news = shared.to_write.notified();
+        match shared.next_timeout() {
+            Some(deadline) => {
+                // Whether there is news or it is time shows when it is looked at.
+                let _ = tokio::time::timeout_at(deadline.into(), news).await;
+            }
+            None => news.await,
+        }
+    }
+    let _ = stream.shutdown().await;
+    shared.changed.notify_waiters();
+}

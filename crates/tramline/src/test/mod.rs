@@ -1,0 +1,333 @@
+//! Clients in memory, for the tests of an application: no port, no sleep.
+//!
+//! With the feature `test`, which belongs into the application's `[dev-dependencies]`:
+//! `tramline = { version = "..", features = ["test"] }`. [The guide](crate::guide::testing) shows when to use what.
+//!
+//! # Example: who says hello is greeted
+//!
+//! ```
+//! use tramline::policy::{Policy, deny, permit};
+//! use tramline::test::TestMessaging;
+//! use tramline::{EmbeddedBroker, MessageRouter, Messaging, message};
+//!
+//! async fn greet(name: String) -> String {
+//!     format!("Hello, {name}!")
+//! }
+//!
+//! fn messaging() -> Messaging {
+//!     Messaging::builder()
+//!         .routes(MessageRouter::new().route("/hello", message(greet).send_to("/topic/greetings")))
+//!         .broker(EmbeddedBroker::new().topics("/topic"))
+//!         .policy(
+//!             Policy::builder()
+//!                 .on_connect(permit())
+//!                 .on_message("/app/hello", permit())
+//!                 .on_subscribe("/topic/greetings", permit())
+//!                 .otherwise(deny()),
+//!         )
+//!         .build()
+//!         .unwrap()
+//! }
+//!
+//! #[tokio::test(start_paused = true)]
+//! # async fn unused() {}
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() {
+//! #     greets_and_lets_nobody_else_speak().await;
+//! # }
+//! async fn greets_and_lets_nobody_else_speak() {
+//!     let app = TestMessaging::new(messaging());
+//!     let alice = app.connect_as("alice").await;
+//!     let bob = app.connect_as("bob").await;
+//!     let mut greetings = bob.subscribe("/topic/greetings").await;
+//!
+//!     alice.send("/app/hello", "Alice").await;
+//!     assert_eq!(greetings.next_text().await, "Hello, Alice!");
+//!
+//!     alice.send("/topic/greetings", "I say so myself").await;
+//!     alice.expect_denied("/topic/greetings").await;
+//!     greetings.expect_nothing().await;
+//! }
+//! ```
+
+mod client;
+mod connect;
+mod end;
+mod inbound;
+mod link;
+mod message;
+mod subscription;
+mod transcript;
+mod transport;
+
+use std::fmt;
+use std::future::Future;
+use std::ops::Deref;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use tramline_stomp::{AckMode, Version};
+
+pub use self::client::TestClient;
+pub use self::connect::TestConnect;
+pub use self::end::TestEnd;
+pub use self::inbound::{TestInbound, inbound};
+pub use self::message::{TestMessage, TestRejection};
+pub use self::subscription::{TestSubscribe, TestSubscription};
+
+use self::link::{At, Link};
+use self::transport::{Close, Memory};
+use crate::endpoint::session_info;
+use crate::messaging::Shared;
+use crate::policy::Action;
+use crate::session::SessionTask;
+use crate::{Messaging, SessionId, User};
+
+/// How long a client waits for anything: long for a busy machine, and no time at all where time is paused.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Bytes that are on their way between a client and its session at most.
+const PIPE: usize = 64 * 1024;
+
+/// A [`Messaging`] whose clients are in memory.
+///
+/// It is the whole stack but the HTTP in front of it: sessions, policy, handlers, broker, limits and timers are those that
+/// ship, and a client's frames are bytes. It derefs to the [`Messaging`], for its publisher and the like; its clients keep
+/// that alive.
+///
+/// # Time
+///
+/// Under `#[tokio::test(start_paused = true)]` tokio moves the time on when nothing else is left to do, so deadlines pass
+/// and heart-beats go out without anybody waiting. Let time pass with `tokio::time::sleep`; `tokio::time::advance` jumps,
+/// and to a session that looks like a client who said nothing for so long. The expiry of messages goes by the same time.
+///
+/// Time that is paused runs ahead of whatever is not tokio's: of a database in another process, say. Test what waits for
+/// such a thing in real time.
+///
+/// # Example: an hour of silence
+///
+/// ```
+/// # use tramline::policy::{Policy, permit};
+/// # use tramline::{EmbeddedBroker, Messaging};
+/// use std::time::Duration;
+/// use tramline::test::TestMessaging;
+///
+/// # fn messaging() -> Messaging {
+/// #     let policy = Policy::builder().otherwise(permit());
+/// #     let broker = EmbeddedBroker::new().topics("/topic");
+/// #     Messaging::builder().broker(broker).policy(policy).build().unwrap()
+/// # }
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// let app = TestMessaging::new(messaging());
+/// let mut news = app.connect().await.subscribe("/topic/news").await;
+/// tokio::time::sleep(Duration::from_secs(3600)).await;
+///
+/// app.publisher().send("/topic/news", "still here").await.unwrap();
+/// assert_eq!(news.next_text().await, "still here");
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct TestMessaging {
+    messaging: Messaging,
+    deadline: Duration,
+}
+
+impl TestMessaging {
+    /// Clients in memory for this stack.
+    pub fn new(messaging: Messaging) -> Self {
+        Self {
+            messaging,
+            deadline: DEADLINE,
+        }
+    }
+
+    /// How long each wait of a client that connects from now on may take before it fails the test. Default 10 s: long for
+    /// a busy machine, and no time at all where time is paused.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// The stack.
+    pub fn messaging(&self) -> &Messaging {
+        &self.messaging
+    }
+
+    /// An anonymous client, once its session is open. Fails the test when the session is refused.
+    #[track_caller]
+    pub fn connect(&self) -> impl Future<Output = TestClient> {
+        self.connected(Location::caller(), TestConnect::new())
+    }
+
+    /// A client whose user the HTTP layer knows: `"alice"`, or a [`User`] with roles. Fails the test when the session is
+    /// refused.
+    ///
+    /// An application's connect handler is asked as always, and may make another user of it.
+    #[track_caller]
+    pub fn connect_as(&self, user: impl Into<User>) -> impl Future<Output = TestClient> {
+        self.connected(Location::caller(), TestConnect::new().user(user))
+    }
+
+    /// A client that connects as `how` says: with login and passcode, a token, a request's header. Fails the test when the
+    /// session is refused.
+    ///
+    /// # Example: a login
+    ///
+    /// ```
+    /// use tramline::test::TestMessaging;
+    /// use tramline::{Connect, ConnectRefused, User};
+    ///
+    /// async fn login(connect: Connect) -> Result<User, ConnectRefused> {
+    ///     match (connect.login(), connect.passcode()) {
+    ///         (Some("guest"), Some("guest")) => Ok(User::new("guest")),
+    ///         _ => Err(ConnectRefused::new("login or passcode is wrong")),
+    ///     }
+    /// }
+    ///
+    /// # use tramline::policy::{Policy, authenticated};
+    /// # use tramline::{EmbeddedBroker, MessageRouter, Messaging};
+    /// # fn messaging() -> Messaging {
+    /// #     let policy = Policy::builder().otherwise(authenticated());
+    /// #     let broker = EmbeddedBroker::new().topics("/topic");
+    /// #     let routes = MessageRouter::new().connect(login);
+    /// #     Messaging::builder().routes(routes).broker(broker).policy(policy).build().unwrap()
+    /// # }
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let app = TestMessaging::new(messaging());
+    /// let guest = app.connect_with(|c| c.login("guest").passcode("guest")).await;
+    /// assert_eq!(guest.user_name().as_deref(), Some("guest"));
+    ///
+    /// let refused = app.try_connect_with(|c| c.login("guest").passcode("guess")).await.unwrap_err();
+    /// assert_eq!(refused.error(), Some("login or passcode is wrong"));
+    /// # });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn connect_with(
+        &self,
+        how: impl FnOnce(TestConnect) -> TestConnect,
+    ) -> impl Future<Output = TestClient> {
+        self.connected(Location::caller(), how(TestConnect::new()))
+    }
+
+    /// As [`connect_with`](Self::connect_with), for a session that may be refused.
+    ///
+    /// # Errors
+    ///
+    /// How the session ended: [`TestEnd::error`] is what the client reads.
+    #[track_caller]
+    pub fn try_connect_with(
+        &self,
+        how: impl FnOnce(TestConnect) -> TestConnect,
+    ) -> impl Future<Output = Result<TestClient, TestEnd>> {
+        let (at, connect) = (Location::caller(), how(TestConnect::new()));
+        async move { self.open(at, connect).await.map_err(|refused| refused.end) }
+    }
+
+    async fn connected(&self, at: At, connect: TestConnect) -> TestClient {
+        match self.open(at, connect).await {
+            Ok(client) => client,
+            Err(Refused { end, transcript }) => {
+                panic!("{at}: the session is refused: {end}\n{transcript}")
+            }
+        }
+    }
+
+    /// Opens a session; gives how it ended, and what was said, when it is refused.
+    async fn open(&self, at: At, connect: TestConnect) -> Result<TestClient, Refused> {
+        let hears_rejections = connect.hears_rejections;
+        let (link, session) = self.start(connect);
+        let shared = &link.shared;
+        let opened = shared.until(at, "the session to open", |conversation| {
+            conversation.connected.is_some().then_some(())
+        });
+        let Ok(()) = opened.await else {
+            let end = shared.until_closed(at, "the refused session to end").await;
+            let transcript = shared.to_string();
+            return Err(Refused { end, transcript });
+        };
+        let errors = format!("{}/queue/errors", self.stack().user_prefix);
+        let against = if hears_rejections {
+            self.denies(session, &errors)
+        } else {
+            Some("the client connected `without_rejections`".to_owned())
+        };
+        let mut client = TestClient::new(link, session, at);
+        client.hear_rejections(at, errors, against).await;
+        Ok(client)
+    }
+
+    /// Starts a session's task, and those of its client.
+    fn start(&self, connect: TestConnect) -> (Link, SessionId) {
+        let TestConnect {
+            request, config, ..
+        } = connect;
+        let stack = Arc::clone(self.stack());
+        let info = session_info(&stack.front, &request);
+        let id = info.id;
+        let (near, far) = tokio::io::duplex(PIPE);
+        let close = Arc::<Close>::default();
+        let shared = Arc::new(link::Shared::new(config, Arc::clone(&close), self.deadline));
+        stack.drive();
+        let over = Over(Arc::clone(&shared));
+        tokio::spawn(async move {
+            let _over = over;
+            SessionTask::new(stack, info, Memory::new(far, close)).await;
+        });
+        let link = Link {
+            tasks: link::spawn(&shared, near),
+            shared,
+            _messaging: self.messaging.clone(),
+        };
+        (link, id)
+    }
+
+    /// Why the policy would deny a session to subscribe to `destination`, if it would: a denial ends the session.
+    fn denies(&self, session: SessionId, destination: &str) -> Option<String> {
+        let stack = self.stack();
+        let session = stack.sessions.find(session);
+        let user = session.as_ref().and_then(|session| session.user());
+        let decision = stack.policy.explain(Action::Subscribe(destination), user);
+        let rule = decision.rule();
+        let why = format!("the policy denies SUBSCRIBE to {destination:?} ({rule})");
+        (!decision.is_permitted()).then_some(why)
+    }
+
+    fn stack(&self) -> &Arc<Shared> {
+        &self.messaging.handle.shared
+    }
+}
+
+/// Tells the client when the session's task is over, be it by a panic.
+struct Over(Arc<link::Shared>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.session_over();
+    }
+}
+
+struct Refused {
+    end: TestEnd,
+    transcript: String,
+}
+
+impl Deref for TestMessaging {
+    type Target = Messaging;
+
+    fn deref(&self) -> &Messaging {
+        &self.messaging
+    }
+}
+
+impl fmt::Debug for TestMessaging {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestMessaging")
+            .field("messaging", &self.messaging)
+            .field("deadline", &self.deadline)
+            .finish()
+    }
+}

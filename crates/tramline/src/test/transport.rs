@@ -1,0 +1,90 @@
+//! The pipe between a test's client and its session.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::io::DuplexStream;
+use tramline_broker::Message;
+use tramline_stomp::Version;
+
+use crate::transport::io::{Batch, Io};
+use crate::transport::tcp::Tcp;
+use crate::transport::{Lost, Transport};
+
+/// Code and reason that a browser would get with the close of its WebSocket.
+pub(super) type Close = OnceLock<(u16, String)>;
+
+/// STOMP on a stream, as over TCP, whose end is told beside the stream, as a WebSocket's is: so there is an ERROR
+/// where a browser would see one, and none elsewhere.
+#[derive(Debug)]
+pub(super) struct Memory {
+    stream: Tcp,
+    close: Arc<Close>,
+}
+
+impl Memory {
+    pub(super) fn new(stream: DuplexStream, close: Arc<Close>) -> Self {
+        Self {
+            stream: Tcp::new(Io::Other(Box::new(stream))),
+            close,
+        }
+    }
+}
+
+impl Transport for Memory {
+    const NAME: &'static str = "memory";
+
+    fn poll_receive(
+        &mut self,
+        context: &mut Context<'_>,
+        sink: &mut dyn FnMut(&mut Context<'_>, Bytes),
+    ) -> Poll<Result<(), Lost>> {
+        self.stream.poll_receive(context, sink).map_err(|lost| {
+            if matches!(lost, Lost::HalfClosed) {
+                return Lost::Vanished("the test's client is gone".to_owned());
+            }
+            lost
+        })
+    }
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_ready(context)
+    }
+
+    fn unsent(&self) -> usize {
+        self.stream.unsent()
+    }
+
+    fn transmit(&mut self, batch: &mut Batch) {
+        self.stream.transmit(batch);
+    }
+
+    fn frame(&mut self, frame: &[u8], batch: &mut Batch) {
+        self.stream.frame(frame, batch);
+    }
+
+    fn message(
+        &mut self,
+        head: &[u8],
+        version: Version,
+        message: &Message,
+        batch: &mut Batch,
+    ) -> bool {
+        self.stream.message(head, version, message, batch)
+    }
+
+    fn write(&mut self, context: &mut Context<'_>, batch: &Batch) -> io::Result<()> {
+        self.stream.write(context, batch)
+    }
+
+    fn close(&mut self, code: u16, reason: &str, batch: &mut Batch) {
+        self.close.get_or_init(|| (code, reason.to_owned()));
+        self.stream.close(code, reason, batch);
+    }
+
+    fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.stream.poll_close(context)
+    }
+}

@@ -1,0 +1,8 @@
+//! The test kit, used as applications use it, and what it says when a test fails.
+
+mod conversation;
+mod ending;
+mod failing;
+mod many;
+mod support;
+mod time;

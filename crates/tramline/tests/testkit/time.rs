@@ -1,0 +1,122 @@
+//! Time that is paused.
+
+use std::time::{Duration, Instant};
+
+use tramline::test::TestMessaging;
+use tramline::{Connect, ConnectRefused, EmbeddedBroker, HeartBeat, QueueSettings, User};
+
+use super::support::{app, builder, routes};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Longer than the hour takes on a busy machine, and by far less than an hour.
+const AT_ONCE: Duration = Duration::from_secs(60);
+
+#[tokio::test(start_paused = true)]
+async fn an_hour_of_heart_beats_takes_no_time() {
+    let started = Instant::now();
+    let app = app();
+    let alice = app.connect_as("alice").await;
+    let mut open = alice.subscribe("/topic/open").await;
+    tokio::time::sleep(HOUR).await;
+    let transcript = alice.transcript();
+    let beats = transcript.lines().find_map(|line| {
+        let (_, counts) = line.split_once("heart-beats: ")?;
+        let (client, server) = counts.split_once(" >>, ")?;
+        let server = server.strip_suffix(" <<")?;
+        Some((client.parse::<u32>().ok()?, server.parse::<u32>().ok()?))
+    });
+    let (client, server) = beats.expect("heart-beats");
+    assert!(
+        client >= 350 && server >= 350,
+        "one each 10 s:\n{transcript}"
+    );
+    alice.send("/topic/open", "after all").await;
+    assert_eq!(open.next_text().await, "after all");
+    assert!(started.elapsed() < AT_ONCE);
+    assert_eq!((app.stats().timeouts, app.stats().sessions_open), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frozen_client_is_given_up() {
+    let app = app();
+    let alice = app.connect_as("alice").await;
+    alice.freeze();
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let end = alice.closed().await;
+    assert_eq!((end.code(), app.stats().timeouts), (Some(1002), 1));
+    assert!(end.reason().contains("heart-beat"), "{end}");
+
+    let quiet = app
+        .connect_with(|c| {
+            c.heart_beat(HeartBeat {
+                send: 0,
+                receive: 0,
+            })
+        })
+        .await;
+    quiet.freeze();
+    tokio::time::sleep(HOUR).await;
+    quiet.thaw();
+    quiet.send("/topic/open", "nobody minds").await;
+    quiet.disconnect().await;
+}
+
+/// Somebody who was away for less than the server's patience goes on.
+#[tokio::test(start_paused = true)]
+async fn a_short_frost_does_no_harm() {
+    let app = app();
+    let alice = app.connect_as("alice").await;
+    let mut open = alice.subscribe("/topic/open").await;
+    alice.freeze();
+    app.publisher()
+        .send("/topic/open", "wait for me")
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    alice.thaw();
+    assert_eq!(open.next_text().await, "wait for me");
+    tokio::time::sleep(HOUR).await;
+    alice.disconnect().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_handler_wants_a_longer_deadline() {
+    let app = app().with_deadline(Duration::from_secs(301));
+    let alice = app.connect_as("alice").await;
+    let mut slow = alice.subscribe("/topic/slow").await;
+    alice.send("/app/slow", ()).await;
+    assert_eq!(slow.next_text().await, "at last");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_takes_for_ever_is_given_up() {
+    async fn login(_: Connect) -> Result<User, ConnectRefused> {
+        std::future::pending().await
+    }
+    let app = TestMessaging::new(builder().routes(routes().connect(login)).build().unwrap());
+    let app = app.with_deadline(HOUR);
+    let refused = app.try_connect_with(|c| c).await.unwrap_err();
+    assert_eq!((refused.code(), app.stats().timeouts), (Some(4500), 1));
+}
+
+/// The broker's time is the runtime's too.
+#[tokio::test(start_paused = true)]
+async fn messages_expire_by_the_paused_time() {
+    let an_hour = QueueSettings::default().time_to_live(HOUR);
+    let broker = EmbeddedBroker::new()
+        .topics("/topic")
+        .queues("/queue")
+        .queue_settings("/queue/**", an_hour);
+    let app = TestMessaging::new(builder().broker(broker).build().unwrap());
+    let sender = app.connect_as("sender").await;
+    sender.send("/queue/jobs", "do it soon").await;
+    let depth = || {
+        let statistics = app.broker_statistics("/queue/**", 1).unwrap();
+        statistics.selected.first().map_or(0, |queue| queue.depth)
+    };
+    tokio::time::sleep(HOUR - Duration::from_secs(10)).await;
+    assert_eq!(depth(), 1);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(depth(), 0);
+}
