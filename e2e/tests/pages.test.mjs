@@ -23,7 +23,7 @@ describe('pages', { timeout: 180_000 }, () => {
 
   test('the first page leads to every demo and credits the libraries', async () => {
     const { page, context, complaints } = await openWindow(browser);
-    for (const path of [...DEMOS, '/transports/']) {
+    for (const path of [...DEMOS, '/chat/', '/transports/']) {
       await page.goto(gallery.url);
       await page.locator(`main a[href="${path}"]`).click();
       await page.waitForURL(`${gallery.url}${path}`);

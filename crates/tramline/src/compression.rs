@@ -14,7 +14,7 @@ use tramline_websocket::{Agreement, Deflate};
 ///   compression. A worker that compresses keeps 380 KB for it.
 /// - **Receiving.** A client's browser compresses what *it* sends, down to the smallest frame: 2 µs for each, and 48 KB
 ///   while the frame is read. A client that stops in the middle of one holds them until it is timed out.
-/// - **Idle sessions** hold 100 bytes more. No context is kept from message to message, in either direction.
+/// - **Idle sessions** hold some 150 bytes more. No context is kept from message to message, in either direction.
 ///
 /// What is sent over plain HTTP by SockJS's other transports, and STOMP over TCP, is not compressed.
 ///

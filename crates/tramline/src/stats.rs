@@ -43,7 +43,7 @@ counters! {
     /// HTTP requests refused because they came from a page of another origin.
     origins_refused,
     /// HTTP requests to an endpoint that were neither a handshake nor SockJS: unknown path, wrong method or headers; and
-    /// those for which there was no room.
+    /// those for which there was no room, or whose SockJS session is somebody else's, over or not there.
     requests_refused,
     /// SEND frames that reached a handler or the broker.
     messages_received,

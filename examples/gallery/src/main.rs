@@ -16,6 +16,9 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 use tramline::{BuildError, Messaging};
+use tramline_example_login::Login;
+use tramline_example_portfolio::Application;
+use tramline_example_portfolio::quotes::Quotes;
 use tramline_example_transports::Echoes;
 
 /// What a stopping gallery may still take for running handlers and queued messages; with the second that connections get
@@ -66,37 +69,52 @@ async fn main() -> ExitCode {
     }
 }
 
-/// The demos' messaging, one stack each; and the echoes, which need none.
+/// The demos' messaging, one stack each; the echoes, which need none; and the login that the demos share.
 struct Demos {
+    login: Login,
+    chat: Messaging,
     greeting: Messaging,
     greeting_json: Messaging,
+    portfolio: Application,
     transports: Echoes,
 }
 
 impl Demos {
     fn build() -> Result<Self, BuildError> {
         Ok(Self {
+            login: Login::new(),
+            chat: tramline_example_chat::messaging()?,
             greeting: tramline_example_greeting::messaging()?,
             greeting_json: tramline_example_greeting::json::messaging()?,
+            portfolio: Application::start(Quotes::default())?,
             transports: Echoes::build()?,
         })
     }
 
     /// Every page, and the messaging endpoints that the pages talk to.
     fn app(&self) -> Router {
-        pages::router()
+        let app = pages::router()
             .nest_service("/ws", self.greeting.endpoint().with_sockjs())
             .nest_service("/gs-guide-websocket", self.greeting_json.endpoint())
+            .merge(tramline_example_chat::router(&self.chat))
+            .nest_service(
+                "/portfolio/ws",
+                self.portfolio.messaging().endpoint().with_sockjs(),
+            )
             .merge(self.transports.router())
+            .merge(self.login.router());
+        self.login.identify(app)
     }
 
     async fn shutdown(&self, deadline: Duration) {
         let left = tokio::join!(
+            self.chat.shutdown(deadline),
             self.greeting.shutdown(deadline),
             self.greeting_json.shutdown(deadline),
+            self.portfolio.shutdown(deadline),
             self.transports.shutdown(deadline)
         );
-        let sessions = left.0 + left.1 + left.2;
+        let sessions = left.0 + left.1 + left.2 + left.3 + left.4;
         if sessions > 0 {
             tracing::warn!(sessions, "some sessions did not end in time");
         }

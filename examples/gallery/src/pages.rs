@@ -19,6 +19,7 @@ static FILES: &[(&str, &str, &str)] = &[
     ("/", HTML, include_str!("../page/index.html")),
     ("/style.css", STYLE, include_str!("../page/style.css")),
     ("/panel.js", SCRIPT, include_str!("../page/panel.js")),
+    ("/login.js", SCRIPT, include_str!("../page/login.js")),
     (
         "/icon.svg",
         "image/svg+xml",
@@ -43,6 +44,72 @@ static FILES: &[(&str, &str, &str)] = &[
         "/greeting-json/app.js",
         SCRIPT,
         include_str!("../../greeting/page-json/app.js"),
+    ),
+    ("/chat/", HTML, include_str!("../../chat/page/index.html")),
+    (
+        "/chat/style.css",
+        STYLE,
+        include_str!("../../chat/page/style.css"),
+    ),
+    (
+        "/chat/app.js",
+        SCRIPT,
+        include_str!("../../chat/page/app.js"),
+    ),
+    (
+        "/chat/connection.js",
+        SCRIPT,
+        include_str!("../../chat/page/connection.js"),
+    ),
+    (
+        "/chat/log.js",
+        SCRIPT,
+        include_str!("../../chat/page/log.js"),
+    ),
+    (
+        "/chat/people.js",
+        SCRIPT,
+        include_str!("../../chat/page/people.js"),
+    ),
+    (
+        "/portfolio/",
+        HTML,
+        include_str!("../../portfolio/page/index.html"),
+    ),
+    (
+        "/portfolio/style.css",
+        STYLE,
+        include_str!("../../portfolio/page/style.css"),
+    ),
+    (
+        "/portfolio/app.js",
+        SCRIPT,
+        include_str!("../../portfolio/page/app.js"),
+    ),
+    (
+        "/portfolio/chart.js",
+        SCRIPT,
+        include_str!("../../portfolio/page/chart.js"),
+    ),
+    (
+        "/portfolio/format.js",
+        SCRIPT,
+        include_str!("../../portfolio/page/format.js"),
+    ),
+    (
+        "/portfolio/market.js",
+        SCRIPT,
+        include_str!("../../portfolio/page/market.js"),
+    ),
+    (
+        "/portfolio/table.js",
+        SCRIPT,
+        include_str!("../../portfolio/page/table.js"),
+    ),
+    (
+        "/portfolio/trade.js",
+        SCRIPT,
+        include_str!("../../portfolio/page/trade.js"),
     ),
     (
         "/transports/",
@@ -85,6 +152,7 @@ static FILES: &[(&str, &str, &str)] = &[
 static FRAGMENTS: &[(&str, &str)] = &[
     ("<!-- head -->", include_str!("../page/head.html")),
     ("<!-- header -->", include_str!("../page/header.html")),
+    ("<!-- login -->", include_str!("../page/login.html")),
     ("<!-- problem -->", include_str!("../page/problem.html")),
 ];
 

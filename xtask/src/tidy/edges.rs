@@ -61,6 +61,12 @@ const ROOMS: &[Room] = &[
         pure: false,
     },
     Room {
+        package: "tramline-example-chat",
+        uses: &["tramline", "tramline-example-login"],
+        tests_use: &[],
+        pure: false,
+    },
+    Room {
         package: "tramline-example-greeting",
         uses: &["tramline"],
         tests_use: &[],
@@ -79,6 +85,18 @@ const ROOMS: &[Room] = &[
         pure: false,
     },
     Room {
+        package: "tramline-example-login",
+        uses: &["tramline"],
+        tests_use: &[],
+        pure: false,
+    },
+    Room {
+        package: "tramline-example-portfolio",
+        uses: &["tramline", "tramline-example-login"],
+        tests_use: &["tramline-client"],
+        pure: false,
+    },
+    Room {
         package: "tramline-example-transports",
         uses: &["tramline"],
         tests_use: &[],
@@ -94,7 +112,10 @@ const ROOMS: &[Room] = &[
         package: "gallery",
         uses: &[
             "tramline",
+            "tramline-example-chat",
             "tramline-example-greeting",
+            "tramline-example-login",
+            "tramline-example-portfolio",
             "tramline-example-transports",
         ],
         tests_use: &[],

@@ -187,12 +187,30 @@ impl Ports {
 }
 
 /// Whether `host` fits `pattern`, in which `*` stands for one character or more.
+///
+/// Strangers choose the host, so this takes the product of the lengths at most: only the last `*` that was passed is ever
+/// made longer, since whatever a longer one before it would fit, that one fits too.
 fn glob(pattern: &[u8], host: &[u8]) -> bool {
-    match pattern.split_first() {
-        None => host.is_empty(),
-        Some((b'*', rest)) => (1..=host.len()).any(|taken| glob(rest, &host[taken..])),
-        Some((byte, rest)) => host.first() == Some(byte) && glob(rest, &host[1..]),
+    let (mut at, mut seen) = (0, 0);
+    // The last `*`, and what its first character stands for.
+    let mut star = None;
+    while seen < host.len() {
+        match pattern.get(at) {
+            Some(b'*') => {
+                star = Some((at, seen));
+                (at, seen) = (at + 1, seen + 1);
+            }
+            Some(byte) if *byte == host[seen] => (at, seen) = (at + 1, seen + 1),
+            _ => {
+                let Some((place, taken)) = &mut star else {
+                    return false;
+                };
+                *taken += 1;
+                (at, seen) = (*place + 1, *taken + 1);
+            }
+        }
     }
+    at == pattern.len()
 }
 
 impl Origin {
@@ -384,6 +402,14 @@ mod tests {
             ("https://app-7.example.net", true),
             ("https://app-.example.net", false),
             ("https://app-7.evil.example/.example.net", false),
+            ("https://evil.example#.example.com", false),
+            ("https://evil.example?.example.com", false),
+            ("https://evil.example\\.example.com", false),
+            ("https://x@y.example.com", false),
+            ("https://a.example.com.", false),
+            ("https://a.example.org:80808", false),
+            ("https://a.example.org:8080:8443", false),
+            ("http://localhost:[*]", false),
             ("http://[::1]:2", true),
             ("http://[::1]:3", false),
         ] {
@@ -396,6 +422,56 @@ mod tests {
         let ancestors = "'self' https://*.example.com:443 https://*.example.org:8080 \
             https://*.example.org:8443 http://localhost:* http://[::1]:1 http://[::1]:2";
         assert_eq!(origins.frame_ancestors().as_deref(), Some(ancestors));
+    }
+
+    /// An origin may have 64 KiB; trying every way to share it out would take years.
+    #[test]
+    fn a_long_host_is_looked_at_once() {
+        let origins = origins(&["https://*.a*.a*.a*.example.com"]);
+        assert!(origins.mistakes.is_empty());
+        let long = "a.".repeat(30_000);
+        for (origin, permitted) in [
+            (format!("https://{long}x.example.org"), false),
+            (format!("https://{long}ax.ax.ax.example.com"), true),
+            (format!("https://{long}x.example.com"), true),
+            ("https://x.ax.ax.example.com".to_owned(), false),
+            ("https://x.ax.ax.ax.example.com".to_owned(), true),
+        ] {
+            let start: String = origin.chars().take(40).collect();
+            assert_eq!(
+                permit(&origins, Some(&origin), "api.test"),
+                permitted,
+                "{start}"
+            );
+        }
+    }
+
+    /// As the definition has it.
+    fn slow_glob(pattern: &[u8], host: &[u8]) -> bool {
+        match pattern.split_first() {
+            None => host.is_empty(),
+            Some((b'*', rest)) => (1..=host.len()).any(|taken| slow_glob(rest, &host[taken..])),
+            Some((byte, rest)) => host.first() == Some(byte) && slow_glob(rest, &host[1..]),
+        }
+    }
+
+    #[test]
+    fn stars_are_shared_out_in_every_way_that_there_is() {
+        let mut fits = 0;
+        let texts = |letters: [u8; 3], len: u32| {
+            (0..3usize.pow(len)).map(move |number| {
+                let digit = |at: u32| letters[number / 3usize.pow(at) % 3];
+                (0..len).map(digit).collect::<Vec<_>>()
+            })
+        };
+        for pattern in (0..=5).flat_map(|len| texts(*b"*ab", len)) {
+            for host in (0..=5).flat_map(|len| texts(*b"abc", len)) {
+                let expected = slow_glob(&pattern, &host);
+                assert_eq!(glob(&pattern, &host), expected, "{pattern:?} {host:?}");
+                fits += usize::from(expected);
+            }
+        }
+        assert!(fits > 1000, "{fits}");
     }
 
     #[test]

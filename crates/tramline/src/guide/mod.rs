@@ -18,7 +18,7 @@
 //!
 //! To look things up: [timeouts and limits](timeouts_and_limits).
 //!
-//! For those who know Spring: [the table of everything](spring).
+//! For those who know Spring: [the table of everything](spring), and [a back end moved step by step](migrating).
 
 #[doc = include_str!("getting-started.md")]
 pub mod getting_started {}
@@ -81,6 +81,9 @@ pub mod timeouts_and_limits {}
 #[cfg_attr(feature = "test", doc = "[test kit]: crate::test")]
 #[cfg_attr(not(feature = "test"), doc = "[test kit]: crate#tests")]
 pub mod spring {}
+
+#[doc = include_str!("migrating.md")]
+pub mod migrating {}
 
 #[cfg(test)]
 mod spring_tests;

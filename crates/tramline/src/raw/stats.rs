@@ -14,7 +14,8 @@ counters! {
     sessions_total,
     /// HTTP requests refused because they came from a page of another origin.
     origins_refused,
-    /// HTTP requests that were neither a handshake nor SockJS, or that an interceptor refused.
+    /// HTTP requests that were neither a handshake nor SockJS, that an interceptor refused, for which there was no room, or
+    /// whose SockJS session is somebody else's, over or not there.
     requests_refused,
     /// Messages that came, or with partial messages their parts; taken by the handler or not.
     messages_received,

@@ -157,7 +157,7 @@ impl<T: Transport> SessionTask<T> {
         } = self;
         loop {
             session.handle_timeouts(transport, context);
-            let mut progress = session.poll_beside(context);
+            let mut progress = !session.beside.is_empty() && session.poll_beside(context);
             progress |= session.poll_work(context);
             let input = session.poll_input(transport, context).is_ready();
             if std::mem::take(&mut session.just_connected) && session.stomp.sends_heart_beats() {
@@ -166,7 +166,9 @@ impl<T: Transport> SessionTask<T> {
             let unheard = session.is_unheard();
             session.poll_output(transport, context);
             progress |= unheard && !session.is_unheard();
-            if let Some(end) = session.take_end() {
+            if session.may_end()
+                && let Some(end) = session.take_end()
+            {
                 return Poll::Ready(*end);
             }
             if input {
@@ -179,6 +181,23 @@ impl<T: Transport> SessionTask<T> {
                 return Poll::Pending;
             }
         }
+    }
+
+    #[cold]
+    fn close(&mut self, end: End) {
+        self.session.ended(T::NAME, &end);
+        let now = self.session.shared.wheel.now();
+        self.phase = Phase::Closing(Box::new(Closing {
+            goodbye: (!end.is_silent()).then(|| Goodbye::new(now)),
+            end,
+        }));
+    }
+
+    #[cold]
+    fn poll_closing(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let told = self.session.poll_farewell(context);
+        ready!(self.poll_goodbye(context));
+        told
     }
 
     /// Writes what is owed and says goodbye; then waits for the peer's goodbye.
@@ -223,16 +242,9 @@ impl<T: Transport> Future for SessionTask<T> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         if matches!(self.phase, Phase::Open) {
             let end = ready!(self.poll_open(context));
-            self.session.ended(T::NAME, &end);
-            let now = self.session.shared.wheel.now();
-            self.phase = Phase::Closing(Box::new(Closing {
-                goodbye: (!end.is_silent()).then(|| Goodbye::new(now)),
-                end,
-            }));
+            self.close(end);
         }
-        let told = self.session.poll_farewell(context);
-        ready!(self.poll_goodbye(context));
-        told
+        self.poll_closing(context)
     }
 }
 
@@ -316,6 +328,7 @@ impl Session {
     }
 
     /// Has the wheel wake this session at `deadline`, unless it will do so earlier.
+    #[inline]
     fn arm(&mut self, deadline: Option<Instant>) {
         // Asked at every poll, where comparing is cheaper than working out a tick.
         let earlier = self.armed_for.zip(deadline);
@@ -324,6 +337,11 @@ impl Session {
         {
             return;
         }
+        self.set_alarm(deadline);
+    }
+
+    #[cold]
+    fn set_alarm(&mut self, deadline: Option<Instant>) {
         self.alarm.set(deadline, &self.shared.wheel, &self.outbox);
         self.armed_for = deadline;
     }
@@ -352,7 +370,13 @@ impl Session {
         }
     }
 
+    /// Whether there is an end in sight: asked at every poll.
+    fn may_end(&self) -> bool {
+        self.end.is_some() || self.lost.is_some() || self.requested.is_some()
+    }
+
     /// The end, if it has come: at once where the session cannot go on, else when nothing is being worked on.
+    #[cold]
     fn take_end(&mut self) -> Option<Box<End>> {
         if self.end.is_some() || self.work.is_some() || !self.beside.is_empty() {
             return self.end.take();

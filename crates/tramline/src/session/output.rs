@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::io;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -42,6 +43,10 @@ impl Session {
             let taken = self
                 .outbox
                 .poll_take(context, &mut deliveries, BATCH_ITEMS, BATCH_BYTES);
+            let mut dropped = Vec::new();
+            if !self.shared.interceptors.is_empty() {
+                dropped = self.intercept_outgoing(&mut deliveries);
+            }
             let written = Batch::with(|batch| {
                 transport.transmit(batch);
                 // Not every transport queues into the batch.
@@ -56,6 +61,9 @@ impl Session {
                 }
                 if !to_settle.is_empty() {
                     self.settle_written(&to_settle);
+                }
+                if !dropped.is_empty() {
+                    self.settle_written(&dropped);
                 }
                 io::Result::Ok(())
             });
@@ -127,17 +135,6 @@ impl Session {
             let Some(mut head) = self.stomp.message_head(*slot) else {
                 continue;
             };
-            let outgoing = self.intercept_outgoing(message, *slot, *tag);
-            let message = match &outgoing {
-                OutgoingDelivery::Same => message,
-                OutgoingDelivery::Other(other) => other,
-                OutgoingDelivery::Nothing => {
-                    if *tag > 0 {
-                        to_settle.push((*slot, *tag));
-                    }
-                    continue;
-                }
-            };
             let redeliveries = message.redeliveries();
             if *tag > 0 || redeliveries > 0 {
                 own_head.clear();
@@ -168,12 +165,29 @@ impl Session {
         to_settle
     }
 
-    /// What the interceptors make of a message that is about to be written.
-    fn intercept_outgoing(&self, message: &Message, slot: u32, tag: u32) -> OutgoingDelivery {
+    /// Shows the interceptors what is about to be written; what they drop is gone, and has to be settled where it has a
+    /// tag.
+    #[cold]
+    fn intercept_outgoing(&self, deliveries: &mut Vec<Delivery>) -> Vec<(u32, u32)> {
+        let mut dropped = Vec::new();
+        deliveries.retain_mut(|delivery| {
+            match self.intercepted(&delivery.message, delivery.slot, delivery.tag) {
+                OutgoingDelivery::Same => true,
+                OutgoingDelivery::Other(other) => {
+                    delivery.message = Arc::new(other);
+                    true
+                }
+                OutgoingDelivery::Nothing => {
+                    dropped.extend((delivery.tag > 0).then_some((delivery.slot, delivery.tag)));
+                    false
+                }
+            }
+        });
+        dropped
+    }
+
+    fn intercepted(&self, message: &Message, slot: u32, tag: u32) -> OutgoingDelivery {
         let interceptors = &self.shared.interceptors;
-        if interceptors.is_empty() {
-            return OutgoingDelivery::Same;
-        }
         let replaced = |payload: Payload| replaced(message, payload);
         let seen = std::panic::catch_unwind(AssertUnwindSafe(|| {
             interceptors.outbound(&self.record, message, replaced)

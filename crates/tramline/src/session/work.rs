@@ -170,6 +170,7 @@ impl Session {
     }
 
     /// Goes on with the handlers that run beside each other; true if one of them is finished.
+    #[cold]
     pub(super) fn poll_beside(&mut self, context: &mut Context<'_>) -> bool {
         let mut progress = false;
         let mut at = 0;

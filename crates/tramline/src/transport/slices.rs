@@ -1,5 +1,7 @@
 //! Compressed input, taken a slice at a time: it may become a thousand times as much.
 
+use std::future::Future;
+use std::pin::pin;
 use std::task::{Context, Poll};
 
 use tramline_websocket::{Connection, Error, Event};
@@ -11,6 +13,14 @@ use super::io::Io;
 pub(super) struct Unread {
     bytes: Vec<u8>,
     taken: usize,
+    /// Others had their turn since.
+    waited: bool,
+}
+
+impl Unread {
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
 }
 
 /// Bytes inflated after which a connection lets others go first. Inflating these takes a fraction of a millisecond, and
@@ -28,23 +38,37 @@ pub(super) fn poll_read<T>(
     context: &mut Context<'_>,
     take: impl FnOnce(&mut Context<'_>, &mut [u8]) -> Result<usize, T>,
 ) -> Poll<std::io::Result<Result<(), T>>> {
-    match unread {
-        None => io.poll_read(context, |context, input| take(context, input).map(|_| ())),
-        Some(unread) if unread.bytes.is_empty() => io.poll_read(context, |context, input| {
-            let taken = take(context, input)?;
-            unread.bytes.extend_from_slice(&input[taken..]);
-            Ok(())
-        }),
-        Some(unread) => {
-            let Unread { mut bytes, taken } = std::mem::take(&mut **unread);
-            Poll::Ready(Ok(take(context, &mut bytes[taken..]).map(|more| {
-                let taken = taken + more;
-                if taken < bytes.len() {
-                    **unread = Unread { bytes, taken };
-                }
-            })))
+    if let Some(unread) = unread
+        && !unread.is_empty()
+    {
+        if !unread.waited {
+            unread.waited = true;
+            // Not woken at once: the runtime looks for what came for others before it does.
+            return pin!(tokio::task::yield_now())
+                .poll(context)
+                .map(|()| Ok(Ok(())));
         }
+        let Unread {
+            mut bytes, taken, ..
+        } = std::mem::take(&mut **unread);
+        return Poll::Ready(Ok(take(context, &mut bytes[taken..]).map(|more| {
+            let taken = taken + more;
+            if taken < bytes.len() {
+                **unread = Unread {
+                    bytes,
+                    taken,
+                    waited: false,
+                };
+            }
+        })));
     }
+    io.poll_read(context, |context, input| {
+        let taken = take(context, input)?;
+        if let Some(unread) = unread {
+            unread.bytes.extend_from_slice(&input[taken..]);
+        }
+        Ok(())
+    })
 }
 
 /// Hands the events of `input` to `sink`, until enough was inflated where it is compressed; gives how many bytes that

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{MutexGuard, Notify};
 use tramline_broker::Message;
 use tramline_sockjs::frame::escape_into;
 use tramline_sockjs::{Output, Receive, Receiver as Receiving, Session, TimedOut};
@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// Told when nothing more is taken from requests.
     over: Notify,
+    /// Of the requests that send: one is read at a time.
+    turn: tokio::sync::Mutex<()>,
 }
 
 struct State {
@@ -46,8 +48,8 @@ struct State {
     task: Option<Waker>,
     /// The response that receives.
     receiver: Option<Waker>,
-    /// Requests that wait until the task has taken what is there.
-    senders: Vec<Waker>,
+    /// The request that waits until the task has taken what is there.
+    sender: Option<Waker>,
     /// What a request did that ends the session.
     violation: Option<Lost>,
     /// The session's task is over.
@@ -80,11 +82,12 @@ impl Shared {
                 inbound_bytes: 0,
                 task: None,
                 receiver: None,
-                senders: Vec::new(),
+                sender: None,
                 violation: None,
                 gone: false,
             }),
             over: Notify::new(),
+            turn: tokio::sync::Mutex::new(()),
         })
     }
 
@@ -100,7 +103,8 @@ impl Shared {
         }
     }
 
-    /// Hands in what a request sent; ready when there is room. Gives false if nobody takes it any more.
+    /// Hands in what the request sent whose [turn](Self::turn) it is; ready when there is room. Gives false if nobody takes
+    /// it any more.
     pub(crate) fn poll_send(
         &self,
         context: &mut Context<'_>,
@@ -111,13 +115,18 @@ impl Shared {
             return Poll::Ready(false);
         }
         if state.inbound_bytes > QUEUE_LIMIT {
-            state.senders.push(context.waker().clone());
+            state.sender = Some(context.waker().clone());
             return Poll::Pending;
         }
         state.inbound_bytes += chunks.iter().map(Bytes::len).sum::<usize>();
         state.inbound.extend(chunks.drain(..));
         wake(&mut state.task);
         Poll::Ready(true)
+    }
+
+    /// Waits until the requests that came before have handed in what they sent.
+    pub(crate) async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().await
     }
 
     /// Waits until nothing more is taken from requests.
@@ -219,7 +228,7 @@ impl Transport for SockJsHttp {
                 return Poll::Pending;
             }
             state.inbound_bytes = 0;
-            state.senders.drain(..).for_each(Waker::wake);
+            wake(&mut state.sender);
             std::mem::take(&mut state.inbound)
         };
         chunks.into_iter().for_each(|chunk| sink(context, chunk));
@@ -271,7 +280,7 @@ impl Transport for SockJsHttp {
     fn close(&mut self, code: u16, reason: &str, _: &mut Batch) {
         let mut state = self.shared.state.lock();
         state.machine.close(code, reason, self.shared.wheel.now());
-        state.senders.drain(..).for_each(Waker::wake);
+        wake(&mut state.sender);
         self.shared.over.notify_waiters();
         wake(&mut state.receiver);
     }
@@ -315,7 +324,7 @@ impl Drop for SockJsHttp {
         state.gone = true;
         let (code, reason) = (1011, "the session ended");
         state.machine.close(code, reason, self.shared.wheel.now());
-        state.senders.drain(..).for_each(Waker::wake);
+        wake(&mut state.sender);
         self.shared.over.notify_waiters();
         wake(&mut state.receiver);
     }

@@ -160,7 +160,8 @@ impl<F: Framing> WebSocket<F> {
             }
             Ok(taken)
         });
-        self.listening = read.is_pending();
+        let all_was_read = self.unread.as_ref().is_none_or(|unread| unread.is_empty());
+        self.listening = read.is_pending() && all_was_read;
         if let Some(keep_alive) = &mut self.keep_alive
             && !self.listening
         {

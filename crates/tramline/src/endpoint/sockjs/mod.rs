@@ -144,7 +144,7 @@ impl SockJsService {
         let owner = owner(parts).cloned();
         let session = match self.sessions.find(name, owner.as_ref()) {
             Some(Found::Session(session)) => session,
-            Some(Found::NotYours) => return not_yours(),
+            Some(Found::NotYours) => return not_yours(stack, name),
             None if stack.is_closing() => return going_away(),
             None => {
                 let opening = match stack.admit(parts).await {
@@ -202,7 +202,7 @@ impl SockJsService {
                 Ok(session)
             }
             Opened::Found(Found::Session(session)) => Ok(session),
-            Opened::Found(Found::NotYours) => Err(Box::new(not_yours())),
+            Opened::Found(Found::NotYours) => Err(Box::new(not_yours(stack, name))),
             Opened::Full => Err(Box::new(text(
                 StatusCode::SERVICE_UNAVAILABLE,
                 format!(
@@ -225,6 +225,8 @@ fn owner(parts: &Parts) -> Option<&ByteString> {
 }
 
 /// Somebody else's session, or nobody's: not told apart.
-fn not_yours() -> Response<Body> {
+fn not_yours<S: Stack>(stack: &Arc<S>, session: &str) -> Response<Body> {
+    stack.counters().requests.increment();
+    tracing::debug!(stack = %stack.name(), session, "a request for a session that is not the asker's, or not there");
     text(StatusCode::NOT_FOUND, "")
 }

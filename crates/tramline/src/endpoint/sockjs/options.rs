@@ -26,8 +26,8 @@ use tramline_sockjs::{Config, OnAbort, Transport};
 /// An idle session over HTTP takes some 2 KiB and no buffer. Outward it holds at most its outbox, beside 64 KiB or
 /// [`message_cache`](Self::message_cache) messages that are ready to go, whichever is less, and what one write adds to that
 /// (64 messages or 64 KiB, escaped); a client that is not fetching them is closed with 4500. Inward it holds at most 64 KiB
-/// and one request's messages; further requests wait with their clients, and a body has
-/// [`body_time`](Self::body_time) to arrive. Sessions that are opened and abandoned are gone
+/// and one request's messages; further requests wait with their clients, unread, and a body
+/// has [`body_time`](Self::body_time) to arrive. Sessions that are opened and abandoned are gone
 /// after twice [`disconnect_delay`](Self::disconnect_delay), and there are never more than
 /// [`max_sessions`](Self::max_sessions).
 ///
@@ -137,7 +137,8 @@ impl SockJs {
 
     /// How long the body of a request that sends may take to arrive. Default: 30 s, in which the largest body passes at
     /// 140 kbit/s, slower than any phone of today. Beyond it the client hears 408 and is counted: until then each such
-    /// request holds what has come of its body, 524,288 bytes at most. The session's end ends it too.
+    /// request holds what has come of its body, 524,288 bytes at most, and those behind it in its session wait. The session's
+    /// end ends it too.
     pub fn body_time(mut self, time: Duration) -> Self {
         self.body_time = time;
         self

@@ -33,7 +33,7 @@ impl SockJsService {
         B::Error: Into<BoxError>,
     {
         let Some(Found::Session(session)) = self.sessions.find(name, owner(parts)) else {
-            return not_yours();
+            return not_yours(stack, name);
         };
         let limits = stack.payload_limits();
         let is_form = kind == Transport::JsonpSend && is_form(&parts.headers);
@@ -43,13 +43,22 @@ impl SockJsService {
         } else {
             limits.bytes
         };
-        let reading = self.options.read(body, limit);
-        let body = match unless_over(&session, reading).await {
-            Some(Ok(body)) => body,
-            Some(Err((status, error))) => {
-                stack.broken(&error);
-                return text(status, error + "\n");
-            }
+        let refused = |(status, error): Refused| {
+            stack.broken(&error);
+            text(status, error + "\n")
+        };
+        // One that says so itself is not read.
+        if body.size_hint().lower() > limit as u64 {
+            return refused(too_long(limit));
+        }
+        let reading = async {
+            let turn = session.turn().await;
+            (turn, self.options.read(body, limit).await)
+        };
+        // The turn lasts until what was read is handed in.
+        let (_turn, body) = match unless_over(&session, reading).await {
+            Some((turn, Ok(body))) => (turn, body),
+            Some((_, Err(why))) => return refused(why),
             None => return too_late(stack, kind),
         };
         let parsed = if is_form {
@@ -82,25 +91,16 @@ impl SockJsService {
 }
 
 impl SockJs {
-    /// The whole of a body; else what to answer. One that says that it is too long is not read.
-    async fn read<B>(&self, body: B, limit: usize) -> Result<Bytes, (StatusCode, String)>
+    /// The whole of a body; else what to answer.
+    async fn read<B>(&self, body: B, limit: usize) -> Result<Bytes, Refused>
     where
         B: http_body::Body<Data: Buf>,
         B::Error: Into<BoxError>,
     {
-        let too_long = || {
-            let error = format!(
-                "the body has more than {limit} bytes; send fewer messages at a time, or smaller ones"
-            );
-            Err((StatusCode::PAYLOAD_TOO_LARGE, error))
-        };
-        if body.size_hint().lower() > limit as u64 {
-            return too_long();
-        }
         let time = self.body_time;
         match tokio::time::timeout(time, Limited::new(body, limit).collect()).await {
             Ok(Ok(body)) => Ok(Collected::to_bytes(body)),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => too_long(),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_long(limit)),
             Ok(Err(error)) => {
                 let error = format!("the body was cut off: {error}");
                 Err((StatusCode::BAD_REQUEST, error))
@@ -113,6 +113,16 @@ impl SockJs {
             }
         }
     }
+}
+
+/// What a request is answered instead.
+type Refused = (StatusCode, String);
+
+fn too_long(limit: usize) -> Refused {
+    let error = format!(
+        "the body has more than {limit} bytes; send fewer messages at a time, or smaller ones"
+    );
+    (StatusCode::PAYLOAD_TOO_LARGE, error)
 }
 
 /// `None` if the session is over first.

@@ -68,6 +68,27 @@ async fn fragments_without_end_end_at_the_limit() {
     server.echoes().await;
 }
 
+/// Only the last of those that came at once is answered (RFC 6455 §5.5.3): nothing gathers for a client that reads nothing.
+#[tokio::test]
+async fn a_flood_of_pings_makes_nothing_grow() {
+    const PINGS: usize = 200_000;
+    let limits = limits(|limits| limits.outbox = 1000);
+    let server = RawServer::start(RawEndpoint::builder(echo).limits(limits)).await;
+    let request = Request::upgrade("/raw").receive_buffer(4096);
+    let mut client = request.open(&server).await.without_stomp();
+    let mut ping = vec![0x89, 0x80 | 125, 0, 0, 0, 0];
+    ping.extend_from_slice(&[b'p'; 125]);
+    for _ in 0..PINGS / 1000 {
+        // More than all buffers between us hold: if the server waited for us to read, this would not end.
+        client.send_raw(&ping.repeat(1000)).await;
+    }
+    client.send("there").await;
+    let pongs = client.pongs_until("there").await;
+    assert!((1..PINGS / 100).contains(&pongs), "{pongs} pongs");
+    assert_eq!(server.stats().protocol_errors, 0);
+    assert_eq!(server.stats().messages_received, 1);
+}
+
 #[tokio::test]
 async fn a_client_that_writes_byte_by_byte_is_understood() {
     let server = RawServer::echo().await;

@@ -44,9 +44,14 @@ async fn a_thousand_sessions_and_then_silence() {
         .sockjs(|options| options.disconnect_delay(delay).max_sessions(SESSIONS))
         .start()
         .await;
-    for round in 1..=2 {
+    for (round, cut_off) in [(1, false), (2, true), (3, false)] {
         for number in 0..SESSIONS {
-            open(&server, number).await.is(200, "o\n");
+            if cut_off {
+                let stream = Request::post(&format!("{}/xhr_streaming", name(number)));
+                assert_eq!(stream.begin(&server).await.status, 200);
+            } else {
+                open(&server, number).await.is(200, "o\n");
+            }
         }
         server.serves().await;
         server
@@ -55,8 +60,8 @@ async fn a_thousand_sessions_and_then_silence() {
             })
             .await;
     }
-    // Their places are free again, all of them: else the second round had found none.
-    assert_eq!(server.stats().sessions_total, 2 * SESSIONS as u64 + 2);
+    // Their places are free again, all of them: else the next round had found none.
+    assert_eq!(server.stats().sessions_total, 3 * SESSIONS as u64 + 3);
     assert_eq!(server.stats().requests_refused, 0);
 }
 

@@ -74,22 +74,57 @@ async fn a_body_that_is_announced_too_long_is_not_read() {
     server.serves().await;
 }
 
+/// However many requests a client makes at a time, one of them is in memory.
+#[tokio::test]
+async fn one_body_of_a_session_is_read_at_a_time() {
+    let server = Setup::new()
+        .sockjs(|options| options.body_time(SHORT * 3))
+        .start()
+        .await;
+    let session = Polling::connected(&server, "abc").await;
+    let [never_whole, _] = cut_short(&session, "xhr_send");
+    let mut never_whole = Box::pin(never_whole.send(&server));
+    let waited = tokio::time::timeout(SHORT, &mut never_whole).await;
+    waited.expect_err("it is still read");
+    // Other sessions do not wait for it.
+    Polling::connected(&server, "other").await;
+    // This one is whole, and has to wait all the same.
+    session.say("DISCONNECT\n\n\0").await;
+    assert_eq!(
+        server.stats().protocol_errors,
+        1,
+        "the other was given up before"
+    );
+    never_whole.await.is(
+        408,
+        "the body took longer than 900ms (`SockJs::body_time`); send fewer messages at a time\n",
+    );
+}
+
 #[tokio::test]
 async fn the_end_of_a_session_ends_the_reading() {
-    let server = patient().start().await;
+    let server = Setup::new()
+        .sockjs(|options| {
+            let options = options.body_time(Duration::from_secs(1800));
+            options.disconnect_delay(SHORT * 3)
+        })
+        .start()
+        .await;
     let session = Polling::connected(&server, "abc").await;
-    let [with_length, chunked] = cut_short(&session, "xhr_send");
-    let mut waiting = [with_length, chunked].map(|request| Box::pin(request.send(&server)));
+    // The second waits for its turn.
+    let mut waiting =
+        cut_short(&session, "xhr_send").map(|request| Box::pin(request.send(&server)));
     for request in &mut waiting {
-        let waited = tokio::time::timeout(SHORT, request).await;
+        let waited = tokio::time::timeout(SHORT / 3, request).await;
         waited.expect_err("it is still read");
     }
-    session.say("DISCONNECT\n\n\0").await;
-    // It is too late for them; the close frame says so, and these are counted.
+    server
+        .counted("nobody came to receive", |stats| stats.vanished == 1)
+        .await;
+    // It is too late for them, which is no error of theirs.
     for request in waiting {
         request.await.is(204, "");
     }
-    assert_eq!(session.frames().await, r#"c[1000,""]"#);
     assert_eq!(server.stats().requests_refused, 2);
     assert_eq!(server.stats().protocol_errors, 0);
 }

@@ -203,6 +203,7 @@ async fn nobody_sends_to_a_session_that_is_not_there() {
     let answer = session.send("[\"x\"]").await;
     answer.is(404, "");
     assert_eq!(server.stats().sessions_total, 0);
+    assert_eq!(server.stats().requests_refused, 1);
     server.serves().await;
 }
 
@@ -210,6 +211,7 @@ async fn nobody_sends_to_a_session_that_is_not_there() {
 async fn broken_payloads_are_500_and_the_session_goes_on() {
     let server = Server::start().await;
     let session = Polling::connected(&server, "abc").await;
+    let many = serde_json::to_string(&vec!["SEND\ndestination:/topic/x\n\n\0"; 10_000]).unwrap();
     for (number, (body, text)) in [
         ("", "Payload expected."),
         ("[\"x\"", "Broken JSON encoding."),
@@ -217,6 +219,18 @@ async fn broken_payloads_are_500_and_the_session_goes_on() {
         ("{\"a\":1}", "Broken JSON encoding."),
         ("[1]", "Broken JSON encoding."),
         ("garbage", "Broken JSON encoding."),
+        ("null", "Broken JSON encoding."),
+        ("17", "Broken JSON encoding."),
+        ("[[\"x\"]]", "Broken JSON encoding."),
+        ("[\"x\",[\"y\"]]", "Broken JSON encoding."),
+        ("[\"x\"],[\"y\"]", "Broken JSON encoding."),
+        ("[\"x\",]", "Broken JSON encoding."),
+        ("\u{feff}[\"x\"]", "Broken JSON encoding."),
+        (&*"[".repeat(500_000), "Broken JSON encoding."),
+        (&*"{\"a\":".repeat(80_000), "Broken JSON encoding."),
+        (&*" ".repeat(500_000), "Broken JSON encoding."),
+        (&*"\"\\u".repeat(100_000), "Broken JSON encoding."),
+        (&*many, "Too many messages in one payload: 4096 allowed."),
     ]
     .into_iter()
     .enumerate()
@@ -225,6 +239,11 @@ async fn broken_payloads_are_500_and_the_session_goes_on() {
         answer.is(500, text).has("content-type", TEXT);
         assert_eq!(server.stats().protocol_errors, number as u64 + 1);
     }
+    // What is empty in another way is fine, and nothing of the others was taken.
+    for nothing in ["[]", " [ ] ", "[\"\"]", "[\"\\n\"]"] {
+        session.send(nothing).await.is(204, "");
+    }
+    assert_eq!(server.stats().messages_received, 0);
     session
         .say("SUBSCRIBE\nid:0\ndestination:/topic/x\nreceipt:1\n\n\0")
         .await;
@@ -294,9 +313,20 @@ async fn a_session_belongs_to_its_user() {
         let streamed = other.request("POST", "xhr_streaming").send(&server).await;
         streamed.is(404, "");
     }
+    assert_eq!(server.stats().requests_refused, 6);
     alice.say("CONNECT\naccept-version:1.2\n\n\0").await;
     let connected = alice.frames().await;
     assert!(connected.contains(r"\nuser-name:alice\n"), "{connected}");
     assert_eq!(server.stats().sessions_total, 1);
+    // Nor is a session that nobody opened for whoever comes with a name.
+    let nobody = Polling::open(&server, "nobody").await;
+    let alice = Polling {
+        user: Some("alice"),
+        ..Polling::new(&server, "nobody")
+    };
+    alice.poll().await.is(404, "");
+    assert_eq!(server.stats().requests_refused, 7);
+    nobody.say("CONNECT\naccept-version:1.2\n\n\0").await;
+    assert!(!nobody.frames().await.contains("user-name"));
     server.serves().await;
 }

@@ -374,6 +374,22 @@ impl Client {
         }
     }
 
+    /// How many pongs come before this text.
+    #[track_caller]
+    pub(crate) fn pongs_until<'a>(&'a mut self, text: &'a str) -> impl Future<Output = usize> + 'a {
+        let at = Location::caller();
+        async move {
+            let mut pongs = 0;
+            loop {
+                match self.next(at, "pongs and a text").await {
+                    Heard::Pong(_) => pongs += 1,
+                    Heard::Message(got) if got == text => return pongs,
+                    _ => self.fail(at, "pongs and a text"),
+                }
+            }
+        }
+    }
+
     /// The next MESSAGE, or code and reason of the close that comes instead.
     #[track_caller]
     pub(crate) fn expect_message_or_close(
