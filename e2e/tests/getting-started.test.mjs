@@ -44,10 +44,8 @@ describe('getting started', { timeout: 120_000 }, () => {
       copyFileSync(require.resolve(library), join(folder, 'page', library.split('/').at(-1)));
     }
     const program = named('TRAMLINE_GETTING_STARTED_BIN', 'the program of examples/getting-started');
-    server = await startServer(program, ['127.0.0.1:0'], [/^(http:\S+)$/], {
-      cwd: folder,
-      env: { ...process.env, RUST_LOG: 'tramline=debug' },
-    });
+    const env = { RUST_LOG: 'tramline=debug' };
+    server = await startServer(program, ['127.0.0.1:0'], [/^(http:\S+)$/], env, folder);
     browser = await launch();
   });
 

@@ -141,6 +141,8 @@ mod rejection;
 mod reply;
 mod router;
 mod session;
+#[cfg(feature = "settings")]
+mod settings;
 mod stats;
 mod template;
 #[cfg(feature = "test")]
@@ -188,6 +190,8 @@ pub use crate::router::{
     IntoRoute, MessageHandler, MessageRouter, MessageService, ReplyingHandler, Route,
     SubscribeHandler, message, subscribe,
 };
+#[cfg(feature = "settings")]
+pub use crate::settings::{BrokerSettings, Settings, SettingsError, SettingsLoader};
 pub use crate::stats::Stats;
 pub use crate::user::{Handshake, User};
 

@@ -91,6 +91,12 @@ const ROOMS: &[Room] = &[
         pure: false,
     },
     Room {
+        package: "tramline-example-notifications",
+        uses: &["tramline", "tramline-example-login"],
+        tests_use: &["tramline-client"],
+        pure: false,
+    },
+    Room {
         package: "tramline-example-portfolio",
         uses: &["tramline", "tramline-example-login"],
         tests_use: &["tramline-client"],
@@ -115,6 +121,7 @@ const ROOMS: &[Room] = &[
             "tramline-example-chat",
             "tramline-example-greeting",
             "tramline-example-login",
+            "tramline-example-notifications",
             "tramline-example-portfolio",
             "tramline-example-transports",
         ],

@@ -17,6 +17,10 @@
 //! [WebSocket without STOMP](crate::raw).
 //!
 //! To look things up: [timeouts and limits](timeouts_and_limits).
+#![cfg_attr(
+    feature = "settings",
+    doc = "And [settings](settings), for operators, from a file and the environment."
+)]
 //!
 //! For those who know Spring: [the table of everything](spring), and [a back end moved step by step](migrating).
 
@@ -57,6 +61,9 @@ pub mod events {}
 pub mod testing {}
 
 #[doc = include_str!("deploying.md")]
+#[doc = ""]
+#[cfg_attr(feature = "settings", doc = "[`Settings`]: crate::Settings")]
+#[cfg_attr(not(feature = "settings"), doc = "[`Settings`]: crate#limits")]
 pub mod deploying {}
 
 #[doc = include_str!("which-transport.md")]
@@ -71,6 +78,10 @@ pub mod behind_a_proxy {}
 #[doc = include_str!("timeouts-and-limits.md")]
 pub mod timeouts_and_limits {}
 
+#[cfg(feature = "settings")]
+#[doc = include_str!("settings.md")]
+pub mod settings {}
+
 #[doc = include_str!("spring.md")]
 #[doc = ""]
 #[cfg_attr(feature = "garde", doc = "[`Valid`]: crate::Valid")]
@@ -78,6 +89,8 @@ pub mod timeouts_and_limits {}
     not(feature = "garde"),
     doc = "[`Valid`]: crate::guide::handlers#validation"
 )]
+#[cfg_attr(feature = "settings", doc = "[`Settings`]: crate::Settings")]
+#[cfg_attr(not(feature = "settings"), doc = "[`Settings`]: crate#limits")]
 #[cfg_attr(feature = "test", doc = "[test kit]: crate::test")]
 #[cfg_attr(not(feature = "test"), doc = "[test kit]: crate#tests")]
 pub mod spring {}
@@ -88,4 +101,4 @@ pub mod migrating {}
 #[cfg(test)]
 mod spring_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

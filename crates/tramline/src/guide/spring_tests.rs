@@ -84,6 +84,7 @@ fn gaps(page: &str, list: &str) -> Result<Vec<String>, String> {
         }
         let says_where = row.here.contains("](crate")
             || row.here.contains("[`Valid`]")
+            || row.here.contains("[`Settings`]")
             || row.here.contains("[test kit]")
             || row.here.contains("`tramline-")
             || row.here.contains("`tokio::");

@@ -19,7 +19,7 @@ const ERRORS: &str = include_str!("errors.md");
 const STARTED: &str = include_str!("getting-started.md");
 
 /// The first table behind `place`, as names and what the column `column` says of them.
-fn table<'a>(page: &'a str, place: &str, column: &str) -> Vec<(&'a str, &'a str)> {
+pub(crate) fn table<'a>(page: &'a str, place: &str, column: &str) -> Vec<(&'a str, &'a str)> {
     let (_, rest) = page.split_once(place).expect(place);
     let mut rows = rest
         .lines()
@@ -49,7 +49,7 @@ fn says(documented: &str, value: &str) -> bool {
 }
 
 /// The fields of a value, at any depth: `Debug` writes `name: value` for each.
-fn fields(value: &impl Debug) -> Vec<(String, String)> {
+pub(crate) fn fields(value: &impl Debug) -> Vec<(String, String)> {
     let text = format!("{value:?}");
     let mut fields = Vec::new();
     for (at, _) in text.match_indices(": ") {
