@@ -73,6 +73,12 @@ const ROOMS: &[Room] = &[
         pure: false,
     },
     Room {
+        package: "tramline-example-getting-started",
+        uses: &["tramline"],
+        tests_use: &[],
+        pure: false,
+    },
+    Room {
         package: "tramline-example-behind-a-proxy",
         uses: &["tramline"],
         tests_use: &[],
