@@ -20,8 +20,8 @@ export async function runToEnd(args, env = {}) {
   return { code, signal, output };
 }
 
-export async function startGallery({ path = binary(), listen = '127.0.0.1:0' } = {}) {
-  const server = await startServer(path, ['--listen', listen], [/^Tramline gallery: (http:\/\/\S+)$/]);
+export async function startGallery({ path = binary(), listen = '127.0.0.1:0', env = {} } = {}) {
+  const server = await startServer(path, ['--listen', listen], [/^Tramline gallery: (http:\/\/\S+)$/], env);
   const [url] = server.printed;
   return { ...server, url, address: new URL(url).host };
 }

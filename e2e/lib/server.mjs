@@ -29,8 +29,8 @@ export function child(path, args, options) {
 }
 
 /** Runs a server; `printed` are patterns of lines on its standard output, whose first groups come back in that order. */
-export async function startServer(path, args, printed) {
-  const server = child(path, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+export async function startServer(path, args, printed, env = {}, cwd = process.cwd()) {
+  const server = child(path, args, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
   let log = '';
   server.stderr.setEncoding('utf8').on('data', (text) => { log += text; });
   const ended = new Promise((resolve, reject) => {

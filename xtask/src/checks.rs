@@ -191,6 +191,8 @@ struct Servers {
     sockjs_echo: PathBuf,
     /// What proxies stand in front of.
     node: PathBuf,
+    /// The program of the guide's first page.
+    getting_started: PathBuf,
 }
 
 impl Servers {
@@ -216,10 +218,13 @@ impl Servers {
         run(cargo().arg("build").args(echo))?;
         let node = ["--package", "tramline-example-behind-a-proxy", "--locked"];
         run(cargo().arg("build").args(node))?;
+        let started = ["--package", "tramline-example-getting-started", "--locked"];
+        run(cargo().arg("build").args(started))?;
         let examples = built.with_file_name("examples");
         Ok(Self {
             sockjs_echo: examples.join(binary("sockjs_echo")),
             node: built.with_file_name(binary("behind-a-proxy")),
+            getting_started: built.with_file_name(binary("getting-started")),
             conformance: built.with_file_name(binary("conformance")),
             gallery: built,
             gallery_cdn,
@@ -263,6 +268,7 @@ fn run_node(
             .env("TRAMLINE_CONFORMANCE_BIN", &servers.conformance)
             .env("TRAMLINE_SOCKJS_ECHO_BIN", &servers.sockjs_echo)
             .env("TRAMLINE_BEHIND_A_PROXY_BIN", &servers.node)
+            .env("TRAMLINE_GETTING_STARTED_BIN", &servers.getting_started)
             .env("TRAMLINE_NGINX", &foreigners.proxies.nginx)
             .env("TRAMLINE_HAPROXY", &foreigners.proxies.haproxy)
             .env("TRAMLINE_CHROMIUM", &foreigners.chromium)

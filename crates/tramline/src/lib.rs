@@ -47,10 +47,12 @@
 //!
 //! # Handlers
 //!
-//! An async function whose arguments are extractors ([`Json`], [`Text`], `String`, [`Bytes`], [`Path`], [`State`],
-//! [`Headers`], [`User`] or `Option<User>`, [`SessionId`], [`Handshake`], [`Inbound`], your own by [`FromMessageParts`]) is a
-//! [handler](Handler). [`message`] makes a route of it, [`MessageRouter`] holds the routes. Where a reply goes is always
-//! written: at the route with [`send_to`](MessageHandler::send_to), or in the return type with [`To`].
+//! An async function whose arguments are extractors ([`Json`], `String`, [`Path`], [`State`], [`Header`], [`User`],
+//! [`Session`] and [more](guide::handlers), your own by [`FromMessageParts`]) is a [handler](Handler). [`message`] makes a
+//! route of it for SENDs, [`subscribe`] one that answers a SUBSCRIBE; [`MessageRouter`] holds the routes, and the handlers
+//! for each session's [beginning](MessageRouter::connect) and [end](MessageRouter::disconnect). Where a reply goes is
+//! always written: at the route with [`send_to`](MessageHandler::send_to) and its like, or in the return type with [`To`]
+//! and [`ToUser`]. From anywhere else, a [`Publisher`] sends.
 //!
 //! The messages of one session are handled one after the other, in the order they were sent. A handler that takes its time
 //! holds up its own session's next messages, not what is sent *to* that session, and nobody else.
@@ -69,10 +71,21 @@
 //! a middleware of the web framework puts into the request's extensions, or whom
 //! [`MessageRouter::connect`] makes of the CONNECT frame: login and passcode, or a token.
 //!
+//! # Users
+//!
+//! What is sent [to a user](ToUser) arrives in each of its sessions at `/user/queue/...`, or only in the one that asked.
+//! [`Registry`] knows who is connected and can end sessions, [`Presence`] who is at a destination, and
+//! [events](MessagingBuilder::on_event) tell who comes and goes: the guide's page on [users](guide::users).
+//!
 //! # Broker
 //!
 //! [`EmbeddedBroker`] carries topics and queues, with acknowledgements, redelivery, transactions, expiry, and a policy for
 //! whoever is too slow: the guide's page on the [broker](guide::broker) has it all.
+//!
+//! # In between
+//!
+//! Tower [layers](MessageRouter::layer) stand around handlers, [interceptors](Interceptor) between clients and everything
+//! else: [events and interceptors](guide::events).
 //!
 //! # Without STOMP
 //!
@@ -91,6 +104,11 @@
 //!
 //! Handlers are functions, and are tested as such. For the whole of an application's messaging there are clients in memory:
 //! the module `test`, with the feature of that name.
+//!
+//! # Where to read on
+//!
+//! The [guide], in order, from [getting started](guide::getting_started) to [deploying](guide::deploying); and a
+//! [table of everything that Spring has](guide::spring), with what it is here.
 //!
 //! # What this crate does not do
 //!
@@ -123,6 +141,8 @@ mod rejection;
 mod reply;
 mod router;
 mod session;
+#[cfg(feature = "settings")]
+mod settings;
 mod stats;
 mod template;
 #[cfg(feature = "test")]
@@ -170,6 +190,8 @@ pub use crate::router::{
     IntoRoute, MessageHandler, MessageRouter, MessageService, ReplyingHandler, Route,
     SubscribeHandler, message, subscribe,
 };
+#[cfg(feature = "settings")]
+pub use crate::settings::{BrokerSettings, Settings, SettingsError, SettingsLoader};
 pub use crate::stats::Stats;
 pub use crate::user::{Handshake, User};
 

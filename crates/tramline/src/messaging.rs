@@ -18,8 +18,8 @@ use tramline_websocket::Config;
 
 use crate::compression::Compression;
 use crate::endpoint::{
-    Admitted, Body, Endpoint, Front, Handle, Origins, Proxies, Refusals, Stack, offered_protocols,
-    session_info,
+    Admitted, Body, Endpoint, Front, Handle, Origins, Proxies, Refusals, SockJs, Stack,
+    offered_protocols, session_info,
 };
 use crate::events::{Event, Listeners};
 use crate::inbound::{SessionInfo, SessionRecord};
@@ -88,6 +88,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) stomp: Arc<ServerConfig>,
     pub(crate) front: Front,
+    pub(crate) sockjs: SockJs,
     pub(crate) wheel: Arc<Wheel>,
     pub(crate) counters: Counters,
     pub(crate) listeners: Listeners,
@@ -375,6 +376,8 @@ pub struct MessagingBuilder {
     presences: Presences,
     policy: Option<Policy>,
     limits: Limits,
+    /// What [`Endpoint::with_sockjs`] offers.
+    pub(crate) sockjs: SockJs,
     origins: Origins,
     proxies: Proxies,
     keep_headers: Vec<HeaderName>,
@@ -407,6 +410,7 @@ impl Default for MessagingBuilder {
             presences: Presences::new(),
             policy: None,
             limits: Limits::default(),
+            sockjs: SockJs::default(),
             origins: Origins::default(),
             proxies: Proxies::default(),
             keep_headers: Vec::new(),
@@ -691,6 +695,7 @@ impl MessagingBuilder {
                 keep_headers: self.keep_headers,
                 compression: self.compression,
             },
+            sockjs: self.sockjs,
             wheel: Arc::new(Wheel::new(now())),
             counters: Counters::default(),
             listeners: self.listeners,

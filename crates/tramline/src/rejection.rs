@@ -8,8 +8,8 @@ use tramline_broker::{DestinationError, PublishError};
 /// Why a client's message was not handled as it should have been.
 ///
 /// Extractors reject what they cannot read, and a reply that cannot be encoded is rejected too. By default the client
-/// hears of it at `/user/queue/errors` (a JSON object with `kind`, `error`, `destination` and perhaps `details`), the log has a WARN line
-/// and the [counter](crate::Stats::rejected) goes up; the session goes on. A RECEIPT that the client asked for is sent
+/// hears of it at `/user/queue/errors` (a JSON object with `kind`, `error`, `destination` and perhaps `details`), the log has a line,
+/// at WARN or, for [the application's own](RejectionKind::Application), at DEBUG, and the [counter](crate::Stats::rejected) goes up; the session goes on. A RECEIPT that the client asked for is sent
 /// all the same: the message *was* handled.
 ///
 /// An application's own errors go the same way: make a rejection of them by `From`, and `?` in a handler that returns

@@ -21,7 +21,7 @@ use axum::Router;
 use serde::{Deserialize, Serialize};
 use tramline::policy::{Policy, authenticated, deny, permit};
 use tramline::{
-    BuildError, Effects, EmbeddedBroker, IntoEffects, Json, MessageRouter, Messaging, Path,
+    Effects, EmbeddedBroker, IntoEffects, Json, MessageRouter, Messaging, MessagingBuilder, Path,
     Presence, Presences, Registry, Rejection, State, ToUser, User, message, subscribe,
 };
 
@@ -137,10 +137,7 @@ async fn welcome(
 
 /// Everything that clients find behind the endpoint.
 ///
-/// # Errors
-///
-/// None: the parts fit together.
-pub fn messaging() -> Result<Messaging, BuildError> {
+pub fn messaging() -> MessagingBuilder {
     let routes = MessageRouter::new()
         .route("/rooms", subscribe(names))
         .route("/rooms/{room}", subscribe(welcome))
@@ -172,7 +169,6 @@ pub fn messaging() -> Result<Messaging, BuildError> {
         .broker(EmbeddedBroker::new().topics("/topic"))
         .presence(Presences::new().announce("/topic/rooms/{room}", "/topic/rooms/{room}/presence"))
         .policy(policy)
-        .build()
 }
 
 /// The endpoint that the page talks to. Who a client is, a layer above has to say: [`tramline_example_login`] in the demos.
@@ -210,7 +206,7 @@ mod tests {
         .unwrap();
         assert_eq!((said.id, said.from.as_str()), (1, "ada"));
 
-        let presence = messaging().unwrap().presence();
+        let presence = messaging().build().unwrap().presence();
         let Json(welcome) = welcome(State(rooms), path("lobby"), presence)
             .await
             .unwrap();
@@ -236,7 +232,7 @@ mod tests {
 
     #[tokio::test]
     async fn private_messages_need_somebody_else_who_is_there() {
-        let messaging = messaging().unwrap();
+        let messaging = messaging().build().unwrap();
         let to = async |to: &str| {
             let (to, text) = (to.to_owned(), "psst".to_owned());
             let whispered = whisper(

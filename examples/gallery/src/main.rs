@@ -15,8 +15,9 @@ use clap::Parser;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
-use tramline::{BuildError, Messaging};
+use tramline::{BuildError, Messaging, MessagingBuilder, Settings};
 use tramline_example_login::Login;
+use tramline_example_notifications::inbox::Inboxes;
 use tramline_example_portfolio::Application;
 use tramline_example_portfolio::quotes::Quotes;
 use tramline_example_transports::Echoes;
@@ -26,6 +27,9 @@ use tramline_example_transports::Echoes;
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(8);
 
 /// Tramline's demo applications.
+///
+/// Limits and options: `tramline.toml` here, or the file that TRAMLINE_CONFIG names, and variables such as
+/// TRAMLINE_LIMITS_BODY.
 #[derive(Debug, Parser)]
 #[command(name = "gallery", version)]
 struct Options {
@@ -50,6 +54,13 @@ async fn main() -> ExitCode {
         .with_ansi(io::stderr().is_terminal())
         .init();
 
+    let settings = match Settings::load() {
+        Ok(settings) => settings,
+        Err(error) => {
+            eprintln!("{error}\nAll keys: crates/tramline/src/guide/settings.md");
+            return ExitCode::FAILURE;
+        }
+    };
     let listener = match TcpListener::bind(&options.listen).await {
         Ok(listener) => listener,
         Err(error) => {
@@ -60,7 +71,7 @@ async fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match serve(listener).await {
+    match serve(listener, &settings).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("the gallery ended: {error}");
@@ -75,18 +86,37 @@ struct Demos {
     chat: Messaging,
     greeting: Messaging,
     greeting_json: Messaging,
+    notifications: Messaging,
+    inboxes: Inboxes,
     portfolio: Application,
     transports: Echoes,
 }
 
 impl Demos {
-    fn build() -> Result<Self, BuildError> {
+    fn build(settings: &Settings) -> Result<Self, BuildError> {
+        // The names are the demos', and the broker carries for them what it carried.
+        let in_memory = |name: &'static str, demo: MessagingBuilder| {
+            demo.settings(settings)
+                .name(name)
+                .broker(settings.broker.embedded().topics("/topic"))
+                .build()
+        };
+        let inboxes = Inboxes::default();
         Ok(Self {
             login: Login::new(),
-            chat: tramline_example_chat::messaging()?,
-            greeting: tramline_example_greeting::messaging()?,
-            greeting_json: tramline_example_greeting::json::messaging()?,
-            portfolio: Application::start(Quotes::default())?,
+            greeting: in_memory("greeting", tramline_example_greeting::messaging())?,
+            greeting_json: in_memory(
+                "greeting-json",
+                tramline_example_greeting::json::messaging(),
+            )?,
+            notifications: tramline_example_notifications::messaging(settings, inboxes.clone())
+                .build()?,
+            inboxes,
+            chat: in_memory("chat", tramline_example_chat::messaging())?,
+            portfolio: Application::start(
+                Messaging::builder().settings(settings),
+                Quotes::default(),
+            )?,
             transports: Echoes::build()?,
         })
     }
@@ -96,6 +126,10 @@ impl Demos {
         let app = pages::router()
             .nest_service("/ws", self.greeting.endpoint().with_sockjs())
             .nest_service("/gs-guide-websocket", self.greeting_json.endpoint())
+            .merge(tramline_example_notifications::router(
+                &self.notifications,
+                self.inboxes.clone(),
+            ))
             .merge(tramline_example_chat::router(&self.chat))
             .nest_service(
                 "/portfolio/ws",
@@ -111,18 +145,22 @@ impl Demos {
             self.chat.shutdown(deadline),
             self.greeting.shutdown(deadline),
             self.greeting_json.shutdown(deadline),
+            self.notifications.shutdown(deadline),
             self.portfolio.shutdown(deadline),
             self.transports.shutdown(deadline)
         );
-        let sessions = left.0 + left.1 + left.2 + left.3 + left.4;
+        let sessions = left.0 + left.1 + left.2 + left.3 + left.4 + left.5;
         if sessions > 0 {
             tracing::warn!(sessions, "some sessions did not end in time");
         }
     }
 }
 
-async fn serve(listener: TcpListener) -> Result<(), Box<dyn std::error::Error>> {
-    let demos = Demos::build()?;
+async fn serve(
+    listener: TcpListener,
+    settings: &Settings,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let demos = Demos::build(settings)?;
     let app = demos.app();
     println!("Tramline gallery: http://{}", listener.local_addr()?);
 

@@ -146,6 +146,36 @@ static FILES: &[(&str, &str, &str)] = &[
         SCRIPT,
         include_str!("../../transports/page/row.js"),
     ),
+    (
+        "/notifications/",
+        HTML,
+        include_str!("../../notifications/page/index.html"),
+    ),
+    (
+        "/notifications/style.css",
+        STYLE,
+        include_str!("../../notifications/page/style.css"),
+    ),
+    (
+        "/notifications/app.js",
+        SCRIPT,
+        include_str!("../../notifications/page/app.js"),
+    ),
+    (
+        "/notifications/received.js",
+        SCRIPT,
+        include_str!("../../notifications/page/received.js"),
+    ),
+    (
+        "/notifications/sending.js",
+        SCRIPT,
+        include_str!("../../notifications/page/sending.js"),
+    ),
+    (
+        "/notifications/toasts.js",
+        SCRIPT,
+        include_str!("../../notifications/page/toasts.js"),
+    ),
 ];
 
 /// What pages have in common stands in them as a comment of this name.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tramline::policy::{Policy, deny, permit};
-use tramline::{BuildError, EmbeddedBroker, Json, MessageRouter, Messaging, message};
+use tramline::{EmbeddedBroker, Json, MessageRouter, Messaging, MessagingBuilder, message};
 
 #[derive(Deserialize)]
 struct Hello {
@@ -21,11 +21,7 @@ async fn greet(Json(hello): Json<Hello>) -> Json<Greeting> {
 }
 
 /// What the page `page-json/app.js` talks to at `/gs-guide-websocket`.
-///
-/// # Errors
-///
-/// None: the parts fit together.
-pub fn messaging() -> Result<Messaging, BuildError> {
+pub fn messaging() -> MessagingBuilder {
     let policy = Policy::builder()
         .on_connect(permit())
         .on_message("/app/hello", permit())
@@ -38,5 +34,4 @@ pub fn messaging() -> Result<Messaging, BuildError> {
         .routes(MessageRouter::new().route("/hello", message(greet).send_to("/topic/greetings")))
         .broker(EmbeddedBroker::new().topics("/topic"))
         .policy(policy)
-        .build()
 }

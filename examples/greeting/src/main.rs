@@ -3,14 +3,14 @@
 //! In the gallery with its page (`cargo run --release`), or alone: `cargo run -p tramline-example-greeting`.
 
 use tramline::policy::{Policy, deny, permit};
-use tramline::{BuildError, EmbeddedBroker, MessageRouter, Messaging, message};
+use tramline::{EmbeddedBroker, MessageRouter, Messaging, MessagingBuilder, message};
 
 async fn greet(name: String) -> String {
     format!("Hello, {name}!")
 }
 
 /// Everything that clients find behind the endpoint.
-pub fn messaging() -> Result<Messaging, BuildError> {
+pub fn messaging() -> MessagingBuilder {
     let policy = Policy::builder()
         .on_connect(permit())
         .on_message("/app/hello", permit())
@@ -23,12 +23,12 @@ pub fn messaging() -> Result<Messaging, BuildError> {
         .routes(MessageRouter::new().route("/hello", message(greet).send_to("/topic/greetings")))
         .broker(EmbeddedBroker::new().topics("/topic"))
         .policy(policy)
-        .build()
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let app = axum::Router::new().nest_service("/ws", messaging()?.endpoint().with_sockjs());
+    let messaging = messaging().build()?;
+    let app = axum::Router::new().nest_service("/ws", messaging.endpoint().with_sockjs());
     axum::serve(tokio::net::TcpListener::bind("127.0.0.1:8080").await?, app).await?;
     Ok(())
 }

@@ -13,8 +13,8 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tramline::policy::{Policy, authenticated, deny};
 use tramline::{
-    BuildError, EmbeddedBroker, FromRef, Json, MessageRouter, Messaging, Overflow, Prefix,
-    Rejection, Separator, State, ToUser, TopicSettings, User, message, subscribe,
+    BuildError, EmbeddedBroker, FromRef, Json, MessageRouter, Messaging, MessagingBuilder,
+    Overflow, Prefix, Rejection, Separator, State, ToUser, TopicSettings, User, message, subscribe,
 };
 
 use crate::portfolio::{Portfolios, Position};
@@ -97,16 +97,16 @@ pub struct Application {
 }
 
 impl Application {
-    /// Opens the market. Must be called inside a tokio runtime.
+    /// Opens the market, with what `builder` has besides: limits, origins. Must be called inside a tokio runtime.
     ///
     /// # Errors
     ///
     /// None: the parts fit together.
-    pub fn start(quotes: Quotes) -> Result<Self, BuildError> {
+    pub fn start(builder: MessagingBuilder, quotes: Quotes) -> Result<Self, BuildError> {
         let market = Arc::new(Market::default());
         let portfolios = Portfolios::new(Arc::clone(&market));
         let (trades, executed) = Trades::new(portfolios.clone());
-        let messaging = Messaging::builder()
+        let messaging = builder
             .name("portfolio")
             .routes(routes(Services { portfolios, trades }))
             .broker(broker())
@@ -193,7 +193,8 @@ mod tests {
     /// All but the network, and a clock that does not make anybody wait.
     #[tokio::test(start_paused = true)]
     async fn a_trade_is_confirmed_a_little_later_to_its_user_alone() {
-        let application = Application::start(Quotes::default()).expect("the parts fit together");
+        let application = Application::start(Messaging::builder(), Quotes::default())
+            .expect("the parts fit together");
         let server = TestMessaging::new(application.messaging().clone());
         let fabrice = server.connect_as("fabrice").await;
         let paulson = server.connect_as("paulson").await;
@@ -214,7 +215,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_shutdown_ends_the_tasks() {
-        let application = Application::start(Quotes::default()).expect("the parts fit together");
+        let application = Application::start(Messaging::builder(), Quotes::default())
+            .expect("the parts fit together");
         tokio::task::yield_now().await;
         assert!(application.tasks.iter().all(|task| !task.is_finished()));
         assert_eq!(application.shutdown(Duration::from_secs(1)).await, 0);

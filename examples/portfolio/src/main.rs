@@ -4,13 +4,14 @@
 
 use axum::Router;
 use tokio::net::TcpListener;
+use tramline::Messaging;
 use tramline_example_login::Login;
 use tramline_example_portfolio::Application;
 use tramline_example_portfolio::quotes::Quotes;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let portfolio = Application::start(Quotes::default())?;
+    let portfolio = Application::start(Messaging::builder(), Quotes::default())?;
     let login = Login::new();
     let endpoint = portfolio.messaging().endpoint().with_sockjs();
     let app = login.identify(

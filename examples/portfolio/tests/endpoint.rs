@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tramline::Messaging;
 use tramline_client::{Client, Subscription};
 use tramline_example_login::Login;
 use tramline_example_portfolio::Application;
@@ -23,7 +24,7 @@ struct Server {
 
 impl Server {
     async fn start() -> Outcome<Self> {
-        let application = Application::start(Quotes::default())?;
+        let application = Application::start(Messaging::builder(), Quotes::default())?;
         let login = Login::new();
         let endpoint = application.messaging().endpoint().with_sockjs();
         let app = login.identify(

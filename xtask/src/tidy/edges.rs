@@ -73,6 +73,12 @@ const ROOMS: &[Room] = &[
         pure: false,
     },
     Room {
+        package: "tramline-example-getting-started",
+        uses: &["tramline"],
+        tests_use: &[],
+        pure: false,
+    },
+    Room {
         package: "tramline-example-behind-a-proxy",
         uses: &["tramline"],
         tests_use: &[],
@@ -82,6 +88,12 @@ const ROOMS: &[Room] = &[
         package: "tramline-example-login",
         uses: &["tramline"],
         tests_use: &[],
+        pure: false,
+    },
+    Room {
+        package: "tramline-example-notifications",
+        uses: &["tramline", "tramline-example-login"],
+        tests_use: &["tramline-client"],
         pure: false,
     },
     Room {
@@ -109,6 +121,7 @@ const ROOMS: &[Room] = &[
             "tramline-example-chat",
             "tramline-example-greeting",
             "tramline-example-login",
+            "tramline-example-notifications",
             "tramline-example-portfolio",
             "tramline-example-transports",
         ],

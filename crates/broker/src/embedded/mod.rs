@@ -105,19 +105,26 @@ enum Place {
     Queue(Arc<Queue>, SeatKey),
 }
 
-const MAX_DESTINATIONS: usize = 1_000_000;
-const MAX_BYTES: usize = 1024 * 1024 * 1024;
-const PREFETCH: NonZeroU32 = NonZeroU32::new(100).unwrap();
-const MAX_PREFETCH: u32 = 10_000;
-
 /// How often unused destinations are looked for, in milliseconds: each look goes over all of them.
 const SWEEP: u64 = 10_000;
 
 impl EmbeddedBroker {
+    /// What [`max_bytes`](Self::max_bytes) is unless it is said: 1 GiB.
+    pub const DEFAULT_MAX_BYTES: usize = 1024 * 1024 * 1024;
+
+    /// What [`max_destinations`](Self::max_destinations) is unless it is said.
+    pub const DEFAULT_MAX_DESTINATIONS: usize = 1_000_000;
+
+    /// What [`default_prefetch`](Self::default_prefetch) is unless it is said.
+    pub const DEFAULT_PREFETCH: NonZeroU32 = NonZeroU32::new(100).unwrap();
+
+    /// What [`max_prefetch`](Self::max_prefetch) is unless it is said.
+    pub const DEFAULT_MAX_PREFETCH: u32 = 10_000;
+
     /// A broker that carries nothing yet: say what, with [`topics`](Self::topics) and [`queues`](Self::queues).
     pub fn new() -> Self {
         let start = u64::from_ne_bytes(crate::random_bytes());
-        let quota = Arc::new(Quota::new(MAX_DESTINATIONS));
+        let quota = Arc::new(Quota::new(Self::DEFAULT_MAX_DESTINATIONS));
         Self {
             prefixes: Vec::new(),
             topics: Topics::new(start, Arc::clone(&quota)),
@@ -126,10 +133,10 @@ impl EmbeddedBroker {
             queue_settings: Vec::new(),
             registry: Registry::default(),
             quota,
-            budget: Arc::new(Budget::new(MAX_BYTES)),
+            budget: Arc::new(Budget::new(Self::DEFAULT_MAX_BYTES)),
             totals: Arc::default(),
-            prefetch: PREFETCH,
-            max_prefetch: MAX_PREFETCH,
+            prefetch: Self::DEFAULT_PREFETCH,
+            max_prefetch: Self::DEFAULT_MAX_PREFETCH,
             id_prefix: format!("{:x}-", start as u32),
             next_id: AtomicU64::new(1),
             clock: Clock::default(),

@@ -79,13 +79,15 @@ impl Endpoint {
         Self(Mounted::new(handle))
     }
 
-    /// Offers SockJS below the endpoint's path, for clients where WebSocket cannot pass: `new SockJS('/ws')`.
+    /// Offers SockJS below the endpoint's path, for clients where WebSocket cannot pass: `new SockJS('/ws')`. With the
+    /// options of the settings, where the stack was given any, else with the defaults.
     #[must_use]
     pub fn with_sockjs(self) -> Self {
-        self.sockjs(SockJs::default())
+        let options = self.0.stack().sockjs.clone();
+        self.sockjs(options)
     }
 
-    /// Offers SockJS with other options than its defaults.
+    /// Offers SockJS with these options.
     ///
     /// The endpoint has sessions of its own: clones of it share them, another one of the same
     /// [`Messaging`](crate::Messaging) does not.

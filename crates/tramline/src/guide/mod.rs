@@ -1,7 +1,70 @@
 //! The guide: pages to read, in the order a newcomer meets things.
+//!
+//! 1. [Getting started](getting_started): from `cargo new` to two browsers that see a greeting
+//! 2. [Handlers](handlers): routes, what handlers take, order
+//! 3. [Replies](replies): where what they return goes, and sending from elsewhere
+//! 4. [Users](users): logins, messages to one user, who is there
+//! 5. [The broker](broker): topics, queues, acknowledgements, transactions
+//! 6. [Errors](errors): what can go wrong, and who hears of it
+//! 7. [Events](events): events, interceptors, layers
+#![cfg_attr(
+    feature = "test",
+    doc = "8. [Testing](testing): handlers as functions, and clients in memory"
+)]
+//! 9. [Deploying](deploying): shutdown, counters, logs, several nodes
+//!
+//! About transports: [which one, or none](which_transport), [SockJS](sockjs), [behind a proxy](behind_a_proxy),
+//! [WebSocket without STOMP](crate::raw).
+//!
+//! To look things up: [timeouts and limits](timeouts_and_limits).
+#![cfg_attr(
+    feature = "settings",
+    doc = "And [settings](settings), for operators, from a file and the environment."
+)]
+//!
+//! For those who know Spring: [the table of everything](spring), and [a back end moved step by step](migrating).
+
+#[doc = include_str!("getting-started.md")]
+pub mod getting_started {}
+
+#[doc = include_str!("handlers.md")]
+#[doc = ""]
+#[cfg_attr(feature = "garde", doc = "[`Valid`]: crate::Valid")]
+#[cfg_attr(not(feature = "garde"), doc = "[`Valid`]: #validation")]
+#[cfg_attr(feature = "test", doc = "[test kit]: crate::guide::testing")]
+#[cfg_attr(not(feature = "test"), doc = "[test kit]: crate#tests")]
+pub mod handlers {}
+
+#[doc = include_str!("replies.md")]
+pub mod replies {}
+
+#[doc = include_str!("users.md")]
+pub mod users {}
 
 #[doc = include_str!("broker.md")]
 pub mod broker {}
+
+#[doc = include_str!("errors.md")]
+#[doc = ""]
+#[cfg_attr(feature = "garde", doc = "[`Valid`]: crate::Valid")]
+#[cfg_attr(
+    not(feature = "garde"),
+    doc = "[`Valid`]: crate::guide::handlers#validation"
+)]
+pub mod errors {}
+
+#[doc = include_str!("events.md")]
+pub mod events {}
+
+#[cfg(feature = "test")]
+#[doc = include_str!("testing.md")]
+pub mod testing {}
+
+#[doc = include_str!("deploying.md")]
+#[doc = ""]
+#[cfg_attr(feature = "settings", doc = "[`Settings`]: crate::Settings")]
+#[cfg_attr(not(feature = "settings"), doc = "[`Settings`]: crate#limits")]
+pub mod deploying {}
 
 #[doc = include_str!("which-transport.md")]
 pub mod which_transport {}
@@ -15,12 +78,27 @@ pub mod behind_a_proxy {}
 #[doc = include_str!("timeouts-and-limits.md")]
 pub mod timeouts_and_limits {}
 
+#[cfg(feature = "settings")]
+#[doc = include_str!("settings.md")]
+pub mod settings {}
+
+#[doc = include_str!("spring.md")]
+#[doc = ""]
+#[cfg_attr(feature = "garde", doc = "[`Valid`]: crate::Valid")]
+#[cfg_attr(
+    not(feature = "garde"),
+    doc = "[`Valid`]: crate::guide::handlers#validation"
+)]
+#[cfg_attr(feature = "settings", doc = "[`Settings`]: crate::Settings")]
+#[cfg_attr(not(feature = "settings"), doc = "[`Settings`]: crate#limits")]
+#[cfg_attr(feature = "test", doc = "[test kit]: crate::test")]
+#[cfg_attr(not(feature = "test"), doc = "[test kit]: crate#tests")]
+pub mod spring {}
+
 #[doc = include_str!("migrating.md")]
 pub mod migrating {}
 
-#[cfg(feature = "test")]
-#[doc = include_str!("testing.md")]
-pub mod testing {}
-
 #[cfg(test)]
-mod tests;
+mod spring_tests;
+#[cfg(test)]
+pub(crate) mod tests;

@@ -11,13 +11,15 @@ use crate::session::{READ_AHEAD, UNHEARD};
 use crate::transport::sockjs::QUEUE_LIMIT;
 use crate::transport::{GOODBYE, keep_alive::LAST_CHANCE, slices::INFLATED};
 use crate::wheel::TICK;
-use crate::{Limits, SockJs};
+use crate::{Limits, RejectionKind, SockJs, Stats};
 
 const LIMITS: &str = include_str!("timeouts-and-limits.md");
 const SOCKJS: &str = include_str!("sockjs.md");
+const ERRORS: &str = include_str!("errors.md");
+const STARTED: &str = include_str!("getting-started.md");
 
 /// The first table behind `place`, as names and what the column `column` says of them.
-fn table<'a>(page: &'a str, place: &str, column: &str) -> Vec<(&'a str, &'a str)> {
+pub(crate) fn table<'a>(page: &'a str, place: &str, column: &str) -> Vec<(&'a str, &'a str)> {
     let (_, rest) = page.split_once(place).expect(place);
     let mut rows = rest
         .lines()
@@ -47,7 +49,7 @@ fn says(documented: &str, value: &str) -> bool {
 }
 
 /// The fields of a value, at any depth: `Debug` writes `name: value` for each.
-fn fields(value: &impl Debug) -> Vec<(String, String)> {
+pub(crate) fn fields(value: &impl Debug) -> Vec<(String, String)> {
     let text = format!("{value:?}");
     let mut fields = Vec::new();
     for (at, _) in text.match_indices(": ") {
@@ -195,6 +197,71 @@ fn what_cannot_be_chosen() {
             ("INFLATED", INFLATED.to_string()),
             ("READ_TOLERANCE", tramline_stomp::READ_TOLERANCE.to_string()),
         ],
+    );
+}
+
+/// Every kind of rejection has its row, under the name that clients see; and every counter of failures has one.
+#[test]
+fn every_failure_is_described() {
+    use RejectionKind::{
+        Anonymous, Application, BadMessage, BadReply, HandlerPanicked, Invalid, Misconfigured,
+        NoRoute, NotPublished, Refused, UnsupportedFormat,
+    };
+    let kinds = [
+        BadMessage,
+        UnsupportedFormat,
+        Invalid,
+        Anonymous,
+        NoRoute,
+        Application,
+        Refused,
+        Misconfigured,
+        HandlerPanicked,
+        BadReply,
+        NotPublished,
+    ];
+    let named: Vec<_> = table(ERRORS, "# Rejected messages", "When")
+        .into_iter()
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    let known = kinds.map(|kind| match kind {
+        // A new kind does not compile without its row.
+        BadMessage | UnsupportedFormat | Invalid | Anonymous | NoRoute | Application | Refused
+        | Misconfigured | HandlerPanicked | BadReply | NotPublished => serde_json::to_string(&kind)
+            .expect("a text")
+            .replace('"', ""),
+    });
+    assert_eq!(named, known);
+
+    let no_failures = [
+        "sessions_open",
+        "sessions_total",
+        "messages_received",
+        "messages_sent",
+    ];
+    let counters = fields(&Stats::default());
+    assert!(counters.len() > no_failures.len());
+    for (counter, _) in counters {
+        assert!(
+            no_failures.contains(&&*counter) || ERRORS.contains(&format!("`{counter}`")),
+            "`{counter}` counts what is not described"
+        );
+    }
+}
+
+/// The first page shows the program and the page that the browsers' test runs.
+#[test]
+fn the_first_program_is_the_example() {
+    let program = include_str!("../../../../examples/getting-started/src/main.rs");
+    let (_, code) = program.split_once("\n\n").expect("a line about it");
+    assert!(
+        STARTED.contains(&format!("```no_run\n{code}```\n")),
+        "copy examples/getting-started/src/main.rs, from its first `use` on"
+    );
+    let page = include_str!("../../../../examples/getting-started/page/index.html");
+    assert!(
+        STARTED.contains(&format!("```html\n{page}```\n")),
+        "copy examples/getting-started/page/index.html"
     );
 }
 

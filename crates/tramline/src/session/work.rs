@@ -509,14 +509,23 @@ impl Session {
 
     fn note(&self, rejection: &Rejection, about: &About) {
         self.shared.counters.rejected.increment();
-        tracing::warn!(
-            stack = %self.shared.name,
-            session = %self.record.id(),
-            destination = %about.destination,
-            kind = ?rejection.kind(),
-            error = %rejection,
-            "message rejected"
-        );
+        macro_rules! log {
+            ($level:ident) => {
+                tracing::$level!(
+                    stack = %self.shared.name,
+                    session = %self.record.id(),
+                    destination = %about.destination,
+                    kind = ?rejection.kind(),
+                    error = %rejection,
+                    "message rejected"
+                )
+            };
+        }
+        match rejection.kind() {
+            // The application knows of it, and says what it wants said.
+            RejectionKind::Application => log!(debug),
+            _ => log!(warn),
+        }
     }
 
     /// The message that tells the client of a rejection where the application says nothing else.

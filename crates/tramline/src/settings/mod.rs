@@ -1,0 +1,249 @@
+//! What an operator may choose without a new build.
+
+mod keys;
+mod sources;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fmt;
+use std::num::NonZeroU32;
+use std::path::Path;
+
+use bytestring::ByteString;
+use http::HeaderName;
+use serde::de::{Deserialize, Deserializer, Error as _};
+use tramline_broker::EmbeddedBroker;
+
+pub use self::sources::SettingsLoader;
+use self::value::Value;
+use crate::{Compression, Limits, MessagingBuilder, Separator, SockJs};
+
+/// What an operator may choose without a new build: limits and options from a file and the environment. Feature
+/// `settings`.
+///
+/// [`load`](Self::load) reads them, [`MessagingBuilder::settings`] and [`EmbeddedBroker`], by
+/// [`BrokerSettings::embedded`], take them. What belongs to the code stays in the code: routes, policy, which
+/// destinations the broker carries and how.
+///
+/// The [guide](crate::guide::settings) has every key with its variable, unit, default and reason, and how values are
+/// written. The type also reads by serde, as a section of an application's own configuration.
+///
+/// # Example: what operators may choose, and what they may not
+///
+/// ```
+/// use tramline::policy::{Policy, permit};
+/// use tramline::{Messaging, Settings};
+///
+/// let settings = Settings::load()?;
+/// let messaging = Messaging::builder()
+///     .settings(&settings)
+///     .name("chat") // said behind the settings: not for the operator to choose
+///     .broker(settings.broker.embedded().topics("/topic"))
+///     .policy(Policy::builder().otherwise(permit()))
+///     .build()?;
+/// let endpoint = messaging.endpoint().with_sockjs(); // with the settings' options
+/// # let _ = endpoint;
+/// # assert_eq!(settings.limits.body, 65_536);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Example: a section of an application's own configuration
+///
+/// ```
+/// #[derive(serde::Deserialize)]
+/// struct Configuration {
+///     listen: std::net::SocketAddr,
+///     messaging: tramline::Settings,
+/// }
+///
+/// let text = r#"{"listen": "127.0.0.1:8080", "messaging": {"limits": {"body": "16 KiB", "send_time": "5 s"}}}"#;
+/// let configuration: Configuration = serde_json::from_str(text)?;
+/// assert_eq!(configuration.messaging.limits.body, 16_384);
+///
+/// let wrong = serde_json::from_str::<Configuration>(&text.replace("5 s", "5")).err().unwrap();
+/// assert!(wrong.to_string().contains("limits.send_time = \"5\": must be a time with its unit"), "{wrong}");
+/// # let _ = configuration.listen;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Settings {
+    /// [`MessagingBuilder::name`].
+    pub name: ByteString,
+    /// [`MessagingBuilder::application_prefixes`].
+    pub application_prefixes: Vec<ByteString>,
+    /// [`MessagingBuilder::application_separator`].
+    pub application_separator: Separator,
+    /// [`MessagingBuilder::user_prefix`].
+    pub user_prefix: ByteString,
+    /// [`MessagingBuilder::allowed_origins`].
+    pub allowed_origins: Vec<ByteString>,
+    /// [`MessagingBuilder::trusted_proxies`].
+    pub trusted_proxies: Vec<ByteString>,
+    /// [`MessagingBuilder::keep_headers`].
+    pub keep_headers: Vec<HeaderName>,
+    /// [`MessagingBuilder::compression`].
+    pub compression: Compression,
+    /// [`MessagingBuilder::limits`].
+    pub limits: Limits,
+    /// What [`Endpoint::with_sockjs`](crate::Endpoint::with_sockjs) offers.
+    pub sockjs: SockJs,
+    /// Limits of the embedded broker as a whole.
+    pub broker: BrokerSettings,
+}
+
+/// Limits of the [`EmbeddedBroker`] as a whole; those of single topics and queues belong to the code that names them.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct BrokerSettings {
+    /// [`EmbeddedBroker::max_bytes`].
+    pub max_bytes: usize,
+    /// [`EmbeddedBroker::max_destinations`].
+    pub max_destinations: usize,
+    /// [`EmbeddedBroker::default_prefetch`].
+    pub default_prefetch: NonZeroU32,
+    /// [`EmbeddedBroker::max_prefetch`].
+    pub max_prefetch: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            name: ByteString::from_static("messaging"),
+            application_prefixes: vec![ByteString::from_static("/app")],
+            application_separator: Separator::default(),
+            user_prefix: ByteString::from_static("/user"),
+            allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            keep_headers: Vec::new(),
+            compression: Compression::default(),
+            limits: Limits::default(),
+            sockjs: SockJs::default(),
+            broker: BrokerSettings::default(),
+        }
+    }
+}
+
+impl Default for BrokerSettings {
+    fn default() -> Self {
+        Self {
+            max_bytes: EmbeddedBroker::DEFAULT_MAX_BYTES,
+            max_destinations: EmbeddedBroker::DEFAULT_MAX_DESTINATIONS,
+            default_prefetch: EmbeddedBroker::DEFAULT_PREFETCH,
+            max_prefetch: EmbeddedBroker::DEFAULT_MAX_PREFETCH,
+        }
+    }
+}
+
+impl BrokerSettings {
+    /// An [`EmbeddedBroker`] with these limits, to be told what it carries.
+    pub fn embedded(&self) -> EmbeddedBroker {
+        EmbeddedBroker::new()
+            .max_bytes(self.max_bytes)
+            .max_destinations(self.max_destinations)
+            .default_prefetch(self.default_prefetch)
+            .max_prefetch(self.max_prefetch)
+    }
+}
+
+impl Settings {
+    /// The defaults, a file laid over them, the environment over both.
+    ///
+    /// The file is the one that the variable `TRAMLINE_CONFIG` names, and has to be there then; else `tramline.toml` in the
+    /// working directory, if it is there. Variables are named like `TRAMLINE_LIMITS_BODY`.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`] with every mistake: the operator's.
+    pub fn load() -> Result<Self, SettingsError> {
+        let loader = match env::var_os("TRAMLINE_CONFIG") {
+            Some(path) => Self::loader().file(path),
+            None => Self::loader().file_if_there("tramline.toml"),
+        };
+        loader.environment("TRAMLINE").load()
+    }
+
+    /// The defaults and one file over them; no environment.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`] when the file cannot be read, and with every mistake in it.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, SettingsError> {
+        Self::loader().file(path).load()
+    }
+
+    /// The defaults and the environment's variables that begin with `TRAMLINE_` over them; no file.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`] with every mistake.
+    pub fn from_env() -> Result<Self, SettingsError> {
+        Self::loader().environment("TRAMLINE").load()
+    }
+
+    /// For other files, other variables, another order.
+    pub fn loader() -> SettingsLoader {
+        SettingsLoader::default()
+    }
+}
+
+impl<'de> Deserialize<'de> for Settings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let values = BTreeMap::<String, Value>::deserialize(deserializer)?;
+        let mut loader = Self::loader();
+        loader.section("", values);
+        loader.load().map_err(D::Error::custom)
+    }
+}
+
+impl MessagingBuilder {
+    /// Takes all of `settings` but [`broker`](Settings::broker), whose limits are taken by
+    /// [`BrokerSettings::embedded`]. Feature `settings`.
+    ///
+    /// What is said to the builder behind it wins over the settings; what was said before it is replaced, where the
+    /// settings have nothing but a default too.
+    pub fn settings(mut self, settings: &Settings) -> Self {
+        self.sockjs = settings.sockjs.clone();
+        self.name(settings.name.clone())
+            .application_prefixes(settings.application_prefixes.iter().cloned())
+            .application_separator(settings.application_separator)
+            .user_prefix(settings.user_prefix.clone())
+            .allowed_origins(settings.allowed_origins.iter().cloned())
+            .trusted_proxies(settings.trusted_proxies.iter().cloned())
+            .keep_headers(settings.keep_headers.iter().cloned())
+            .compression(settings.compression)
+            .limits(settings.limits.clone())
+    }
+}
+
+/// Everything that is wrong in the places that [`Settings`] were read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingsError {
+    mistakes: Vec<String>,
+}
+
+impl SettingsError {
+    fn new(mistakes: Vec<String>) -> Self {
+        Self { mistakes }
+    }
+
+    /// The mistakes, one text each: the file and line or the variable, the key, the value, and what is allowed.
+    pub fn mistakes(&self) -> impl Iterator<Item = &str> {
+        self.mistakes.iter().map(String::as_str)
+    }
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the settings cannot be used:")?;
+        self.mistakes
+            .iter()
+            .try_for_each(|mistake| write!(f, "\n  - {mistake}"))
+    }
+}
+
+impl std::error::Error for SettingsError {}
