@@ -166,7 +166,6 @@ impl IntoLogin for Option<User> {
     }
 }
 
-#[diagnostic::do_not_recommend]
 impl<L: IntoLogin, E: Into<ConnectRefused> + Send> IntoLogin for Result<L, E> {
     fn into_login(self, user: Option<&User>) -> Result<Option<User>, ConnectRefused> {
         self.map_err(Into::into)?.into_login(user)

@@ -28,7 +28,10 @@ const FIXES: &[(&str, &[&str])] = &[
         "connect_nonsense",
         &["a connect handler returns `()`, `User`, `Option<User>`"],
     ),
-    ("connect_error", &["impl From<MyError> for ConnectRefused"]),
+    (
+        "connect_error",
+        &["`From<String>` is not implemented for `ConnectRefused`"],
+    ),
     (
         "error_says_nothing",
         &[
@@ -37,7 +40,10 @@ const FIXES: &[(&str, &[&str])] = &[
         ],
     ),
     ("never_absent", &["only what can be absent"]),
-    ("no_part_of_the_state", &["impl FromRef<App> for T"]),
+    (
+        "no_part_of_the_state",
+        &["expected `Accounts`, found `App`"],
+    ),
     ("not_send", &["its future must be `Send`", "`Rc`"]),
 ];
 

@@ -15,7 +15,7 @@ async fn say(State(_): State<Accounts>, _: String) {}
 fn main() {
     let app = App { accounts: Accounts };
     let _ = &app.accounts;
-    let _: MessageRouter = MessageRouter::<App>::new()
+    let _: MessageRouter = MessageRouter::new()
         .route("/say", message(say))
         .with_state(app);
 }
