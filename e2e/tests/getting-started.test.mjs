@@ -31,7 +31,7 @@ async function open(browser, url) {
   };
 }
 
-describe('getting started', { timeout: 120_000 }, () => {
+describe('getting started', { timeout: 300_000 }, () => {
   let folder;
   let server;
   let browser;
