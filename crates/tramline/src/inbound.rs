@@ -33,6 +33,8 @@ pub(crate) struct SessionRecord {
     pub(crate) outbox: Arc<Outbox>,
     /// From its CONNECTED to its end.
     pub(crate) connected: AtomicBool,
+    /// Its client is gone, or has to go: it gets nothing any more.
+    pub(crate) gone: AtomicBool,
     pub(crate) attributes: Attributes,
     pub(crate) subscriptions: Subscriptions,
 }
@@ -45,13 +47,14 @@ impl SessionRecord {
             stack,
             outbox,
             connected: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
             attributes: Attributes::default(),
             subscriptions: Subscriptions::default(),
         }
     }
 
     pub(crate) fn is_connected(&self) -> bool {
-        self.connected.load(Ordering::Acquire)
+        self.connected.load(Ordering::Acquire) && !self.gone.load(Ordering::Acquire)
     }
 
     pub(crate) fn id(&self) -> SessionId {

@@ -17,7 +17,7 @@ use crate::{Handshake, User};
 ///
 /// For what concerns every frame, whatever its destination. What concerns handlers is better off in a
 /// [layer](crate::MessageRouter::layer), which may wait; who may do what, in the [policy](crate::policy). Both methods run
-/// in the session's task and must not block; several interceptors are asked in the order they were added, on the way out
+/// in the session's task and must not block; one that panics ends the session. Several interceptors are asked in the order they were added, on the way out
 /// in the reverse order. Should one panic, a client's frame is refused by an ERROR that says nothing of the reason, and a
 /// message on its way out is [dropped](Outgoing::Drop).
 ///

@@ -628,7 +628,8 @@ impl MessagingBuilder {
             }
         }
         mistakes.extend(overlaps(&self.app_prefixes, &self.user_prefix));
-        let (routes, wrong) = RouteTable::build(self.routes, self.app_separator, carried);
+        let (routes, wrong) =
+            RouteTable::build(self.routes, self.app_separator, carried, separator);
         mistakes.extend(wrong);
         let (presence, wrong) = PresenceTable::build(self.presences, carried, separator);
         mistakes.extend(wrong);
@@ -638,13 +639,28 @@ impl MessagingBuilder {
             mistakes.extend(broker.mistakes());
         }
         let policy = match (self.policy, &self.broker) {
-            (Some(policy), Some(broker)) => Some(policy.separated(|pattern| {
-                let mut prefixes = self.app_prefixes.iter();
-                match prefixes.any(|prefix| below(pattern, prefix).is_some()) {
-                    true => self.app_separator,
-                    false => broker.separator(pattern),
+            (Some(policy), Some(broker)) => {
+                let dotted = match self.app_separator {
+                    Separator::Slash => Vec::new(),
+                    _ => self.app_prefixes.clone(),
+                };
+                for pattern in policy.patterns() {
+                    let first = pattern.split('/').nth(1).unwrap_or_default();
+                    if !dotted.is_empty() && first.contains(['*', '?']) && pattern.contains('.') {
+                        mistakes.push(format!(
+                            "policy: pattern {pattern:?}: where application destinations have `.` between their segments, a \
+                             pattern that begins with a wildcard has `/`"
+                        ));
+                    }
                 }
-            })),
+                Some(policy.separated(dotted, |pattern| {
+                    let mut prefixes = self.app_prefixes.iter();
+                    match prefixes.any(|prefix| below(pattern, prefix).is_some()) {
+                        true => Separator::Slash,
+                        false => broker.separator(pattern),
+                    }
+                }))
+            }
             (policy, _) => policy,
         };
         if let Some(policy) = &policy {

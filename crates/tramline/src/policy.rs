@@ -1,11 +1,13 @@
 //! Who may connect, send and subscribe.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bytestring::ByteString;
 use tramline_broker::{DestinationError, Pattern, Separator};
 
 use crate::User;
+use crate::messaging::below;
 
 /// The rules that decide what clients may do: nothing that a client sends reaches a handler or a broker otherwise.
 ///
@@ -44,6 +46,8 @@ pub struct Policy {
     message: Vec<(Pattern, Rule)>,
     subscribe: Vec<(Pattern, Rule)>,
     otherwise: Rule,
+    /// Prefixes below which `.` is the same as `/`.
+    dotted: Vec<ByteString>,
     pub(crate) mistakes: Vec<DestinationError>,
 }
 
@@ -55,15 +59,29 @@ impl Policy {
             message: Vec::new(),
             subscribe: Vec::new(),
             otherwise: deny(),
+            dotted: Vec::new(),
             mistakes: Vec::new(),
         })
     }
 
-    /// The same rules, with each pattern's segments separated as the broker has it.
-    pub(crate) fn separated(mut self, separator: impl Fn(&str) -> Separator) -> Self {
+    /// The patterns of all rules.
+    pub(crate) fn patterns(&self) -> impl Iterator<Item = &str> {
+        let rules = self.message.iter().chain(&self.subscribe);
+        rules.map(|(pattern, _)| pattern.as_str())
+    }
+
+    /// The same rules, with each pattern's segments separated as the broker has it; below the prefixes `dotted` handlers
+    /// take `.` and `/` for the same, and so do the rules.
+    pub(crate) fn separated(
+        mut self,
+        dotted: Vec<ByteString>,
+        separator: impl Fn(&str) -> Separator,
+    ) -> Self {
+        self.dotted = dotted;
         for (pattern, _) in self.message.iter_mut().chain(&mut self.subscribe) {
-            let text = pattern.as_str();
-            match Pattern::parse_separated(ByteString::from(text), separator(text)) {
+            let separator = separator(pattern.as_str());
+            let text = canonical(&self.dotted, pattern.as_str()).into_owned();
+            match Pattern::parse_separated(text, separator) {
                 Ok(separated) => *pattern = separated,
                 Err(mistake) => self.mistakes.push(mistake),
             }
@@ -81,22 +99,25 @@ impl Policy {
                 user,
             ),
             Action::Message(destination) => {
+                let destination = canonical(&self.dotted, destination);
                 let first = self
                     .message
                     .iter()
-                    .find(|(pattern, _)| pattern.matches(destination));
+                    .find(|(pattern, _)| pattern.matches(&destination));
                 self.decide(
                     first.map(|(pattern, rule)| (format!("message {pattern}"), rule)),
                     user,
                 )
             }
-            Action::Subscribe(pattern) => match Pattern::parse(ByteString::from(pattern)) {
-                Ok(pattern) => self.explain_subscribe(&pattern, user),
-                Err(error) => Decision {
-                    permitted: false,
-                    rule: error.to_string(),
-                },
-            },
+            Action::Subscribe(pattern) => {
+                match Pattern::parse(canonical(&self.dotted, pattern).into_owned()) {
+                    Ok(pattern) => self.explain_subscribe(&pattern, user),
+                    Err(error) => Decision {
+                        permitted: false,
+                        rule: error.to_string(),
+                    },
+                }
+            }
         }
     }
 
@@ -127,10 +148,11 @@ impl Policy {
         subject: T,
     ) -> Result<Authorized<T>, Decision> {
         if let Action::Message(destination) = action {
+            let destination = canonical(&self.dotted, destination);
             let first = self
                 .message
                 .iter()
-                .find(|(pattern, _)| pattern.matches(destination));
+                .find(|(pattern, _)| pattern.matches(&destination));
             if first
                 .map_or(&self.otherwise, |(_, rule)| rule)
                 .permits(user)
@@ -144,6 +166,18 @@ impl Policy {
         } else {
             Err(decision)
         }
+    }
+}
+
+/// The text with `/` for each `.` that separates below one of the prefixes.
+fn canonical<'a>(dotted: &[ByteString], text: &'a str) -> Cow<'a, str> {
+    let path = dotted.iter().find_map(|prefix| below(text, prefix));
+    match path {
+        Some(path) if path.contains('.') => {
+            let prefix = &text[..text.len() - path.len()];
+            Cow::Owned(prefix.to_owned() + &path.replace('.', "/"))
+        }
+        _ => Cow::Borrowed(text),
     }
 }
 
@@ -331,6 +365,33 @@ mod tests {
         assert!(!permits(&policy, Action::Connect, Some(&alice)));
         let decision = policy.explain(Action::Message("/app/x"), None);
         assert_eq!(decision.rule(), "message /app/**: authenticated");
+    }
+
+    #[test]
+    fn where_handlers_take_dots_for_slashes_rules_do_too() {
+        for rule in [
+            "/app/admin/reset",
+            "/app/admin.reset",
+            "/app/*/reset",
+            "/app/*.reset",
+        ] {
+            let policy = Policy::builder()
+                .on_message(rule, deny())
+                .on_subscribe(rule, deny())
+                .otherwise(permit())
+                .separated(vec!["/app".into()], |_| Separator::Slash);
+            for destination in ["/app/admin/reset", "/app/admin.reset"] {
+                assert!(
+                    !permits(&policy, Action::Message(destination), None),
+                    "{rule} {destination}"
+                );
+                assert!(
+                    !permits(&policy, Action::Subscribe(destination), None),
+                    "{rule} {destination}"
+                );
+            }
+            assert!(permits(&policy, Action::Message("/app/admin.look"), None));
+        }
     }
 
     #[test]

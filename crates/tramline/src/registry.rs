@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use bytestring::ByteString;
 use parking_lot::Mutex;
 use tramline_broker::{Ending, Pattern, SessionId};
 
+use crate::dispatch;
 use crate::inbound::SessionRecord;
 use crate::messaging::Shared;
 use crate::{Handshake, User};
@@ -218,12 +220,14 @@ impl Registry {
     /// Ends the session `id`: its client is closed with 1008 and `reason` (at most 123 bytes of it, over WebSocket), after
     /// what is queued for it. False if there is no such session.
     ///
-    /// Nothing keeps the client from connecting again: for that, let the [`connect`](crate::MessageRouter::connect) handler
-    /// refuse it. A handler that runs for the session is waited for.
+    /// The session is nowhere any more at once: not here, not present, and nothing is published to it. Of what it has sent,
+    /// nothing more is looked at. A handler that runs for it is waited for, and its connection stays so long: one that may
+    /// have no end needs a [time limit](crate::MessageRouter::layer). Nothing keeps the client from connecting again: for
+    /// that, let the [`connect`](crate::MessageRouter::connect) handler refuse it.
     pub fn close_session(&self, id: SessionId, reason: impl Into<ByteString>) -> bool {
         let found = self.session(id);
-        if let Some(ConnectedSession(session)) = &found {
-            session.outbox.end(closed_by_application(reason.into()));
+        if let (Some(ConnectedSession(session)), Some(stack)) = (&found, self.0.upgrade()) {
+            stack.expel(session, reason.into());
         }
         found.is_some()
     }
@@ -231,15 +235,33 @@ impl Registry {
     /// Ends every session of the user `name`, as [`close_session`](Self::close_session) does; gives how many there were.
     pub fn close_user(&self, name: &str, reason: impl Into<ByteString>) -> usize {
         let reason = reason.into();
-        let sessions = self
-            .0
-            .upgrade()
-            .map(|stack| stack.users.sessions(name))
-            .unwrap_or_default();
+        let Some(stack) = self.0.upgrade() else {
+            return 0;
+        };
+        let sessions = stack.users.sessions(name);
         for session in &sessions {
-            session.outbox.end(closed_by_application(reason.clone()));
+            stack.expel(session, reason.clone());
         }
         sessions.len()
+    }
+}
+
+impl Shared {
+    /// Ends a session that the application does not want any more.
+    fn expel(self: &Arc<Self>, session: &SessionRecord, reason: ByteString) {
+        // First, since leaving the broker seals the outbox: what is queued there is still written.
+        session.outbox.end(closed_by_application(reason));
+        self.leave(session);
+    }
+
+    /// Nothing is published to the session any more, and it is nowhere any more. Once or several times.
+    pub(crate) fn leave(self: &Arc<Self>, session: &SessionRecord) {
+        session.gone.store(true, Ordering::Release);
+        dispatch::close(&*self.broker, session.id());
+        self.users.remove(session);
+        for destination in session.subscriptions.take() {
+            self.went(session, &destination);
+        }
     }
 }
 

@@ -40,6 +40,8 @@ pub(crate) struct Template {
     /// `None` for a destination.
     whom: Option<Whom>,
     parts: Vec<Part>,
+    /// What is captured must not have a `.`: it would be more than one segment where it goes.
+    no_dots: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -82,14 +84,33 @@ impl Template {
             ReplyTo::User(_) => Some(Whom::Sender),
             ReplyTo::Session(_) => Some(Whom::SenderSession),
         };
-        let template = Self { whom, parts };
+        let template = Self {
+            whom,
+            parts,
+            no_dots: false,
+        };
         // Any capture does for finding out whether the text around them makes a destination.
         template.destination(|_| Some("x"))?;
         Ok(template)
     }
 
+    /// The same, for a target whose segments `.` separates, where that does not separate what is captured.
+    pub(crate) fn without_dots(mut self) -> Self {
+        self.no_dots = true;
+        self
+    }
+
     /// The target for a message that has matched the route.
     pub(crate) fn expand(&self, message: &Inbound) -> Result<Target, Rejection> {
+        let captured = message.captures.iter();
+        if let Some((name, value)) = captured
+            .filter(|_| self.no_dots)
+            .find(|(name, value)| value.contains('.') && self.uses(name))
+        {
+            return Err(Rejection::bad_message(format_args!(
+                "{{{name}}} is {value:?}: it must not have a `.`, which separates segments where the reply goes"
+            )));
+        }
         let destination = self.destination(|name| message.capture(name));
         let destination = destination.map_err(Rejection::bad_message)?;
         match self.whom.clone() {
@@ -104,6 +125,11 @@ impl Template {
         capture: impl Fn(&str) -> Option<&'a str>,
     ) -> Result<Destination, DestinationError> {
         Destination::parse(self.fill(capture))
+    }
+
+    fn uses(&self, name: &str) -> bool {
+        let mut parts = self.parts.iter();
+        parts.any(|part| matches!(part, Part::Capture(used) if used == name))
     }
 
     fn fill<'a>(&'a self, capture: impl Fn(&str) -> Option<&'a str>) -> ByteString {

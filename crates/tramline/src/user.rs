@@ -63,6 +63,12 @@ impl User {
 }
 
 /// A user of that name without roles.
+impl From<String> for User {
+    fn from(name: String) -> Self {
+        Self::new(name)
+    }
+}
+
 impl From<&str> for User {
     fn from(name: &str) -> Self {
         Self::new(name)

@@ -44,17 +44,19 @@ pub(crate) struct Ready {
 
 impl RouteTable {
     /// Makes the table, and tells all that is wrong with the routes; `is_carried` says whether the broker has a
-    /// destination.
+    /// destination, `separated` what is between the segments of one.
     pub(crate) fn build(
         router: MessageRouter,
         separator: Separator,
         is_carried: impl Fn(&str) -> bool,
+        separated: impl Fn(&str) -> Separator,
     ) -> (Self, Vec<String>) {
         let mut builder = Builder {
             separator,
             mistakes: router.mistakes,
             on_rejection: router.on_rejection.clone(),
             is_carried: &is_carried,
+            separated: &separated,
         };
         let mut connect = router.connect.into_iter();
         let mut table = Self {
@@ -166,6 +168,7 @@ struct Builder<'a> {
     mistakes: Vec<String>,
     on_rejection: Option<OnRejection>,
     is_carried: &'a dyn Fn(&str) -> bool,
+    separated: &'a dyn Fn(&str) -> Separator,
 }
 
 impl Builder<'_> {
@@ -195,7 +198,16 @@ impl Builder<'_> {
         for reply in &endpoint.replies {
             let fixed = reply.text().split('{').next().unwrap_or_default();
             match Template::parse(reply, captures) {
-                Ok(template) => templates.push(template),
+                Ok(template) => {
+                    let dots = self.separator == Separator::Slash
+                        && matches!(reply, ReplyTo::Destination(_))
+                        && (self.separated)(fixed) == Separator::Dot;
+                    templates.push(if dots {
+                        template.without_dots()
+                    } else {
+                        template
+                    });
+                }
                 Err(error) => self.mistakes.push(format!("{what}: {error}")),
             }
             if matches!(reply, ReplyTo::Destination(_)) && !(self.is_carried)(fixed) {

@@ -150,7 +150,9 @@ impl Session {
     /// Whether the next frame may be looked at: when nothing is being worked on, or only a full queue is waited for.
     fn may_process(&self) -> bool {
         let waits_for_room = || matches!(self.work.as_deref(), Some(Work::Sends { .. }));
+        // Who has to go sets nothing more going.
         self.end.is_none()
+            && self.requested.is_none()
             && (self.work.is_none() || (waits_for_room() && self.held_back.is_none()))
     }
 
@@ -398,7 +400,7 @@ impl Session {
             destination,
             ..
         } = subscribing;
-        if self.lost.is_some() {
+        if !self.record.is_connected() {
             return;
         }
         self.record.subscriptions.add(*slot, id, destination);
@@ -414,6 +416,11 @@ impl Session {
     fn source(&self, pattern: Pattern) -> Result<Source, String> {
         let destination = pattern.as_str();
         if let Some(path) = below(destination, &self.shared.user_prefix) {
+            if path.contains(['*', '?']) {
+                return Err(format!(
+                    "{destination:?}: what is for users has one destination, and this is a pattern"
+                ));
+            }
             let path = Destination::parse(path).map_err(|error| error.to_string())?;
             return Ok(Source::User { path });
         }

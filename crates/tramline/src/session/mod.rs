@@ -27,7 +27,6 @@ use self::frames::Seen;
 use self::transactions::Transactions;
 use self::work::{About, Work};
 use crate::disconnected::{DisconnectCause, Disconnected};
-use crate::dispatch;
 use crate::events::Event;
 use crate::inbound::{Cause, Inbound, SessionInfo, SessionRecord};
 use crate::messaging::Shared;
@@ -364,11 +363,8 @@ impl Session {
 
     /// Nothing is delivered to the session any more, and it is nowhere any more.
     fn leave(&mut self) {
-        dispatch::close(&*self.shared.broker, self.record.id());
+        self.shared.leave(&self.record);
         self.outbox.close();
-        for destination in self.record.subscriptions.take() {
-            self.shared.went(&self.record, &destination);
-        }
     }
 
     /// Whether there is an end in sight: asked at every poll.
@@ -405,9 +401,7 @@ impl Session {
 
     /// Leaves the registry and tells listeners, once.
     fn disconnect(&mut self, why: Disconnected) {
-        if self.record.connected.swap(false, Ordering::AcqRel) {
-            self.shared.users.remove(&self.record);
-        }
+        self.record.connected.store(false, Ordering::Release);
         let why = Arc::new(why);
         self.disconnected = Some(Arc::clone(&why));
         if std::mem::take(&mut self.announced) {

@@ -50,6 +50,11 @@ impl Session {
             let mut dropped = Vec::new();
             if !self.shared.interceptors.is_empty() {
                 dropped = self.intercept_outgoing(&mut deliveries);
+                if self.end.is_some() {
+                    deliveries.clear();
+                    DELIVERIES.set(deliveries);
+                    return;
+                }
             }
             let written = Batch::with(|batch| {
                 transport.transmit(batch);
@@ -171,12 +176,18 @@ impl Session {
     }
 
     /// Shows the interceptors what is about to be written; what they drop is gone, and has to be settled where it has a
-    /// tag.
+    /// tag. One that panics ends the session: what it was to get from queues goes to others.
     #[cold]
-    fn intercept_outgoing(&self, deliveries: &mut Vec<Delivery>) -> Vec<(u32, u32)> {
+    fn intercept_outgoing(&mut self, deliveries: &mut Vec<Delivery>) -> Vec<(u32, u32)> {
         let mut dropped = Vec::new();
+        let mut failed = false;
         deliveries.retain_mut(|delivery| {
-            match self.intercepted(&delivery.message, delivery.slot, delivery.tag) {
+            let Some(outgoing) = self.intercepted(&delivery.message, delivery.slot, delivery.tag)
+            else {
+                failed = true;
+                return false;
+            };
+            match outgoing {
                 OutgoingDelivery::Same => true,
                 OutgoingDelivery::Other(other) => {
                     delivery.message = Arc::new(other);
@@ -188,31 +199,35 @@ impl Session {
                 }
             }
         });
+        if failed {
+            let detail = "the server failed to look at a message for this session".to_owned();
+            self.end_with_error("the server failed", detail, None);
+        }
         dropped
     }
 
-    fn intercepted(&self, message: &Message, slot: u32, tag: u32) -> OutgoingDelivery {
+    /// `None` where an interceptor panicked.
+    fn intercepted(&self, message: &Message, slot: u32, tag: u32) -> Option<OutgoingDelivery> {
         let Some(ack) = self.stomp.ack_mode(slot) else {
             // Its subscription has ended, and it is not written.
-            return OutgoingDelivery::Same;
+            return Some(OutgoingDelivery::Same);
         };
         let interceptors = &self.shared.interceptors;
         let replaced = |payload: Payload| replaced(message, payload);
         let seen = std::panic::catch_unwind(AssertUnwindSafe(|| {
             interceptors.outbound(&self.record, message, replaced)
         }));
-        let outgoing = seen.unwrap_or_else(|panic| {
-            self.interceptor_panicked(&*panic);
-            OutgoingDelivery::Nothing
-        });
+        let outgoing = seen
+            .map_err(|panic| self.interceptor_panicked(&*panic))
+            .ok()?;
         let cumulative = tag > 0 && ack == AckMode::Client;
-        match outgoing {
+        Some(match outgoing {
             // Settling this one would settle those before it, which are the client's to acknowledge.
             OutgoingDelivery::Nothing if cumulative => {
                 OutgoingDelivery::Other(replaced(Payload::untyped(Bytes::new())))
             }
             outgoing => outgoing,
-        }
+        })
     }
 
     fn take_ending(&mut self, ending: Ending) {

@@ -125,7 +125,10 @@ impl About {
             destination,
             receipt: None,
             slot: None,
-            correlation: headers.get_bytestring(CORRELATION).cloned(),
+            correlation: headers
+                .get_bytestring(CORRELATION)
+                .filter(|id| id.len() <= LONGEST_CORRELATION)
+                .cloned(),
             on_rejection: None,
             then: None,
         }
@@ -143,6 +146,9 @@ impl About {
 
 /// AMQP's and JMS's name for what tells answers apart.
 const CORRELATION: &str = "correlation-id";
+
+/// Bytes of one that is answered with. A reply may go to many, and what the sender writes there with it.
+const LONGEST_CORRELATION: usize = 256;
 
 /// How far work came.
 pub(super) enum Step {

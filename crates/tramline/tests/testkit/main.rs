@@ -2,6 +2,7 @@
 
 mod conversation;
 mod ending;
+mod expelled;
 mod failing;
 mod many;
 mod support;

@@ -1,0 +1,155 @@
+//! Who has to go goes, and what a client writes stays within what the application meant.
+
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tramline::policy::{Policy, deny, permit};
+use tramline::test::TestMessaging;
+use tramline::{
+    DisconnectCause, EmbeddedBroker, IntoReply, MessageRouter, Messaging, Prefix, Separator, State,
+    message,
+};
+
+type Log = Arc<Mutex<Vec<String>>>;
+
+async fn slow(State(log): State<Log>, line: String) {
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    log.lock().push(line);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_session_sets_nothing_more_going_and_is_nowhere() {
+    let log = Log::default();
+    let routes = MessageRouter::new()
+        .route("/slow", message(slow))
+        .with_state(Arc::clone(&log));
+    let messaging = Messaging::builder()
+        .routes(routes)
+        .broker(EmbeddedBroker::new().topics("/topic"))
+        .policy(Policy::builder().otherwise(permit()));
+    let app = TestMessaging::new(messaging.build().unwrap());
+    let alice = app.connect_as("alice").await;
+    let _heard = ManuallyDrop::new(alice.subscribe("/topic/secret").await);
+    for line in 0..100 {
+        alice.send_without_receipt("/app/slow", line.to_string());
+    }
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert_eq!(*log.lock(), ["0", "1"]);
+
+    assert_eq!(app.registry().close_user("alice", "banned"), 1);
+    assert!(app.registry().user("alice").is_none() && app.registry().sessions().is_empty());
+    let sent = app.publisher().send("/topic/secret", "after the ban").await;
+    assert_eq!(sent.unwrap().local_receivers, 0);
+
+    let end = alice.closed().await;
+    assert_eq!((end.code(), end.reason()), (Some(1008), "banned"));
+    assert_eq!(*log.lock(), ["0", "1", "2"], "only what ran already");
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_starts_nothing_of_what_waits() {
+    let log = Log::default();
+    let routes = MessageRouter::new()
+        .route("/slow", message(slow))
+        .with_state(Arc::clone(&log));
+    let messaging = Messaging::builder()
+        .routes(routes)
+        .broker(EmbeddedBroker::new().topics("/topic"))
+        .policy(Policy::builder().otherwise(permit()));
+    let app = TestMessaging::new(messaging.build().unwrap());
+    let alice = app.connect_as("alice").await;
+    for line in 0..20 {
+        alice.send_without_receipt("/app/slow", line.to_string());
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(app.shutdown(Duration::from_secs(8)).await, 0);
+    assert_eq!(*log.lock(), ["0"]);
+    assert_eq!(alice.closed().await.code(), Some(1001));
+}
+
+async fn echo(line: String) -> String {
+    line
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_capture_is_one_segment_where_its_reply_goes() {
+    let routes = MessageRouter::new().route(
+        "/rooms/{room}/say",
+        message(echo).send_to("/topic/rooms.{room}"),
+    );
+    let messaging = Messaging::builder()
+        .routes(routes)
+        .broker(EmbeddedBroker::new().topics(Prefix::new("/topic").separator(Separator::Dot)))
+        .policy(Policy::builder().otherwise(permit()));
+    let app = TestMessaging::new(messaging.build().unwrap());
+    let alice = app.connect_as("alice").await;
+    let mut all = alice.subscribe("/topic/rooms.**").await;
+    alice.send("/app/rooms/x.admin/say", "injected").await;
+    let rejection = alice.expect_rejection().await;
+    assert!(
+        rejection.error.contains("must not have a `.`"),
+        "{rejection:?}"
+    );
+    all.expect_nothing().await;
+    alice.send("/app/rooms/x/say", "fine").await;
+    assert_eq!(all.next_text().await, "fine");
+}
+
+#[tokio::test(start_paused = true)]
+async fn dotted_destinations_do_not_get_around_the_policy() {
+    let messaging = Messaging::builder()
+        .routes(MessageRouter::new().route("/admin/reset", message(echo).send_to("/topic/done")))
+        .application_separator(Separator::Dot)
+        .broker(EmbeddedBroker::new().topics("/topic"))
+        .policy(
+            Policy::builder()
+                .on_message("/app/admin/reset", deny())
+                .otherwise(permit()),
+        );
+    let app = TestMessaging::new(messaging.build().unwrap());
+    for destination in ["/app/admin.reset", "/app/admin/reset"] {
+        let alice = app.connect_as("alice").await;
+        alice.send(destination, "now").await;
+        alice.expect_denied(destination).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_correlation_id_that_is_long_is_not_told_to_others() {
+    let messaging = Messaging::builder()
+        .routes(MessageRouter::new().route("/say", message(echo).send_to("/topic/chat")))
+        .broker(EmbeddedBroker::new().topics("/topic"))
+        .policy(Policy::builder().otherwise(permit()));
+    let app = TestMessaging::new(messaging.build().unwrap());
+    let alice = app.connect_as("alice").await;
+    let mut chat = alice.subscribe("/topic/chat").await;
+    for (length, told) in [(256, true), (257, false)] {
+        let id = "x".repeat(length);
+        alice
+            .send("/app/say", "hi".with_header("correlation-id", id.clone()))
+            .await;
+        let message = chat.next().await;
+        assert_eq!(message.header("correlation-id"), told.then_some(&*id));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_closed_hears_it_as_the_servers_doing() {
+    let ended: Arc<Mutex<Vec<DisconnectCause>>> = Arc::default();
+    let told = Arc::clone(&ended);
+    let messaging = Messaging::builder()
+        .on_event(move |event| {
+            if let tramline::Event::Disconnected { reason, .. } = event {
+                told.lock().push(reason.cause);
+            }
+        })
+        .broker(EmbeddedBroker::new().topics("/topic"))
+        .policy(Policy::builder().otherwise(permit()));
+    let app = TestMessaging::new(messaging.build().unwrap());
+    let alice = app.connect_as("alice").await;
+    assert!(app.registry().close_session(alice.session_id(), "bye"));
+    assert_eq!(alice.closed().await.code(), Some(1008));
+    assert_eq!(*ended.lock(), [DisconnectCause::Server]);
+}
