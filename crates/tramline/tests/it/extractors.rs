@@ -243,7 +243,7 @@ impl Format for Spaced {
 
     fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
         let text = std::str::from_utf8(body).map_err(|error| error.to_string())?;
-        let numbers = text.split(' ').map(|number| number.parse::<u32>());
+        let numbers = text.split(' ').map(str::parse::<u32>);
         let numbers: Vec<u32> = numbers
             .collect::<Result<_, _>>()
             .map_err(|error| error.to_string())?;

@@ -23,7 +23,7 @@ fn setup(log: &Log) -> Setup {
             .presence(rooms())
             .on_event(move |event| match event {
                 Event::Joined { destination, user } => {
-                    log.add(format!("{user} joined {destination}"))
+                    log.add(format!("{user} joined {destination}"));
                 }
                 Event::Left { destination, user } => log.add(format!("{user} left {destination}")),
                 _ => {}
