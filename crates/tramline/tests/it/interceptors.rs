@@ -405,7 +405,7 @@ async fn a_panic_on_the_way_out_ends_the_session_and_loses_nothing() {
     client
         .expect_error(
             "the server failed",
-            "the server failed to look at a message",
+            "the server failed to look at a message for this session",
         )
         .await;
     assert_eq!(server.stats().handler_panics, 1);

@@ -1,6 +1,6 @@
 //! The registry: who is connected, to what, and how an application ends it.
 
-use tramline::{MessageRouter, Registry, SessionId, message, subscribe};
+use tramline::{ConnectedSession, MessageRouter, Registry, SessionId, message, subscribe};
 use tramline_broker::Prefix;
 
 use crate::support::{Client, Request, Server, Setup, Tcp, broker, cut, eventually};
@@ -47,11 +47,7 @@ async fn users_and_their_sessions() {
         .filter(|session| session.user().is_none());
     assert_eq!(anonymous.count(), 1);
 
-    let ids: Vec<SessionId> = alice
-        .sessions()
-        .iter()
-        .map(tramline::ConnectedSession::id)
-        .collect();
+    let ids: Vec<SessionId> = alice.sessions().iter().map(ConnectedSession::id).collect();
     let found = registry.session(ids[1]).unwrap();
     assert_eq!((found.id(), found.handshake().path()), (ids[1], "/"));
 
