@@ -1,4 +1,4 @@
-// Starts the echo named by TRAMLINE_SOCKJS_ECHO_BIN and ends it again.
+// Starts the echo named by TRAMLINE_ECHO_SOCKJS_BIN and ends it again.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -17,8 +17,8 @@ process.on('exit', () => {
 
 /** An echo that pages of these origins may use besides its own. */
 export async function startEcho(...origins) {
-  const path = process.env.TRAMLINE_SOCKJS_ECHO_BIN;
-  assert.ok(path, 'TRAMLINE_SOCKJS_ECHO_BIN must name the binary; cargo xtask test sets it');
+  const path = process.env.TRAMLINE_ECHO_SOCKJS_BIN;
+  assert.ok(path, 'TRAMLINE_ECHO_SOCKJS_BIN must name the binary; cargo xtask test sets it');
   const child = spawn(path, [LIBRARY, ...origins], { stdio: ['ignore', 'pipe', 'inherit'] });
   running.add(child);
   const ended = new Promise((resolve) => {

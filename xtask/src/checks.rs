@@ -266,7 +266,7 @@ fn run_node(
             .env("TRAMLINE_GALLERY_BIN", &servers.gallery)
             .env("TRAMLINE_GALLERY_CDN_BIN", &servers.gallery_cdn)
             .env("TRAMLINE_CONFORMANCE_BIN", &servers.conformance)
-            .env("TRAMLINE_SOCKJS_ECHO_BIN", &servers.sockjs_echo)
+            .env("TRAMLINE_ECHO_SOCKJS_BIN", &servers.sockjs_echo)
             .env("TRAMLINE_BEHIND_A_PROXY_BIN", &servers.node)
             .env("TRAMLINE_GETTING_STARTED_BIN", &servers.getting_started)
             .env("TRAMLINE_NGINX", &foreigners.proxies.nginx)
