@@ -19,8 +19,8 @@ async fn slow(State(log): State<Log>, line: String) {
     log.lock().push(line);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_closed_session_sets_nothing_more_going_and_is_nowhere() {
+/// One whose handler takes a second for each line, and notes it then.
+fn slow_app() -> (TestMessaging, Log) {
     let log = Log::default();
     let routes = MessageRouter::new()
         .route("/slow", message(slow))
@@ -30,6 +30,12 @@ async fn a_closed_session_sets_nothing_more_going_and_is_nowhere() {
         .broker(EmbeddedBroker::new().topics("/topic"))
         .policy(Policy::builder().otherwise(permit()));
     let app = TestMessaging::new(messaging.build().unwrap());
+    (app, log)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_session_sets_nothing_more_going_and_is_nowhere() {
+    let (app, log) = slow_app();
     let alice = app.connect_as("alice").await;
     let _heard = ManuallyDrop::new(alice.subscribe("/topic/secret").await);
     for line in 0..100 {
@@ -50,15 +56,7 @@ async fn a_closed_session_sets_nothing_more_going_and_is_nowhere() {
 
 #[tokio::test(start_paused = true)]
 async fn shutdown_starts_nothing_of_what_waits() {
-    let log = Log::default();
-    let routes = MessageRouter::new()
-        .route("/slow", message(slow))
-        .with_state(Arc::clone(&log));
-    let messaging = Messaging::builder()
-        .routes(routes)
-        .broker(EmbeddedBroker::new().topics("/topic"))
-        .policy(Policy::builder().otherwise(permit()));
-    let app = TestMessaging::new(messaging.build().unwrap());
+    let (app, log) = slow_app();
     let alice = app.connect_as("alice").await;
     for line in 0..20 {
         alice.send_without_receipt("/app/slow", line.to_string());
