@@ -407,16 +407,7 @@ impl Session {
         if let Some(answer) = direct {
             rejections.extend(self.answer(answer, &about).err());
         }
-        // One misspelt destination does not take the others with it.
-        batch.retain(|publish| {
-            let nowhere = self.nowhere(publish);
-            let carried = nowhere.is_none();
-            rejections.extend(nowhere);
-            carried
-        });
-        for publish in &mut batch {
-            about.correlate(&mut publish.headers);
-        }
+        self.address(&mut batch, &mut rejections, &about);
         for rejection in rejections {
             batch.extend(self.news(&rejection, &about));
         }
@@ -440,6 +431,20 @@ impl Session {
             return Err(Rejection::new(RejectionKind::NotPublished, error));
         }
         Ok(())
+    }
+
+    /// Leaves in `batch` what the broker carries, and says in that what it answers. One misspelt destination does not take the
+    /// others with it.
+    fn address(&self, batch: &mut Vec<Publish>, rejections: &mut Vec<Rejection>, about: &About) {
+        batch.retain_mut(|publish| {
+            let nowhere = self.nowhere(publish);
+            if nowhere.is_none() {
+                about.correlate(&mut publish.headers);
+            }
+            let carried = nowhere.is_none();
+            rejections.extend(nowhere);
+            carried
+        });
     }
 
     fn publish_effects(&mut self, batch: Vec<Publish>, about: About) -> Option<Work> {
@@ -497,15 +502,7 @@ impl Session {
         }
         let mut news = effects.publishes;
         let mut again = effects.rejections;
-        news.retain(|publish| {
-            let nowhere = self.nowhere(publish);
-            let carried = nowhere.is_none();
-            again.extend(nowhere);
-            carried
-        });
-        for publish in &mut news {
-            about.correlate(&mut publish.headers);
-        }
+        self.address(&mut news, &mut again, about);
         for rejection in again {
             self.note(&rejection, about);
             news.extend(self.usual_news(&rejection, about));
