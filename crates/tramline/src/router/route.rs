@@ -89,6 +89,18 @@ pub struct SubscribeHandler<H, T, S> {
     types: PhantomData<fn() -> (T, S)>,
 }
 
+impl<H, T, S> ReplyingHandler<H, T, S> {
+    fn new(handler: H, options: Options, subscribes: bool, reply: ReplyTo) -> Self {
+        Self {
+            handler,
+            options,
+            replies: vec![reply],
+            subscribes,
+            types: PhantomData,
+        }
+    }
+}
+
 #[derive(Default)]
 struct Options {
     layers: Vec<LayerFn>,
@@ -105,13 +117,8 @@ macro_rules! reply_methods {
         {$(
             $(#[$doc])*
             pub fn $name(self, destination: impl Into<ByteString>) -> ReplyingHandler<H, T, S> {
-                ReplyingHandler {
-                    handler: self.handler,
-                    options: self.options,
-                    replies: vec![ReplyTo::$kind(destination.into())],
-                    subscribes: false,
-                    types: PhantomData,
-                }
+                let reply = ReplyTo::$kind(destination.into());
+                ReplyingHandler::new(self.handler, self.options, false, reply)
             }
         )*}
 
@@ -124,13 +131,8 @@ macro_rules! reply_methods {
             ///
             /// The subscription itself then gets no answer.
             pub fn $name(self, destination: impl Into<ByteString>) -> ReplyingHandler<H, T, S> {
-                ReplyingHandler {
-                    handler: self.handler,
-                    options: self.options,
-                    replies: vec![ReplyTo::$kind(destination.into())],
-                    subscribes: true,
-                    types: PhantomData,
-                }
+                let reply = ReplyTo::$kind(destination.into());
+                ReplyingHandler::new(self.handler, self.options, true, reply)
             }
         )*}
 
