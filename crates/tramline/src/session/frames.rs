@@ -254,11 +254,8 @@ impl Session {
         inbound.headers = headers;
         inbound.body = body;
         let action = Action::Message(&destination);
-        let inbound = match self
-            .shared
-            .policy
-            .authorize(action, self.record.user(), inbound)
-        {
+        let user = self.record.user();
+        let inbound = match self.shared.policy.authorize(action, user, inbound) {
             Ok(inbound) => inbound,
             Err(decision) => return self.denied("SEND to", Some(&destination), &decision, receipt),
         };
@@ -272,12 +269,9 @@ impl Session {
     }
 
     fn subscribe(&mut self, subscribe: Subscribe, context: &mut Context<'_>) {
-        if self
-            .shared
-            .application_path(&subscribe.destination)
-            .is_some()
-        {
-            return self.ask(subscribe, context);
+        if let Some(path) = self.shared.application_path(&subscribe.destination) {
+            let path_from = subscribe.destination.len() - path.len();
+            return self.ask(subscribe, path_from, context);
         }
         let Subscribe {
             id,
@@ -335,8 +329,8 @@ impl Session {
         }
     }
 
-    /// Asks the handler that answers subscriptions there.
-    fn ask(&mut self, subscribe: Subscribe, context: &mut Context<'_>) {
+    /// Asks the handler for what follows the application prefix, at `path_from` of the destination.
+    fn ask(&mut self, subscribe: Subscribe, path_from: usize, context: &mut Context<'_>) {
         let Subscribe {
             id,
             destination,
@@ -350,21 +344,14 @@ impl Session {
         let mut inbound = Inbound::new(session, Cause::Subscribe, destination.clone());
         inbound.headers = headers;
         let action = Action::Subscribe(&destination);
-        let inbound = match self
-            .shared
-            .policy
-            .authorize(action, self.record.user(), inbound)
-        {
+        let user = self.record.user();
+        let inbound = match self.shared.policy.authorize(action, user, inbound) {
             Ok(inbound) => inbound,
             Err(decision) => {
                 return self.denied("SUBSCRIBE to", Some(&destination), &decision, receipt);
             }
         };
-        let path = self
-            .shared
-            .application_path(&destination)
-            .unwrap_or_default();
-        let path_from = destination.len() - path.len();
+        let path = &destination[path_from..];
         let wrong = if self.shared.routes.subscribe(path).is_none() {
             Some("no handler answers subscriptions there")
         } else if destination.contains(['*', '?']) {
