@@ -101,7 +101,7 @@ pub(super) static KEYS: &[Key] = &[
         Ok(())
     }),
     key("limits.subscriptions", |to, value| {
-        to.limits.subscriptions = value.count()? as usize;
+        to.limits.subscriptions = value.some()? as usize;
         Ok(())
     }),
     key("limits.transactions", |to, value| {

@@ -155,7 +155,7 @@ alowed_origins = []
 allowed_origins = ["www.example.com"]
 limits.body = "64 Kib"
 limits.send_time = 10
-limits.header_count = 2.5
+limits.subscriptions = 0
 limits.heart_beat = "5 s"
 limits.bdy = 7
 body = 7
@@ -168,7 +168,7 @@ sockjs.cors = "no"
 [lmits]
 body = 3
 [broker]
-default_prefetch = 0
+default_prefetch = 2.5
 max_bytes = 99999999999999999999
 quota = true
 "#;
@@ -180,7 +180,7 @@ quota = true
         "my.toml:5: allowed_origins = [\"www.example.com\"]: allowed origin \"www.example.com\": must look like",
         "my.toml:6: limits.body = \"64 Kib\": must be a number of bytes from 1 on, such as 65536, \"64 KiB\"",
         "my.toml:7: limits.send_time = 10: must be a time with its unit, such as \"500 ms\"",
-        "my.toml:8: limits.header_count = 2.5: must be a whole number from 1",
+        "my.toml:8: limits.subscriptions = 0: must be a whole number from 1",
         "my.toml:9: limits.heart_beat = \"5 s\": is a section, of which there are limits.heart_beat.send, limits.heart",
         "my.toml:10: limits.bdy: there is no such key; did you mean limits.body?",
         "my.toml:11: body: there is no such key; did you mean limits.body?",
@@ -191,7 +191,7 @@ quota = true
         "my.toml:16: sockjs.transports = [\"xhr\", \"carrier-pigeon\"]: \"carrier-pigeon\" is no transport: must be some of web",
         "my.toml:17: sockjs.cors = \"no\": must be true or false",
         "my.toml:18: lmits: there is no such key; did you mean limits?",
-        "my.toml:21: broker.default_prefetch = 0: must be a whole number from 1",
+        "my.toml:21: broker.default_prefetch = 2.5: must be a whole number from 1",
         "my.toml:22: broker.max_bytes = \"99999999999999999999\": must be a number of bytes",
         "my.toml:23: broker.quota: there is no such key; the guide",
     ];
