@@ -110,6 +110,18 @@ async fn nothing_means_nothing_on_the_way_either() {
     flood.unsubscribe().await;
 }
 
+/// How much may be sent is the server's to say: a client takes what comes.
+#[tokio::test(start_paused = true)]
+async fn what_the_server_sends_may_be_long() {
+    let app = app();
+    let alice = app.connect_as("alice").await;
+    let mut open = alice.subscribe("/topic/open").await;
+    let long = "x".repeat(400_000);
+    let sent = app.publisher().send("/topic/open", long.clone()).await;
+    assert_eq!(sent.unwrap().local_receivers, 1);
+    assert_eq!(open.next_text().await, long);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_subscription_ends_when_it_is_told() {
     let app = app();
