@@ -8,6 +8,7 @@ use bytestring::ByteString;
 
 use crate::disconnected::Disconnected;
 use crate::registry::ConnectedSession;
+use crate::stats::Counter;
 
 /// Something that happened to a stack or one of its sessions, told to listeners of
 /// [`MessagingBuilder::on_event`](crate::MessagingBuilder::on_event).
@@ -85,8 +86,8 @@ impl Listeners {
         self.0.push(Arc::new(listener));
     }
 
-    /// Tells them, if there are any. One that panics keeps nobody else from hearing it.
-    pub(crate) fn tell(&self, stack: &str, event: impl FnOnce() -> Event) {
+    /// Tells them, if there are any. One that panics is counted, and keeps nobody else from hearing it.
+    pub(crate) fn tell(&self, stack: &str, panics: &Counter, event: impl FnOnce() -> Event) {
         if self.0.is_empty() {
             return;
         }
@@ -94,6 +95,7 @@ impl Listeners {
         for listener in &self.0 {
             let told = std::panic::catch_unwind(AssertUnwindSafe(|| listener(&event)));
             if let Err(panic) = told {
+                panics.increment();
                 let panic = crate::session::panic_text(&*panic);
                 tracing::error!(stack, panic, ?event, "event listener panicked");
             }

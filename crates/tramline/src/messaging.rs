@@ -194,9 +194,7 @@ impl Messaging {
         shared.close();
         let left = shared.sessions.all_gone(deadline).await;
         if !was_closing {
-            shared
-                .listeners
-                .tell(&shared.name, || Event::BrokerUnavailable);
+            shared.tell(|| Event::BrokerUnavailable);
         }
         left
     }
@@ -206,6 +204,12 @@ impl Shared {
     /// Waits until newcomers are refused.
     pub(crate) async fn closed(&self) {
         self.sessions.closed().await;
+    }
+
+    /// Tells whoever listens.
+    pub(crate) fn tell(&self, event: impl FnOnce() -> Event) {
+        let panics = &self.counters.handler_panics;
+        self.listeners.tell(&self.name, panics, event);
     }
 
     pub(crate) fn session_opened(&self, session: &Arc<SessionRecord>) {
@@ -723,18 +727,18 @@ impl MessagingBuilder {
             driver: Driver::default(),
             next_sweep: Mutex::new(now()),
         };
-        let listeners = shared.listeners.clone();
-        let name = shared.name.clone();
+        let shared = Arc::new(shared);
+        let told = Arc::downgrade(&shared);
         shared.broker.watch(Box::new(move |available| {
-            listeners.tell(&name, || match available {
-                true => Event::BrokerAvailable,
-                false => Event::BrokerUnavailable,
-            });
+            if let Some(shared) = told.upgrade() {
+                shared.tell(|| match available {
+                    true => Event::BrokerAvailable,
+                    false => Event::BrokerUnavailable,
+                });
+            }
         }));
         Ok(Messaging {
-            handle: Arc::new(Handle {
-                shared: Arc::new(shared),
-            }),
+            handle: Arc::new(Handle { shared }),
         })
     }
 }

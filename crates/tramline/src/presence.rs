@@ -291,7 +291,7 @@ impl Shared {
                 self.publish_unwatched(topic, payload);
             }
         }
-        self.listeners.tell(&self.name, || event);
+        self.tell(|| event);
     }
 
     /// Publishes for the stack itself; the log hears of a failure.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tramline_broker::{DestinationError, PublishError};
 
 /// Why a client's message was not handled as it should have been.
@@ -47,8 +47,9 @@ pub struct Rejection {
 }
 
 /// What sort of failure a [`Rejection`] is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+///
+/// It is displayed, and written to JSON, in lower case with hyphens: `bad-message`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RejectionKind {
     /// The client's body or headers are not what the handler takes.
@@ -73,6 +74,30 @@ pub enum RejectionKind {
     BadReply,
     /// The broker did not take the reply.
     NotPublished,
+}
+
+impl fmt::Display for RejectionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BadMessage => "bad-message",
+            Self::UnsupportedFormat => "unsupported-format",
+            Self::Invalid => "invalid",
+            Self::Application => "application",
+            Self::Refused => "refused",
+            Self::Anonymous => "anonymous",
+            Self::NoRoute => "no-route",
+            Self::Misconfigured => "misconfigured",
+            Self::HandlerPanicked => "handler-panicked",
+            Self::BadReply => "bad-reply",
+            Self::NotPublished => "not-published",
+        })
+    }
+}
+
+impl Serialize for RejectionKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 impl Rejection {

@@ -186,7 +186,7 @@ impl<S: Stack> Mounted<S> {
                 let ancestors = front.origins.frame_ancestors();
                 self.refused_if_so(service.iframe(&parts, ancestors.as_deref()))
             }
-            Route::Info if shared.is_closing() => going_away(),
+            Route::Info if shared.is_closing() => self.refused(going_away()),
             Route::Info => self.refused_if_so(service.info(&parts)),
             Route::Transport {
                 transport: Transport::WebSocket,
@@ -218,7 +218,7 @@ impl<S: Stack> Mounted<S> {
     ) -> Response<Body> {
         let shared = self.stack();
         if shared.is_closing() {
-            return going_away();
+            return self.refused(going_away());
         }
         let (mut response, upgrade) = match upgrade::check(&**shared, F::NAME, &mut parts) {
             Ok(accepted) => accepted,

@@ -413,10 +413,8 @@ impl Session {
     }
 
     fn tell(&self, event: impl FnOnce(ConnectedSession) -> Event) {
-        let session = || ConnectedSession(Arc::clone(&self.record));
         self.shared
-            .listeners
-            .tell(&self.shared.name, || event(session()));
+            .tell(|| event(ConnectedSession(Arc::clone(&self.record))));
     }
 
     /// Calls the disconnect handlers, one after the other, and after the last what waits for the session's end.

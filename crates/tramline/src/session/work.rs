@@ -518,7 +518,7 @@ impl Session {
                     stack = %self.shared.name,
                     session = %self.record.id(),
                     destination = %about.destination,
-                    kind = ?rejection.kind(),
+                    kind = %rejection.kind(),
                     error = %rejection,
                     "message rejected"
                 )

@@ -175,6 +175,7 @@ async fn a_listener_that_panics_keeps_nobody_from_hearing() {
         "disconnected Client 1000",
     ])
     .await;
+    assert_eq!(server.stats().handler_panics, 4, "one for each event");
     server.serves().await;
 }
 

@@ -60,6 +60,7 @@ async fn shutdown_lets_handlers_finish_and_their_replies_arrive() {
         let answer = request.send(&server).await;
         answer.is(503, "the server is going away\n");
     }
+    assert_eq!(server.stats().requests_refused, 4);
     assert!(!shutdown.is_finished());
 
     server.gate.release();
