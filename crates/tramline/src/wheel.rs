@@ -16,6 +16,19 @@ use tramline_broker::Outbox;
 /// How late a timer may be at most, besides a busy machine.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 
+/// The first deadline of those that there are: asked at every poll, where a loop over iterators shows.
+#[inline]
+pub(crate) fn earliest<const N: usize>(deadlines: [Option<Instant>; N]) -> Option<Instant> {
+    let mut earliest = None;
+    for deadline in deadlines {
+        earliest = match (earliest, deadline) {
+            (Some(one), Some(other)) => Some(std::cmp::min(one, other)),
+            (one, other) => one.or(other),
+        };
+    }
+    earliest
+}
+
 /// A session that can be woken to look at its deadlines.
 pub(crate) trait Sleeper: Send + Sync + 'static {
     fn wake(&self);

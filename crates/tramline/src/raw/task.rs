@@ -22,7 +22,7 @@ use super::socket::Socket;
 use super::transport::RawTransport;
 use crate::transport::Goodbye;
 use crate::transport::io::Batch;
-use crate::wheel::Alarm;
+use crate::wheel::{Alarm, earliest};
 
 /// A connection and its handler, as a future to be spawned.
 ///
@@ -135,16 +135,13 @@ impl<T: RawTransport> RawTask<T> {
 
     fn next_timeout(&self) -> Option<Instant> {
         let limits = &self.channel.shared.limits;
-        [
+        earliest([
             self.transport.as_ref().and_then(T::next_timeout),
             self.blocked
                 .as_ref()
                 .map(|blocked| blocked.since + limits.send_time),
             limits.idle_timeout.map(|limit| self.active + limit),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        ])
     }
 
     /// One read, if nothing waits for the handler; whether it brought anything.

@@ -2,6 +2,7 @@
 
 mod acks;
 mod end;
+mod few;
 mod frames;
 mod login;
 mod output;
@@ -23,6 +24,7 @@ use tramline_broker::{Outbox, Publish};
 use tramline_stomp::{ByteString, ErrorReply, ServerConnection};
 
 use self::end::End;
+use self::few::Few;
 use self::frames::Seen;
 use self::transactions::Transactions;
 use self::work::{About, Work};
@@ -33,7 +35,7 @@ use crate::messaging::Shared;
 use crate::policy::Authorized;
 use crate::registry::ConnectedSession;
 use crate::transport::{Goodbye, Lost, Transport};
-use crate::wheel::Alarm;
+use crate::wheel::{Alarm, earliest};
 
 /// A session on its transport, as a future to be spawned.
 ///
@@ -86,7 +88,7 @@ struct Session {
     /// What has to be finished before the next frame is looked at.
     work: Option<Box<Work>>,
     /// Handlers that run beside each other, of routes that are [concurrent](crate::MessageHandler::concurrent).
-    beside: Vec<Work>,
+    beside: Few<Work>,
     /// The end, once decided.
     end: Option<Box<End>>,
     /// Somebody on the server's side wants the end, after what is being done.
@@ -101,7 +103,7 @@ struct Session {
     /// How it ended, for the disconnect handlers.
     disconnected: Option<Arc<Disconnected>>,
     /// How many of them have been called.
-    farewells: usize,
+    farewells: u32,
     /// While the transport takes nothing more: since when, and how much is left.
     blocked: Option<(Instant, usize)>,
     alarm: Alarm,
@@ -129,7 +131,7 @@ impl<T: Transport> SessionTask<T> {
             transactions: Transactions::default(),
             held_back: None,
             work: None,
-            beside: Vec::new(),
+            beside: Few::default(),
             end: None,
             requested: None,
             lost: None,
@@ -311,15 +313,12 @@ impl Session {
     }
 
     fn next_timeout<T: Transport>(&self, transport: &T) -> Option<Instant> {
-        [
+        earliest([
             self.stomp.next_timeout(),
             transport.next_timeout(),
             self.connect_by,
             self.send_deadline(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        ])
     }
 
     fn send_deadline(&self) -> Option<Instant> {
@@ -395,7 +394,7 @@ impl Session {
         self.disconnect(end.disconnected());
         if !connected {
             // Its disconnect handlers are not asked.
-            self.farewells = usize::MAX;
+            self.farewells = u32::MAX;
         }
     }
 
@@ -427,7 +426,7 @@ impl Session {
                 return Poll::Pending;
             }
             let shared = Arc::clone(&self.shared);
-            let next = shared.routes.disconnect.get(self.farewells);
+            let next = shared.routes.disconnect.get(self.farewells as usize);
             let (Some(handler), Some(why)) = (next, &self.disconnected) else {
                 self.end_attributes();
                 return Poll::Ready(());

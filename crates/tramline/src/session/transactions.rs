@@ -5,6 +5,7 @@ use tramline_broker::{DeliveryRef, Publish, Settle};
 use tramline_stomp::Transaction;
 
 use super::Session;
+use super::few::Few;
 use super::work::{About, Call, Work};
 use crate::dispatch;
 use crate::policy::Authorized;
@@ -12,7 +13,7 @@ use crate::policy::Authorized;
 /// The open transactions of a session. Which ids are open is the protocol machine's to check.
 #[derive(Default)]
 pub(super) struct Transactions {
-    open: Vec<(ByteString, Open)>,
+    open: Few<(ByteString, Open)>,
 }
 
 /// What one transaction has so far.
@@ -40,10 +41,8 @@ impl Transactions {
     /// Forgets a transaction, and gives what was in it.
     pub(super) fn end(&mut self, id: &str) -> Option<Open> {
         let at = self.open.iter().position(|(open, _)| *open == id)?;
-        let (_, ended) = self.open.swap_remove(at);
-        if self.open.is_empty() {
-            self.open = Vec::new();
-        }
+        let (_, ended) = self.open.swap_remove(at)?;
+        self.open.trim();
         Some(ended)
     }
 

@@ -181,8 +181,7 @@ impl Session {
     pub(super) fn poll_beside(&mut self, context: &mut Context<'_>) -> bool {
         let mut progress = false;
         let mut at = 0;
-        while at < self.beside.len() {
-            let work = self.beside.swap_remove(at);
+        while let Some(work) = self.beside.swap_remove(at) {
             match self.run(work, context) {
                 None => progress = true,
                 Some(waiting) => {
@@ -194,9 +193,7 @@ impl Session {
                 }
             }
         }
-        if self.beside.is_empty() {
-            self.beside = Vec::new();
-        }
+        self.beside.trim();
         progress
     }
 
@@ -375,8 +372,9 @@ impl Session {
         if limit.is_none() {
             return Step::Done(started);
         }
-        let waiting = started.and_then(|work| self.run(work, context));
-        self.beside.extend(waiting);
+        if let Some(waiting) = started.and_then(|work| self.run(work, context)) {
+            self.beside.push(waiting);
+        }
         Step::Done(None)
     }
 

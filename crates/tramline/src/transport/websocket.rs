@@ -18,6 +18,7 @@ use super::keep_alive::KeepAlive;
 use super::slices::{self, Unread};
 use super::violation::{self, LimitsOf};
 use super::{Lost, Transport};
+use crate::wheel::earliest;
 use crate::wire;
 
 /// A WebSocket whose handshake is done.
@@ -224,10 +225,7 @@ impl<F: Framing> Transport for WebSocket<F> {
 
     fn next_timeout(&self) -> Option<Instant> {
         let ping = self.keep_alive.as_ref().map(|pings| pings.next_timeout());
-        [ping, self.framing.next_heart_beat()]
-            .into_iter()
-            .flatten()
-            .min()
+        earliest([ping, self.framing.next_heart_beat()])
     }
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), Lost> {
