@@ -657,8 +657,9 @@ impl MessagingBuilder {
                         ));
                     }
                 }
-                Some(policy.separated(dotted, |pattern| {
-                    let mut prefixes = self.app_prefixes.iter();
+                let (prefixes, broker) = (self.app_prefixes.clone(), Arc::clone(broker));
+                Some(policy.separated(dotted, move |pattern| {
+                    let mut prefixes = prefixes.iter();
                     match prefixes.any(|prefix| below(pattern, prefix).is_some()) {
                         true => Separator::Slash,
                         false => broker.separator(pattern),

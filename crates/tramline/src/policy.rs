@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use bytestring::ByteString;
 use tramline_broker::{DestinationError, Pattern, Separator};
@@ -43,13 +44,27 @@ use crate::messaging::below;
 #[derive(Clone, Debug)]
 pub struct Policy {
     connect: Option<Rule>,
-    message: Vec<(Pattern, Rule)>,
-    subscribe: Vec<(Pattern, Rule)>,
+    message: Vec<Entry>,
+    subscribe: Vec<Entry>,
     otherwise: Rule,
     /// Prefixes below which `.` is the same as `/`.
     dotted: Vec<ByteString>,
+    separators: Separators,
     pub(crate) mistakes: Vec<DestinationError>,
 }
+
+/// A rule, and what it is for.
+#[derive(Clone, Debug)]
+struct Entry {
+    /// The pattern as it was written: how it is read depends on what separates its segments.
+    written: ByteString,
+    pattern: Pattern,
+    rule: Rule,
+}
+
+/// What separates the segments of a text.
+#[derive(Clone)]
+struct Separators(Arc<dyn Fn(&str) -> Separator + Send + Sync>);
 
 impl Policy {
     /// Begins a list of rules.
@@ -60,6 +75,7 @@ impl Policy {
             subscribe: Vec::new(),
             otherwise: deny(),
             dotted: Vec::new(),
+            separators: Separators(Arc::new(|_| Separator::Slash)),
             mistakes: Vec::new(),
         })
     }
@@ -67,31 +83,43 @@ impl Policy {
     /// The patterns of all rules.
     pub(crate) fn patterns(&self) -> impl Iterator<Item = &str> {
         let rules = self.message.iter().chain(&self.subscribe);
-        rules.map(|(pattern, _)| pattern.as_str())
+        rules.map(|entry| &*entry.written)
     }
 
-    /// The same rules, with each pattern's segments separated as the broker has it; below the prefixes `dotted` handlers
-    /// take `.` and `/` for the same, and so do the rules.
+    /// The same rules, with the segments of each pattern, and of what is asked for, separated as the broker has it; below
+    /// the prefixes `dotted` handlers take `.` and `/` for the same, and so do the rules.
     pub(crate) fn separated(
         mut self,
         dotted: Vec<ByteString>,
-        separator: impl Fn(&str) -> Separator,
+        separator: impl Fn(&str) -> Separator + Send + Sync + 'static,
     ) -> Self {
         self.dotted = dotted;
-        for (pattern, _) in self.message.iter_mut().chain(&mut self.subscribe) {
-            let separator = separator(pattern.as_str());
-            let text = canonical(&self.dotted, pattern.as_str()).into_owned();
-            match Pattern::parse_separated(text, separator) {
-                Ok(separated) => *pattern = separated,
+        self.separators = Separators(Arc::new(separator));
+        let read = |entry: &Entry| self.read(&entry.written);
+        let message: Vec<_> = self.message.iter().map(read).collect();
+        let subscribe: Vec<_> = self.subscribe.iter().map(read).collect();
+        let entries = self.message.iter_mut().chain(&mut self.subscribe);
+        for (entry, read) in entries.zip(message.into_iter().chain(subscribe)) {
+            match read {
+                Ok(pattern) => entry.pattern = pattern,
                 Err(mistake) => self.mistakes.push(mistake),
             }
         }
         self
     }
 
+    /// What a text means here, as a pattern.
+    fn read(&self, text: &str) -> Result<Pattern, DestinationError> {
+        let text = canonical(&self.dotted, text);
+        let separator = (self.separators.0)(&text);
+        Pattern::parse_separated(text.into_owned(), separator)
+    }
+
     /// What the policy says about an action of `user` (`None`: anonymous), and by which rule.
     ///
-    /// For tests and logs; sessions are judged by the same code.
+    /// For tests and logs; sessions are judged by the same code. Where a broker or the application's prefixes have `.`
+    /// between segments, ask [`Messaging::policy`](crate::Messaging::policy): a policy that belongs to no stack yet takes
+    /// `/` for the only separator.
     pub fn explain(&self, action: Action<'_>, user: Option<&User>) -> Decision {
         match action {
             Action::Connect => self.decide(
@@ -99,37 +127,33 @@ impl Policy {
                 user,
             ),
             Action::Message(destination) => {
-                let destination = canonical(&self.dotted, destination);
-                let first = self
-                    .message
-                    .iter()
-                    .find(|(pattern, _)| pattern.matches(&destination));
-                self.decide(
-                    first.map(|(pattern, rule)| (format!("message {pattern}"), rule)),
-                    user,
-                )
+                let first = self.first_for_message(destination);
+                let first = first.map(|entry| (format!("message {}", entry.pattern), &entry.rule));
+                self.decide(first, user)
             }
-            Action::Subscribe(pattern) => {
-                match Pattern::parse(canonical(&self.dotted, pattern).into_owned()) {
-                    Ok(pattern) => self.explain_subscribe(&pattern, user),
-                    Err(error) => Decision {
-                        permitted: false,
-                        rule: error.to_string(),
-                    },
-                }
-            }
+            Action::Subscribe(pattern) => match self.read(pattern) {
+                Ok(pattern) => self.explain_subscribe(&pattern, user),
+                Err(error) => Decision {
+                    permitted: false,
+                    rule: error.to_string(),
+                },
+            },
         }
+    }
+
+    fn first_for_message(&self, destination: &str) -> Option<&Entry> {
+        let destination = canonical(&self.dotted, destination);
+        let mut entries = self.message.iter();
+        entries.find(|entry| entry.pattern.matches(&destination))
     }
 
     fn explain_subscribe(&self, wanted: &Pattern, user: Option<&User>) -> Decision {
         // A rule for a part of what is wanted can deny it, but not permit the rest.
-        let first = self.subscribe.iter().find(|(pattern, rule)| {
+        let first = self.subscribe.iter().find(|Entry { pattern, rule, .. }| {
             pattern.covers(wanted) || (!rule.permits(user) && pattern.overlaps(wanted))
         });
-        self.decide(
-            first.map(|(pattern, rule)| (format!("subscribe {pattern}"), rule)),
-            user,
-        )
+        let first = first.map(|entry| (format!("subscribe {}", entry.pattern), &entry.rule));
+        self.decide(first, user)
     }
 
     fn decide(&self, first: Option<(String, &Rule)>, user: Option<&User>) -> Decision {
@@ -148,15 +172,9 @@ impl Policy {
         subject: T,
     ) -> Result<Authorized<T>, Decision> {
         if let Action::Message(destination) = action {
-            let destination = canonical(&self.dotted, destination);
-            let first = self
-                .message
-                .iter()
-                .find(|(pattern, _)| pattern.matches(&destination));
-            if first
-                .map_or(&self.otherwise, |(_, rule)| rule)
-                .permits(user)
-            {
+            let first = self.first_for_message(destination);
+            let rule = first.map_or(&self.otherwise, |entry| &entry.rule);
+            if rule.permits(user) {
                 return Ok(Authorized(subject));
             }
         }
@@ -166,6 +184,22 @@ impl Policy {
         } else {
             Err(decision)
         }
+    }
+}
+
+impl Entry {
+    fn new(written: ByteString, rule: Rule) -> Result<Self, DestinationError> {
+        Ok(Self {
+            pattern: Pattern::parse(written.clone())?,
+            written,
+            rule,
+        })
+    }
+}
+
+impl fmt::Debug for Separators {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Separators")
     }
 }
 
@@ -195,8 +229,8 @@ impl PolicyBuilder {
 
     /// Who may SEND to destinations that `pattern` covers.
     pub fn on_message(mut self, pattern: impl Into<ByteString>, rule: Rule) -> Self {
-        match Pattern::parse(pattern) {
-            Ok(pattern) => self.0.message.push((pattern, rule)),
+        match Entry::new(pattern.into(), rule) {
+            Ok(entry) => self.0.message.push(entry),
             Err(mistake) => self.0.mistakes.push(mistake),
         }
         self
@@ -204,8 +238,8 @@ impl PolicyBuilder {
 
     /// Who may SUBSCRIBE to what `pattern` covers.
     pub fn on_subscribe(mut self, pattern: impl Into<ByteString>, rule: Rule) -> Self {
-        match Pattern::parse(pattern) {
-            Ok(pattern) => self.0.subscribe.push((pattern, rule)),
+        match Entry::new(pattern.into(), rule) {
+            Ok(entry) => self.0.subscribe.push(entry),
             Err(mistake) => self.0.mistakes.push(mistake),
         }
         self
@@ -391,6 +425,44 @@ mod tests {
                 );
             }
             assert!(permits(&policy, Action::Message("/app/admin.look"), None));
+        }
+    }
+
+    /// What a subscription means is what the broker takes it for, however it is spelt.
+    #[test]
+    fn where_dots_separate_stars_get_around_no_rule() {
+        let policy = Policy::builder()
+            .on_subscribe("/topic/rooms.*.private.*", deny())
+            .on_subscribe("/topic/rooms.**", permit())
+            .on_subscribe("/topic/public.*.***", permit())
+            .on_subscribe("/*/*", permit())
+            .otherwise(deny())
+            .separated(Vec::new(), |text| match below(text, "/topic") {
+                Some(_) => Separator::Dot,
+                None => Separator::Slash,
+            });
+        for wide in [
+            "/topic/rooms.**",
+            "/topic/rooms.**.***",
+            "/topic/rooms.***.**",
+            "/topic/rooms.x***.**",
+            "/topic/public.**.***",
+            "/topic/public.***.**",
+            "/topic/else.**",
+        ] {
+            assert!(!permits(&policy, Action::Subscribe(wide), None), "{wide}");
+        }
+        for narrow in [
+            "/topic/rooms.7",
+            "/topic/rooms.*",
+            "/topic/public.a.***",
+            "/topic/public.***.b",
+            "/topic/else.*",
+        ] {
+            assert!(
+                permits(&policy, Action::Subscribe(narrow), None),
+                "{narrow}"
+            );
         }
     }
 

@@ -1,5 +1,6 @@
 //! What subscriptions range over.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bytestring::ByteString;
@@ -132,6 +133,21 @@ impl Pattern {
         )
     }
 
+    /// The text of a pattern that covers at least as much, where segments are separated by `separator`.
+    fn read_as(&self, separator: Separator) -> Cow<'_, str> {
+        if separator == Separator::Slash && self.separator == Separator::Dot {
+            // `*` and `?` take dots there too, but `**` ends no segment at a dot.
+            let mut at = 0;
+            for segment in self.segments() {
+                if is_any(segment) {
+                    return Cow::Owned(format!("{}*/**", &self.text[..at]));
+                }
+                at += segment.len();
+            }
+        }
+        Cow::Borrowed(&self.text)
+    }
+
     /// The segments, each with the separator in front of it.
     pub(crate) fn segments(&self) -> Segments<'_> {
         Segments::new(&self.text, self.separator)
@@ -142,11 +158,17 @@ impl Pattern {
     /// Whether every destination that `other` covers is covered by this pattern too.
     ///
     /// For asking what a subscription could receive. Segments are compared one by one: `a*` is not seen to be covered
-    /// by `?*`, which errs on the safe side.
+    /// by `?*`, which errs on the safe side; so does comparing patterns whose segments are separated differently.
     pub fn covers(&self, other: &Self) -> bool {
+        if !other.wild {
+            return self.matches(&other.text);
+        }
+        if self.separator == Separator::Dot && other.separator == Separator::Slash {
+            return false;
+        }
         glob(
             self.segments(),
-            Segments::new(&other.text, self.separator),
+            Segments::new(&other.read_as(self.separator), self.separator),
             |part| is_any(part),
             |part, segment| {
                 if is_any(segment) {
@@ -163,10 +185,16 @@ impl Pattern {
         )
     }
 
-    /// Whether there can be a destination that both patterns cover.
+    /// Whether there can be a destination that both patterns cover. Where their segments are separated differently it
+    /// errs on the safe side: it may see one that there is not.
     pub fn overlaps(&self, other: &Self) -> bool {
-        let ours: Vec<&str> = self.segments().collect();
-        let theirs: Vec<&str> = Segments::new(&other.text, self.separator).collect();
+        let separator = match (self.separator, other.separator) {
+            (Separator::Dot, Separator::Dot) => Separator::Dot,
+            _ => Separator::Slash,
+        };
+        let (ours, theirs) = (self.read_as(separator), other.read_as(separator));
+        let ours: Vec<&str> = Segments::new(&ours, separator).collect();
+        let theirs: Vec<&str> = Segments::new(&theirs, separator).collect();
         intersect(
             &ours,
             &theirs,
@@ -279,6 +307,32 @@ mod tests {
             assert_eq!(a.covers(&b), covers, "{a} covers {b}");
             assert_eq!(a.overlaps(&b), overlaps, "{a} overlaps {b}");
             assert_eq!(b.overlaps(&a), overlaps, "{b} overlaps {a}");
+        }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config { cases: 3_000, ..Default::default() })]
+
+        #[test]
+        fn what_is_covered_is_matched_and_what_both_match_overlaps(
+            rule in "(/(a|b|x|\\*|\\*\\*|[ab]\\*|\\?))((/|\\.)(a|b|\\*|\\*\\*|\\*\\*\\*|[ab]\\*|\\?)){0,3}",
+            wanted in "(/(a|b|x|\\*|\\*\\*|[ab]\\*|\\?))((/|\\.)(a|b|\\*|\\*\\*|\\*\\*\\*|[ab]\\*|\\?)){0,3}",
+            destinations in proptest::collection::vec("(/(a|b|x))((/|\\.)(a|b|ab)){0,4}", 1..20),
+            dots in proptest::array::uniform2(proptest::bool::ANY),
+        ) {
+            let separator = |dot| if dot { Separator::Dot } else { Separator::Slash };
+            let rule = Pattern::parse_separated(rule, separator(dots[0])).unwrap();
+            let wanted = Pattern::parse_separated(wanted, separator(dots[1])).unwrap();
+            for destination in destinations.iter().filter(|text| wanted.matches(text)) {
+                proptest::prop_assert!(
+                    rule.matches(destination) || !rule.covers(&wanted),
+                    "{rule} covers {wanted}, and not {destination}"
+                );
+                proptest::prop_assert!(
+                    !rule.matches(destination) || rule.overlaps(&wanted),
+                    "{rule} and {wanted} both have {destination}"
+                );
+            }
         }
     }
 
