@@ -35,6 +35,8 @@ pub(crate) struct SessionRecord {
     pub(crate) connected: AtomicBool,
     /// Its client is gone, or has to go: it gets nothing any more.
     pub(crate) gone: AtomicBool,
+    /// The application wants it gone: what it sent is not looked at any more.
+    pub(crate) expelled: AtomicBool,
     pub(crate) attributes: Attributes,
     pub(crate) subscriptions: Subscriptions,
 }
@@ -48,6 +50,7 @@ impl SessionRecord {
             outbox,
             connected: AtomicBool::new(false),
             gone: AtomicBool::new(false),
+            expelled: AtomicBool::new(false),
             attributes: Attributes::default(),
             subscriptions: Subscriptions::default(),
         }
@@ -55,6 +58,10 @@ impl SessionRecord {
 
     pub(crate) fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Acquire) && !self.gone.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_expelled(&self) -> bool {
+        self.expelled.load(Ordering::Acquire)
     }
 
     pub(crate) fn id(&self) -> SessionId {

@@ -14,9 +14,8 @@ use crate::inbound::SessionRecord;
 use crate::messaging::Shared;
 use crate::{Handshake, User};
 
-/// The subscriptions of one session that are active.
-#[derive(Default)]
-pub(crate) struct Subscriptions(Mutex<Vec<Held>>);
+/// The subscriptions of one session that are active; `None` once it is over.
+pub(crate) struct Subscriptions(Mutex<Option<Vec<Held>>>);
 
 /// A subscription, in little memory.
 struct Held {
@@ -33,8 +32,12 @@ impl Held {
 }
 
 impl Subscriptions {
-    pub(crate) fn add(&self, slot: u32, id: &str, destination: &str) {
+    /// Notes a subscription; false where the session is over, and has none any more.
+    pub(crate) fn add(&self, slot: u32, id: &str, destination: &str) -> bool {
         let mut held = self.0.lock();
+        let Some(held) = &mut *held else {
+            return false;
+        };
         // Most sessions have one or two.
         if held.len() == held.capacity() && held.len() < 4 {
             held.reserve_exact(1);
@@ -44,32 +47,41 @@ impl Subscriptions {
             id_len: u32::try_from(id.len()).unwrap_or(u32::MAX),
             texts: [id, destination].concat().into(),
         });
+        true
     }
 
     /// Forgets a subscription; gives its id and destination.
     pub(crate) fn remove(&self, slot: u32) -> Option<(String, String)> {
-        let mut held = self.0.lock();
-        let at = held.iter().position(|held| held.slot == slot)?;
-        let removed = held.swap_remove(at);
-        drop(held);
+        let removed = {
+            let mut held = self.0.lock();
+            let held = held.as_mut()?;
+            let at = held.iter().position(|held| held.slot == slot)?;
+            held.swap_remove(at)
+        };
         let (id, destination) = removed.texts();
         Some((id.to_owned(), destination.to_owned()))
     }
 
-    /// Forgets all; gives their destinations.
+    /// Forgets all, and takes no more; gives their destinations.
     pub(crate) fn take(&self) -> Vec<String> {
-        let taken = std::mem::take(&mut *self.0.lock());
-        let destinations = taken.iter().map(|held| held.texts().1.to_owned());
-        destinations.collect()
+        let taken = self.0.lock().take();
+        let destinations = taken.iter().flatten();
+        destinations.map(|held| held.texts().1.to_owned()).collect()
     }
 
     fn select<T>(&self, mut choose: impl FnMut(&str, &str) -> Option<T>) -> Vec<T> {
         let held = self.0.lock();
-        let chosen = held.iter().filter_map(|held| {
+        let chosen = held.iter().flatten().filter_map(|held| {
             let (id, destination) = held.texts();
             choose(id, destination)
         });
         chosen.collect()
+    }
+}
+
+impl Default for Subscriptions {
+    fn default() -> Self {
+        Self(Mutex::new(Some(Vec::new())))
     }
 }
 
@@ -249,6 +261,7 @@ impl Registry {
 impl Shared {
     /// Ends a session that the application does not want any more.
     fn expel(self: &Arc<Self>, session: &SessionRecord, reason: ByteString) {
+        session.expelled.store(true, Ordering::Release);
         // First, since leaving the broker seals the outbox: what is queued there is still written.
         session.outbox.end(closed_by_application(reason));
         self.leave(session);

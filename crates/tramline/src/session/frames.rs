@@ -153,6 +153,7 @@ impl Session {
         // Who has to go sets nothing more going.
         self.end.is_none()
             && self.requested.is_none()
+            && !self.record.is_expelled()
             && (self.work.is_none() || (waits_for_room() && self.held_back.is_none()))
     }
 
@@ -390,8 +391,12 @@ impl Session {
         if !self.record.is_connected() {
             return;
         }
-        self.record.subscriptions.add(*slot, id, destination);
+        // In this order: whoever ends the session meanwhile takes away what is noted, and that has come.
         self.shared.came(&self.record, destination);
+        if !self.record.subscriptions.add(*slot, id, destination) {
+            self.shared.went(&self.record, destination);
+            return;
+        }
         self.tell(|session| Event::Subscribed {
             session,
             id: id.clone(),

@@ -257,7 +257,8 @@ impl Session {
         context: &mut Context<'_>,
     ) -> Poll<()> {
         let over = self.requested.is_some() || self.lost.is_some() || self.end.is_some();
-        let busy = self.work.is_some() && self.stomp.buffered() >= READ_AHEAD;
+        let busy = self.stomp.buffered() >= READ_AHEAD
+            && (self.work.is_some() || self.record.is_expelled());
         let unheard = self.is_unheard();
         self.stomp
             .pause_reading(self.work.is_some() || unheard, self.shared.wheel.now());

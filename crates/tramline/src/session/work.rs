@@ -349,6 +349,9 @@ impl Session {
 
     /// Starts the handler for a client's message, when it may run.
     fn call(&mut self, call: Call, mut about: About, context: &mut Context<'_>) -> Step {
+        if self.record.is_expelled() {
+            return Step::Done(None);
+        }
         let shared = Arc::clone(&self.shared);
         let path = &about.destination[call.path_from..];
         let found = match call.inbound.get().cause {
@@ -609,6 +612,10 @@ impl Session {
 
     /// Ends the session: the client wants what there is not.
     pub(super) fn refuse(&mut self, message: &str, detail: String, receipt: Option<ByteString>) {
+        if self.record.is_expelled() {
+            // It hears why it has to go, and not that the broker knows it no more.
+            return;
+        }
         self.shared.counters.rejected.increment();
         self.end_with_error(message, detail, receipt);
     }

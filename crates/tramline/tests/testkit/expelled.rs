@@ -2,14 +2,16 @@
 
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tramline::policy::{Policy, deny, permit};
 use tramline::test::TestMessaging;
 use tramline::{
-    DisconnectCause, EmbeddedBroker, IntoReply, MessageRouter, Messaging, Prefix, Separator, State,
-    message,
+    Connect, DisconnectCause, EmbeddedBroker, IntoReply, MessageRouter, Messaging, Prefix,
+    Presences, Registry, Separator, SessionId, State, User, message,
 };
 
 type Log = Arc<Mutex<Vec<String>>>;
@@ -150,4 +152,140 @@ async fn who_was_closed_hears_it_as_the_servers_doing() {
     assert!(app.registry().close_session(alice.session_id(), "bye"));
     assert_eq!(alice.closed().await.code(), Some(1008));
     assert_eq!(*ended.lock(), [DisconnectCause::Server]);
+}
+
+async fn kick(registry: Registry, id: SessionId) {
+    assert!(registry.close_session(id, "kicked"));
+}
+
+/// What came in one piece with the message that brought the end: its client hears why, and nothing else happens.
+#[tokio::test]
+async fn nothing_behind_the_end_is_looked_at() {
+    let (log, noted) = (Log::default(), Log::default());
+    let say = move |line: String| {
+        noted.lock().push(line);
+        async {}
+    };
+    let routes = MessageRouter::new()
+        .route("/kick", message(kick))
+        .route("/say", message(say));
+    let messaging = Messaging::builder()
+        .routes(routes)
+        .broker(EmbeddedBroker::new().topics("/topic"))
+        .policy(Policy::builder().otherwise(permit()))
+        .build()
+        .unwrap();
+    let app = TestMessaging::new(messaging.clone());
+    let watcher = app.connect().await;
+    let watched = watcher.subscribe("/topic/**").await;
+    for behind in [
+        "SEND\ndestination:/app/say\n\nspam\0",
+        "SEND\ndestination:/topic/x\nreceipt:1\n\nspam\0",
+        "SEND\ndestination:/nowhere\n\nspam\0",
+        "SUBSCRIBE\nid:1\ndestination:/topic/y\n\n\0",
+        "BEGIN\ntransaction:1\n\n\0SEND\ndestination:/app/say\ntransaction:1\n\nspam\0COMMIT\ntransaction:1\n\n\0",
+    ] {
+        let (mut client, server) = tokio::io::duplex(4096);
+        let session = tokio::spawn(messaging.serve_stream(server, None));
+        let sent = format!(
+            "CONNECT\naccept-version:1.2\nhost:x\n\n\0SEND\ndestination:/app/kick\n\n\0{behind}"
+        );
+        client.write_all(sent.as_bytes()).await.unwrap();
+        let mut heard = String::new();
+        client.read_to_string(&mut heard).await.unwrap();
+        assert!(heard.contains("ERROR\nmessage:kicked"), "{heard}");
+        assert!(!heard.contains("RECEIPT"), "{heard}");
+        drop(client);
+        session.await.unwrap();
+    }
+    watched.expect_nothing().await;
+    assert!(log.lock().is_empty());
+    assert_eq!(app.stats().rejected, 0);
+}
+
+/// Handlers that wait for their turn are not started: beside others, or in a transaction.
+#[tokio::test(start_paused = true)]
+async fn what_waits_is_not_started() {
+    let waiting = |line| format!("SEND\ndestination:/app/slow\ntransaction:t\n\n{line}\0");
+    let lines = ["one", "two", "three"].map(waiting).concat();
+    let in_a_transaction = format!("BEGIN\ntransaction:t\n\n\0{lines}COMMIT\ntransaction:t\n\n\0");
+    let beside = lines.replace("transaction:t\n", "");
+    for (handler, sent) in [
+        (message(slow).concurrent(1), beside),
+        (message(slow).concurrent(8), in_a_transaction),
+    ] {
+        let log = Log::default();
+        let routes = MessageRouter::new()
+            .route("/slow", handler)
+            .with_state(Arc::clone(&log));
+        let messaging = Messaging::builder()
+            .routes(routes)
+            .broker(EmbeddedBroker::new().topics("/topic"))
+            .policy(Policy::builder().otherwise(permit()))
+            .build()
+            .unwrap();
+        let (mut client, server) = tokio::io::duplex(4096);
+        let session = tokio::spawn(messaging.serve_stream(server, None));
+        let sent = format!("CONNECT\naccept-version:1.2\nhost:x\n\n\0{sent}");
+        client.write_all(sent.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        for connected in messaging.registry().sessions() {
+            assert!(messaging.registry().close_session(connected.id(), "banned"));
+        }
+        let mut heard = String::new();
+        client.read_to_string(&mut heard).await.unwrap();
+        assert!(heard.contains("ERROR\nmessage:banned"), "{heard}");
+        drop(client);
+        session.await.unwrap();
+        assert_eq!(*log.lock(), ["one"], "only what ran already");
+    }
+}
+
+/// However a session's end meets its SUBSCRIBE, nobody is left behind.
+#[test]
+fn presence_forgets_who_is_closed_while_subscribing() {
+    let messaging = Messaging::builder()
+        .routes(MessageRouter::new().connect(|connect: Connect| async move {
+            connect.login().map(|name| User::new(name.to_owned()))
+        }))
+        .broker(EmbeddedBroker::new().topics("/topic"))
+        .presence(Presences::new().track("/topic/room"))
+        .policy(Policy::builder().otherwise(permit()))
+        .build()
+        .unwrap();
+    let registry = messaging.registry();
+    let over = Arc::new(AtomicBool::new(false));
+    let closes = {
+        let over = Arc::clone(&over);
+        std::thread::spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                for session in registry.sessions() {
+                    registry.close_session(session.id(), "closed");
+                }
+            }
+        })
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        for number in 0..4_000 {
+            let (mut client, server) = tokio::io::duplex(4096);
+            let mut sent = format!("CONNECT\nlogin:{number}\naccept-version:1.2\nhost:x\n\n\0");
+            for id in 0..20 {
+                sent += &format!("SUBSCRIBE\nid:{id}\ndestination:/topic/room\n\n\0");
+            }
+            sent += "DISCONNECT\n\n\0";
+            let talks = async move {
+                client.write_all(sent.as_bytes()).await.unwrap();
+                // Until the server has said what it had to.
+                let _ = client.read_to_end(&mut Vec::new()).await;
+            };
+            tokio::join!(talks, messaging.serve_stream(server, None));
+        }
+    });
+    over.store(true, Ordering::Relaxed);
+    closes.join().unwrap();
+    assert_eq!(messaging.presence().members("/topic/room"), [""; 0]);
 }
