@@ -262,56 +262,44 @@ pub trait IntoRoute<S> {
     fn into_route(self) -> Route<S>;
 }
 
-/// The handlers of one path, whose types are forgotten.
+/// The handlers of one path, whose types are forgotten. More than one of a kind is a mistake.
 #[must_use = "give it to `MessageRouter::route`"]
 pub struct Route<S> {
-    pub(super) message: Option<Endpoint<S>>,
-    pub(super) subscribe: Option<Endpoint<S>>,
-    /// A kind that was given twice.
-    pub(super) twice: Option<&'static str>,
+    pub(super) message: Vec<Endpoint<S>>,
+    pub(super) subscribe: Vec<Endpoint<S>>,
 }
 
 impl<S> Route<S> {
     fn new(subscribes: bool, endpoint: Endpoint<S>) -> Self {
         let (message, subscribe) = match subscribes {
-            false => (Some(endpoint), None),
-            true => (None, Some(endpoint)),
+            false => (vec![endpoint], Vec::new()),
+            true => (Vec::new(), vec![endpoint]),
         };
-        Self {
-            message,
-            subscribe,
-            twice: None,
-        }
+        Self { message, subscribe }
     }
 
     /// Adds the handlers of `other`, which is for the same path.
     pub(super) fn and(&mut self, other: Self) {
-        if self.message.is_some() && other.message.is_some() {
-            self.twice = Some("message");
-        }
-        if self.subscribe.is_some() && other.subscribe.is_some() {
-            self.twice = Some("subscribe");
-        }
-        self.twice = self.twice.or(other.twice);
-        self.message = self.message.take().or(other.message);
-        self.subscribe = self.subscribe.take().or(other.subscribe);
+        self.message.extend(other.message);
+        self.subscribe.extend(other.subscribe);
     }
 
     pub(super) fn map<S2>(self, change: impl Fn(Endpoint<S>) -> Endpoint<S2>) -> Route<S2> {
         Route {
-            message: self.message.map(&change),
-            subscribe: self.subscribe.map(&change),
-            twice: self.twice,
+            message: self.message.into_iter().map(&change).collect(),
+            subscribe: self.subscribe.into_iter().map(&change).collect(),
         }
     }
 }
 
 impl<S> fmt::Debug for Route<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = |endpoint: &Option<Endpoint<S>>| endpoint.as_ref().map(|endpoint| endpoint.name);
+        let names = |endpoints: &[Endpoint<S>]| -> Vec<&str> {
+            endpoints.iter().map(|endpoint| endpoint.name).collect()
+        };
         f.debug_struct("Route")
-            .field("message", &name(&self.message))
-            .field("subscribe", &name(&self.subscribe))
+            .field("message", &names(&self.message))
+            .field("subscribe", &names(&self.subscribe))
             .finish()
     }
 }
