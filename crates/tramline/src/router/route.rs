@@ -74,11 +74,12 @@ pub struct MessageHandler<H, T, S> {
 /// A handler whose replies have a destination.
 #[must_use = "give it to `MessageRouter::route`"]
 pub struct ReplyingHandler<H, T, S> {
-    handler: H,
+    /// Its types are forgotten here already: a reply that cannot be sent is one error and not another at `route`.
+    handler: ErasedHandler<S>,
     options: Options,
     replies: Vec<ReplyTo>,
     subscribes: bool,
-    types: PhantomData<fn() -> (T, S)>,
+    types: PhantomData<fn() -> (H, T)>,
 }
 
 /// A handler that answers subscriptions, on its way into a route: made by [`subscribe`].
@@ -89,10 +90,15 @@ pub struct SubscribeHandler<H, T, S> {
     types: PhantomData<fn() -> (T, S)>,
 }
 
-impl<H, T, S> ReplyingHandler<H, T, S> {
+impl<H, T, S> ReplyingHandler<H, T, S>
+where
+    H: Handler<T, S>,
+    H::Output: IntoReply,
+    S: Clone + Send + Sync + 'static,
+{
     fn new(handler: H, options: Options, subscribes: bool, reply: ReplyTo) -> Self {
         Self {
-            handler,
+            handler: erase(handler, finish_reply),
             options,
             replies: vec![reply],
             subscribes,
@@ -110,27 +116,29 @@ struct Options {
 /// The ways to say where replies go, each adding one more place.
 macro_rules! reply_methods {
     ($($(#[$doc:meta])* $name:ident $kind:ident,)*) => {
-        impl<H, T, S> MessageHandler<H, T, S>
-        where
-            H: Handler<T, S>,
-            H::Output: IntoReply,
-        {$(
+        impl<H, T, S> MessageHandler<H, T, S> {$(
             $(#[$doc])*
-            pub fn $name(self, destination: impl Into<ByteString>) -> ReplyingHandler<H, T, S> {
+            pub fn $name(self, destination: impl Into<ByteString>) -> ReplyingHandler<H, T, S>
+            where
+                H: Handler<T, S>,
+                H::Output: IntoReply,
+                S: Clone + Send + Sync + 'static,
+            {
                 let reply = ReplyTo::$kind(destination.into());
                 ReplyingHandler::new(self.handler, self.options, false, reply)
             }
         )*}
 
-        impl<H, T, S> SubscribeHandler<H, T, S>
-        where
-            H: Handler<T, S>,
-            H::Output: IntoReply,
-        {$(
+        impl<H, T, S> SubscribeHandler<H, T, S> {$(
             $(#[$doc])*
             ///
             /// The subscription itself then gets no answer.
-            pub fn $name(self, destination: impl Into<ByteString>) -> ReplyingHandler<H, T, S> {
+            pub fn $name(self, destination: impl Into<ByteString>) -> ReplyingHandler<H, T, S>
+            where
+                H: Handler<T, S>,
+                H::Output: IntoReply,
+                S: Clone + Send + Sync + 'static,
+            {
                 let reply = ReplyTo::$kind(destination.into());
                 ReplyingHandler::new(self.handler, self.options, true, reply)
             }
@@ -334,15 +342,9 @@ where
     }
 }
 
-impl<H, T, S> IntoRoute<S> for ReplyingHandler<H, T, S>
-where
-    H: Handler<T, S>,
-    H::Output: IntoReply,
-    S: Clone + Send + Sync + 'static,
-{
+impl<H, T, S> IntoRoute<S> for ReplyingHandler<H, T, S> {
     fn into_route(self) -> Route<S> {
-        let handler = erase(self.handler, finish_reply);
-        let mut endpoint = Endpoint::of::<H>(handler).with(self.options);
+        let mut endpoint = Endpoint::of::<H>(self.handler).with(self.options);
         endpoint.replies = self.replies;
         Route::new(self.subscribes, endpoint)
     }

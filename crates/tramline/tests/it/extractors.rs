@@ -627,6 +627,52 @@ async fn captures_as_what_the_handler_wants() {
     }
 }
 
+#[tokio::test]
+async fn a_tuple_is_one_argument_of_several() {
+    async fn joined(
+        (user, Path((a, b))): (User, Path<(u8, u8)>),
+        (_, headers, to): (SessionId, Headers, Destination),
+        _: Handshake,
+        _: Publisher,
+        _: Registry,
+        _: Presence,
+        seen: Option<User>,
+        body: String,
+    ) -> String {
+        let tag = headers.get("tag").unwrap_or_default();
+        format!(
+            "{} {a} {b} {tag} {to} {} {body}",
+            user.name(),
+            seen.is_some()
+        )
+    }
+    async fn last((user, Path(number)): (User, Path<u8>)) -> String {
+        format!("{} {number}", user.name())
+    }
+    let server = Setup::new()
+        .routes(|routes| {
+            routes
+                .route("/joined/{a}/{b}", reply_at_x(joined))
+                .route("/last/{number}", reply_at_x(last))
+        })
+        .start()
+        .await;
+    let mut client = Client::connect_as(&server, "alice").await;
+    for (id, destination) in [("x", "/topic/x"), ("errors", ERRORS)] {
+        client.subscribe(id, destination).await;
+    }
+    client.post_with("/app/joined/1/2", "tag:t\n", "hi").await;
+    let said = "alice 1 2 t /app/joined/1/2 true hi";
+    client.expect_message("/topic/x", said).await;
+    client.post("/app/last/7", "").await;
+    client.expect_message("/topic/x", "alice 7").await;
+    client.post("/app/last/x", "").await;
+    client.expect_rejection("bad-message").await;
+    let mut anonymous = listener(&server).await;
+    anonymous.post("/app/last/x", "").await;
+    anonymous.expect_rejection("anonymous").await;
+}
+
 /// What belongs to another part of a session's life is told as the application's mistake.
 #[tokio::test]
 async fn extractors_that_are_out_of_place() {
