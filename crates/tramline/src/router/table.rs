@@ -171,7 +171,7 @@ impl Builder<'_> {
     fn whole(&mut self, what: &str, endpoint: Endpoint<()>) -> Ready {
         let mut wrong = Vec::new();
         let ready = self.ready(endpoint, &mut wrong, &[]);
-        self.tell(what, wrong);
+        self.tell(what, &wrong);
         ready
     }
 
@@ -210,11 +210,11 @@ impl Builder<'_> {
                 wrong.push(error.to_string());
             }
         }
-        self.tell(&what, wrong);
+        self.tell(&what, &wrong);
     }
 
     /// Each mistake once, though both kinds of handlers have it.
-    fn tell(&mut self, what: &str, wrong: Vec<String>) {
+    fn tell(&mut self, what: &str, wrong: &[String]) {
         for (at, mistake) in wrong.iter().enumerate() {
             if !wrong[..at].contains(mistake) {
                 self.mistakes.push(format!("{what}: {mistake}"));

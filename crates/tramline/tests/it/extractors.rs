@@ -632,10 +632,7 @@ async fn a_tuple_is_one_argument_of_several() {
     async fn joined(
         (user, Path((a, b))): (User, Path<(u8, u8)>),
         (_, headers, to): (SessionId, Headers, Destination),
-        _: Handshake,
-        _: Publisher,
-        _: Registry,
-        _: Presence,
+        _: (Handshake, Publisher, Registry, Presence),
         seen: Option<User>,
         body: String,
     ) -> String {
