@@ -4,15 +4,61 @@ use std::fmt;
 use std::str::FromStr;
 
 use bytestring::ByteString;
-use serde::de::value::{Error, MapDeserializer, SeqDeserializer, StrDeserializer};
-use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Visitor};
+use serde::de::value::{MapDeserializer, SeqDeserializer, StrDeserializer};
+use serde::de::{self, DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
+
+use crate::rejection::{Rejection, RejectionKind};
 
 /// Makes a `T` of `captures`: of the one there is, or of several by position or by name.
 pub(crate) fn parse<T: DeserializeOwned>(
     captures: &[(ByteString, ByteString)],
 ) -> Result<T, Error> {
     T::deserialize(Captures(captures))
+}
+
+/// Why captures do not become what the handler takes.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub(crate) enum Error {
+    /// What the client wrote is no such value.
+    #[error("{0}")]
+    Value(String),
+    /// No value would do: the route and the handler's `Path` do not fit each other.
+    #[error("the route does not fit the handler's `Path`: {0}")]
+    Misfit(String),
+}
+
+impl From<Error> for Rejection {
+    fn from(error: Error) -> Self {
+        let kind = match error {
+            Error::Value(_) => RejectionKind::BadMessage,
+            Error::Misfit(_) => RejectionKind::Misconfigured,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// Names of fields, and types that are not made of a text, are the same whatever the client writes.
+impl de::Error for Error {
+    fn custom<T: fmt::Display>(text: T) -> Self {
+        Self::Value(text.to_string())
+    }
+
+    fn invalid_type(_: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Self::Misfit(format!("what it captures is text, not {expected}"))
+    }
+
+    fn duplicate_field(field: &'static str) -> Self {
+        Self::Misfit(format!("it captures `{field}` twice"))
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::Misfit(format!("it does not capture {{{field}}}"))
+    }
+
+    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
+        Self::Misfit(format!("it captures {{{field}}}, not one of {expected:?}"))
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -32,11 +78,15 @@ impl<'a> Captures<'a> {
     fn only(self) -> Result<Capture<'a>, Error> {
         match self.0 {
             [(name, value)] => Ok(Capture { name, value }),
-            captures => Err(Error::custom(format_args!(
-                "the route captures {} values, and the handler takes one; take a tuple or a struct",
-                captures.len()
-            ))),
+            _ => Err(self.misfit(1)),
         }
+    }
+
+    fn misfit(self, wanted: usize) -> Error {
+        let captured = self.0.len();
+        Error::Misfit(format!(
+            "it captures {captured}, not {wanted}; take one value, a tuple of as many, or a struct with their names"
+        ))
     }
 }
 
@@ -86,10 +136,11 @@ impl<'de> Deserializer<'de> for Captures<'_> {
         visitor.visit_seq(SeqDeserializer::new(self.all()))
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Error> {
-        let mut values = SeqDeserializer::new(self.all());
-        let tuple = visitor.visit_seq(&mut values)?;
-        values.end().map(|()| tuple)
+    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Error> {
+        match self.0.len() == len {
+            true => self.deserialize_seq(visitor),
+            false => Err(self.misfit(len)),
+        }
     }
 
     fn deserialize_tuple_struct<V: Visitor<'de>>(
@@ -258,12 +309,60 @@ mod tests {
             row: "k".into(),
         };
         assert_eq!(parse::<Seat>(&seat), Ok(expected));
-        assert!(
-            parse::<u8>(&seat)
-                .unwrap_err()
-                .to_string()
-                .contains("2 values")
+    }
+
+    #[test]
+    fn what_no_value_could_fit_is_not_the_clients_fault() {
+        #[derive(Debug, PartialEq, Deserialize)]
+        struct Named {
+            room: u8,
+        }
+        #[derive(Debug, PartialEq, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Strict {
+            #[serde(default)]
+            room: u8,
+        }
+        let (none, one, two) = (
+            captures(&[]),
+            captures(&[("romo", "7")]),
+            captures(&[("a", "1"), ("b", "2")]),
         );
-        assert!(parse::<(String,)>(&seat).is_err());
+        let counts = "take one value, a tuple of as many, or a struct with their names";
+        let nested = parse::<(Vec<u8>,)>(&one).unwrap_err();
+        let errors = [
+            (
+                parse::<u8>(&none).unwrap_err(),
+                format!("it captures 0, not 1; {counts}"),
+            ),
+            (
+                parse::<u8>(&two).unwrap_err(),
+                format!("it captures 2, not 1; {counts}"),
+            ),
+            (
+                parse::<(u8, u8)>(&one).unwrap_err(),
+                format!("it captures 1, not 2; {counts}"),
+            ),
+            (
+                parse::<(u8,)>(&two).unwrap_err(),
+                format!("it captures 2, not 1; {counts}"),
+            ),
+            (
+                parse::<Named>(&one).unwrap_err(),
+                "it does not capture {room}".into(),
+            ),
+            (
+                parse::<Strict>(&one).unwrap_err(),
+                r#"it captures {romo}, not one of ["room"]"#.into(),
+            ),
+            (nested, "what it captures is text, not a sequence".into()),
+        ];
+        for (error, text) in errors {
+            assert_eq!(error, Error::Misfit(text));
+        }
+        let named = captures(&[("room", "x")]);
+        assert!(matches!(parse::<Named>(&named), Err(Error::Value(_))));
+        let zero = parse::<std::num::NonZeroU8>(&captures(&[("room", "0")]));
+        assert!(matches!(zero, Err(Error::Value(_))));
     }
 }

@@ -16,7 +16,7 @@ use crate::reply::{IntoEffects, IntoReply};
 ///
 /// Any async function or closure with up to eight arguments is one, when
 ///
-/// * every argument is an extractor, and only the last takes the body ([`Json`](crate::Json), [`Text`](crate::Text),
+/// * every argument is an extractor, or a tuple of up to eight that leave the body alone, and only the last takes the body ([`Json`](crate::Json), [`Text`](crate::Text),
 ///   [`Bytes`](bytes::Bytes), [`Inbound`]);
 /// * it is `Clone + Send + Sync + 'static` and its future is `Send`;
 /// * it returns something that can be [sent](crate::IntoReply) or says [what to do](crate::IntoEffects).
@@ -30,6 +30,8 @@ use crate::reply::{IntoEffects, IntoReply};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot handle messages",
     note = "a handler is an `async fn` whose arguments are extractors; only the last may take the body",
+    note = "it has eight arguments at most: more are joined in a tuple, `(user, room): (User, Path<u32>)`",
+    note = "`Session<T>` wants `T: Default + Send + Sync`, `Json<T>` and `Path<T>` want `T: serde::de::DeserializeOwned`",
     note = "as an `Option` it takes only what can be absent: `Json<T>`, `Encoded<T>`, `Header<H>`, `User`, `Extension<T>`",
     note = "its future must be `Send`: nothing like an `Rc` or a lock's guard may live across an `await`",
     note = "the state `{S}` must be what its extractors want: for `State<T>`, `impl FromRef<{S}> for T`"

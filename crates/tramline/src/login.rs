@@ -136,8 +136,8 @@ impl From<Rejection> for ConnectRefused {
 /// whose error [refuses](ConnectRefused).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say who a session belongs to",
-    note = "a connect handler returns `()`, `User`, `Option<User>`, or a `Result` of these",
-    note = "a `Result`'s error must become a `ConnectRefused`: `impl From<MyError> for ConnectRefused`"
+    note = "a connect handler returns `()`, `User`, `Option<User>`, or a `Result` of these: `Result<User, ConnectRefused>`",
+    note = "`User::new(name)` makes a user"
 )]
 pub trait IntoLogin: Send {
     /// Decides; `user` is whom the HTTP request had.
@@ -166,7 +166,21 @@ impl IntoLogin for Option<User> {
     }
 }
 
-impl<L: IntoLogin, E: Into<ConnectRefused> + Send> IntoLogin for Result<L, E> {
+/// What may be the error of a connect handler's `Result`: everything that becomes a [`ConnectRefused`].
+///
+/// There for what the compiler says of other types.
+#[diagnostic::on_unimplemented(
+    message = "the error `{Self}` does not say what a refused client is told",
+    label = "the connect handler returns a `Result` with the error `{Self}`",
+    note = "return `Result<_, ConnectRefused>`, with `Err(ConnectRefused::new(\"one line for the client\"))`",
+    note = "for an error type of your own: `impl From<MyError> for ConnectRefused`, so that `?` makes one"
+)]
+pub trait IntoRefusal: Into<ConnectRefused> + Send {}
+
+#[diagnostic::do_not_recommend]
+impl<E: Into<ConnectRefused> + Send> IntoRefusal for E {}
+
+impl<L: IntoLogin, E: IntoRefusal> IntoLogin for Result<L, E> {
     fn into_login(self, user: Option<&User>) -> Result<Option<User>, ConnectRefused> {
         self.map_err(Into::into)?.into_login(user)
     }

@@ -52,7 +52,7 @@ pub struct Rejection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RejectionKind {
-    /// The client's body or headers are not what the handler takes.
+    /// The client's body, headers or captures are not what the handler takes.
     BadMessage,
     /// The body is in a format that the handler does not take.
     UnsupportedFormat,

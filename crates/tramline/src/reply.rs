@@ -83,7 +83,9 @@ pub(crate) fn is_servers(header: &str) -> bool {
 /// [`subscribe`](crate::subscribe) handler does not, since the subscription is the address.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as a message",
-    note = "return `Json<T>`, `Text`, `String`, `Bytes`, or an `Option` or `Result` of these"
+    note = "return `Json(value)` for a value that serde can write, or `String`, `Text`, `Bytes`, or an `Option` of these",
+    note = "or a `Result` of these, `Result<Json<T>, Rejection>`",
+    note = "what goes to several places says so itself: return a tuple of `To` and `ToUser`, without `.send_to(..)`"
 )]
 pub trait IntoReply: Send {
     /// Makes the payload, or none; what else is to be done, such as telling of an error, goes into `effects`.
@@ -160,13 +162,27 @@ pub struct WithHeaders<R> {
     label = "the handler returns `{Self}`",
     note = "say it at the route: `message(handler).send_to(\"/topic/...\")`",
     note = "or in the handler: return `To::topic(\"/topic/...\", reply)`",
-    note = "for the sender alone: `.send_to_user(\"/queue/...\")` at the route, or `ToUser::session(\"/queue/...\", reply)`",
-    note = "an error of the application says it too: return a `Rejection` made of it by `From`, or `impl IntoEffects` for it"
+    note = "for the sender alone: `.send_to_user(\"/queue/...\")` at the route, or `ToUser::session(\"/queue/...\", reply)`"
 )]
 pub trait IntoEffects: Send {
     /// Adds what is to be done.
     fn into_effects(self, effects: &mut Effects);
 }
+
+/// What may be the error of a handler's `Result`: everything that says itself [what is to be done](IntoEffects).
+///
+/// There for what the compiler says of other types.
+#[diagnostic::on_unimplemented(
+    message = "the error `{Self}` does not say what the client is told",
+    label = "the handler returns a `Result` with the error `{Self}`",
+    note = "return a `Rejection`, `Result<_, Rejection>`: `.map_err(Rejection::application)` makes one of what is displayed",
+    note = "for an error type of your own: `impl From<MyError> for Rejection`, so that `?` makes one",
+    note = "or `impl IntoEffects for MyError`, to do something else"
+)]
+pub trait IntoErrorEffects: IntoEffects {}
+
+#[diagnostic::do_not_recommend]
+impl<E: IntoEffects> IntoErrorEffects for E {}
 
 /// A reply that knows its destination.
 ///
@@ -333,7 +349,7 @@ impl<R: IntoReply> IntoReply for Option<R> {
     }
 }
 
-impl<R: IntoReply, E: IntoEffects> IntoReply for Result<R, E> {
+impl<R: IntoReply, E: IntoErrorEffects> IntoReply for Result<R, E> {
     fn into_reply(self, effects: &mut Effects) -> Option<Payload> {
         match self {
             Ok(reply) => reply.into_reply(effects),
@@ -376,7 +392,7 @@ impl<E: IntoEffects> IntoEffects for Option<E> {
     }
 }
 
-impl<T: IntoEffects, E: IntoEffects> IntoEffects for Result<T, E> {
+impl<T: IntoEffects, E: IntoErrorEffects> IntoEffects for Result<T, E> {
     fn into_effects(self, effects: &mut Effects) {
         match self {
             Ok(value) => value.into_effects(effects),

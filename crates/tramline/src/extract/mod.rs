@@ -143,6 +143,27 @@ impl<S: Sync, T: OptionalFromMessage<S>> FromMessage<S> for Option<T> {
     }
 }
 
+macro_rules! tuple_from_parts {
+    ($($name:ident)+) => {
+        /// One argument in place of several; the first that cannot be made rejects the message.
+        impl<S: Sync, $($name: FromMessageParts<S> + Send),+> FromMessageParts<S> for ($($name,)+) {
+            type Rejection = Rejection;
+
+            async fn from_message_parts(message: &Inbound, state: &S) -> Result<Self, Rejection> {
+                Ok(($($name::from_message_parts(message, state).await.map_err(Into::into)?,)+))
+            }
+        }
+    };
+}
+
+tuple_from_parts!(A B);
+tuple_from_parts!(A B C);
+tuple_from_parts!(A B C D);
+tuple_from_parts!(A B C D E);
+tuple_from_parts!(A B C D E F);
+tuple_from_parts!(A B C D E F G);
+tuple_from_parts!(A B C D E F G H);
+
 /// The handler itself decides about what cannot be extracted.
 impl<S: Sync, T: FromMessageParts<S>> FromMessageParts<S> for Result<T, T::Rejection> {
     type Rejection = Infallible;

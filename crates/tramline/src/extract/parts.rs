@@ -18,6 +18,10 @@ use crate::{Connect, Disconnected, Handshake, Presence, Publisher, Registry, Ses
 /// One capture into one value (`Path<u32>`), several into a tuple in the order of the pattern, or any into a struct
 /// with fields of their names.
 ///
+/// A value that does not parse is the client's [`BadMessage`](RejectionKind::BadMessage). Where the captures are not as
+/// many as the type has, or have other names, it is [`Misconfigured`](RejectionKind::Misconfigured), whatever the client
+/// sends.
+///
 /// # Example: a struct for several captures
 ///
 /// ```
@@ -100,9 +104,7 @@ impl<S: Sync, T: DeserializeOwned> FromMessageParts<S> for Path<T> {
     type Rejection = Rejection;
 
     async fn from_message_parts(message: &Inbound, _: &S) -> Result<Self, Rejection> {
-        captures::parse(&message.captures)
-            .map(Self)
-            .map_err(Rejection::bad_message)
+        Ok(Self(captures::parse(&message.captures)?))
     }
 }
 

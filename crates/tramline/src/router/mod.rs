@@ -30,11 +30,13 @@ use crate::reply::IntoEffects;
 /// Maps application destinations to handlers.
 ///
 /// Paths are what follows the application prefix: `/hello` for a client's SEND to `/app/hello`. `{name}` captures one
-/// segment, which is not empty, and `{*name}` all that is left; a path without captures wins over one with. A path can have a [`message`]
-/// handler, which takes SENDs, and a [`subscribe`] handler, which answers SUBSCRIBEs; what a session's beginning and end
-/// set going is said by [`connect`](Self::connect) and [`disconnect`](Self::disconnect).
+/// segment, which is not empty, and `{*name}` all that is left; a path without captures wins over one with. A path can
+/// have a [`message`] handler, which takes SENDs, and a [`subscribe`] handler, which answers SUBSCRIBEs; the two kinds are
+/// looked up apart, so that a `subscribe` handler at `/rooms/lobby` leaves SENDs there to the `message` handler at
+/// `/rooms/{room}`. What a session's beginning and end set going is said by [`connect`](Self::connect) and [`disconnect`](Self::disconnect).
 ///
-/// Mistakes (a path twice, a capture that a reply wants and the path does not have) are kept and all reported together by
+/// Mistakes (a path twice, a capture that a reply wants and the path does not have, a `/` that is not nested: no destination
+/// is left of it) are kept and all reported together by
 /// [`MessagingBuilder::build`](crate::MessagingBuilder::build). Routes are a value: `{}` prints them as a table.
 ///
 /// `S` is the state that handlers get by [`State`](crate::State); a router whose state was not given by
@@ -251,7 +253,7 @@ impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
 
     /// Adds the routes of `other`.
     pub fn merge(mut self, other: Self) -> Self {
-        self.take(other, Ok);
+        self.take(other, |path| path);
         self
     }
 
@@ -263,31 +265,39 @@ impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
                 "nest {prefix:?}: the nested router has a fallback; the outermost can have one"
             ));
         }
-        if !prefix.starts_with('/') || prefix.ends_with('/') || prefix.contains("{*") {
+        let is_well = prefix.starts_with('/') && !prefix.ends_with('/') && !prefix.contains("{*");
+        if !is_well {
             self.mistakes.push(format!(
                 "nest {prefix:?}: a prefix begins with `/`, does not end with it, and captures no tail; to nest at `/` use `merge`"
             ));
-            self.mistakes.append(&mut other.mistakes);
-            return self;
         }
-        self.take(other, |path| match &*path {
-            "/" => Ok(prefix.clone()),
-            below if below.starts_with('/') => Ok(format!("{prefix}{below}").into()),
-            _ => Err(format!(
+        for path in other.paths().filter(|path| !path.starts_with('/')) {
+            self.mistakes.push(format!(
                 "route {path:?} in {prefix:?}: a path begins with `/`"
-            )),
+            ));
+        }
+        // What is written wrong is taken as it was meant, so that `build` tells what else is wrong with the routes.
+        let meant = match is_well {
+            true => prefix,
+            false => match prefix.trim_matches('/').replace("{*", "{") {
+                empty if empty.is_empty() => ByteString::new(),
+                prefix => format!("/{prefix}").into(),
+            },
+        };
+        self.take(other, |path| {
+            match path.strip_prefix('/').unwrap_or(&path) {
+                "" if !meant.is_empty() => meant.clone(),
+                below => format!("{meant}/{below}").into(),
+            }
         });
         self
     }
 
     /// Everything of `other`, with its paths changed by `place`.
-    fn take(&mut self, other: Self, place: impl Fn(ByteString) -> Result<ByteString, String>) {
+    fn take(&mut self, other: Self, place: impl Fn(ByteString) -> ByteString) {
         let inherit = |endpoint: Endpoint<S>| endpoint.or_on_rejection(other.on_rejection.as_ref());
         for (path, route) in other.routes {
-            match place(path) {
-                Ok(path) => self.routes.push((path, route.map(inherit))),
-                Err(mistake) => self.mistakes.push(mistake),
-            }
+            self.routes.push((place(path), route.map(inherit)));
         }
         if other.fallback.is_some() && self.fallback.is_some() {
             self.mistakes.push("two fallbacks: there can be one".into());
@@ -395,10 +405,10 @@ impl<S> fmt::Display for MessageRouter<S> {
             writeln!(f, "{kind:<10} {path:<32} {endpoint}")
         };
         for (path, route) in &self.routes {
-            if let Some(endpoint) = &route.message {
+            for endpoint in &route.message {
                 line("MESSAGE", path, endpoint)?;
             }
-            if let Some(endpoint) = &route.subscribe {
+            for endpoint in &route.subscribe {
                 line("SUBSCRIBE", path, endpoint)?;
             }
         }

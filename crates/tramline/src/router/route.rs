@@ -74,11 +74,12 @@ pub struct MessageHandler<H, T, S> {
 /// A handler whose replies have a destination.
 #[must_use = "give it to `MessageRouter::route`"]
 pub struct ReplyingHandler<H, T, S> {
-    handler: H,
+    /// Its types are forgotten here already: a reply that cannot be sent is one error and not another at `route`.
+    handler: ErasedHandler<S>,
     options: Options,
     replies: Vec<ReplyTo>,
     subscribes: bool,
-    types: PhantomData<fn() -> (T, S)>,
+    types: PhantomData<fn() -> (H, T)>,
 }
 
 /// A handler that answers subscriptions, on its way into a route: made by [`subscribe`].
@@ -89,10 +90,15 @@ pub struct SubscribeHandler<H, T, S> {
     types: PhantomData<fn() -> (T, S)>,
 }
 
-impl<H, T, S> ReplyingHandler<H, T, S> {
+impl<H, T, S> ReplyingHandler<H, T, S>
+where
+    H: Handler<T, S>,
+    H::Output: IntoReply,
+    S: Clone + Send + Sync + 'static,
+{
     fn new(handler: H, options: Options, subscribes: bool, reply: ReplyTo) -> Self {
         Self {
-            handler,
+            handler: erase(handler, finish_reply),
             options,
             replies: vec![reply],
             subscribes,
@@ -110,27 +116,29 @@ struct Options {
 /// The ways to say where replies go, each adding one more place.
 macro_rules! reply_methods {
     ($($(#[$doc:meta])* $name:ident $kind:ident,)*) => {
-        impl<H, T, S> MessageHandler<H, T, S>
-        where
-            H: Handler<T, S>,
-            H::Output: IntoReply,
-        {$(
+        impl<H, T, S> MessageHandler<H, T, S> {$(
             $(#[$doc])*
-            pub fn $name(self, destination: impl Into<ByteString>) -> ReplyingHandler<H, T, S> {
+            pub fn $name(self, destination: impl Into<ByteString>) -> ReplyingHandler<H, T, S>
+            where
+                H: Handler<T, S>,
+                H::Output: IntoReply,
+                S: Clone + Send + Sync + 'static,
+            {
                 let reply = ReplyTo::$kind(destination.into());
                 ReplyingHandler::new(self.handler, self.options, false, reply)
             }
         )*}
 
-        impl<H, T, S> SubscribeHandler<H, T, S>
-        where
-            H: Handler<T, S>,
-            H::Output: IntoReply,
-        {$(
+        impl<H, T, S> SubscribeHandler<H, T, S> {$(
             $(#[$doc])*
             ///
             /// The subscription itself then gets no answer.
-            pub fn $name(self, destination: impl Into<ByteString>) -> ReplyingHandler<H, T, S> {
+            pub fn $name(self, destination: impl Into<ByteString>) -> ReplyingHandler<H, T, S>
+            where
+                H: Handler<T, S>,
+                H::Output: IntoReply,
+                S: Clone + Send + Sync + 'static,
+            {
                 let reply = ReplyTo::$kind(destination.into());
                 ReplyingHandler::new(self.handler, self.options, true, reply)
             }
@@ -262,56 +270,44 @@ pub trait IntoRoute<S> {
     fn into_route(self) -> Route<S>;
 }
 
-/// The handlers of one path, whose types are forgotten.
+/// The handlers of one path, whose types are forgotten. More than one of a kind is a mistake.
 #[must_use = "give it to `MessageRouter::route`"]
 pub struct Route<S> {
-    pub(super) message: Option<Endpoint<S>>,
-    pub(super) subscribe: Option<Endpoint<S>>,
-    /// A kind that was given twice.
-    pub(super) twice: Option<&'static str>,
+    pub(super) message: Vec<Endpoint<S>>,
+    pub(super) subscribe: Vec<Endpoint<S>>,
 }
 
 impl<S> Route<S> {
     fn new(subscribes: bool, endpoint: Endpoint<S>) -> Self {
         let (message, subscribe) = match subscribes {
-            false => (Some(endpoint), None),
-            true => (None, Some(endpoint)),
+            false => (vec![endpoint], Vec::new()),
+            true => (Vec::new(), vec![endpoint]),
         };
-        Self {
-            message,
-            subscribe,
-            twice: None,
-        }
+        Self { message, subscribe }
     }
 
     /// Adds the handlers of `other`, which is for the same path.
     pub(super) fn and(&mut self, other: Self) {
-        if self.message.is_some() && other.message.is_some() {
-            self.twice = Some("message");
-        }
-        if self.subscribe.is_some() && other.subscribe.is_some() {
-            self.twice = Some("subscribe");
-        }
-        self.twice = self.twice.or(other.twice);
-        self.message = self.message.take().or(other.message);
-        self.subscribe = self.subscribe.take().or(other.subscribe);
+        self.message.extend(other.message);
+        self.subscribe.extend(other.subscribe);
     }
 
     pub(super) fn map<S2>(self, change: impl Fn(Endpoint<S>) -> Endpoint<S2>) -> Route<S2> {
         Route {
-            message: self.message.map(&change),
-            subscribe: self.subscribe.map(&change),
-            twice: self.twice,
+            message: self.message.into_iter().map(&change).collect(),
+            subscribe: self.subscribe.into_iter().map(&change).collect(),
         }
     }
 }
 
 impl<S> fmt::Debug for Route<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = |endpoint: &Option<Endpoint<S>>| endpoint.as_ref().map(|endpoint| endpoint.name);
+        let names = |endpoints: &[Endpoint<S>]| -> Vec<&str> {
+            endpoints.iter().map(|endpoint| endpoint.name).collect()
+        };
         f.debug_struct("Route")
-            .field("message", &name(&self.message))
-            .field("subscribe", &name(&self.subscribe))
+            .field("message", &names(&self.message))
+            .field("subscribe", &names(&self.subscribe))
             .finish()
     }
 }
@@ -346,15 +342,9 @@ where
     }
 }
 
-impl<H, T, S> IntoRoute<S> for ReplyingHandler<H, T, S>
-where
-    H: Handler<T, S>,
-    H::Output: IntoReply,
-    S: Clone + Send + Sync + 'static,
-{
+impl<H, T, S> IntoRoute<S> for ReplyingHandler<H, T, S> {
     fn into_route(self) -> Route<S> {
-        let handler = erase(self.handler, finish_reply);
-        let mut endpoint = Endpoint::of::<H>(handler).with(self.options);
+        let mut endpoint = Endpoint::of::<H>(self.handler).with(self.options);
         endpoint.replies = self.replies;
         Route::new(self.subscribes, endpoint)
     }

@@ -7,6 +7,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use bytestring::ByteString;
+use matchit::InsertError;
 use tramline_broker::{Separator, Target};
 
 use super::layer::Bound;
@@ -20,18 +21,14 @@ use crate::template::{ReplyTo, Template};
 /// The handlers of a stack, below its application prefixes.
 pub(crate) struct RouteTable {
     separator: Separator,
-    routes: matchit::Router<Handlers>,
+    /// A table for each kind: a fixed path of the one does not hide captures of the other.
+    message: matchit::Router<Ready>,
+    subscribe: matchit::Router<Ready>,
     fallback: Option<Ready>,
     connect: Option<ErasedConnect<()>>,
     pub(crate) disconnect: Vec<Ready>,
     /// For messages that no route takes.
     pub(crate) on_rejection: Option<OnRejection>,
-}
-
-#[derive(Default)]
-struct Handlers {
-    message: Option<Ready>,
-    subscribe: Option<Ready>,
 }
 
 /// A handler that needs nothing but its message.
@@ -61,10 +58,11 @@ impl RouteTable {
         let mut connect = router.connect.into_iter();
         let mut table = Self {
             separator,
-            routes: matchit::Router::new(),
+            message: matchit::Router::new(),
+            subscribe: matchit::Router::new(),
             fallback: router
                 .fallback
-                .map(|endpoint| builder.ready(endpoint, "fallback", &[])),
+                .map(|endpoint| builder.whole("fallback", endpoint)),
             connect: connect.next().map(|(_, connect)| connect),
             disconnect: Vec::new(),
             on_rejection: router.on_rejection,
@@ -75,12 +73,10 @@ impl RouteTable {
                 .push("two connect handlers: there can be one".into());
         }
         for endpoint in router.disconnect {
-            table
-                .disconnect
-                .push(builder.ready(endpoint, "disconnect", &[]));
+            table.disconnect.push(builder.whole("disconnect", endpoint));
         }
         for (path, route) in joined(router.routes, separator) {
-            builder.add(&mut table.routes, &path, route);
+            builder.add(&mut table, &path, route);
         }
         (table, builder.mistakes)
     }
@@ -91,32 +87,31 @@ impl RouteTable {
 
     /// The handler for messages to `path`, the part of the destination below the prefix.
     pub(crate) fn message(&self, path: &str) -> Option<(&Ready, Captures)> {
-        self.find(path, |handlers| handlers.message.as_ref())
+        self.find(&self.message, path)
             .or_else(|| Some((self.fallback.as_ref()?, Vec::new())))
     }
 
     /// The handler for subscriptions to `path`.
     pub(crate) fn subscribe(&self, path: &str) -> Option<(&Ready, Captures)> {
-        self.find(path, |handlers| handlers.subscribe.as_ref())
+        self.find(&self.subscribe, path)
     }
 
     fn find<'a>(
-        &'a self,
+        &self,
+        routes: &'a matchit::Router<Ready>,
         path: &str,
-        kind: impl Fn(&'a Handlers) -> Option<&'a Ready>,
     ) -> Option<(&'a Ready, Captures)> {
         let slashed = slashed(path, self.separator);
-        let found = self.routes.at(&slashed).ok()?;
+        let found = routes.at(&slashed).ok()?;
         // What is empty is no segment: `/rooms//say` has no room.
         if found.params.iter().any(|(_, value)| value.is_empty()) {
             return None;
         }
-        let ready = kind(found.value)?;
         let captures = found.params.iter().map(|(name, value)| {
             let value = as_written(value, &slashed, path);
             (name.into(), value.into())
         });
-        Some((ready, captures.collect()))
+        Some((found.value, captures.collect()))
     }
 }
 
@@ -172,28 +167,68 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn add(&mut self, routes: &mut matchit::Router<Handlers>, path: &str, route: Route<()>) {
-        let captures = match captures(path) {
-            Ok(captures) => captures,
-            Err(mistake) => return self.mistakes.push(format!("route {path:?}: {mistake}")),
-        };
-        if let Some(kind) = route.twice {
-            self.mistakes
-                .push(format!("route {path:?}: two {kind} handlers"));
-        }
+    /// A handler that has no path.
+    fn whole(&mut self, what: &str, endpoint: Endpoint<()>) -> Ready {
+        let mut wrong = Vec::new();
+        let ready = self.ready(endpoint, &mut wrong, &[]);
+        self.tell(what, &wrong);
+        ready
+    }
+
+    fn add(&mut self, table: &mut RouteTable, path: &str, route: Route<()>) {
         let what = format!("route {path:?}");
-        let mut ready = |endpoint| self.ready(endpoint, &what, &captures);
-        let handlers = Handlers {
-            message: route.message.map(&mut ready),
-            subscribe: route.subscribe.map(&mut ready),
-        };
-        if let Err(error) = routes.insert(slashed(path, self.separator), handlers) {
-            self.mistakes.push(format!("{what}: {error}"));
+        let pattern = Pattern::read(path);
+        let mut wrong = pattern.mistakes.clone();
+        if path == "/" {
+            wrong.push(
+                "clients cannot send there: nothing is left of the destination below the application prefix; \
+                 name a segment, or nest this router below one"
+                    .into(),
+            );
+        }
+        let kinds = [
+            ("message", route.message, &mut table.message),
+            ("subscribe", route.subscribe, &mut table.subscribe),
+        ];
+        for (kind, endpoints, routes) in kinds {
+            if endpoints.len() > 1 {
+                wrong.push(format!("two {kind} handlers"));
+            }
+            // All of them, so that what is wrong with a second one is told as well.
+            let ready: Vec<Ready> = endpoints
+                .into_iter()
+                .map(|endpoint| self.ready(endpoint, &mut wrong, &pattern.captures))
+                .collect();
+            let Some(first) = ready.into_iter().next() else {
+                continue;
+            };
+            let inserted = routes.insert(slashed(path, self.separator), first);
+            // What else is wrong with a pattern that has mistakes was said in better words.
+            if let Err(error) = inserted
+                && (pattern.mistakes.is_empty() || matches!(error, InsertError::Conflict { .. }))
+            {
+                wrong.push(error.to_string());
+            }
+        }
+        self.tell(&what, &wrong);
+    }
+
+    /// Each mistake once, though both kinds of handlers have it.
+    fn tell(&mut self, what: &str, wrong: &[String]) {
+        for (at, mistake) in wrong.iter().enumerate() {
+            if !wrong[..at].contains(mistake) {
+                self.mistakes.push(format!("{what}: {mistake}"));
+            }
         }
     }
 
     /// Puts a handler together with its replies' targets and its layers.
-    fn ready(&mut self, endpoint: Endpoint<()>, what: &str, captures: &[ByteString]) -> Ready {
+    fn ready(
+        &self,
+        endpoint: Endpoint<()>,
+        wrong: &mut Vec<String>,
+        captures: &[ByteString],
+    ) -> Ready {
         let mut templates = Vec::new();
         for reply in &endpoint.replies {
             let fixed = reply.text().split('{').next().unwrap_or_default();
@@ -208,12 +243,10 @@ impl Builder<'_> {
                         template
                     });
                 }
-                Err(error) => self.mistakes.push(format!("{what}: {error}")),
+                Err(error) => wrong.push(error.to_string()),
             }
             if matches!(reply, ReplyTo::Destination(_)) && !(self.is_carried)(fixed) {
-                self.mistakes.push(format!(
-                    "{what}: the broker carries no destination {fixed:?}"
-                ));
+                wrong.push(format!("the broker carries no destination {fixed:?}"));
             }
         }
         let handler = endpoint.handler;
@@ -240,37 +273,74 @@ impl Builder<'_> {
 
 /// The names that `path` captures.
 pub(crate) fn captures(path: &str) -> Result<Vec<ByteString>, String> {
-    if !path.starts_with('/') {
-        return Err("a path begins with `/`".into());
+    let pattern = Pattern::read(path);
+    match pattern.mistakes.is_empty() {
+        true => Ok(pattern.captures),
+        false => Err(pattern.mistakes.join("; ")),
     }
-    let mut names = Vec::new();
-    for segment in path.split('/') {
+}
+
+/// What a path says, as far as it can be read.
+#[derive(Default)]
+struct Pattern {
+    captures: Vec<ByteString>,
+    mistakes: Vec<String>,
+}
+
+impl Pattern {
+    fn read(path: &str) -> Self {
+        let mut pattern = Self::default();
+        if !path.starts_with('/') {
+            pattern.mistakes.push("a path begins with `/`".into());
+        }
+        for segment in path.split('/') {
+            pattern.segment(segment);
+        }
+        pattern
+    }
+
+    fn segment(&mut self, segment: &str) {
         if let Some(name) = segment.strip_prefix(':') {
-            return Err(format!("captures are written {{{name}}}, not :{name}"));
+            let mistake = format!("captures are written {{{name}}}, not :{name}");
+            self.mistakes.push(mistake);
+            return self.capture(name);
         }
         let mut rest = segment;
         while let Some((before, after)) = rest.split_once('{') {
-            check_text(before)?;
-            let (name, after) = after.split_once('}').ok_or("unclosed `{`")?;
-            if name.contains(':') {
-                return Err(format!(
+            self.text(before);
+            let Some((name, after)) = after.split_once('}') else {
+                self.mistakes.push("unclosed `{`".into());
+                return self.capture(after);
+            };
+            let typed = name.split_once(':');
+            if typed.is_some() {
+                self.mistakes.push(format!(
                     "{{{name}}}: a capture is a name; take its value by `Path` of a type that checks it"
                 ));
             }
-            names.push(name.trim_start_matches('*').into());
+            let name = typed.map_or(name, |(name, _)| name);
+            self.capture(name.trim_start_matches('*'));
             rest = after;
         }
-        check_text(rest)?;
+        self.text(rest);
     }
-    Ok(names)
-}
 
-/// Wildcards that subscriptions have, and what has captures does not.
-fn check_text(text: &str) -> Result<(), String> {
-    match text.contains(['*', '?']) {
-        false => Ok(()),
-        true => Err(format!(
-            "{text:?}: there are no wildcards here; `{{name}}` captures one segment, and `{{*name}}` all that is left"
-        )),
+    fn capture(&mut self, name: &str) {
+        if self.captures.iter().any(|known| known == name) {
+            self.mistakes.push(format!(
+                "{{{name}}} is there twice; each capture has a name of its own"
+            ));
+        } else {
+            self.captures.push(name.into());
+        }
+    }
+
+    /// Wildcards that subscriptions have, and what has captures does not.
+    fn text(&mut self, text: &str) {
+        if text.contains(['*', '?']) {
+            self.mistakes.push(format!(
+                "{text:?}: there are no wildcards here; `{{name}}` captures one segment, and `{{*name}}` all that is left"
+            ));
+        }
     }
 }

@@ -556,8 +556,18 @@ async fn captures_as_what_the_handler_wants() {
     async fn none(Path(()): Path<()>) -> &'static str {
         "none"
     }
-    async fn too_many(Path(_): Path<u32>) -> &'static str {
-        "unreachable"
+    async fn number(Path(number): Path<u32>) -> String {
+        number.to_string()
+    }
+    async fn pair(Path((a, b)): Path<(u8, u8)>) -> String {
+        format!("{a} {b}")
+    }
+    #[derive(Deserialize)]
+    struct Room {
+        room: u32,
+    }
+    async fn named(Path(Room { room }): Path<Room>) -> String {
+        room.to_string()
     }
     let server = Setup::new()
         .routes(|routes| {
@@ -565,7 +575,11 @@ async fn captures_as_what_the_handler_wants() {
                 .route("/colour/{colour}", reply_at_x(colour))
                 .route("/two/{a}/{b}", reply_at_x(two))
                 .route("/none", reply_at_x(none))
-                .route("/many/{a}/{b}", reply_at_x(too_many))
+                .route("/named/{room}", reply_at_x(named))
+                .route("/missing", reply_at_x(number))
+                .route("/many/{a}/{b}", reply_at_x(number))
+                .route("/few/{a}", reply_at_x(pair))
+                .route("/misspelt/{romo}", reply_at_x(named))
         })
         .start()
         .await;
@@ -575,6 +589,7 @@ async fn captures_as_what_the_handler_wants() {
         ("/app/colour/red", "red"),
         ("/app/two/1/x%2Fy", "1 x%2Fy Some(\"x%2Fy\")"),
         ("/app/none", "none"),
+        ("/app/named/7", "7"),
     ] {
         client.post(sent, "").await;
         client.expect_message("/topic/x", reply).await;
@@ -589,13 +604,70 @@ async fn captures_as_what_the_handler_wants() {
             r#"{a} is "256": number too large to fit in target type"#,
         ),
         (
-            "/app/many/1/2",
-            "the route captures 2 values, and the handler takes one; take a tuple or a struct",
+            "/app/named/x",
+            r#"{room} is "x": invalid digit found in string"#,
         ),
     ] {
         client.post(sent, "").await;
         assert_eq!(client.expect_rejection("bad-message").await["error"], error);
     }
+    let count = "take one value, a tuple of as many, or a struct with their names";
+    for (sent, error) in [
+        ("/app/missing", format!("it captures 0, not 1; {count}")),
+        ("/app/many/1/2", format!("it captures 2, not 1; {count}")),
+        ("/app/few/1", format!("it captures 1, not 2; {count}")),
+        ("/app/misspelt/1", "it does not capture {room}".to_owned()),
+    ] {
+        client.post(sent, "").await;
+        let error = format!("the route does not fit the handler's `Path`: {error}");
+        assert_eq!(
+            client.expect_rejection("misconfigured").await["error"],
+            error
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_tuple_is_one_argument_of_several() {
+    async fn joined(
+        (user, Path((a, b))): (User, Path<(u8, u8)>),
+        (_, headers, to): (SessionId, Headers, Destination),
+        _: (Handshake, Publisher, Registry, Presence),
+        seen: Option<User>,
+        body: String,
+    ) -> String {
+        let tag = headers.get("tag").unwrap_or_default();
+        format!(
+            "{} {a} {b} {tag} {to} {} {body}",
+            user.name(),
+            seen.is_some()
+        )
+    }
+    async fn last((user, Path(number)): (User, Path<u8>)) -> String {
+        format!("{} {number}", user.name())
+    }
+    let server = Setup::new()
+        .routes(|routes| {
+            routes
+                .route("/joined/{a}/{b}", reply_at_x(joined))
+                .route("/last/{number}", reply_at_x(last))
+        })
+        .start()
+        .await;
+    let mut client = Client::connect_as(&server, "alice").await;
+    for (id, destination) in [("x", "/topic/x"), ("errors", ERRORS)] {
+        client.subscribe(id, destination).await;
+    }
+    client.post_with("/app/joined/1/2", "tag:t\n", "hi").await;
+    let said = "alice 1 2 t /app/joined/1/2 true hi";
+    client.expect_message("/topic/x", said).await;
+    client.post("/app/last/7", "").await;
+    client.expect_message("/topic/x", "alice 7").await;
+    client.post("/app/last/x", "").await;
+    client.expect_rejection("bad-message").await;
+    let mut anonymous = listener(&server).await;
+    anonymous.post("/app/last/x", "").await;
+    anonymous.expect_rejection("anonymous").await;
 }
 
 /// What belongs to another part of a session's life is told as the application's mistake.

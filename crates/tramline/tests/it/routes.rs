@@ -154,6 +154,41 @@ async fn one_path_can_have_a_handler_of_each_kind() {
     assert_eq!(server.stats().rejected, 0);
 }
 
+/// A fixed path of one kind does not take the other kind's messages from a path with captures.
+#[tokio::test]
+async fn sends_and_subscribes_are_routed_apart() {
+    let server = Setup::new()
+        .routes(|routes| {
+            routes
+                .route("/rooms/{room}", message(path).send_to("/topic/room"))
+                .route("/rooms/lobby", subscribe(text))
+                .route("/seats/{seat}", subscribe(path))
+                .route("/seats/front", message(text).send_to("/topic/front"))
+                .route("/names/{a}", message(path).send_to("/topic/names"))
+                .route("/names/{b}", subscribe(path))
+        })
+        .start()
+        .await;
+    let mut client = listener(&server).await;
+    for (sent, reply, body) in [
+        ("/app/rooms/lobby", "/topic/room", "lobby"),
+        ("/app/seats/front", "/topic/front", "text"),
+        ("/app/names/x", "/topic/names", "x"),
+    ] {
+        client.post(sent, "").await;
+        client.expect_message(reply, body).await;
+    }
+    for (asked, body) in [
+        ("/app/rooms/lobby", "text"),
+        ("/app/seats/front", "front"),
+        ("/app/names/y", "y"),
+    ] {
+        client.subscribe(asked, asked).await;
+        client.expect_message(asked, body).await;
+    }
+    assert_eq!(server.stats().rejected, 0);
+}
+
 #[tokio::test]
 async fn the_same_routes_are_below_every_prefix() {
     let server = Setup::open_to_all(broker())
@@ -529,10 +564,16 @@ fn every_mistake_is_told() {
         )
         .route("/any/*", message(nothing))
         .route("/typed/{id:int}", message(nothing))
-        .route("/same/{a}", message(nothing))
-        .route("/same/{b}", message(nothing))
+        .route("/same/{a}", message(nothing).subscribe(nothing))
+        .route("/same/{b}", message(nothing).subscribe(nothing))
         .route("/ask", subscribe(nothing))
         .route("/ask", subscribe(nothing))
+        .route("/room/{room}/{room}", message(nothing))
+        .nest(
+            "/seat/{seat}",
+            MessageRouter::new().route("/{seat}", subscribe(nothing)),
+        )
+        .route("/", subscribe(nothing))
         .route("/mine", message(text).send_to_user("/queue/{who}"));
     let presences = Presences::new()
         .track("/topic/rooms/*")
@@ -564,6 +605,11 @@ fn every_mistake_is_told() {
             .into(),
         "route \"/same/{b}\": Insertion failed due to conflict with previously registered route: /same/{a}".into(),
         "route \"/ask\": two subscribe handlers".into(),
+        "route \"/room/{room}/{room}\": {room} is there twice; each capture has a name of its own".into(),
+        "route \"/seat/{seat}/{seat}\": {seat} is there twice; each capture has a name of its own".into(),
+        "route \"/\": clients cannot send there: nothing is left of the destination below the application prefix; name \
+         a segment, or nest this router below one"
+            .into(),
         "route \"/mine\": reply destination \"/queue/{who}\" uses {who}, which its route does not capture".into(),
         format!("presence for \"/topic/rooms/*\": \"*\": {wildcards}"),
         "presence for \"/queue/x\": the broker carries no destination \"/queue/x\"".into(),
@@ -574,6 +620,62 @@ fn every_mistake_is_told() {
             .into(),
     ];
     assert_eq!(mistakes, expected);
+}
+
+/// What is wrong with a path or a prefix does not hide what is wrong with the replies there.
+#[test]
+fn one_mistake_does_not_hide_another() {
+    let wrong = || message(text).send_to("/queue/x").send_to("/topic/{who}");
+    let routes: MessageRouter = MessageRouter::new()
+        .route("hello", wrong())
+        .route("/open/{who", wrong())
+        .route("/any/*/:who", wrong())
+        .route("/twice", message(nothing))
+        .route("/twice", wrong())
+        .nest("bad", MessageRouter::new().route("inner", wrong()))
+        .nest("/", MessageRouter::new().route("/", wrong()))
+        .nest(
+            "/tail/{*rest}",
+            MessageRouter::new().route("/", message(text).send_to("/topic/{rest}/{who}")),
+        );
+    let error = Messaging::builder()
+        .routes(routes)
+        .broker(EmbeddedBroker::new().topics("/topic"))
+        .policy(Policy::builder().otherwise(deny()))
+        .build()
+        .unwrap_err();
+    let nested = "a prefix begins with `/`, does not end with it, and captures no tail; to nest at `/` use `merge`";
+    let carried = "the broker carries no destination \"/queue/x\"";
+    let who = "reply destination \"/topic/{who}\" uses {who}, which its route does not capture";
+    let expected = [
+        format!("nest \"bad\": {nested}"),
+        "route \"inner\" in \"bad\": a path begins with `/`".into(),
+        format!("nest \"/\": {nested}"),
+        format!("nest \"/tail/{{*rest}}\": {nested}"),
+        "route \"hello\": a path begins with `/`".into(),
+        format!("route \"hello\": {carried}"),
+        format!("route \"hello\": {who}"),
+        "route \"/open/{who\": unclosed `{`".into(),
+        format!("route \"/open/{{who\": {carried}"),
+        "route \"/any/*/:who\": \"*\": there are no wildcards here; `{name}` captures one segment, and `{*name}` all \
+         that is left"
+            .into(),
+        "route \"/any/*/:who\": captures are written {who}, not :who".into(),
+        format!("route \"/any/*/:who\": {carried}"),
+        "route \"/twice\": two message handlers".into(),
+        format!("route \"/twice\": {carried}"),
+        format!("route \"/twice\": {who}"),
+        format!("route \"/bad/inner\": {carried}"),
+        format!("route \"/bad/inner\": {who}"),
+        "route \"/\": clients cannot send there: nothing is left of the destination below the application prefix; name \
+         a segment, or nest this router below one"
+            .into(),
+        format!("route \"/\": {carried}"),
+        format!("route \"/\": {who}"),
+        "route \"/tail/{rest}\": reply destination \"/topic/{rest}/{who}\" uses {who}, which its route does not capture"
+            .into(),
+    ];
+    assert_eq!(error.mistakes().collect::<Vec<_>>(), expected);
 }
 
 #[test]

@@ -19,30 +19,39 @@ const FIXES: &[(&str, &[&str])] = &[
         ],
     ),
     ("not_an_extractor", &["whose arguments are extractors"]),
-    ("reply_not_sendable", &["IntoReply"]),
     (
-        "answer_not_sendable",
-        &["return `Json<T>`, `Text`, `String`"],
+        "reply_not_sendable",
+        &["cannot be sent as a message", "return `Json(value)`"],
     ),
+    (
+        "error_not_sendable",
+        &[
+            "return a `Rejection`, `Result<_, Rejection>`",
+            "`.map_err(Rejection::application)`",
+        ],
+    ),
+    ("answer_not_sendable", &["return `Json(value)`"]),
     (
         "connect_nonsense",
         &["a connect handler returns `()`, `User`, `Option<User>`"],
     ),
-    (
-        "connect_error",
-        &["`From<String>` is not implemented for `ConnectRefused`"],
-    ),
+    ("connect_error", &["Err(ConnectRefused::new("]),
     (
         "error_says_nothing",
         &[
-            "return a `Rejection` made of it",
-            "`impl IntoEffects` for it",
+            "`impl From<MyError> for Rejection`",
+            "`impl IntoEffects for MyError`",
         ],
     ),
     ("never_absent", &["only what can be absent"]),
     (
         "no_part_of_the_state",
         &["expected `Accounts`, found `App`"],
+    ),
+    ("session_without_default", &["wants `T: Default"]),
+    (
+        "too_many_arguments",
+        &["eight arguments at most: more are joined in a tuple"],
     ),
     ("not_send", &["its future must be `Send`", "`Rc`"]),
 ];
