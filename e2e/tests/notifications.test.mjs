@@ -285,7 +285,7 @@ describe('notifications', () => {
   ]) {
     test(`it looks well: ${name}`, async () => {
       const window = await open({ ...options, reducedMotion: 'reduce' });
-      const frida = `Frida-${name}`.padEnd(40, '-and-so-on');
+      const frida = name.replace('-', '').padEnd(40, 'x');
       await window.logIn(frida);
       await post('/notifications', { text: 'Backup done', level: 'success' });
       await post('/notifications', { text: `Lunch is ready: ${'soup, '.repeat(20)}`, level: 'info' });
