@@ -61,7 +61,7 @@ impl Effects {
 
     /// Publishes at `path` of `whom`.
     pub(crate) fn publish_to_user(&mut self, whom: Whom, path: ByteString, payload: Payload) {
-        let target = Destination::parse(path)
+        let target = Destination::parse_user_path(path)
             .map_err(Rejection::from)
             .and_then(|path| whom.at(path, self.sender.as_deref()));
         match target {

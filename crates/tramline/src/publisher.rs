@@ -75,7 +75,7 @@ impl Publisher {
     ) -> Result<Published, SendError> {
         let target = Target::User {
             name: name.into(),
-            path: Destination::parse(path)?,
+            path: Destination::parse_user_path(path)?,
         };
         self.publish(target, payload).await
     }
@@ -91,7 +91,7 @@ impl Publisher {
         path: impl Into<ByteString>,
         payload: impl IntoReply,
     ) -> Result<Published, SendError> {
-        let path = Destination::parse(path)?;
+        let path = Destination::parse_user_path(path)?;
         self.publish(Target::Session { id, path }, payload).await
     }
 

@@ -124,7 +124,11 @@ impl Template {
         &'a self,
         capture: impl Fn(&str) -> Option<&'a str>,
     ) -> Result<Destination, DestinationError> {
-        Destination::parse(self.fill(capture))
+        let text = self.fill(capture);
+        match self.whom {
+            None => Destination::parse(text),
+            Some(_) => Destination::parse_user_path(text),
+        }
     }
 
     fn uses(&self, name: &str) -> bool {

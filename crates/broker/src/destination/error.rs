@@ -17,6 +17,15 @@ pub enum DestinationError {
         /// The text.
         destination: ByteString,
     },
+    /// The path of a user's destination was wanted.
+    #[error(
+        "{path:?} is no path of a user's destination: it begins with `/`, as \"/queue/news\" for what clients subscribe to \
+         as \"/user/queue/news\""
+    )]
+    NoUserPath {
+        /// The text.
+        path: ByteString,
+    },
     /// A concrete destination was wanted.
     #[error(
         "destination {destination:?} has a wildcard; messages go to one destination, only subscriptions may use `*`, `?` and `**`"

@@ -55,6 +55,21 @@ impl Destination {
         Ok(Self(text))
     }
 
+    /// As [`parse`](Self::parse), for what follows the user prefix in a [user's](crate::Target::User) destination:
+    /// `/queue/news`. It begins with `/`, or no subscription could name it.
+    ///
+    /// # Errors
+    ///
+    /// [`DestinationError`], caused by whoever wrote the text.
+    pub fn parse_user_path(text: impl Into<ByteString>) -> Result<Self, DestinationError> {
+        let path = Self::parse(text)?;
+        if path.starts_with('/') {
+            Ok(path)
+        } else {
+            Err(DestinationError::NoUserPath { path: path.0 })
+        }
+    }
+
     /// What a pattern without wildcards has checked already.
     fn unchecked(text: ByteString) -> Self {
         Self(text)

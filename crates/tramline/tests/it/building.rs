@@ -33,7 +33,8 @@ fn all_mistakes_are_reported_at_once() {
                 .route(
                     "/d",
                     message(text).send_to("/queue/x").send_to("/topic/fine"),
-                ),
+                )
+                .route("/e", message(text).send_to_user("queue/x")),
         )
         .policy(
             Policy::builder()
@@ -58,6 +59,8 @@ fn all_mistakes_are_reported_at_once() {
             "route \"/c\": destination \"/topic/*\" has a wildcard; messages go to one destination, only \
              subscriptions may use `*`, `?` and `**`",
             "route \"/d\": the broker carries no destination \"/queue/x\"",
+            "route \"/e\": \"queue/x\" is no path of a user's destination: it begins with `/`, as \"/queue/news\" for what \
+             clients subscribe to as \"/user/queue/news\"",
             "allowed origin \"app.example\": must look like `https://app.example`, `https://*.app.example` or `https://app.example:[8080,8443]`, or be `null` or `*`",
             "allowed origin \"https://a.example/path\": must look like `https://app.example`, `https://*.app.example` or `https://app.example:[8080,8443]`, or be `null` or `*`",
             "policy: destination \"/topic/\\n\" has a control character; use printable characters",

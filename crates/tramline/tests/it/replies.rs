@@ -558,6 +558,9 @@ async fn replies_that_cannot_be_sent() {
     async fn wild_user() -> ToUser<&'static str> {
         ToUser::all("", "x")
     }
+    async fn no_slash() -> ToUser<&'static str> {
+        ToUser::session("queue/mine", "x")
+    }
     async fn user_prefix() -> To<&'static str> {
         To::topic("/user/bob/queue/mine", "x")
     }
@@ -567,6 +570,7 @@ async fn replies_that_cannot_be_sent() {
                 .route("/map", message(map).send_to("/topic/x"))
                 .route("/wild", message(wild))
                 .route("/wild-user", message(wild_user))
+                .route("/no-slash", message(no_slash))
                 .route("/user-prefix", message(user_prefix))
         })
         .start()
@@ -576,6 +580,7 @@ async fn replies_that_cannot_be_sent() {
         ("/app/map", "bad-reply", "key must be a string"),
         ("/app/wild", "bad-reply", "has a wildcard"),
         ("/app/wild-user", "bad-reply", "empty"),
+        ("/app/no-slash", "bad-reply", "it begins with `/`"),
         (
             "/app/user-prefix",
             "not-published",
@@ -587,6 +592,10 @@ async fn replies_that_cannot_be_sent() {
         let told = rejection["error"].as_str().unwrap();
         assert!(told.contains(error), "{told}");
     }
+    let publisher = server.messaging().publisher();
+    let sent = publisher.send_to_user("bob", "queue/mine", "x").await;
+    let error = sent.unwrap_err().to_string();
+    assert!(error.contains("it begins with `/`"), "{error}");
     client.expect_nothing(&server).await;
 }
 
