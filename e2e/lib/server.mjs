@@ -70,7 +70,7 @@ export async function startServer(path, args, printed, env = {}, cwd = process.c
     stop: () => end('SIGTERM'),
     /** As Ctrl-C ends it. */
     interrupt: () => end('SIGINT'),
-    /** As one that hangs: its connections stay, and nobody answers. */
+    /** As one that hangs: it takes what comes and answers nothing. */
     hang: () => server.kill('SIGSTOP'),
     /** As a crash ends it. */
     kill: () => end('SIGKILL'),

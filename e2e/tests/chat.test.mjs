@@ -219,7 +219,6 @@ describe('chat', { timeout: 300_000 }, () => {
       await ada.shows(ada.error, error);
       assert.equal(await ada.field.inputValue(), text);
     };
-    await fails('   ', 'An empty line says nothing.');
     await fails('x'.repeat(501), 'A line has at most 500 characters, this one has 501.');
     assert.ok(await ada.page.getByRole('alert').filter({ hasText: 'this one has 501' }).isVisible());
     await screenshot(ada.page, 'chat-error');
@@ -231,7 +230,11 @@ describe('chat', { timeout: 300_000 }, () => {
     await fails('are you there?', 'Nobody called "bob" is here.');
 
     await ada.button('To everyone').click();
-    await ada.say('alone');
+    await ada.say('   ');
+    assert.equal(await ada.error.isVisible(), true, 'an empty line is none');
+    await ada.field.fill('alone');
+    await ada.button('Send').click();
+    assert.ok(await ada.field.evaluate((field) => field === document.activeElement), 'ready for the next line');
     await eventually(async () => assert.deepEqual((await ada.lines()).at(-1), 'ada: alone'));
     assert.equal(await ada.error.isVisible(), false);
 
@@ -296,6 +299,10 @@ describe('chat', { timeout: 300_000 }, () => {
     await ada.shows(ada.state, 'Connected');
     await ada.page.getByRole('heading', { name: 'rust', exact: true }).waitFor();
     await ada.showsMembers('ada (you)');
+    await ada.page.route('**/logout', (route) => route.abort(), { times: 1 });
+    await ada.button('Log out').click();
+    await eventually(async () => assert.match(
+      await ada.problem.innerText(), /^The logout did not work\s+no answer from the server$/));
     await ada.button('Log out').click();
     await ada.name.waitFor();
     assert.equal(await ada.log.count(), 0);
@@ -382,9 +389,94 @@ describe('chat', { timeout: 300_000 }, () => {
     await ada.say('here again');
     await bob.isHere('ada');
     await eventually(async () => assert.equal((await bob.lines()).at(-1), 'ada: here again'));
+
+    // What a server that hangs takes with it is kept, for whom it was meant.
+    second.hang();
+    await ada.say('one');
+    await ada.whisper('bob', 'our secret');
+    await ada.page.keyboard.press('Escape');
+    await ada.say('two');
+    const ends = (chat, ...expected) => eventually(async () => {
+      assert.deepEqual((await chat.lines()).filter((line) => !/ (joined|left)$/.test(line)), expected);
+    });
+    const underway = ['[sending…] ada: one', '[private to bob, sending…] ada: our secret', '[sending…] ada: two'];
+    await ends(ada, 'ada: here again', ...underway);
+    await second.kill();
+    await ada.shows(ada.state, 'Reconnecting');
+    const third = await startGallery({ listen: first.address });
+    await ada.shows(ada.state, 'Connected');
+    await bob.shows(bob.state, 'Connected');
+    const forgotten = 'The server has forgotten what was said here before.';
+    await ends(ada, forgotten, ...underway.map((line) => line.replace('sending…', 'may not have arrived')));
+    await ada.shows(ada.error, '3 lines may not have arrived.');
+    assert.equal(await ada.field.inputValue(), '');
+    await screenshot(ada.page, 'chat-unanswered');
+    await ada.showsMembers('ada (you)', 'bob');
+    await ada.button('Send again: our secret').click();
+    await ends(bob, forgotten, '[private] ada: our secret');
+    await ada.button('Discard: two').click();
+    await ada.button('Send again: one').click();
+    await ends(bob, forgotten, '[private] ada: our secret', 'ada: one');
+    await ends(ada, forgotten, '[private to bob] ada: our secret', 'ada: one');
+
+    // What has arrived, though its answer has not, is not offered again.
+    await ada.page.evaluate(() => {
+      // eslint-disable-next-line no-undef
+      demo.stomp.ws.onmessage = () => {};
+    });
+    await ada.say('heard');
+    await ends(bob, forgotten, '[private] ada: our secret', 'ada: one', 'ada: heard');
+    await ends(ada, forgotten, '[private to bob] ada: our secret', 'ada: one', '[sending…] ada: heard');
+    await ada.context.setOffline(true);
+    await ada.shows(ada.state, 'Reconnecting');
+    await ada.context.setOffline(false);
+    await ada.shows(ada.state, 'Connected');
+    await eventually(async () => {
+      assert.deepEqual((await ada.lines()).filter((line) => line.startsWith('ada') || line.includes('heard')),
+        ['ada: one', 'ada: heard']);
+    });
+    assert.equal(await ada.error.isVisible(), false);
     await ada.close();
     await bob.close();
-    await second.stop();
+    await third.stop();
+  });
+
+  test('the tabs of a browser follow each other, and no restart undoes a logout', async () => {
+    const first = await startGallery();
+    gallery = first;
+    const [ada, bob] = await gather('ada', 'bob');
+    await bob.whisper('ada', 'for ada alone');
+    await ada.showsLines('bob joined', '[private] bob: for ada alone');
+    await ada.button('bob').click();
+    await ada.field.fill('a reply');
+    const tab = await ada.context.newPage();
+    await tab.goto(`${gallery.url}/chat/`);
+    await tab.getByRole('button', { name: 'Log out' }).click();
+    await ada.name.waitFor();
+    await tab.getByLabel('Your name').fill('carl');
+    await tab.getByRole('button', { name: 'Log in' }).click();
+    await ada.showsMembers('bob', 'carl (you)');
+    await ada.showsLines();
+    assert.equal(await ada.page.locator('#who-name').innerText(), 'carl');
+    assert.equal(await ada.page.getByLabel('Message to everyone in lobby', { exact: true }).inputValue(), '');
+
+    // The cookie is void then, but nobody has logged out.
+    await first.kill();
+    await ada.shows(ada.state, 'Reconnecting');
+    const second = await startGallery({ listen: first.address });
+    await ada.shows(ada.state, 'Connected');
+    await ada.showsMembers('bob', 'carl (you)');
+
+    // As a tab does that cannot tell the others, for instance because it is not of these pages.
+    await ada.context.request.post(`${gallery.url}/logout`);
+    await second.kill();
+    const third = await startGallery({ listen: first.address });
+    await ada.name.waitFor();
+    await tab.getByLabel('Your name').waitFor();
+    await bob.showsMembers('bob (you)');
+    await ada.close();
+    await bob.close();
+    await third.stop();
   });
 
   inNewRooms('works by keyboard alone', async () => {

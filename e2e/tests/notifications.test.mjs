@@ -171,11 +171,65 @@ describe('notifications', () => {
     await again.stop();
   });
 
+  test('who is somebody else elsewhere, or nobody, is so here too', async () => {
+    const to = (name, text) => post(`/notifications/users/${name}`, { text });
+    await to('Grace', 'for Grace');
+    await to('Heidi', 'for Heidi');
+    const window = await open();
+    await window.logIn('Grace');
+    await window.showsToasts('for Grace');
+    // No other tab of ours tells of it: the next connection finds out.
+    await window.context.request.post(`${gallery.url}/login`, { data: { name: 'Heidi' } });
+    await window.page.evaluate(() => {
+      // eslint-disable-next-line no-undef
+      demo.stomp.forceDisconnect();
+    });
+    await window.connected('as Heidi');
+    await window.lists('* for Heidi');
+    await window.showsToasts('for Heidi');
+
+    const tab = Object.assign(new Page(), { page: await window.context.newPage() });
+    await tab.page.goto(`${gallery.url}/notifications/`);
+    await tab.connected('as Heidi');
+    await tab.logOut();
+    await window.connected('for what everyone gets');
+    await window.lists();
+    await window.showsToasts();
+    await tab.logIn('Grace');
+    await window.connected('as Grace');
+    await window.lists('* for Grace');
+    await close(window);
+  });
+
+  test('a server that cannot say at first who is logged in is asked again, and the form is there', async () => {
+    const window = Object.assign(new Page(), await openWindow(browser));
+    const { page, context } = window;
+    await context.request.post(`${gallery.url}/login`, { data: { name: 'Ivan' } });
+    await page.route('**/me', (route) => route.fulfill({ status: 502, contentType: 'text/html', body: '<h1>Bad</h1>' }));
+    await page.goto(`${gallery.url}/notifications/`);
+    await eventually(async () => assert.match(
+      await page.locator('#problem').innerText(), /not known yet\s+the server answered 502/));
+    assert.ok(await page.getByLabel('Your name').isVisible());
+    await page.unroute('**/me');
+    await window.connected('as Ivan');
+    await eventually(async () => assert.equal(await page.locator('#problem').isVisible(), false));
+    assert.equal(await page.getByLabel('Your name').isVisible(), false);
+    await context.close();
+  });
+
   test('the form sends, shows the command that does the same, and says what came of it', async () => {
     const window = await open();
     const { page } = window;
     const result = page.locator('#result');
-    await page.getByRole('button', { name: 'Send', exact: true }).click();
+    let goOn;
+    const clicked = new Promise((resolve) => { goOn = resolve; });
+    await page.route('**/notifications', async (route) => {
+      await clicked;
+      await route.continue();
+    });
+    // Once, however often it is clicked.
+    await page.getByRole('button', { name: 'Send', exact: true }).dblclick();
+    goOn();
     await window.showsToasts('Lunch is ready');
     await eventually(async () => assert.equal(await result.innerText(), '1 browser got it.'));
 
@@ -193,6 +247,9 @@ describe('notifications', () => {
     await page.getByLabel('Text').fill('x'.repeat(501));
     await page.getByRole('button', { name: 'Send', exact: true }).click();
     await eventually(async () => assert.match(await page.locator('#problem').innerText(), /has 501 characters, at most 500/));
+    await page.getByRole('textbox', { name: 'To', exact: true }).fill('..');
+    await page.getByRole('button', { name: 'Send', exact: true }).click();
+    await eventually(async () => assert.match(await page.locator('#problem').innerText(), /Nobody is called "\.\."/));
     await window.context.close();
   });
 
@@ -228,13 +285,14 @@ describe('notifications', () => {
   ]) {
     test(`it looks well: ${name}`, async () => {
       const window = await open({ ...options, reducedMotion: 'reduce' });
-      await window.logIn(`Frida ${name}`);
+      const frida = name.replace('-', '').padEnd(40, 'x');
+      await window.logIn(frida);
       await post('/notifications', { text: 'Backup done', level: 'success' });
       await post('/notifications', { text: `Lunch is ready: ${'soup, '.repeat(20)}`, level: 'info' });
       await window.showsToasts('Backup done', `Lunch is ready: ${'soup, '.repeat(20)}`.trim());
       await window.page.getByRole('button', { name: 'Mark all as read' }).click();
-      await post(`/notifications/users/Frida%20${name}`, { text: 'Disk nearly full', level: 'warning' });
-      await post(`/notifications/users/Frida%20${name}`, { text: `Disk full: ${'x'.repeat(90)}`, level: 'error' });
+      await post(`/notifications/users/${frida}`, { text: 'Disk nearly full', level: 'warning' });
+      await post(`/notifications/users/${frida}`, { text: `Disk full: ${'x'.repeat(90)}`, level: 'error' });
       await post('/notifications', { text: 'Doors open at 9', level: 'info' });
       await eventually(async () => assert.equal(await window.toasts.count(), 3));
       assert.equal(await window.page.evaluate(() => document.documentElement.scrollWidth), options.viewport.width);

@@ -390,6 +390,50 @@ describe('portfolio', { timeout: 300_000 }, () => {
     await shown.close();
   });
 
+  test('a double click logs in once; who has become somebody else elsewhere is so here, after the next loss', async () => {
+    const shown = await open();
+    const { page } = shown;
+    const sockets = [];
+    page.on('websocket', (socket) => sockets.push(socket));
+    let goOn;
+    const clicked = new Promise((resolve) => { goOn = resolve; });
+    await page.route('**/login', async (route) => {
+      await clicked;
+      await route.continue();
+    });
+    const [ada, bob] = [newcomer(), newcomer()];
+    await page.getByLabel('Your name').fill(ada);
+    await page.getByRole('button', { name: 'Log in' }).dblclick();
+    goOn();
+    await shown.showsState('Connected');
+    await shown.trade('Buy', 'DELL', 10);
+    await shown.showsShares({ DELL: 60 });
+    assert.equal(sockets.length, 1);
+
+    // No other tab of ours tells of it.
+    await shown.context.request.post(`${gallery.url}/login`, { data: { name: bob } });
+    const lose = () => page.evaluate(() => {
+      // eslint-disable-next-line no-undef
+      demo.socket.close();
+    });
+    await lose();
+    await eventually(async () => assert.equal(await page.locator('#who-name').innerText(), bob));
+    await shown.showsState('Connected');
+    await shown.showsShares({});
+    await shown.showsNotifications();
+    await shown.trade('Buy', 'EMC', 1);
+    await shown.showsNotifications('Bought 1 EMC: you hold 76 now.');
+
+    await shown.context.request.post(`${gallery.url}/logout`);
+    await lose();
+    await page.getByLabel('Your name').waitFor();
+    await shown.showsState('Disconnected');
+    await eventually(() => assert.ok(sockets.every((socket) => socket.isClosed()), 'none is left open'));
+    await shown.login(ada);
+    await shown.showsShares({ DELL: 60 });
+    await shown.close();
+  });
+
   test('fits a phone, by day and by night', async () => {
     const backgrounds = [];
     for (const colorScheme of ['light', 'dark']) {

@@ -1,9 +1,10 @@
 // The chat: rooms, private messages, and what the server says was wrong.
 
-import { login, loginForm, me } from '/login.js';
+import { loginForm, renew } from '/login.js';
 import { missing, showProblem } from '/panel.js';
 import { Connection } from './connection.js';
-import { Log } from './log.js';
+import { Log, made } from './log.js';
+import { Outbox } from './outbox.js';
 import { Members, OwnTyping, Typists } from './people.js';
 
 const element = (id) => document.getElementById(id);
@@ -20,22 +21,22 @@ let subscriptions = [];
 /** Whom the next line is for; null is everyone in the room. */
 let addressee = null;
 
-/** Lines on their way, by the id that comes back on the answer. */
-const underway = new Map();
-const tag = Math.random().toString(36).slice(2);
-let sent = 0;
+/** The newest line of each room that was here. */
+const heard = new Map();
 
 const log = new Log();
+const outbox = new Outbox((line, again) => {
+  if (again) {
+    say(line);
+  }
+  element('text').focus();
+});
 const typists = new Typists();
 const members = new Members((somebody) => writeTo(somebody === addressee ? null : somebody));
 const ownTyping = new OwnTyping((typing) => send(`/app/rooms/${room}/typing`, { typing }));
 
 const connection = new Connection('/chat/ws', {
-  async prepare() {
-    // A server that was started anew does not know its old cookies.
-    name = await me() ?? await login(name);
-    element('who-name').textContent = name;
-  },
+  prepare: renew,
   connecting() {
     showState('connecting', 'Connecting…');
   },
@@ -94,9 +95,12 @@ function start() {
     left() {
       connection.close();
       ended();
+      outbox.clear();
+      heard.clear();
       name = null;
       room = null;
       writeTo(null);
+      showError(null);
       log.forgetPrivates();
       log.clear();
       element('text').value = '';
@@ -136,6 +140,7 @@ function showRoom() {
   log.clear();
   typists.reset();
   members.reset(name);
+  outbox.enter(room);
   element('room-title').textContent = room;
   element('rooms').replaceChildren(...rooms.map((each) => {
     const link = document.createElement('a');
@@ -155,6 +160,15 @@ function welcome(message) {
   const { members: names, lines } = read(message);
   members.reset(name, names);
   log.history(lines);
+  const newest = lines.at(-1)?.id ?? 0;
+  if (newest < (heard.get(room) ?? 0)) {
+    log.notice('The server has forgotten what was said here before.');
+  }
+  heard.set(room, newest);
+  const lost = outbox.settle(lines.filter(isMine).map(({ key }) => key));
+  if (lost > 0) {
+    showError(`${lost === 1 ? 'One line' : `${lost} lines`} may not have arrived.`);
+  }
   for (const field of ['text', 'send']) {
     element(field).disabled = false;
   }
@@ -165,24 +179,25 @@ function welcome(message) {
 
 function said(message) {
   const line = read(message);
-  arrived(message);
+  arrived(line);
   typists.stops(line.from);
   log.line(line);
+  heard.set(room, Math.max(line.id, heard.get(room) ?? 0));
 }
 
 function privately(message) {
   const line = read(message);
-  arrived(message);
-  log.privately(line, line.from === name);
+  arrived(line);
+  log.privately(line, isMine(line));
 }
 
 function presence(message) {
   const { event, user } = read(message);
   if (event === 'joined' && members.join(user) && user !== name) {
-    log.notice(`${user} joined`);
+    log.notice(made('bdi', '', user), ' joined');
   } else if (event === 'left' && members.leave(user)) {
     typists.stops(user);
-    log.notice(`${user} left`);
+    log.notice(made('bdi', '', user), ' left');
   }
 }
 
@@ -197,38 +212,49 @@ function typing(message) {
 function refused(message) {
   const { error } = read(message);
   showError(`${error[0].toUpperCase()}${error.slice(1)}.`);
-  restore(underway.get(message.headers['correlation-id']));
-  arrived(message);
+  const field = element('text');
+  const line = outbox.refused(message.headers['correlation-id'], field.value === '');
+  if (line) {
+    writeTo(line.to);
+    field.value = line.text;
+  }
 }
 
 function sendLine() {
   const field = element('text');
   const text = field.value;
-  sent += 1;
-  const id = `${tag}-${sent}`;
-  underway.set(id, text);
+  field.focus();
+  if (text.trim() !== '') {
+    say({ text, room: addressee === null ? room : null, to: addressee });
+    field.value = '';
+    ownTyping.sent();
+  }
+}
+
+/** The key comes back with the line, and with an error as its `correlation-id`. */
+function say({ text, room: where, to }) {
   showError(null);
-  if (addressee === null) {
-    send(`/app/rooms/${room}/say`, { text }, { 'correlation-id': id });
+  const key = outbox.add({ from: name, text, room: where, to });
+  log.toEnd();
+  const headers = { 'correlation-id': key };
+  if (to === null) {
+    send(`/app/rooms/${where}/say`, { text, key }, headers);
   } else {
-    send('/app/private', { to: addressee, text }, { 'correlation-id': id });
-  }
-  field.value = '';
-  ownTyping.sent();
-}
-
-function arrived(message) {
-  underway.delete(message.headers['correlation-id']);
-}
-
-function restore(text) {
-  const field = element('text');
-  if (text !== undefined && field.value === '') {
-    field.value = text;
+    send('/app/private', { to, text, key }, headers);
   }
 }
 
-/** The connection is gone; lines without an answer may be lost. */
+function isMine({ from }) {
+  return from === name;
+}
+
+function arrived(line) {
+  if (isMine(line)) {
+    outbox.take(line.key);
+  }
+}
+
+/** The connection is gone, and with it the answers to lines underway. */
 function ended() {
   demo.stomp = null;
   subscriptions = [];
@@ -237,11 +263,7 @@ function ended() {
   for (const field of ['text', 'send']) {
     element(field).disabled = true;
   }
-  if (underway.size > 0) {
-    showError('The last line may not have arrived.');
-    restore([...underway.values()].at(-1));
-    underway.clear();
-  }
+  outbox.lost();
 }
 
 function send(destination, body, headers = {}) {
@@ -258,8 +280,8 @@ function writeTo(somebody) {
   members.mark(somebody);
   element('form').classList.toggle('private', somebody !== null);
   element('everyone').hidden = somebody === null;
-  element('text-label').textContent = somebody === null
-    ? `Message to everyone in ${room}` : `Private message to ${somebody}`;
+  element('text-label').replaceChildren(...(somebody === null
+    ? [`Message to everyone in ${room}`] : ['Private message to ', made('bdi', '', somebody)]));
   if (changed) {
     element('text').focus({ preventScroll: true });
   }

@@ -1,6 +1,6 @@
 // A STOMP connection over SockJS that comes back by itself.
 
-import { BackOff } from '/panel.js';
+import { BackOff, whyLost } from '/panel.js';
 
 /* global SockJS, Stomp */
 
@@ -21,6 +21,8 @@ export class Connection {
   constructor(url, events) {
     this.#url = url;
     this.#events = events;
+    // Better known now than at the next heart-beat.
+    window.addEventListener('offline', () => this.#attempt?.socket?.close(3000, 'no network'));
   }
 
   async open() {
@@ -70,7 +72,7 @@ export class Connection {
     });
     socket.addEventListener('close', (event) => {
       if (refusal === null) {
-        this.#again(attempt, `${event.reason || 'no answer from the server'} (${event.code})`);
+        this.#again(attempt, whyLost(event));
       } else if (this.#attempt === attempt) {
         this.#attempt = null;
         this.#events.refused(refusal);

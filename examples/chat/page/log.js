@@ -27,7 +27,7 @@ export class Log {
     this.#box.setAttribute('aria-busy', 'true');
     lines.forEach((line) => this.line(line));
     this.#box.setAttribute('aria-busy', 'false');
-    this.#toEnd();
+    this.toEnd();
   }
 
   /** `{ id, from, text, at }`; one that came by the history already is not shown again. */
@@ -44,20 +44,20 @@ export class Log {
     this.#addPrivate(this.#privates.at(-1));
   }
 
-  /** Who came or went, after all that is there. */
-  notice(text) {
-    this.#insert('notice', this.#list.lastElementChild?.at ?? 0, [text]);
+  /** Who came or went, or other news, after all that is there. */
+  notice(...parts) {
+    this.#insert('notice', this.#list.lastElementChild?.at ?? 0, parts);
   }
 
   #addPrivate({ from, to, text, at, mine }) {
-    const mark = element('em', 'mark', mine ? `private to ${to}` : 'private');
+    const mark = made('em', 'mark', mine ? `private to ${to}` : 'private');
     this.#insert('line private', at, spoken(at, from, text, mark));
   }
 
   /** By the server's time: the history may come after the first live line. */
   #insert(kind, at, parts) {
     const atEnd = this.#box.scrollHeight - this.#box.scrollTop - this.#box.clientHeight < 8;
-    const item = element('li', kind);
+    const item = made('li', kind);
     item.append(...parts);
     item.at = at;
     let before = this.#list.lastElementChild;
@@ -74,27 +74,30 @@ export class Log {
     }
     // Whoever has scrolled up to read is left in peace.
     if (atEnd) {
-      this.#toEnd();
+      this.toEnd();
     }
   }
 
-  #toEnd() {
+  /** The newest line in view. */
+  toEnd() {
     this.#box.scrollTop = this.#box.scrollHeight;
   }
 }
 
-function spoken(at, from, text, ...marks) {
-  const time = element('time', 'time', clock.format(at));
+/** The parts of a line. */
+export function spoken(at, from, text, ...marks) {
+  const time = made('time', 'time', clock.format(at));
   time.dateTime = new Date(at).toISOString();
-  const head = element('span', 'head');
-  head.append(element('strong', 'from', from), ' ', ...marks.flatMap((mark) => [mark, ' ']), time, ' ');
-  return [head, element('span', 'text', text)];
+  const head = made('span', 'head');
+  head.append(made('strong', 'from', from), ' ', ...marks.flatMap((mark) => [mark, ' ']), time, ' ');
+  return [head, made('span', 'text', text)];
 }
 
-/** With `text` as text, whatever it contains. */
-function element(tag, kind, text = '') {
-  const made = document.createElement(tag);
-  made.className = kind;
-  made.textContent = text;
-  return made;
+/** With `text` as text, whatever it contains, and in its own direction. */
+export function made(tag, kind, text = '') {
+  const one = document.createElement(tag);
+  one.className = kind;
+  one.dir = 'auto';
+  one.textContent = text;
+  return one;
 }

@@ -1,5 +1,7 @@
 // Who is in the room, and who of them is typing.
 
+import { made } from './log.js';
+
 /** After this long without news, in milliseconds, somebody has stopped typing; who goes on types says so more often. */
 const FORGOTTEN_AFTER = 5000;
 const TOLD_EVERY = 2000;
@@ -64,9 +66,8 @@ export class Members {
       item.textContent = `${name} (you)`;
       return item;
     }
-    const button = document.createElement('button');
+    const button = made('button', '', name);
     button.type = 'button';
-    button.textContent = name;
     button.addEventListener('click', () => this.#choose(name));
     item.append(button);
     return item;
@@ -95,11 +96,12 @@ export class Typists {
 
   #show() {
     const names = [...this.#timers.keys()].sort((a, b) => a.localeCompare(b));
-    this.#text.textContent = [
-      () => '',
-      () => `${names[0]} is typing…`,
-      () => `${names[0]} and ${names[1]} are typing…`,
-    ][names.length]?.() ?? `${names.length} people are typing…`;
+    const [one, other] = names.map((name) => made('bdi', '', name));
+    this.#text.replaceChildren(...[
+      [],
+      [one, ' is typing…'],
+      [one, ' and ', other, ' are typing…'],
+    ][names.length] ?? [`${names.length} people are typing…`]);
   }
 }
 

@@ -11,9 +11,9 @@
 //! | SUBSCRIBE | `/topic/rooms/{room}/typing` | who is typing |
 //! | SUBSCRIBE | `/user/queue/private` | private messages, one's own included |
 //! | SUBSCRIBE | `/user/queue/errors` | what was wrong with a message |
-//! | SEND | `/app/rooms/{room}/say` | `{"text":"hello"}` |
+//! | SEND | `/app/rooms/{room}/say` | `{"text":"hello","key":"1"}`; the key, if any, comes back with the line |
 //! | SEND | `/app/rooms/{room}/typing` | `{"typing":true}` |
-//! | SEND | `/app/private` | `{"to":"ada","text":"hello"}` |
+//! | SEND | `/app/private` | `{"to":"ada","text":"hello","key":"2"}` |
 
 mod rooms;
 
@@ -25,7 +25,7 @@ use tramline::{
     Presence, Presences, Registry, Rejection, State, ToUser, User, message, subscribe,
 };
 
-use rooms::{LineText, Rooms, Said, now};
+use rooms::{Key, LineText, Rooms, Said, now};
 
 /// What was wrong with a message. The session that sent it hears of it at `/user/queue/errors`, nobody else.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +51,9 @@ impl IntoEffects for ChatError {
 #[derive(Deserialize)]
 struct Line {
     text: String,
+    /// Comes back with the line, also to who joins: so a page knows after a loss what has arrived.
+    #[serde(default)]
+    key: Key,
 }
 
 async fn say(
@@ -60,7 +63,7 @@ async fn say(
     Json(line): Json<Line>,
 ) -> Result<Json<Said>, ChatError> {
     let text = LineText::new(line.text)?;
-    rooms.append(&room, user.name(), text).map(Json)
+    rooms.append(&room, user.name(), text, line.key).map(Json)
 }
 
 #[derive(Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -80,6 +83,8 @@ async fn typing(user: User, Json(typing): Json<Typing>) -> Json<Typing> {
 struct Whisper {
     to: String,
     text: String,
+    #[serde(default)]
+    key: Key,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -89,13 +94,15 @@ struct Private {
     text: LineText,
     /// Unix milliseconds.
     at: u64,
+    #[serde(skip_serializing_if = "Key::is_none")]
+    key: Key,
 }
 
 /// To every session of both: the other tabs of whoever wrote it show it too.
 async fn whisper(
     registry: Registry,
     user: User,
-    Json(Whisper { to, text }): Json<Whisper>,
+    Json(Whisper { to, text, key }): Json<Whisper>,
 ) -> Result<(ToUser<Json<Private>>, ToUser<Json<Private>>), ChatError> {
     if to == user.name() {
         return Err(ChatError::ToOneself);
@@ -108,6 +115,7 @@ async fn whisper(
         to: to.clone(),
         text: LineText::new(text)?,
         at: now(),
+        key,
     };
     Ok((
         ToUser::named(to, "/queue/private", Json(private.clone())),
@@ -190,7 +198,8 @@ mod tests {
 
     fn line(text: &str) -> Json<Line> {
         let text = text.to_owned();
-        Json(Line { text })
+        let key = Key::try_from("1".to_owned()).unwrap();
+        Json(Line { text, key })
     }
 
     #[tokio::test]
@@ -223,6 +232,21 @@ mod tests {
         assert_eq!(said.unwrap_err(), ChatError::NoSuchRoom("attic".to_owned()));
     }
 
+    #[test]
+    fn a_key_comes_back_unless_it_is_too_long() {
+        let read = |key: &str| {
+            let sent = format!("{{\"text\":\"x\",\"key\":\"{key}\"}}");
+            serde_json::from_str::<Line>(&sent).map(|line| line.key)
+        };
+        let key = read("tab-1").unwrap();
+        assert_eq!(serde_json::to_string(&key).unwrap(), "\"tab-1\"");
+        let refused = read(&"k".repeat(41)).unwrap_err().to_string();
+        assert!(
+            refused.contains("at most 40 bytes, this one has 41"),
+            "{refused}"
+        );
+    }
+
     #[tokio::test]
     async fn who_types_is_the_user_whatever_the_message_says() {
         let sent: Typing = serde_json::from_str("{\"user\":\"eve\",\"typing\":true}").unwrap();
@@ -238,7 +262,11 @@ mod tests {
             let whispered = whisper(
                 messaging.registry(),
                 User::new("ada"),
-                Json(Whisper { to, text }),
+                Json(Whisper {
+                    to,
+                    text,
+                    key: Key::default(),
+                }),
             );
             whispered.await.unwrap_err()
         };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::ChatError;
 
@@ -13,6 +13,9 @@ const KEPT_LINES: usize = 50;
 
 /// In characters; a page of text is no line.
 const LONGEST_LINE: usize = 500;
+
+/// In bytes; it is kept and sent with the line.
+const LONGEST_KEY: usize = 40;
 
 /// One line, as everybody in the room gets it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -23,6 +26,32 @@ pub(crate) struct Said {
     pub(crate) text: LineText,
     /// Unix milliseconds.
     pub(crate) at: u64,
+    #[serde(skip_serializing_if = "Key::is_none")]
+    pub(crate) key: Key,
+}
+
+/// What the page calls a line that it sends, and finds it again by: nothing for pages that do not care.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Key(String);
+
+impl Key {
+    pub(crate) fn is_none(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl TryFrom<String> for Key {
+    type Error = String;
+
+    fn try_from(key: String) -> Result<Self, String> {
+        match key.len() {
+            0..=LONGEST_KEY => Ok(Self(key)),
+            length => Err(format!(
+                "a key has at most {LONGEST_KEY} bytes, this one has {length}"
+            )),
+        }
+    }
 }
 
 /// A text that is neither empty nor too long.
@@ -67,7 +96,13 @@ impl Rooms {
     }
 
     /// Adds a line, and forgets the oldest if there are too many.
-    pub(crate) fn append(&self, room: &str, from: &str, text: LineText) -> Result<Said, ChatError> {
+    pub(crate) fn append(
+        &self,
+        room: &str,
+        from: &str,
+        text: LineText,
+        key: Key,
+    ) -> Result<Said, ChatError> {
         self.with(room, |room| {
             room.said += 1;
             let said = Said {
@@ -75,6 +110,7 @@ impl Rooms {
                 from: from.to_owned(),
                 text,
                 at: now(),
+                key,
             };
             room.last.push_back(said.clone());
             if room.last.len() > KEPT_LINES {
@@ -121,7 +157,12 @@ mod tests {
         let rooms = Rooms::new(["lobby", "rust"]);
         for number in 1..=60 {
             rooms
-                .append("lobby", "ada", text(&format!("line {number}")))
+                .append(
+                    "lobby",
+                    "ada",
+                    text(&format!("line {number}")),
+                    Key::default(),
+                )
                 .unwrap();
         }
         let last = rooms.last("lobby").unwrap();
@@ -148,7 +189,9 @@ mod tests {
     #[test]
     fn other_rooms_are_not_there() {
         let rooms = Rooms::new(["lobby"]);
-        let error = rooms.append("attic", "ada", text("x")).unwrap_err();
+        let error = rooms
+            .append("attic", "ada", text("x"), Key::default())
+            .unwrap_err();
         assert_eq!(error.to_string(), "there is no room called \"attic\"");
         assert!(rooms.last("attic").is_err());
     }

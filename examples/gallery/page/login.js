@@ -1,76 +1,137 @@
-// The demos' login (examples/login): a name, which the server keeps in a cookie that it has signed.
+// The demos' login (examples/login): a name, which the server keeps in a cookie that it has signed. The tabs of a browser
+// share that cookie, so they follow each other, in and out.
 
-import { showProblem } from '/panel.js';
+import { BackOff, showProblem } from '/panel.js';
 
 const element = (id) => document.getElementById(id);
 
-/** The name that the server knows this browser by; null when nobody is logged in. */
-export async function me() {
-  const answer = await checked(await fetch('/me'));
-  return (await answer.json()).name;
-}
+const tabs = new BroadcastChannel('login');
+const backOff = new BackOff();
 
-/** Takes a name; throws an Error with the server's reason when it does not take it. */
-export async function login(name) {
-  await checked(await post('/login', { name }));
-  return me();
-}
+/** Who this page is for; null for nobody, undefined until the server has said. */
+let name;
+let page;
 
-export async function logout() {
-  await checked(await post('/logout', {}));
+/**
+ * Wires the form of `login.html`: shows it, or who is logged in. `actions`: entered(name), left(); another user is the
+ * one after the other. Calls entered() at once for a browser that the server knows already.
+ */
+export async function loginForm(actions) {
+  page = actions;
+  element('login').addEventListener('submit', (event) => {
+    event.preventDefault();
+    attempt('login', async () => {
+      await post('/login', { name: element('login-name').value });
+      change((await me()).name);
+    });
+  });
+  element('logout').addEventListener('click', () => attempt('logout', async () => {
+    await post('/logout', {});
+    change(null);
+    element('login-name').focus();
+  }));
+  tabs.addEventListener('message', ({ data }) => become(data));
+  await recognise();
 }
 
 /**
- * Wires the form of `login.html`: shows it, or who is logged in. `actions`: entered(name), left(). Calls entered() at
- * once for a browser that the server knows already.
+ * Before each connection: makes sure that the server takes this browser for whom the page shows. A server that was
+ * started anew does not know its old cookies, and hears the name again; where another tab has logged out or somebody
+ * else in meanwhile, so does this page. Whether it is still for the same user; throws when the server does not answer.
  */
-export async function loginForm(actions) {
-  const enter = async (name) => {
-    show(name);
-    await actions.entered(name);
-  };
-  element('login').addEventListener('submit', (event) => {
-    event.preventDefault();
-    attempt(async () => enter(await login(element('login-name').value)));
-  });
-  element('logout').addEventListener('click', () => attempt(async () => {
-    await logout();
-    show(null);
-    element('login-name').focus();
-    await actions.left();
-  }));
-  await attempt(async () => {
-    const name = await me();
-    await (name === null ? show(null) : enter(name));
-  });
+export async function renew() {
+  const before = name;
+  const known = await me();
+  if (name === before && known.void && before) {
+    await post('/login', { name: before });
+  } else if (name === before) {
+    become(known.name);
+  }
+  return name === before;
 }
 
-function show(name) {
-  element('login').hidden = name !== null;
-  element('who').hidden = name === null;
-  element('who-name').textContent = name ?? '';
-}
-
-async function attempt(action) {
+/** Asks until the server says who this is; meanwhile the form is there. */
+async function recognise() {
   try {
+    await renew();
     element('problem').hidden = true;
-    await action();
   } catch (error) {
-    showProblem('The login did not work', error.message);
+    if (name === undefined) {
+      showProblem('Who is logged in is not known yet', error.message);
+      show(null);
+      setTimeout(recognise, backOff.delay());
+    }
   }
 }
 
+function change(who) {
+  become(who);
+  tabs.postMessage(who);
+}
+
+function become(who) {
+  if (who === name) {
+    return;
+  }
+  if (name) {
+    page.left();
+  }
+  name = who;
+  show(name);
+  if (name) {
+    page.entered(name);
+  }
+}
+
+function show(who) {
+  element('login').hidden = who !== null;
+  element('who').hidden = who === null;
+  element('who-name').textContent = who ?? '';
+}
+
+let underway = false;
+
+/** One at a time: a second click does nothing. */
+async function attempt(what, action) {
+  if (underway) {
+    return;
+  }
+  underway = true;
+  element('problem').hidden = true;
+  try {
+    await action();
+  } catch (error) {
+    showProblem(`The ${what} did not work`, error.message);
+  }
+  underway = false;
+}
+
+/** `{ name, void }`: null when nobody is logged in; `void` when the cookie is another server's, or of an earlier start. */
+async function me() {
+  return (await ask('/me')).json();
+}
+
 function post(path, fields) {
-  return fetch(path, {
+  return ask(path, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify(fields),
   });
 }
 
-async function checked(answer) {
+/** The answer; throws an Error with the server's reason when it is not a good one. */
+async function ask(path, request) {
+  const answer = await fetch(path, request).catch(() => {
+    throw new Error('no answer from the server');
+  });
   if (!answer.ok) {
-    throw new Error(await answer.text() || `the server answered ${answer.status}`);
+    throw new Error(await reason(answer));
   }
   return answer;
+}
+
+/** What an answer says was wrong: plain text, unless it comes from something between us and the server. */
+export async function reason(answer) {
+  const text = answer.headers.get('content-type')?.startsWith('text/plain') ? await answer.text() : '';
+  return text.trim() || `the server answered ${answer.status}`;
 }

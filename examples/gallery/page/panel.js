@@ -147,6 +147,11 @@ export function missing(...libraries) {
   return names.length > 0;
 }
 
+/** Why a connection has ended that nobody here meant to end; stompjs itself ends one from which it hears nothing, by 1000. */
+export function whyLost({ code, reason }) {
+  return code === 1000 ? 'nothing was heard from the server any more' : `${reason || 'no answer from the server'} (${code})`;
+}
+
 /** Waiting times after losses: doubled up to half a minute, each shortened by chance so that clients spread out. */
 export class BackOff {
   #next = 1000;

@@ -67,6 +67,11 @@ static FILES: &[(&str, &str, &str)] = &[
         include_str!("../../chat/page/log.js"),
     ),
     (
+        "/chat/outbox.js",
+        SCRIPT,
+        include_str!("../../chat/page/outbox.js"),
+    ),
+    (
         "/chat/people.js",
         SCRIPT,
         include_str!("../../chat/page/people.js"),

@@ -26,6 +26,7 @@
 //! # Ok::<(), tramline::BuildError>(())
 //! ```
 
+mod name;
 mod origin;
 
 use axum::extract::{FromRef, FromRequest, Request, State};
@@ -33,15 +34,13 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Form, Json, Router, middleware};
-use axum_extra::extract::SignedCookieJar;
-use axum_extra::extract::cookie::{Cookie, Key, SameSite};
+use axum_extra::extract::cookie::{Cookie, CookieJar, Key, SameSite, SignedCookieJar};
 use serde::{Deserialize, Serialize};
 use tramline::User;
 
-const COOKIE: &str = "demo-user";
+pub use name::{BadName, accept};
 
-/// As long as fits a line of a phone.
-const LONGEST_NAME: usize = 40;
+const COOKIE: &str = "demo-user";
 
 /// Gives out names and recognises them again. Clones share the key.
 ///
@@ -65,11 +64,12 @@ impl Login {
 
     /// What the pages call:
     ///
-    /// * `POST /login` with the field `name`, as a form or as JSON: 1 to 40 characters, without control characters; spaces
-    ///   around it do not count. Sets the cookie and answers 204; 400 with the reason for any other name.
+    /// * `POST /login` with the field `name`, as a form or as JSON: one that [`accept`] takes. Sets the cookie and answers 204;
+    ///   400 with the reason for any other name.
     /// * `POST /logout`: takes the cookie away; 204.
     /// * `GET /me`: `{"name": …}`, with `null` when nobody is logged in: that is an answer, and no error in the console of
-    ///   every browser that comes for the first time.
+    ///   every browser that comes for the first time. With `"void": true` beside it, there is a cookie that was not signed
+    ///   here, as after a restart: this browser has not logged out, and its pages may log in again by themselves.
     ///
     /// A POST that a page of another site has sent is answered 403.
     pub fn router(&self) -> Router {
@@ -118,6 +118,8 @@ struct Named {
 #[derive(Serialize)]
 struct Me {
     name: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    void: bool,
 }
 
 async fn log_in(jar: SignedCookieJar, request: Request) -> Result<Response, BadName> {
@@ -134,9 +136,11 @@ async fn log_out(jar: SignedCookieJar) -> impl IntoResponse {
     (StatusCode::NO_CONTENT, jar.remove(cookie))
 }
 
-async fn me(jar: SignedCookieJar) -> impl IntoResponse {
+async fn me(jar: SignedCookieJar, sent: CookieJar) -> impl IntoResponse {
     let name = jar.get(COOKIE).map(|cookie| cookie.value().to_owned());
-    ([(header::CACHE_CONTROL, "no-store")], Json(Me { name }))
+    let void = name.is_none() && sent.get(COOKIE).is_some();
+    let me = Json(Me { name, void });
+    ([(header::CACHE_CONTROL, "no-store")], me)
 }
 
 /// The name that a form or a script has sent.
@@ -145,33 +149,10 @@ async fn posted(request: Request) -> Result<String, BadName> {
     if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json")) {
         let sent = Json::<Named>::from_request(request, &()).await;
         sent.map(|Json(named)| named.name)
-            .map_err(|rejection| BadName(rejection.body_text()))
+            .map_err(|rejection| BadName::new(rejection.body_text()))
     } else {
         let sent = Form::<Named>::from_request(request, &()).await;
         sent.map(|Form(named)| named.name)
-            .map_err(|rejection| BadName(rejection.body_text()))
-    }
-}
-
-fn accept(name: &str) -> Result<String, BadName> {
-    let name = name.trim();
-    let length = name.chars().count();
-    let problem = if length == 0 {
-        "a name has at least 1 character".to_owned()
-    } else if length > LONGEST_NAME {
-        format!("a name has at most {LONGEST_NAME} characters, this one has {length}")
-    } else if name.contains(char::is_control) {
-        "a name has no control characters, such as line ends".to_owned()
-    } else {
-        return Ok(name.to_owned());
-    };
-    Err(BadName(problem))
-}
-
-struct BadName(String);
-
-impl IntoResponse for BadName {
-    fn into_response(self) -> Response {
-        (StatusCode::BAD_REQUEST, self.0).into_response()
+            .map_err(|rejection| BadName::new(rejection.body_text()))
     }
 }

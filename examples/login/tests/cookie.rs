@@ -58,7 +58,14 @@ async fn cookie(login: &Login, name: &str) -> String {
 #[tokio::test]
 async fn a_name_comes_back() {
     let login = Login::new();
-    for name in ["Ada", "Zoë 春 🚋", "a; b=\\\\c, \\\"d\\\"", "x/../@y%20"] {
+    for name in [
+        "Ada",
+        "Zoë 春 🚋",
+        "a; b=\\\\c, \\\"d\\\"",
+        "x/../@y%20",
+        "נועה",
+        "👩\u{200d}🚀",
+    ] {
         let cookie = cookie(&login, name).await;
         let answer = ask(&login, with_cookie("/me", &cookie)).await;
         assert_eq!(answer.status(), StatusCode::OK);
@@ -90,6 +97,16 @@ async fn names_that_are_none_are_refused_with_the_reason() {
             json("a\nb"),
             "a name has no control characters, such as line ends",
         ),
+        (
+            json("ada\u{202e}"),
+            "a name does not turn the direction of the text, as U+202E does",
+        ),
+        (
+            json("\u{200b} \u{200d}"),
+            "a name has at least 1 character that can be seen",
+        ),
+        (json("."), "\".\" is no name: a URL cannot have it"),
+        (json(".."), "\"..\" is no name: a URL cannot have it"),
         (form("nom=Ada"), "missing field `name`"),
         (
             post("/login", "application/json", "{}"),
@@ -118,8 +135,12 @@ async fn a_forged_cookie_is_nobodys() {
     assert_ne!(changed, mine);
     for forged in ["demo-user=Ada", &elsewhere, &changed] {
         let answer = ask(&login, with_cookie("/me", forged)).await;
-        assert_eq!(text(answer).await, "{\"name\":null}", "{forged}");
+        let void = "{\"name\":null,\"void\":true}";
+        assert_eq!(text(answer).await, void, "{forged}");
     }
+    // Who has logged out, or never was here, is told apart: that browser's pages do not log in again by themselves.
+    let answer = ask(&login, with_cookie("/me", "another=1")).await;
+    assert_eq!(text(answer).await, "{\"name\":null}");
 }
 
 #[tokio::test]

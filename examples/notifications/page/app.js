@@ -1,7 +1,7 @@
 // The connection: everybody's notifications, and those of the user who is logged in.
 
-import { login, loginForm, me } from '/login.js';
-import { missing, showProblem } from '/panel.js';
+import { loginForm, renew } from '/login.js';
+import { BackOff, missing, showProblem, whyLost } from '/panel.js';
 import { Received } from './received.js';
 import { sending } from './sending.js';
 import { Toasts } from './toasts.js';
@@ -30,15 +30,14 @@ element('read-all').addEventListener('click', () => {
 if (missing('SockJS', 'StompJs')) {
   show('unusable', 'Not available');
 } else {
-  demo.stomp = client();
   await loginForm({ entered, left });
-  if (!demo.stomp.active) {
-    demo.stomp.activate();
+  if (demo.stomp === null) {
+    restart();
   }
 }
 
-function client() {
-  return new StompJs.Client({
+function newClient() {
+  const client = new StompJs.Client({
     webSocketFactory: () => new SockJS('/notifications/ws'),
     reconnectDelay: 1000,
     maxReconnectDelay: 30_000,
@@ -46,13 +45,19 @@ function client() {
 
     beforeConnect: async () => {
       show('connecting', 'Connecting…');
-      await renewLogin();
+      await identify(client);
     },
 
     onConnect: () => {
       element('problem').hidden = true;
       const connected = () => show('connected', 'Connected', user ? `as ${user}` : 'for what everyone gets');
-      demo.stomp.watchForReceipt('subscribed', connected);
+      client.watchForReceipt('subscribed', connected);
+      const on = (destination, take, headers) => client.subscribe(destination, (message) => {
+        // What still comes for who has just left is for nobody's eyes.
+        if (demo.stomp === client) {
+          take(JSON.parse(message.body));
+        }
+      }, headers);
       on('/user/queue/errors', ({ error }) => showProblem('The server could not do that', error));
       if (user) {
         on('/user/queue/notifications', (notification) => arrived(notification, { mine: true }));
@@ -67,46 +72,50 @@ function client() {
       // What the server refused once it would refuse again: no reconnecting.
       showProblem('Refused by the server', [frame.headers.message, frame.body].filter(Boolean).join('\n'));
       show('disconnected', 'Disconnected');
-      demo.stomp.deactivate();
+      client.deactivate();
     },
 
     onWebSocketClose: (event) => {
-      if (demo.stomp.active) {
-        show('waiting', 'Reconnecting', event.reason || 'the connection was lost');
+      if (client.active) {
+        show('waiting', 'Reconnecting', whyLost(event));
       }
     },
   });
+  return client;
 }
 
-/** The server's key is new after its restart, and our cookie void: the same name again. */
-async function renewLogin() {
-  try {
-    if (user && await me() === null) {
-      await login(user);
+/** Nobody connects before it is known as whom; a client that is for somebody else by now is no longer active. */
+async function identify(client) {
+  const backOff = new BackOff();
+  while (client.active) {
+    try {
+      await renew();
+      return;
+    } catch (error) {
+      if (client.active) {
+        show('waiting', 'Reconnecting', error.message);
+      }
+      await new Promise((resolve) => { setTimeout(resolve, backOff.delay()); });
     }
-  } catch {
-    // The server is not there; the connection is about to find that out, and to say so.
   }
 }
 
-function on(destination, take, headers) {
-  demo.stomp.subscribe(destination, (message) => take(JSON.parse(message.body)), headers);
-}
-
-async function entered(name) {
+function entered(name) {
   user = name;
-  await reconnect();
+  restart();
 }
 
-async function left() {
+function left() {
   user = null;
   received.forgetMine().forEach((id) => toasts.remove(id));
-  await reconnect();
+  restart();
 }
 
-/** A session belongs to who was logged in when it began. */
-async function reconnect() {
-  await demo.stomp.deactivate();
+/** A session belongs to who was logged in when it began: another user, another client. */
+async function restart() {
+  const before = demo.stomp;
+  demo.stomp = newClient();
+  await before?.deactivate();
   demo.stomp.activate();
 }
 

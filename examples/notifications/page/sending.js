@@ -1,5 +1,6 @@
 // The form, and the command that does the same.
 
+import { reason } from '/login.js';
 import { showProblem } from '/panel.js';
 
 const element = (id) => document.getElementById(id);
@@ -8,18 +9,30 @@ const element = (id) => document.getElementById(id);
 export function sending() {
   const form = element('form');
   form.addEventListener('input', showCommand);
-  form.addEventListener('submit', async (event) => {
+  form.addEventListener('submit', (event) => {
     event.preventDefault();
-    element('problem').hidden = true;
-    element('result').textContent = '';
-    try {
-      element('result').textContent = await send(request());
-    } catch (error) {
-      showProblem('Not sent', error.message);
-    }
+    submit();
   });
   element('copy').addEventListener('click', copy);
   showCommand();
+}
+
+let underway = false;
+
+/** One at a time: a second click sends nothing. */
+async function submit() {
+  if (underway) {
+    return;
+  }
+  underway = true;
+  element('problem').hidden = true;
+  element('result').textContent = '';
+  try {
+    element('result').textContent = await send(request());
+  } catch (error) {
+    showProblem('Not sent', error.message);
+  }
+  underway = false;
 }
 
 function request() {
@@ -34,9 +47,12 @@ function encoded(name) {
 }
 
 async function send({ to, path, body }) {
+  if (/^\.\.?$/.test(to)) {
+    throw new Error(`Nobody is called "${to}": a URL cannot have it as a part.`);
+  }
   const answer = await fetch(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body });
   if (!answer.ok) {
-    throw new Error(await answer.text());
+    throw new Error(await reason(answer));
   }
   const { received_by: browsers, waits, displaced } = await answer.json();
   const got = browsers === 1 ? '1 browser got it.' : `${browsers} browsers got it.`;

@@ -65,6 +65,7 @@ export class Toasts {
 export function paragraph(className, text) {
   const paragraph = document.createElement('p');
   paragraph.className = className;
+  paragraph.dir = 'auto';
   paragraph.textContent = text;
   return paragraph;
 }

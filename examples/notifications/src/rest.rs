@@ -8,15 +8,13 @@ use axum::routing::post;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use tramline::{Publisher, SendError};
+use tramline_example_login::BadName;
 
 use crate::inbox::{Full, Inboxes, Level, MOST_USERS};
 use crate::{EVERYONE, ONE_USER};
 
 /// Characters of a text: what a toast has room for.
 const LONGEST_TEXT: usize = 500;
-
-/// Characters of a name, as for the login.
-const LONGEST_NAME: usize = 40;
 
 /// Bytes of a request's body: the longest text, each character of it escaped.
 const LARGEST_BODY: usize = 16 * 1024;
@@ -80,7 +78,7 @@ async fn to_user(
     name: Result<Path<String>, PathRejection>,
     body: Result<Json<Draft>, JsonRejection>,
 ) -> Result<Json<Sent>, Refused> {
-    let name = accept_name(&name?)?;
+    let name = tramline_example_login::accept(&name?)?;
     let Draft { text, level } = accept(body)?;
     let notification = inboxes.notification(level, text);
     // Kept first: whoever subscribes meanwhile finds it in one place or the other.
@@ -113,17 +111,6 @@ fn accept(body: Result<Json<Draft>, JsonRejection>) -> Result<Draft, Refused> {
     })
 }
 
-fn accept_name(name: &str) -> Result<String, Refused> {
-    let name = name.trim();
-    let length = name.chars().count();
-    if (1..=LONGEST_NAME).contains(&length) && !name.contains(char::is_control) {
-        return Ok(name.to_owned());
-    }
-    Err(Refused::bad(format!(
-        "a user's name has 1 to {LONGEST_NAME} characters and no control characters"
-    )))
-}
-
 fn is_false(value: &bool) -> bool {
     !value
 }
@@ -153,6 +140,12 @@ impl From<JsonRejection> for Refused {
 impl From<PathRejection> for Refused {
     fn from(rejection: PathRejection) -> Self {
         Self::bad(rejection.body_text())
+    }
+}
+
+impl From<BadName> for Refused {
+    fn from(problem: BadName) -> Self {
+        Self::bad(problem.to_string())
     }
 }
 

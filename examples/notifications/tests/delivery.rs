@@ -225,18 +225,24 @@ async fn what_is_wrong_with_a_post_is_said() {
             400,
             "\"text\" is empty",
         ),
-        (&nobody, r#"{"text": "x"}"#, 400, "1 to 40 characters"),
+        (&nobody, r#"{"text": "x"}"#, 400, "at most 40 characters"),
         (
             "/notifications/users/%20",
             r#"{"text": "x"}"#,
             400,
-            "1 to 40 characters",
+            "at least 1 character",
         ),
         (
             "/notifications/users/a%0Ab",
             r#"{"text": "x"}"#,
             400,
             "no control characters",
+        ),
+        (
+            "/notifications/users/%2E%2E",
+            r#"{"text": "x"}"#,
+            400,
+            "\"..\" is no name",
         ),
         ("/notifications/users/%ff", r#"{"text": "x"}"#, 400, "UTF-8"),
     ] {

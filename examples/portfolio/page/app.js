@@ -1,5 +1,5 @@
-import { BackOff, missing, showProblem } from '/panel.js';
-import { login, loginForm, me } from '/login.js';
+import { BackOff, missing, showProblem, whyLost } from '/panel.js';
+import { loginForm, renew } from '/login.js';
 import { Chart } from './chart.js';
 import { html, whole, write } from './format.js';
 import { Market, SAMPLES_A_SECOND } from './market.js';
@@ -42,14 +42,7 @@ function entered(who) {
 
 function left() {
   name = null;
-  clearTimeout(retry);
-  const { socket, stomp } = demo;
-  Object.assign(demo, { socket: null, stomp: null });
-  if (stomp?.connected) {
-    stomp.disconnect();
-  } else {
-    socket?.close();
-  }
+  disconnect();
   dialog.close();
   underway.clear();
   market = new Market();
@@ -60,7 +53,20 @@ function left() {
   show('disconnected', 'Disconnected');
 }
 
+/** Ends what there is of a connection, also when it is only being made or waited for. */
+function disconnect() {
+  clearTimeout(retry);
+  const { socket, stomp } = demo;
+  Object.assign(demo, { socket: null, stomp: null });
+  if (stomp?.connected) {
+    stomp.disconnect();
+  } else {
+    socket?.close();
+  }
+}
+
 function connect() {
+  disconnect();
   show('connecting', 'Connecting…');
   const socket = new SockJS('/portfolio/ws');
   const stomp = Stomp.over(socket);
@@ -74,30 +80,31 @@ function connect() {
   });
 
   socket.addEventListener('close', (event) => {
-    if (demo.socket !== socket) {
-      return;
+    if (demo.socket === socket) {
+      lost(whyLost(event));
     }
-    Object.assign(demo, { socket: null, stomp: null });
-    market.silent();
-    unanswered();
-    const delay = backOff.delay();
-    show('waiting', 'Reconnecting', event.reason || `the connection was lost (${event.code})`);
-    retry = setTimeout(again, delay);
   });
 }
 
-/** The server that comes back may not know its old cookies. */
+function lost(reason) {
+  disconnect();
+  market.silent();
+  unanswered();
+  show('waiting', 'Reconnecting', reason);
+  retry = setTimeout(again, backOff.delay());
+}
+
+/** A session belongs to whom the cookie names, which may be somebody else by now. */
 async function again() {
   const who = name;
   try {
-    if (await me() === null) {
-      await login(who);
+    if (await renew()) {
+      connect();
     }
-  } catch {
-    // Not there yet: the connection will not be made either, and tried again.
-  }
-  if (name === who) {
-    connect();
+  } catch (error) {
+    if (name === who) {
+      lost(error.message);
+    }
   }
 }
 
