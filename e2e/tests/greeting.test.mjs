@@ -48,6 +48,16 @@ describe('greeting', { timeout: 300_000 }, () => {
     });
   }
 
+  test('a double click sends once', async () => {
+    const demo = await open();
+    await demo.connect();
+    await demo.name.fill('Ada');
+    await demo.sendButton.dblclick();
+    await demo.greet('Grace');
+    await demo.showsAnswers('Hello, Ada!', 'Hello, Grace!');
+    await demo.close();
+  });
+
   test('a name that looks like markup shows as typed', async () => {
     const demo = await open();
     await demo.connect();

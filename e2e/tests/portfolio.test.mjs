@@ -66,6 +66,23 @@ class Portfolio {
     return eventually(async () => assert.deepEqual(await this.shares(), { ...SHARES, ...changed }));
   }
 
+  /** No text of the table covers another. */
+  async showsWhatItHolds() {
+    const covered = await this.page.evaluate(() => {
+      const texts = [...document.querySelectorAll('tr')].flatMap((row) => [...row.querySelectorAll(
+        '.key, .company, .price, .change, .shares, .value, button, tfoot th',
+      )]).map((node) => {
+        const range = document.createRange();
+        range.selectNodeContents(node);
+        return [node.className || node.textContent, range.getBoundingClientRect()];
+      }).filter(([, { width }]) => width > 0);
+      return texts.flatMap(([name, one], index) => texts.slice(index + 1).filter(([, other]) => (
+        one.left < other.right - 1 && other.left < one.right - 1 && one.top < other.bottom - 1 && other.top < one.bottom - 1
+      )).map(([other]) => `${name}, ${other}`));
+    });
+    assert.deepEqual(covered, []);
+  }
+
   showsNotifications(...texts) {
     return eventually(async () => assert.deepEqual(await this.notifications.allInnerTexts(), texts));
   }
@@ -169,6 +186,36 @@ describe('portfolio', { timeout: 300_000 }, () => {
     await shown.close();
   });
 
+  test('the chart counts time, and has a gap where no prices came', async () => {
+    const shown = await open();
+    const [grid, line] = await shown.page.evaluate(async () => {
+      const { Chart } = await import('/portfolio/chart.js');
+      const { Market } = await import('/portfolio/market.js');
+      const picture = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+      picture.setAttribute('width', 600);
+      document.querySelector('main').append(picture);
+      const chart = new Chart(picture, document.createElement('p'));
+      const market = new Market();
+      market.positions([{ company: 'Dell Inc.', ticker: 'DELL', price: 13, shares: 50, updateTime: 0 }]);
+      // Once in a second, as a page in the background; from the tenth to the fortieth the server says nothing.
+      for (let second = 0; second <= 45; second += 1) {
+        if (second < 10 || second > 40) {
+          market.quote({ ticker: 'DELL', price: 13 + second / 100 });
+        }
+        market.sample(second * 1000);
+      }
+      await new Promise((resolve) => { new ResizeObserver(resolve).observe(picture); });
+      chart.draw(market, 45_000);
+      return [picture.querySelector('.grid').textContent, picture.querySelector('.line').getAttribute('d')];
+    });
+    assert.match(grid, /45 seconds ago/);
+    const parts = line.split('M').slice(1).map((part) => part.split('L'));
+    assert.deepEqual(parts.map(({ length }) => length), [10, 5]);
+    const places = parts.flat().map((point) => parseFloat(point));
+    assert.ok(Math.abs((places[10] - places[9]) - 32 * (places[1] - places[0])) < 2, `${places}`);
+    await shown.close();
+  });
+
   test('a trade shows in every browser of its user, and at nobody else', async () => {
     const [fabrice, paulson] = [newcomer(), newcomer()];
     const one = await open(fabrice);
@@ -197,6 +244,32 @@ describe('portfolio', { timeout: 300_000 }, () => {
     await two.showsState('Connected');
     await two.showsShares({ DELL: 60, GOOG: 0 });
     await Promise.all([one, two, other].map((shown) => shown.close()));
+  });
+
+  test('what a page knows from its positions is no news', async () => {
+    const name = newcomer();
+    const one = await open(name);
+    const two = await open(name);
+    await one.trade('Buy', 'DELL', 10);
+    await two.page.reload();
+    await two.showsShares({ DELL: 60 });
+    await one.showsNotifications('Bought 10 DELL: you hold 60 now.');
+    await one.trade('Buy', 'EMC', 1);
+    await two.showsNotifications('Bought 1 EMC: you hold 76 now.');
+    await one.close();
+    await two.close();
+  });
+
+  test('the dialog takes numbers that can be traded alone', async () => {
+    const shown = await open(newcomer());
+    await shown.trade('Buy', 'DELL', '99999999999999999999');
+    assert.equal(await shown.dialog.getByRole('status').innerText(), '$0.00');
+    await shown.dialog.getByLabel('Shares').fill('-1');
+    await shown.page.keyboard.press('Enter');
+    assert.equal(await shown.dialog.getByRole('status').innerText(), '$0.00');
+    await shown.dialog.getByLabel('Shares').fill('1000000');
+    await eventually(async () => assert.ok(number(await shown.dialog.getByRole('status').innerText()) > 1_000_000));
+    await shown.close();
   });
 
   test('what is wrong with a trade, only the browser hears that sent it', async () => {
@@ -365,19 +438,24 @@ describe('portfolio', { timeout: 300_000 }, () => {
     const backgrounds = [];
     for (const colorScheme of ['light', 'dark']) {
       const shown = await open(newcomer(), { viewport: { width: 360, height: 740 }, colorScheme, isMobile: true, hasTouch: true });
-      await shown.trade('Buy', 'CTXS', 100_000);
-      await shown.showsShares({ CTXS: 100_075 });
+      await shown.trade('Buy', 'GOOG', 999_990);
+      await shown.showsShares({ GOOG: 999_995 });
       const { wide, high } = await shown.page.evaluate(() => ({
         wide: document.documentElement.scrollWidth,
         high: [...document.querySelectorAll('#positions button')].map((field) => field.getBoundingClientRect().height),
       }));
       assert.equal(wide, 360, 'no sideways scrolling');
       assert.ok(high.every((height) => height >= 40), `large enough for a finger: ${high}`);
+      await shown.showsWhatItHolds();
       assert.equal(await shown.page.getByRole('columnheader').count(), 6, 'a table for who cannot see it');
       backgrounds.push(await shown.page.evaluate(() => getComputedStyle(document.body).backgroundColor));
       await screenshot(shown.page, `portfolio-phone-${colorScheme}`);
-      await shown.page.getByRole('button', { name: 'Sell CTXS' }).click();
+      await shown.page.getByRole('button', { name: 'Sell GOOG' }).click();
       await screenshot(shown.page, `portfolio-phone-dialog-${colorScheme}`);
+      await shown.page.keyboard.press('Escape');
+      await shown.page.evaluate(() => { document.documentElement.style.fontSize = '200%'; });
+      await shown.showsWhatItHolds();
+      assert.equal(await shown.page.evaluate(() => document.documentElement.scrollWidth), 360, 'with large letters');
       await shown.close();
     }
     assert.notEqual(backgrounds[0], backgrounds[1]);
@@ -460,13 +538,23 @@ describe('portfolio while the server goes and comes back', { timeout: 300_000 },
     const shown = await Portfolio.open(browser, first.url, 'Ada');
     await shown.trade('Buy', 'RHT', 1);
     await shown.showsShares({ RHT: 16 });
+    first.hang();
+    await shown.trade('Buy', 'RHT', 3);
     await first.kill();
     await shown.showsState('Reconnecting');
+    await shown.showsNotifications(
+      'Buy 3 RHT: the connection was lost before the market answered.',
+      'Bought 1 RHT: you hold 16 now.',
+    );
     await shown.trade('Buy', 'RHT', 1);
     await shown.showsProblem(/Not connected/);
+    await shown.page.getByRole('button', { name: 'Buy RHT' }).click();
     const second = await startGallery({ listen: first.address });
+    // That server knows nothing of what was before, and an open dialog follows it.
+    await eventually(async () => assert.match(await shown.dialog.innerText(), /You hold 15\./));
+    await shown.page.keyboard.press('Escape');
     await shown.showsState('Connected');
-    // That server knows nothing of what was before.
+    assert.equal(await shown.problem.innerText(), '');
     await shown.showsShares({});
     await shown.trade('Buy', 'RHT', 2);
     await shown.showsShares({ RHT: 17 });

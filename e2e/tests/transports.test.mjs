@@ -21,6 +21,13 @@ class Transports {
     return transports;
   }
 
+  /** A second window of the same browser. */
+  async another() {
+    const transports = Object.assign(new Transports(), this, { page: await this.context.newPage() });
+    await transports.page.goto(this.page.url());
+    return transports;
+  }
+
   /** The table: `{ name, state, median, slowest, sent, received }`, texts as they stand there. */
   async table() {
     const lines = await this.page.getByRole('row').all();
@@ -151,8 +158,8 @@ describe('transports', { timeout: 300_000 }, () => {
     const shown = await open({}, ({ context }) => context.addInitScript(() => {
       const Real = window.WebSocket;
       window.WebSocket = class extends Real {
-        constructor(url) {
-          super(url.toString().replace(/^ws:\/\/[^/]+/, 'ws://127.0.0.1:1'));
+        constructor() {
+          super(`${location.origin.replace('http', 'ws')}/nowhere`);
         }
       };
     }));
@@ -165,14 +172,12 @@ describe('transports', { timeout: 300_000 }, () => {
   test('paused, every row says so; and it goes on', async () => {
     const shown = await open();
     await shown.showsNumbers(...ROWS);
-    const button = shown.page.getByRole('button', { name: 'Pause' });
-    await button.click();
+    await shown.page.getByRole('button', { name: 'Pause' }).click();
     for (const name of ROWS) {
       await shown.showsState(name, /^paused$/);
     }
-    assert.equal(await button.getAttribute('aria-pressed'), 'true');
     await shown.showsChoice(/^Paused\.$/);
-    await button.click();
+    await shown.page.getByRole('button', { name: 'Measure here' }).click();
     await shown.showsNumbers(...ROWS);
     await shown.showsChoice(/takes websocket here/);
     await shown.close();
@@ -197,6 +202,29 @@ describe('transports', { timeout: 300_000 }, () => {
     await shown.close();
   });
 
+  test('of two windows one measures; the other takes over when it is told to, or when that one closes', async () => {
+    const first = await open();
+    await first.showsNumbers(...ROWS);
+    const second = await first.another();
+    const waits = async (shown) => {
+      await shown.showsChoice(/^Paused: measuring in another window\.$/);
+      await shown.showsState('REST, polled', /^paused$/);
+    };
+    await waits(second);
+    await screenshot(second.page, 'transports-waiting');
+    await second.page.getByRole('button', { name: 'Measure here' }).click();
+    await second.showsNumbers(...ROWS);
+    await waits(first);
+    // Both would take all connections that a browser has for a server, and no other page would open.
+    const third = await first.context.newPage();
+    assert.equal((await third.goto(gallery.url)).status(), 200);
+
+    await second.page.close();
+    await first.showsNumbers(...ROWS);
+    await first.showsChoice(/takes websocket here/);
+    await first.close();
+  });
+
   test('without its library, the page says so and measures the rest', async () => {
     const shown = await open({}, ({ context }) => context.route('**/lib/sockjs.min.js', (route) => route.abort()));
     assert.match(await shown.page.getByRole('alert').innerText(), /A library of this page did not load\s+SockJS/);
@@ -219,6 +247,13 @@ describe('transports', { timeout: 300_000 }, () => {
       assert.ok(high.every((height) => height >= 40), `large enough for a finger: ${high}`);
       backgrounds.push(await shown.page.evaluate(() => getComputedStyle(document.body).backgroundColor));
       await screenshot(shown.page, `transports-phone-${colorScheme}`);
+
+      await shown.page.setViewportSize({ width: 320, height: 740 });
+      const [inside, around] = await shown.page.locator('.numbers').evaluate((node) => [node.scrollWidth, node.clientWidth]);
+      assert.equal(inside, around, 'the table fits the smallest phone');
+      await shown.page.evaluate(() => { document.documentElement.style.fontSize = '200%'; });
+      await shown.page.setViewportSize({ width: 360, height: 740 });
+      assert.equal(await shown.page.evaluate(() => document.documentElement.scrollWidth), 360, 'with large letters');
       await shown.close();
     }
     assert.notEqual(backgrounds[0], backgrounds[1]);
@@ -244,9 +279,11 @@ describe('transports while the server goes and comes back', { timeout: 300_000 }
     await shown.showsNumbers(...ROWS);
     await first.kill();
     await shown.showsState('WebSocket', /^no answer from the server \(1006\); trying again$/);
-    await shown.showsState('REST, polled', /./);
+    await shown.showsState('REST, polled', /trying again$/);
+    await shown.showsChoice(/^SockJS finds no way at the moment: /);
     const second = await startGallery({ listen: first.address });
     await shown.showsNumbers(...ROWS);
+    await shown.showsChoice(/takes websocket here/);
     await shown.close();
     await second.stop();
     await browser.close();

@@ -20,6 +20,12 @@ export class Panel {
     connect.addEventListener('click', () => actions.connect());
     disconnect.addEventListener('click', () => actions.disconnect());
     this.#name.addEventListener('input', () => this.#enable());
+    // The second click of a double click would send the same again.
+    this.#buttons.send.addEventListener('click', (event) => {
+      if (event.detail > 1) {
+        event.preventDefault();
+      }
+    });
     element('form').addEventListener('submit', (event) => {
       event.preventDefault();
       if (this.#canSend()) {

@@ -152,6 +152,11 @@ static FILES: &[(&str, &str, &str)] = &[
         include_str!("../../transports/page/row.js"),
     ),
     (
+        "/transports/turn.js",
+        SCRIPT,
+        include_str!("../../transports/page/turn.js"),
+    ),
+    (
         "/notifications/",
         HTML,
         include_str!("../../notifications/page/index.html"),
@@ -318,7 +323,7 @@ fn content_security_policy() -> String {
         format!("script-src 'self' {CDN}; ")
     };
     format!(
-        "default-src 'self'; {scripts}connect-src 'self' ws: wss:; object-src 'none'; base-uri 'none'; \
+        "default-src 'self'; {scripts}object-src 'none'; base-uri 'none'; \
          form-action 'self'; frame-ancestors 'none'"
     )
 }

@@ -26,6 +26,9 @@ const demo = { socket: null, stomp: null };
 window.demo = demo;
 let name = null;
 let retry = 0;
+/** Trades that the market has not answered, by their receipts. */
+const underway = new Map();
+let trades = 0;
 
 if (!missing('SockJS', 'Stomp')) {
   await loginForm({ entered, left });
@@ -41,6 +44,7 @@ function left() {
   name = null;
   disconnect();
   dialog.close();
+  underway.clear();
   market = new Market();
   table.clear();
   chart.clear();
@@ -85,6 +89,7 @@ function connect() {
 function lost(reason) {
   disconnect();
   market.silent();
+  unanswered();
   show('waiting', 'Reconnecting', reason);
   retry = setTimeout(again, backOff.delay());
 }
@@ -104,6 +109,7 @@ async function again() {
 }
 
 function subscribe(stomp) {
+  stomp.onreceipt = ({ headers }) => underway.delete(headers['receipt-id']);
   const on = (destination, take) => {
     stomp.subscribe(destination, (message) => {
       if (demo.stomp === stomp) {
@@ -119,6 +125,7 @@ function subscribe(stomp) {
   on('/app/positions', (positions) => {
     market.positions(positions);
     element('market').hidden = false;
+    element('problem').hidden = true;
     backOff.reset();
     show('connected', 'Connected', `by ${demo.socket.transport}`);
     draw();
@@ -131,12 +138,23 @@ function send(trade) {
     problem('Not connected', 'The trade was not sent. Try again when the connection is back.');
     return;
   }
-  demo.stomp.send('/app/trade', {}, JSON.stringify(trade));
+  const receipt = `trade-${trades += 1}`;
+  underway.set(receipt, trade);
+  demo.stomp.send('/app/trade', { receipt }, JSON.stringify(trade));
+}
+
+/** What was sent into a connection that is lost may have been executed or not: the positions will tell. */
+function unanswered() {
+  for (const { action, ticker, shares } of underway.values()) {
+    notify(`${action} ${whole(shares)} ${ticker}: the connection was lost before the market answered.`);
+  }
+  underway.clear();
 }
 
 function updated(position) {
   const change = market.update(position);
-  if (change === null) {
+  // The positions of a page that was opened meanwhile have it already.
+  if (change === 0) {
     return;
   }
   const done = change < 0 ? `Sold ${whole(-change)}` : `Bought ${whole(change)}`;
@@ -163,9 +181,10 @@ function draw() {
   if (name === null) {
     return;
   }
-  market.sample(performance.now());
+  const now = performance.now();
+  market.sample(now);
   table.draw(market);
-  chart.draw(market);
+  chart.draw(market, now);
   dialog.draw();
   write(element('made'), whole(market.made));
   write(element('received'), whole(market.received));

@@ -1,6 +1,6 @@
 // All prices in one picture: each as its change since the page was opened, with its ticker at the end of its line.
 
-import { SAMPLES_A_SECOND, change } from './market.js';
+import { KEPT, change } from './market.js';
 import { percent, set, svg, write } from './format.js';
 
 const HEIGHT = 260;
@@ -12,8 +12,10 @@ const RIGHT = 48;
 const LABEL = 13;
 /** A text that changed with each sample could not be read. */
 const TEXT_EVERY = 20;
-/** The least that fills the width, lest the first prices jump about. */
-const FEWEST = 10 * SAMPLES_A_SECOND;
+/** The least time that fills the width, lest the first prices jump about. */
+const SHORTEST = 10_000;
+/** A line ends where no prices came for longer than this. Browsers wake a page that nobody sees once in a second. */
+const GAP = 2500;
 
 export class Chart {
   #lines = new Map();
@@ -30,24 +32,28 @@ export class Chart {
     }).observe(picture);
   }
 
-  draw({ stocks }) {
-    const lines = [...stocks.values()].map((stock) => {
-      const changes = stock.history.map((price) => change(stock, price));
-      return { ticker: stock.ticker, changes, last: changes.at(-1) ?? 0 };
-    });
+  draw({ stocks }, now) {
+    const lines = [...stocks.values()].map((stock) => ({
+      ticker: stock.ticker,
+      points: stock.history.map(({ at, price }) => ({ at, value: change(stock, price) })),
+      last: change(stock, stock.price),
+    }));
     if (lines.length === 0 || this.#width < LEFT + RIGHT) {
       return;
     }
-    const scale = scaled(lines.flatMap(({ changes }) => changes));
-    const places = Math.max(FEWEST, ...lines.map(({ changes }) => changes.length));
-    const x = (index, of) => this.#width - RIGHT - ((of - 1 - index) * (this.#width - LEFT - RIGHT)) / (places - 1);
+    const scale = scaled(lines.flatMap(({ points, last }) => [last, ...points.map(({ value }) => value)]));
+    const oldest = Math.min(now, ...lines.map(({ points }) => points[0]?.at ?? now));
+    const span = Math.min(KEPT, Math.max(SHORTEST, now - oldest));
+    const x = (at) => this.#width - RIGHT - ((now - at) * (this.#width - LEFT - RIGHT)) / span;
     const y = (value) => TOP + ((scale.most - value) / (scale.most - scale.least)) * (HEIGHT - TOP - BOTTOM);
 
-    this.#drawGrid(scale, y, Math.round(places / SAMPLES_A_SECOND));
+    this.#drawGrid(scale, y, Math.round(span / 1000));
     lines.forEach((line, index) => {
       const { path, label } = this.#lines.get(line.ticker) ?? this.#add(line.ticker, index);
-      const points = line.changes.map((value, at) => `${x(at, line.changes.length).toFixed(1)} ${y(value).toFixed(1)}`);
-      path.setAttribute('d', points.length > 1 ? `M${points.join('L')}` : '');
+      path.setAttribute('d', line.points.map(({ at, value }, place) => {
+        const joined = place > 0 && at - line.points[place - 1].at <= GAP;
+        return `${joined ? 'L' : 'M'}${x(at).toFixed(1)} ${y(value).toFixed(1)}`;
+      }).join(''));
       line.label = label;
     });
     apart(lines.map(({ label, last }) => ({ label, y: y(last) }))).forEach(({ label, y: place }) => {

@@ -1,54 +1,59 @@
 // What the page knows: positions, prices and how they came about. No part of it touches the page.
 
-/** A minute of prices, four in a second. */
-export const KEPT = 240;
+/** Prices are kept for a minute, in milliseconds. */
+export const KEPT = 60_000;
 export const SAMPLES_A_SECOND = 4;
 
 export class Market {
-  /** By ticker: `{ company, ticker, price, shares, updateTime, opened, history }`, in the order the server gave them. */
+  /**
+   * By ticker: `{ company, ticker, price, shares, updateTime, opened, history }`, in the order the server gave them; the
+   * last are its prices, `{ at, price }`.
+   */
   stocks = new Map();
   made = null;
   received = null;
   #count = 0;
   #since = 0;
+  /** Whether prices came since the last sample. */
+  #news = false;
 
   /** The answer to /app/positions, at first and after each reconnection. */
   positions(positions) {
     for (const position of positions) {
-      const known = this.stocks.get(position.ticker);
-      this.stocks.set(position.ticker, {
-        ...position,
-        opened: known?.opened ?? position.price,
-        history: known?.history ?? [],
-      });
+      const stock = this.stocks.get(position.ticker) ?? { opened: position.price, history: [] };
+      this.stocks.set(position.ticker, Object.assign(stock, position));
     }
   }
 
   quote({ ticker, price }) {
     this.#count += 1;
+    this.#news = true;
     const stock = this.stocks.get(ticker);
     if (stock) {
       stock.price = price;
     }
   }
 
-  /** Gives by how much the shares changed; null where something newer was known. */
+  /** Gives by how much the shares changed: 0 where that was known already. */
   update({ ticker, shares, updateTime }) {
     const stock = this.stocks.get(ticker);
     if (!stock || updateTime < stock.updateTime) {
-      return null;
+      return 0;
     }
     const change = shares - stock.shares;
     Object.assign(stock, { shares, updateTime });
     return change;
   }
 
-  /** Remembers the prices of this moment. */
+  /** Remembers the prices of this moment, in milliseconds; nothing while no prices come, so that this can be seen. */
   sample(now) {
-    for (const { history, price } of this.stocks.values()) {
-      history.push(price);
-      history.splice(0, history.length - KEPT);
+    for (const stock of this.stocks.values()) {
+      if (this.#news) {
+        stock.history.push({ at: now, price: stock.price });
+      }
+      stock.history = stock.history.filter(({ at }) => now - at <= KEPT);
     }
+    this.#news = false;
     const time = now - this.#since;
     if (time >= 1000) {
       this.received = this.#since === 0 ? null : Math.round((this.#count * 1000) / time);

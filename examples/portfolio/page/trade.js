@@ -37,8 +37,8 @@ export class TradeDialog {
     }
     const { company, price, shares } = this.#asked.stock;
     write(element('trade-facts'), `${company}, ${dollars(price)} a share. You hold ${whole(shares)}.`);
-    const wanted = this.#shares.valueAsNumber;
-    write(element('trade-worth'), dollars(Number.isFinite(wanted) ? wanted * price : 0));
+    const wanted = this.#shares.validity.valid ? this.#shares.valueAsNumber : 0;
+    write(element('trade-worth'), dollars(wanted * price));
   }
 
   close() {

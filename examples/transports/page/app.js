@@ -2,6 +2,7 @@ import { BackOff, missing } from '/panel.js';
 import { Chart } from './chart.js';
 import { RestLink, SockJsLink, WebSocketLink, choice, isOffered } from './links.js';
 import { Row } from './row.js';
+import { turn } from './turn.js';
 
 const element = (id) => document.getElementById(id);
 const offer = element('offer');
@@ -12,6 +13,10 @@ const chart = new Chart(element('chart'), element('scale'), element('numbers'));
 let chosen = null;
 let choosing = new AbortController();
 let drawing = 0;
+/** What the user wants, and what this window does. */
+let paused = false;
+let measuring = false;
+let asked = new AbortController();
 
 // The third column: how SockJS calls it, for what only SockJS has to fall back from.
 const WAYS = [
@@ -35,7 +40,7 @@ add('REST, polled', { open: (_, on) => new RestLink(on), offered: async () => tr
 function add(name, { open, offered, fallsBack }) {
   // Pings of different transports keep out of each other's way.
   const offset = rows.length * 150;
-  const row = new Row({ name, open, offered, offset, changed: redraw });
+  const row = new Row({ name, open, offered, offset, changed: redraw, lost: chooseAgain });
   row.note = () => note(row, fallsBack);
   rows.push(row);
 }
@@ -61,24 +66,40 @@ function redraw() {
   }
 }
 
-function stop() {
+function stop(why) {
+  measuring = false;
+  pause.textContent = 'Measure here';
   choosing.abort();
   rows.forEach((row) => row.stop());
+  say(why);
 }
 
 function start() {
-  stop();
+  measuring = true;
+  pause.textContent = 'Pause';
   rows.forEach((row) => row.start(offer.value));
+  choose();
+}
+
+function choose() {
+  choosing.abort();
+  choosing = new AbortController();
   if (canSockJs) {
-    choosing = new AbortController();
-    choose(offer.value, choosing.signal, new BackOff());
+    ask(offer.value, choosing.signal, new BackOff());
   } else {
     say('SockJS did not load, so there are only two ways.');
   }
 }
 
+/** What was chosen before a loss may no longer be right. */
+function chooseAgain() {
+  if (chosen !== null) {
+    choose();
+  }
+}
+
 /** Says what SockJS takes by itself; tries again while nobody answers. */
-async function choose(base, signal, backOff) {
+async function ask(base, signal, backOff) {
   chosen = null;
   say('Asking SockJS for its choice…');
   while (!signal.aborted) {
@@ -128,21 +149,39 @@ new PerformanceObserver((entries) => {
   performance.clearResourceTimings();
 }).observe({ type: 'resource' });
 
-// Streams and polls take three of the six connections that a browser has for a server over HTTP/1.1: a page that nobody
-// sees gives them back.
-const isOn = () => pause.getAttribute('aria-pressed') === 'false' && !document.hidden;
-const follow = () => (isOn() ? start() : stop());
+/** Rests, or measures when it is this window's turn. A page that nobody sees rests, and leaves the turn to others. */
+async function follow({ steal = false } = {}) {
+  asked.abort();
+  if (paused || document.hidden) {
+    stop('Paused.');
+    return;
+  }
+  stop('Paused: measuring in another window.');
+  asked = new AbortController();
+  const { signal } = asked;
+  try {
+    await turn(start, { steal, signal });
+  } catch (error) {
+    if (error.name !== 'AbortError') {
+      throw error;
+    }
+    // Unless it was given up, another window has taken the turn: this one waits until that ends.
+    if (!signal.aborted) {
+      follow();
+    }
+  }
+}
 
-document.addEventListener('visibilitychange', follow);
+document.addEventListener('visibilitychange', () => follow());
 pause.addEventListener('click', () => {
-  const paused = pause.getAttribute('aria-pressed') === 'false';
-  pause.setAttribute('aria-pressed', paused);
-  say(paused ? 'Paused.' : '');
-  follow();
+  paused = measuring;
+  follow({ steal: true });
 });
 offer.addEventListener('change', () => {
   rows.forEach((row) => row.forget());
-  follow();
+  if (measuring) {
+    start();
+  }
 });
 
 follow();

@@ -21,9 +21,12 @@ export class Row {
   #pings = 0;
   #pinged = null;
 
-  /** `open(base, on)` makes a link, `offered(base)` says whether the server has this transport at all. */
-  constructor({ name, open, offered, offset, changed }) {
-    Object.assign(this, { name, open, offered, offset, changed });
+  /**
+   * `open(base, on)` makes a link, `offered(base)` says whether the server has this transport at all; `lost()` is called
+   * when a connection ends that was there.
+   */
+  constructor({ name, open, offered, offset, changed, lost }) {
+    Object.assign(this, { name, open, offered, offset, changed, lost });
   }
 
   start(base) {
@@ -85,6 +88,9 @@ export class Row {
         clearTimeout(this.#timer);
         this.#link = null;
         this.#show('lost', reason);
+        if (opened) {
+          this.lost();
+        }
         const offered = opened || await this.offered(base);
         if (this.#life !== life) {
           return;
