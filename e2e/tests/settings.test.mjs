@@ -71,7 +71,7 @@ test('what is wrong with them is said at the start, all of it, and nothing start
   for (const mistake of [
     `${config}:1: limits.body = "much": must be a number of bytes`,
     `${config}:2: limits.outbx: there is no such key; did you mean limits.outbox?`,
-    'TRAMLINE_LIMITS_SEND_TIME = "10": must be a time with its unit, such as',
+    'TRAMLINE_LIMITS_SEND_TIME = "10": must be a time, a whole number with its unit, such as',
     'TRAMLINE_ALOWED_ORIGINS: there is no such setting; did you mean TRAMLINE_ALLOWED_ORIGINS?',
   ]) {
     assert.ok(output.includes(mistake), `${mistake}\nin ${output}`);
@@ -82,4 +82,8 @@ test('what is wrong with them is said at the start, all of it, and nothing start
   const missing = await runToEnd(['--listen', '127.0.0.1:0'], { TRAMLINE_CONFIG: absent });
   assert.equal(missing.code, 1);
   assert.ok(missing.output.includes(`${absent}: cannot be read`), missing.output);
+
+  // An empty variable is how many tools say that there is none.
+  const unset = await startGallery({ env: { TRAMLINE_CONFIG: '' } });
+  await unset.stop();
 });

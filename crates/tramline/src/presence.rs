@@ -31,7 +31,8 @@ use crate::{Json, User};
 ///
 /// let presences = Presences::new().announce("/topic/rooms/{room}", "/topic/rooms/{room}/presence");
 ///
-/// // A page that opens asks once, by SUBSCRIBE to "/app/rooms/7/members", and then follows the topic.
+/// // A page that opens follows the topic, and then asks once, by SUBSCRIBE to "/app/rooms/7/members": in this order, so
+/// // that it misses nobody.
 /// async fn members(presence: Presence, Path(room): Path<u32>) -> Json<Vec<String>> {
 ///     Json(presence.members(&format!("/topic/rooms/{room}")))
 /// }
@@ -51,8 +52,9 @@ impl Presences {
     }
 
     /// Keeps presence for the destinations that `pattern` matches, for [`Presence`] and
-    /// [events](crate::Event::Joined) alone. `{name}` matches one segment and `{*name}` all that is left; the pattern with
-    /// the fewest captures wins.
+    /// [events](crate::Event::Joined) alone. `{name}` matches one segment and `{*name}` all that is left; where several
+    /// patterns match, the one wins whose first segment that differs is fixed, as for
+    /// [routes](crate::MessageRouter::route).
     pub fn track(mut self, pattern: impl Into<ByteString>) -> Self {
         self.rules.push((pattern.into(), None));
         self
@@ -61,7 +63,9 @@ impl Presences {
     /// Keeps presence as [`track`](Self::track) does, and publishes at `topic`, which may use the captures of `pattern`,
     /// who comes and goes: `{"event":"joined","user":"alice"}` or `"left"`, as JSON, in the order in which it happened.
     ///
-    /// Who subscribes to `topic` before the destination itself sees its own coming too.
+    /// Who subscribes to `topic` before the destination itself sees its own coming too. Where `.` separates the segments of
+    /// `topic`, and not those of the destination, what was captured must not have one: nothing is announced then, and the
+    /// log has a line.
     pub fn announce(
         mut self,
         pattern: impl Into<ByteString>,
@@ -148,6 +152,7 @@ impl PresenceTable {
                 }
             }
             let read = captures(&pattern).and_then(|captures| {
+                let topic_separator = topic.as_deref().map(&separator);
                 let topic = topic.map(ReplyTo::Destination);
                 let topic = topic.map(|topic| Template::parse(&topic, &captures));
                 let topic = topic.transpose().map_err(|error| match error {
@@ -157,6 +162,8 @@ impl PresenceTable {
                     }
                     TemplateError::Destination(error) => error.to_string(),
                 })?;
+                let dots = separator(&pattern) == Separator::Slash && topic_separator == Some(Separator::Dot);
+                let topic = topic.map(|topic| if dots { topic.without_dots() } else { topic });
                 let inserted = rules.insert(slashed(&pattern, separator(&pattern)), topic);
                 inserted.map_err(|error| error.to_string())
             });
@@ -194,6 +201,13 @@ impl PresenceTable {
             let value = found.params.get(name)?;
             Some(as_written(value, &slashed, destination))
         };
+        if let Some((name, value)) = topic.dotted(capture) {
+            tracing::warn!(
+                destination,
+                "presence not announced: {{{name}}} is {value:?}, and must not have a `.`"
+            );
+            return Some(None);
+        }
         // What was captured from a destination is fit for one; only its length may be too much.
         let topic = topic.destination(capture).inspect_err(|error| {
             tracing::warn!(destination, %error, "presence not announced");

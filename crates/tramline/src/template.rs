@@ -102,11 +102,7 @@ impl Template {
 
     /// The target for a message that has matched the route.
     pub(crate) fn expand(&self, message: &Inbound) -> Result<Target, Rejection> {
-        let captured = message.captures.iter();
-        if let Some((name, value)) = captured
-            .filter(|_| self.no_dots)
-            .find(|(name, value)| value.contains('.') && self.uses(name))
-        {
+        if let Some((name, value)) = self.dotted(|name| message.capture(name)) {
             return Err(Rejection::bad_message(format_args!(
                 "{{{name}}} is {value:?}: it must not have a `.`, which separates segments where the reply goes"
             )));
@@ -131,9 +127,19 @@ impl Template {
         }
     }
 
-    fn uses(&self, name: &str) -> bool {
-        let mut parts = self.parts.iter();
-        parts.any(|part| matches!(part, Part::Capture(used) if used == name))
+    /// What was captured and would be more than one segment where it goes.
+    pub(crate) fn dotted<'a>(
+        &'a self,
+        capture: impl Fn(&str) -> Option<&'a str>,
+    ) -> Option<(&'a str, &'a str)> {
+        let mut parts = self.parts.iter().filter(|_| self.no_dots);
+        parts.find_map(|part| match part {
+            Part::Capture(name) => {
+                let value = capture(name).filter(|value| value.contains('.'))?;
+                Some((&**name, value))
+            }
+            Part::Text(_) => None,
+        })
     }
 
     fn fill<'a>(&'a self, capture: impl Fn(&str) -> Option<&'a str>) -> ByteString {

@@ -65,7 +65,7 @@ use crate::{Compression, Limits, MessagingBuilder, Separator, SockJs};
 /// assert_eq!(configuration.messaging.limits.body, 16_384);
 ///
 /// let wrong = serde_json::from_str::<Configuration>(&text.replace("5 s", "5")).err().unwrap();
-/// assert!(wrong.to_string().contains("limits.send_time = \"5\": must be a time with its unit"), "{wrong}");
+/// assert!(wrong.to_string().contains("limits.send_time = \"5\": must be a time, a whole number with its unit"), "{wrong}");
 /// # let _ = configuration.listen;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -153,16 +153,16 @@ impl BrokerSettings {
 impl Settings {
     /// The defaults, a file laid over them, the environment over both.
     ///
-    /// The file is the one that the variable `TRAMLINE_CONFIG` names, and has to be there then; else `tramline.toml` in the
-    /// working directory, if it is there. Variables are named like `TRAMLINE_LIMITS_BODY`.
+    /// The file is the one that the variable `TRAMLINE_CONFIG` names, and has to be there then; where that is unset or empty,
+    /// `tramline.toml` in the working directory, if it is there. Variables are named like `TRAMLINE_LIMITS_BODY`.
     ///
     /// # Errors
     ///
     /// [`SettingsError`] with every mistake: the operator's.
     pub fn load() -> Result<Self, SettingsError> {
         let loader = match env::var_os("TRAMLINE_CONFIG") {
-            Some(path) => Self::loader().file(path),
-            None => Self::loader().file_if_there("tramline.toml"),
+            Some(path) if !path.is_empty() => Self::loader().file(path),
+            _ => Self::loader().file_if_there("tramline.toml"),
         };
         loader.environment("TRAMLINE").load()
     }

@@ -179,7 +179,7 @@ quota = true
         "my.toml:4: alowed_origins: there is no such key; did you mean allowed_origins?",
         "my.toml:5: allowed_origins = [\"www.example.com\"]: allowed origin \"www.example.com\": must look like",
         "my.toml:6: limits.body = \"64 Kib\": must be a number of bytes from 1 on, such as 65536, \"64 KiB\"",
-        "my.toml:7: limits.send_time = 10: must be a time with its unit, such as \"500 ms\"",
+        "my.toml:7: limits.send_time = 10: must be a time, a whole number with its unit, such as \"500 ms\"",
         "my.toml:8: limits.subscriptions = 0: must be a whole number from 1",
         "my.toml:9: limits.heart_beat = \"5 s\": is a section, of which there are limits.heart_beat.send, limits.heart",
         "my.toml:10: limits.bdy: there is no such key; did you mean limits.body?",

@@ -37,7 +37,10 @@ impl Value {
 
     /// A list; in one text, commas part its items, except inside brackets: `https://a.example:[80,443],null`.
     pub(super) fn texts(&self) -> Read<Vec<ByteString>> {
-        let wrong = || "must be a list of texts, or one text with commas between them".to_owned();
+        let wrong = || {
+            "must be a list of texts that are not empty, or one text with commas between them"
+                .to_owned()
+        };
         match self {
             Self::Text(text) => Ok(split(text)),
             Self::List(items) => {
@@ -98,7 +101,9 @@ impl Value {
     /// A time that is not zero.
     pub(super) fn time(&self) -> Read<Duration> {
         let time = self.milliseconds().filter(|time| !time.is_zero());
-        time.ok_or_else(|| format!("must be a time with its unit, such as {TIMES_LIKE}"))
+        time.ok_or_else(|| {
+            format!("must be a time, a whole number with its unit, such as {TIMES_LIKE}")
+        })
     }
 
     /// A time that may be `off`, or zero, which is the same.
@@ -108,7 +113,7 @@ impl Value {
             _ if off => Ok(None),
             Some(time) => Ok(Some(time).filter(|time| !time.is_zero())),
             None => Err(format!(
-                "must be \"off\" or a time with its unit, such as {TIMES_LIKE}"
+                "must be \"off\" or a time, a whole number with its unit, such as {TIMES_LIKE}"
             )),
         }
     }

@@ -197,16 +197,20 @@ async fn tails_dots_and_names_of_any_kind() {
         let presences = Presences::new()
             .announce("/topic/tail/{*rest}", "/topic/told/{rest}")
             .announce("/dots/rooms.{room}", "/dots/told.{room}")
+            .announce("/topic/mixed/{room}", "/dots/told.{room}")
             .track("/topic/quiet/{x}");
         builder.presence(presences)
     })
     .start()
     .await;
-    let mut watcher = Client::subscribed(&server, ["/topic/told/**", "/dots/told.*"]).await;
+    let mut watcher = Client::subscribed(&server, ["/topic/told/**", "/dots/told.**"]).await;
     for (name, destination, told) in [
         ("ü/😀", "/topic/tail/a/b", Some("/topic/told/a/b")),
         ("a\"b\\", "/dots/rooms.7", Some("/dots/told.7")),
         ("x", "/topic/quiet/x", None),
+        ("x", "/topic/mixed/7", Some("/dots/told.7")),
+        // More segments than the pattern of the topic means.
+        ("x", "/topic/mixed/7.secret", None),
     ] {
         let mut client = Client::open(&server).await;
         // By the login, since HTTP headers carry less.
