@@ -649,11 +649,10 @@ impl MessagingBuilder {
                     _ => self.app_prefixes.clone(),
                 };
                 for pattern in policy.patterns() {
-                    let first = pattern.split('/').nth(1).unwrap_or_default();
-                    if !dotted.is_empty() && first.contains(['*', '?']) && pattern.contains('.') {
+                    if pattern.contains('.') && reaches_into(pattern, &dotted) {
                         mistakes.push(format!(
                             "policy: pattern {pattern:?}: where application destinations have `.` between their segments, a \
-                             pattern that begins with a wildcard has `/`"
+                             pattern with a wildcard for a part of the prefix has `/`"
                         ));
                     }
                 }
@@ -742,6 +741,20 @@ impl MessagingBuilder {
             handle: Arc::new(Handle { shared }),
         })
     }
+}
+
+/// Whether a pattern has destinations below one of `prefixes` without naming it.
+fn reaches_into(pattern: &str, prefixes: &[ByteString]) -> bool {
+    let named = |prefix| below(pattern, prefix).is_some();
+    let everything = |prefix| Pattern::parse(format!("{prefix}/**"));
+    let overlaps = |prefix| {
+        let patterns = Pattern::parse(ByteString::from(pattern))
+            .and_then(|pattern| Ok((pattern, everything(prefix)?)));
+        patterns.is_ok_and(|(pattern, everything)| pattern.overlaps(&everything))
+    };
+    prefixes
+        .iter()
+        .any(|prefix| !named(prefix) && overlaps(prefix))
 }
 
 /// What is wrong with prefixes that are the same, or that lie inside each other.

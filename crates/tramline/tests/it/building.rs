@@ -1,7 +1,7 @@
 //! What `build` finds wrong, all at once.
 
 use tramline::policy::{Policy, deny, permit};
-use tramline::{EmbeddedBroker, MessageRouter, Messaging, message};
+use tramline::{EmbeddedBroker, MessageRouter, Messaging, Separator, message};
 
 async fn nothing() {}
 
@@ -128,4 +128,41 @@ fn building_starts_nothing() {
     let endpoint = messaging.endpoint().with_sockjs();
     assert_eq!(messaging.stats(), tramline::Stats::default());
     drop((endpoint, messaging));
+}
+
+/// Below an application prefix dots are slashes; a rule that only reaches in there is not read so, and would be got around.
+#[test]
+fn rules_with_dots_name_the_prefix_that_they_are_for() {
+    let wrong = [
+        "/svc/*/admin.reset",
+        "/**/admin.reset",
+        "/svc/a??/x.*",
+        "/*/**/a.b",
+    ];
+    let fine = [
+        "/svc/app/*.reset",
+        "/svc/*/admin/reset",
+        "/topic/admin.reset",
+        "/svc/other/a.b",
+        "/**",
+    ];
+    let mut policy = Policy::builder();
+    for pattern in wrong.into_iter().chain(fine) {
+        policy = policy.on_message(pattern, deny());
+    }
+    let error = Messaging::builder()
+        .application_prefix("/svc/app")
+        .application_separator(Separator::Dot)
+        .broker(EmbeddedBroker::new().topics("/topic"))
+        .policy(policy.otherwise(permit()))
+        .build()
+        .unwrap_err();
+    let told: Vec<&str> = error.mistakes().collect();
+    assert_eq!(told.len(), wrong.len(), "{told:#?}");
+    for (told, pattern) in told.iter().zip(wrong) {
+        assert!(
+            told.starts_with(&format!("policy: pattern {pattern:?}: where")),
+            "{told}"
+        );
+    }
 }
