@@ -248,7 +248,10 @@ impl<'de> Deserializer<'de> for Capture<'_> {
         visitor: V,
     ) -> Result<V::Value, Error> {
         let variant: StrDeserializer<'_, Error> = self.value.into_deserializer();
-        visitor.visit_enum(variant)
+        // Which variant it is, and so whether it may have fields, is in the client's hands.
+        visitor
+            .visit_enum(variant)
+            .map_err(|error| Error::Value(error.to_string()))
     }
 
     forward_to_deserialize_any! {
@@ -362,6 +365,14 @@ mod tests {
         }
         let named = captures(&[("room", "x")]);
         assert!(matches!(parse::<Named>(&named), Err(Error::Value(_))));
+        #[derive(Debug, PartialEq, Deserialize)]
+        enum Sort {
+            Asc,
+            By(String),
+        }
+        let by = parse::<Sort>(&captures(&[("sort", "By")]));
+        assert!(matches!(by, Err(Error::Value(_))));
+        assert_eq!(parse(&captures(&[("sort", "Asc")])), Ok(Sort::Asc));
         let zero = parse::<std::num::NonZeroU8>(&captures(&[("room", "0")]));
         assert!(matches!(zero, Err(Error::Value(_))));
     }
