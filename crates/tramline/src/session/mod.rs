@@ -260,8 +260,8 @@ impl Session {
         let busy = self.stomp.buffered() >= READ_AHEAD
             && (self.work.is_some() || self.record.is_expelled());
         let unheard = self.is_unheard();
-        self.stomp
-            .pause_reading(self.work.is_some() || unheard, self.shared.wheel.now());
+        let paused = self.work.is_some() || over || busy || unheard;
+        self.stomp.pause_reading(paused, self.shared.wheel.now());
         if over || busy || unheard {
             return Poll::Pending;
         }

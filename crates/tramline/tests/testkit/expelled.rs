@@ -289,3 +289,25 @@ fn presence_forgets_who_is_closed_while_subscribing() {
     closes.join().unwrap();
     assert_eq!(messaging.presence().members("/topic/room"), [""; 0]);
 }
+
+/// Nothing more is read of who has to go, and so its heart-beats are not missed: it hears why it goes.
+#[tokio::test(start_paused = true)]
+async fn who_has_to_go_is_not_taken_for_silent() {
+    async fn long() {
+        tokio::time::sleep(Duration::from_secs(120)).await;
+    }
+    let messaging = Messaging::builder()
+        .routes(MessageRouter::new().route("/long", message(long).concurrent(2)))
+        .broker(EmbeddedBroker::new().topics("/topic"))
+        .policy(Policy::builder().otherwise(permit()));
+    let app = TestMessaging::new(messaging.build().unwrap());
+    let alice = app.connect_as("alice").await;
+    alice.send_without_receipt("/app/long", ());
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(app.registry().close_user("alice", "banned"), 1);
+    alice.send_without_receipt("/topic/x", "x".repeat(50_000));
+    tokio::time::sleep(Duration::from_secs(119)).await;
+    let end = alice.closed().await;
+    assert_eq!((end.code(), end.reason()), (Some(1008), "banned"));
+    assert_eq!((end.error(), app.stats().timeouts), (None, 0));
+}
