@@ -8,7 +8,9 @@ export class Outbox {
   #tag = Math.random().toString(36).slice(2);
   #count = 0;
   #room = null;
-  /** By key: { from, text, room, to, item, mark, doubted }; `room` is null for a private line, `to` for any other. */
+  /**
+   * By key: { from, text, room, to, item, mark, doubted, refused }; `room` is null for a private line, `to` for any other.
+   */
   #lines = new Map();
   #chosen;
 
@@ -24,7 +26,7 @@ export class Outbox {
     const mark = made('em', 'mark');
     const item = made('li', 'line');
     item.append(...spoken(Date.now(), line.from, line.text, mark));
-    this.#lines.set(key, { ...line, item, mark, doubted: false });
+    this.#lines.set(key, { ...line, item, mark, doubted: false, refused: false });
     this.#say(key, 'sending…');
     this.#list.append(item);
     return key;
@@ -35,15 +37,17 @@ export class Outbox {
     this.#room = room;
     for (const line of this.#lines.values()) {
       line.item.hidden = !this.#isHere(line);
-      line.doubted ||= line.room === room;
+      line.doubted ||= line.room === room && !line.refused;
     }
   }
 
   /** The connection is gone, and perhaps lines with it. */
   lost() {
     for (const [key, line] of this.#lines) {
-      line.doubted = true;
-      this.#say(key, 'not answered');
+      if (!line.refused) {
+        line.doubted = true;
+        this.#say(key, 'not answered');
+      }
     }
   }
 
@@ -62,6 +66,8 @@ export class Outbox {
       return this.take(key);
     }
     if (line) {
+      line.refused = true;
+      line.doubted = false;
       this.#offer(key, 'refused');
     }
     return undefined;

@@ -5,6 +5,9 @@ import { BackOff, showProblem } from '/panel.js';
 
 const element = (id) => document.getElementById(id);
 
+/** A hung server must not keep the page from trying again, in milliseconds. */
+const PATIENCE = 10_000;
+
 const tabs = new BroadcastChannel('login');
 const backOff = new BackOff();
 
@@ -44,6 +47,10 @@ export async function renew() {
   const known = await me();
   if (name === before && known.void && before) {
     await post('/login', { name: before });
+    if (name === null) {
+      // Logged out meanwhile, and the later of two answers sets the cookie.
+      await post('/logout', {});
+    }
   } else if (name === before) {
     become(known.name);
   }
@@ -119,9 +126,9 @@ function post(path, fields) {
   });
 }
 
-/** The answer; throws an Error with the server's reason when it is not a good one. */
+/** The answer; throws an Error with the server's reason when it is not a good one, or comes too late. */
 async function ask(path, request) {
-  const answer = await fetch(path, request).catch(() => {
+  const answer = await fetch(path, { ...request, signal: AbortSignal.timeout(PATIENCE) }).catch(() => {
     throw new Error('no answer from the server');
   });
   if (!answer.ok) {
