@@ -115,7 +115,10 @@ fn run_tests() -> steps::Result {
                 "--",
                 "--include-ignored",
             ])
-            .env("PROPTEST_CASES", PROPERTY_CASES),
+            .env("PROPTEST_CASES", PROPERTY_CASES)
+            // Sixty test binaries: linking each of them whole would take longer than the tests.
+            .env("CARGO_PROFILE_RELEASE_LTO", "off")
+            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
     )
 }
 
