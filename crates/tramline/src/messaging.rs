@@ -648,14 +648,12 @@ impl MessagingBuilder {
                     Separator::Slash => Vec::new(),
                     _ => self.app_prefixes.clone(),
                 };
-                for pattern in policy.patterns() {
-                    if pattern.contains('.') && reaches_into(pattern, &dotted) {
-                        mistakes.push(format!(
-                            "policy: pattern {pattern:?}: where application destinations have `.` between their segments, a \
-                             pattern with a wildcard for a part of the prefix has `/`"
-                        ));
-                    }
-                }
+                mistakes.extend(policy.dots_between(&dotted).map(|pattern| {
+                    format!(
+                        "policy: pattern {pattern:?}: where application destinations have `.` between their segments, a \
+                         pattern with a wildcard for a part of the prefix has `/`"
+                    )
+                }));
                 let (prefixes, broker) = (self.app_prefixes.clone(), Arc::clone(broker));
                 Some(policy.separated(dotted, move |pattern| {
                     let mut prefixes = prefixes.iter();
@@ -741,20 +739,6 @@ impl MessagingBuilder {
             handle: Arc::new(Handle { shared }),
         })
     }
-}
-
-/// Whether a pattern has destinations below one of `prefixes` without naming it.
-fn reaches_into(pattern: &str, prefixes: &[ByteString]) -> bool {
-    let named = |prefix| below(pattern, prefix).is_some();
-    let everything = |prefix| Pattern::parse(format!("{prefix}/**"));
-    let overlaps = |prefix| {
-        let patterns = Pattern::parse(ByteString::from(pattern))
-            .and_then(|pattern| Ok((pattern, everything(prefix)?)));
-        patterns.is_ok_and(|(pattern, everything)| pattern.overlaps(&everything))
-    };
-    prefixes
-        .iter()
-        .any(|prefix| !named(prefix) && overlaps(prefix))
 }
 
 /// What is wrong with prefixes that are the same, or that lie inside each other.

@@ -80,10 +80,16 @@ impl Policy {
         })
     }
 
-    /// The patterns of all rules.
-    pub(crate) fn patterns(&self) -> impl Iterator<Item = &str> {
+    /// The patterns with dots that have destinations below one of the prefixes without naming it.
+    pub(crate) fn dots_between<'a>(
+        &'a self,
+        prefixes: &'a [ByteString],
+    ) -> impl Iterator<Item = &'a str> {
         let rules = self.message.iter().chain(&self.subscribe);
-        rules.map(|entry| &*entry.written)
+        rules
+            .filter(|entry| entry.written.contains('.'))
+            .filter(move |entry| prefixes.iter().any(|prefix| entry.reaches_into(prefix)))
+            .map(|entry| &*entry.written)
     }
 
     /// The same rules, with the segments of each pattern, and of what is asked for, separated as the broker has it; below
@@ -194,6 +200,12 @@ impl Entry {
             written,
             rule,
         })
+    }
+
+    fn reaches_into(&self, prefix: &str) -> bool {
+        let everything = Pattern::parse(format!("{prefix}/**"));
+        below(&self.written, prefix).is_none()
+            && everything.is_ok_and(|everything| self.pattern.overlaps(&everything))
     }
 }
 
