@@ -47,9 +47,7 @@ pub struct Policy {
     message: Vec<Entry>,
     subscribe: Vec<Entry>,
     otherwise: Rule,
-    /// Prefixes below which `.` is the same as `/`.
-    dotted: Vec<ByteString>,
-    separators: Separators,
+    reading: Reading,
     pub(crate) mistakes: Vec<DestinationError>,
 }
 
@@ -62,9 +60,14 @@ struct Entry {
     rule: Rule,
 }
 
-/// What separates the segments of a text.
+/// How the texts of rules and of what is asked for are read.
 #[derive(Clone)]
-struct Separators(Arc<dyn Fn(&str) -> Separator + Send + Sync>);
+struct Reading {
+    /// Prefixes below which `.` is the same as `/`.
+    dotted: Vec<ByteString>,
+    /// What separates the segments of a text.
+    separator: Arc<dyn Fn(&str) -> Separator + Send + Sync>,
+}
 
 impl Policy {
     /// Begins a list of rules.
@@ -74,8 +77,10 @@ impl Policy {
             message: Vec::new(),
             subscribe: Vec::new(),
             otherwise: deny(),
-            dotted: Vec::new(),
-            separators: Separators(Arc::new(|_| Separator::Slash)),
+            reading: Reading {
+                dotted: Vec::new(),
+                separator: Arc::new(|_| Separator::Slash),
+            },
             mistakes: Vec::new(),
         })
     }
@@ -99,26 +104,17 @@ impl Policy {
         dotted: Vec<ByteString>,
         separator: impl Fn(&str) -> Separator + Send + Sync + 'static,
     ) -> Self {
-        self.dotted = dotted;
-        self.separators = Separators(Arc::new(separator));
-        let read = |entry: &Entry| self.read(&entry.written);
-        let message: Vec<_> = self.message.iter().map(read).collect();
-        let subscribe: Vec<_> = self.subscribe.iter().map(read).collect();
-        let entries = self.message.iter_mut().chain(&mut self.subscribe);
-        for (entry, read) in entries.zip(message.into_iter().chain(subscribe)) {
-            match read {
+        self.reading = Reading {
+            dotted,
+            separator: Arc::new(separator),
+        };
+        for entry in self.message.iter_mut().chain(&mut self.subscribe) {
+            match self.reading.pattern(&entry.written) {
                 Ok(pattern) => entry.pattern = pattern,
                 Err(mistake) => self.mistakes.push(mistake),
             }
         }
         self
-    }
-
-    /// What a text means here, as a pattern.
-    fn read(&self, text: &str) -> Result<Pattern, DestinationError> {
-        let text = canonical(&self.dotted, text);
-        let separator = (self.separators.0)(&text);
-        Pattern::parse_separated(text.into_owned(), separator)
     }
 
     /// What the policy says about an action of `user` (`None`: anonymous), and by which rule.
@@ -137,7 +133,7 @@ impl Policy {
                 let first = first.map(|entry| (format!("message {}", entry.pattern), &entry.rule));
                 self.decide(first, user)
             }
-            Action::Subscribe(pattern) => match self.read(pattern) {
+            Action::Subscribe(pattern) => match self.reading.pattern(pattern) {
                 Ok(pattern) => self.explain_subscribe(&pattern, user),
                 Err(error) => Decision {
                     permitted: false,
@@ -148,7 +144,7 @@ impl Policy {
     }
 
     fn first_for_message(&self, destination: &str) -> Option<&Entry> {
-        let destination = canonical(&self.dotted, destination);
+        let destination = self.reading.canonical(destination);
         let mut entries = self.message.iter();
         entries.find(|entry| entry.pattern.matches(&destination))
     }
@@ -209,21 +205,32 @@ impl Entry {
     }
 }
 
-impl fmt::Debug for Separators {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Separators")
+impl Reading {
+    /// What a text means here, as a pattern.
+    fn pattern(&self, text: &str) -> Result<Pattern, DestinationError> {
+        let text = self.canonical(text);
+        let separator = (self.separator)(&text);
+        Pattern::parse_separated(text.into_owned(), separator)
+    }
+
+    /// The text with `/` for each `.` that separates below one of the prefixes.
+    fn canonical<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let path = self.dotted.iter().find_map(|prefix| below(text, prefix));
+        match path {
+            Some(path) if path.contains('.') => {
+                let prefix = &text[..text.len() - path.len()];
+                Cow::Owned(prefix.to_owned() + &path.replace('.', "/"))
+            }
+            _ => Cow::Borrowed(text),
+        }
     }
 }
 
-/// The text with `/` for each `.` that separates below one of the prefixes.
-fn canonical<'a>(dotted: &[ByteString], text: &'a str) -> Cow<'a, str> {
-    let path = dotted.iter().find_map(|prefix| below(text, prefix));
-    match path {
-        Some(path) if path.contains('.') => {
-            let prefix = &text[..text.len() - path.len()];
-            Cow::Owned(prefix.to_owned() + &path.replace('.', "/"))
-        }
-        _ => Cow::Borrowed(text),
+impl fmt::Debug for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reading")
+            .field("dotted", &self.dotted)
+            .finish_non_exhaustive()
     }
 }
 

@@ -439,10 +439,10 @@ impl Session {
     fn address(&self, batch: &mut Vec<Publish>, rejections: &mut Vec<Rejection>, about: &About) {
         batch.retain_mut(|publish| {
             let nowhere = self.nowhere(publish);
-            if nowhere.is_none() {
+            let carried = nowhere.is_none();
+            if carried {
                 about.correlate(&mut publish.headers);
             }
-            let carried = nowhere.is_none();
             rejections.extend(nowhere);
             carried
         });

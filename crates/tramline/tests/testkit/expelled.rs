@@ -10,9 +10,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tramline::policy::{Policy, deny, permit};
 use tramline::test::TestMessaging;
 use tramline::{
-    Connect, DisconnectCause, EmbeddedBroker, IntoReply, MessageRouter, Messaging, Prefix,
-    Presences, Registry, Separator, SessionId, State, User, message,
+    Connect, DisconnectCause, EmbeddedBroker, IntoReply, MessageRouter, Messaging,
+    MessagingBuilder, Prefix, Presences, Registry, Separator, SessionId, State, User, message,
 };
+
+/// A stack in which everybody may do everything.
+fn open(routes: MessageRouter) -> MessagingBuilder {
+    Messaging::builder()
+        .routes(routes)
+        .broker(EmbeddedBroker::new().topics("/topic"))
+        .policy(Policy::builder().otherwise(permit()))
+}
 
 type Log = Arc<Mutex<Vec<String>>>;
 
@@ -27,10 +35,7 @@ fn slow_app() -> (TestMessaging, Log) {
     let routes = MessageRouter::new()
         .route("/slow", message(slow))
         .with_state(Arc::clone(&log));
-    let messaging = Messaging::builder()
-        .routes(routes)
-        .broker(EmbeddedBroker::new().topics("/topic"))
-        .policy(Policy::builder().otherwise(permit()));
+    let messaging = open(routes);
     let app = TestMessaging::new(messaging.build().unwrap());
     (app, log)
 }
@@ -118,10 +123,7 @@ async fn dotted_destinations_do_not_get_around_the_policy() {
 
 #[tokio::test(start_paused = true)]
 async fn a_correlation_id_that_is_long_is_not_told_to_others() {
-    let messaging = Messaging::builder()
-        .routes(MessageRouter::new().route("/say", message(echo).send_to("/topic/chat")))
-        .broker(EmbeddedBroker::new().topics("/topic"))
-        .policy(Policy::builder().otherwise(permit()));
+    let messaging = open(MessageRouter::new().route("/say", message(echo).send_to("/topic/chat")));
     let app = TestMessaging::new(messaging.build().unwrap());
     let alice = app.connect_as("alice").await;
     let mut chat = alice.subscribe("/topic/chat").await;
@@ -139,14 +141,11 @@ async fn a_correlation_id_that_is_long_is_not_told_to_others() {
 async fn who_was_closed_hears_it_as_the_servers_doing() {
     let ended: Arc<Mutex<Vec<DisconnectCause>>> = Arc::default();
     let told = Arc::clone(&ended);
-    let messaging = Messaging::builder()
-        .on_event(move |event| {
-            if let tramline::Event::Disconnected { reason, .. } = event {
-                told.lock().push(reason.cause);
-            }
-        })
-        .broker(EmbeddedBroker::new().topics("/topic"))
-        .policy(Policy::builder().otherwise(permit()));
+    let messaging = open(MessageRouter::new()).on_event(move |event| {
+        if let tramline::Event::Disconnected { reason, .. } = event {
+            told.lock().push(reason.cause);
+        }
+    });
     let app = TestMessaging::new(messaging.build().unwrap());
     let alice = app.connect_as("alice").await;
     assert!(app.registry().close_session(alice.session_id(), "bye"));
@@ -169,12 +168,7 @@ async fn nothing_behind_the_end_is_looked_at() {
     let routes = MessageRouter::new()
         .route("/kick", message(kick))
         .route("/say", message(say));
-    let messaging = Messaging::builder()
-        .routes(routes)
-        .broker(EmbeddedBroker::new().topics("/topic"))
-        .policy(Policy::builder().otherwise(permit()))
-        .build()
-        .unwrap();
+    let messaging = open(routes).build().unwrap();
     let app = TestMessaging::new(messaging.clone());
     let watcher = app.connect().await;
     let watched = watcher.subscribe("/topic/**").await;
@@ -218,12 +212,7 @@ async fn what_waits_is_not_started() {
         let routes = MessageRouter::new()
             .route("/slow", handler)
             .with_state(Arc::clone(&log));
-        let messaging = Messaging::builder()
-            .routes(routes)
-            .broker(EmbeddedBroker::new().topics("/topic"))
-            .policy(Policy::builder().otherwise(permit()))
-            .build()
-            .unwrap();
+        let messaging = open(routes).build().unwrap();
         let (mut client, server) = tokio::io::duplex(4096);
         let session = tokio::spawn(messaging.serve_stream(server, None));
         let sent = format!("CONNECT\naccept-version:1.2\nhost:x\n\n\0{sent}");
@@ -296,10 +285,7 @@ async fn who_has_to_go_is_not_taken_for_silent() {
     async fn long() {
         tokio::time::sleep(Duration::from_secs(120)).await;
     }
-    let messaging = Messaging::builder()
-        .routes(MessageRouter::new().route("/long", message(long).concurrent(2)))
-        .broker(EmbeddedBroker::new().topics("/topic"))
-        .policy(Policy::builder().otherwise(permit()));
+    let messaging = open(MessageRouter::new().route("/long", message(long).concurrent(2)));
     let app = TestMessaging::new(messaging.build().unwrap());
     let alice = app.connect_as("alice").await;
     alice.send_without_receipt("/app/long", ());
