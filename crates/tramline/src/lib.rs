@@ -115,42 +115,17 @@
 //! It serves no HTTP itself: [`Endpoint`] is a tower service for axum and others to mount. It knows no passwords: who a
 //! login belongs to is the application's to say. It keeps nothing on disk.
 
-mod attributes;
-mod captures;
-mod compression;
-mod disconnected;
-mod dispatch;
-mod effects;
-mod endpoint;
-mod events;
-mod extract;
+mod app;
 pub mod guide;
-mod handler;
-mod inbound;
-mod interceptor;
-mod limits;
-mod login;
-mod messaging;
-mod open_sessions;
-pub mod policy;
-mod presence;
-mod publisher;
+mod model;
+mod net;
 pub mod raw;
-mod registry;
-mod rejection;
-mod reply;
-mod router;
 mod session;
 #[cfg(feature = "settings")]
 mod settings;
-mod stats;
-mod template;
+mod stack;
 #[cfg(feature = "test")]
 pub mod test;
-mod transport;
-mod user;
-mod wheel;
-mod wire;
 
 pub use bytes::Bytes;
 pub use bytestring::ByteString;
@@ -162,38 +137,44 @@ pub use tramline_broker::{
 pub use tramline_sockjs::{OnAbort, Transport as SockJsTransport};
 pub use tramline_stomp::HeartBeat;
 
-pub use crate::attributes::Session;
-pub use crate::compression::Compression;
-pub use crate::disconnected::{DisconnectCause, Disconnected};
-pub use crate::effects::Effects;
-pub use crate::endpoint::{Body, DEFAULT_STOMP_PORT, Endpoint, SockJs};
-pub use crate::events::Event;
 #[cfg(feature = "garde")]
-pub use crate::extract::Valid;
-pub use crate::extract::{
+pub use crate::app::extract::Valid;
+pub use crate::app::extract::{
     Bearer, Encoded, Extension, Format, Formats, FromHeader, FromMessage, FromMessageParts,
     FromRef, Header, Json, JsonFormat, OptionalFromMessage, OptionalFromMessageParts, Path, State,
     Text,
 };
-pub use crate::handler::Handler;
-pub use crate::inbound::Inbound;
-pub use crate::interceptor::{ClientFrame, Interceptor, Outgoing, OutgoingMessage, Refusal};
-pub use crate::limits::Limits;
-pub use crate::login::{Connect, ConnectRefused, IntoLogin};
-pub use crate::messaging::{BuildError, Messaging, MessagingBuilder};
-pub use crate::presence::{Presence, Presences};
-pub use crate::publisher::{Publisher, SendError};
-pub use crate::registry::{ConnectedSession, ConnectedSubscription, ConnectedUser, Registry};
-pub use crate::rejection::{Rejection, RejectionKind};
-pub use crate::reply::{IntoEffects, IntoReply, Payload, To, ToUser, WithHeaders};
-pub use crate::router::{
+pub use crate::app::handler::Handler;
+pub use crate::app::interceptor::{ClientFrame, Interceptor, Outgoing, OutgoingMessage, Refusal};
+pub use crate::app::login::{Connect, ConnectRefused, IntoLogin};
+pub use crate::app::publisher::{Publisher, SendError};
+pub use crate::app::router::{
     IntoRoute, MessageHandler, MessageRouter, MessageService, ReplyingHandler, Route,
     SubscribeHandler, message, subscribe,
 };
+pub use crate::model::attributes::Session;
+pub use crate::model::build_error::BuildError;
+pub use crate::model::connected::{ConnectedSession, ConnectedSubscription};
+pub use crate::model::disconnected::{DisconnectCause, Disconnected};
+pub use crate::model::effects::Effects;
+pub use crate::model::events::Event;
+pub use crate::model::inbound::Inbound;
+pub use crate::model::rejection::{Rejection, RejectionKind};
+pub use crate::model::reply::{IntoEffects, IntoReply, Payload, To, ToUser, WithHeaders};
+pub use crate::model::user::{Handshake, User};
+pub use crate::net::compression::Compression;
+pub use crate::net::endpoint::{Body, SockJs};
+pub use crate::session::endpoint::Endpoint;
+pub use crate::session::tcp::DEFAULT_STOMP_PORT;
 #[cfg(feature = "settings")]
 pub use crate::settings::{BrokerSettings, Settings, SettingsError, SettingsLoader};
-pub use crate::stats::Stats;
-pub use crate::user::{Handshake, User};
+pub use crate::stack::builder::MessagingBuilder;
+pub use crate::stack::limits::Limits;
+pub use crate::stack::messaging::Messaging;
+pub use crate::stack::policy;
+pub use crate::stack::presence::{Presence, Presences};
+pub use crate::stack::registry::{ConnectedUser, Registry};
+pub use crate::stack::stats::Stats;
 
 /// Compiles the README's server.
 #[cfg(doctest)]

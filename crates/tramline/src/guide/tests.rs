@@ -6,12 +6,15 @@ use std::time::Duration;
 use tramline_broker::{Broker, Destination, EmbeddedBroker, Pattern, QueueSettings, TopicSettings};
 use tramline_sockjs::{MAX_CALLBACK_LEN, MAX_ID_LEN, PayloadLimits};
 
+use crate::model::rejection::RejectionKind;
+use crate::net::endpoint::SockJs;
+use crate::net::transport::sockjs::QUEUE_LIMIT;
+use crate::net::transport::{GOODBYE, keep_alive::LAST_CHANCE, slices::INFLATED};
+use crate::net::wheel::TICK;
 use crate::raw::RawLimits;
 use crate::session::{READ_AHEAD, UNHEARD};
-use crate::transport::sockjs::QUEUE_LIMIT;
-use crate::transport::{GOODBYE, keep_alive::LAST_CHANCE, slices::INFLATED};
-use crate::wheel::TICK;
-use crate::{Limits, RejectionKind, SockJs, Stats};
+use crate::stack::limits::Limits;
+use crate::stack::stats::Stats;
 
 const LIMITS: &str = include_str!("timeouts-and-limits.md");
 const SOCKJS: &str = include_str!("sockjs.md");

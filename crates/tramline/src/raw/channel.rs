@@ -13,11 +13,11 @@ use tramline_websocket::CloseCode;
 
 use super::closed::Closed;
 use super::limits::Overflow;
-use super::message::{Item, Received};
 use super::sessions::Shared;
 use super::socket::SendError;
-use crate::inbound::SessionInfo;
-use crate::wheel::Sleeper;
+use crate::model::inbound::SessionInfo;
+use crate::net::message::{Item, Received};
+use crate::net::wheel::Sleeper;
 
 /// One connection, as seen from both sides.
 pub(crate) struct Channel {

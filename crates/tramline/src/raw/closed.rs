@@ -7,7 +7,7 @@ use tramline_websocket::CloseCode;
 
 use super::channel::Channel;
 use super::stats::RawCounters;
-use crate::transport::Lost;
+use crate::net::transport::Lost;
 
 /// Why a connection ended, and by whose doing: from [`SocketSender::closed`](super::SocketSender::closed).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +97,7 @@ impl Closed {
                 tracing::$level!(
                     stack = %channel.shared.name,
                     session = %channel.opening.info.id,
-                    user = channel.opening.info.user.as_ref().map(crate::User::name),
+                    user = channel.opening.info.user.as_ref().map(crate::model::user::User::name),
                     remote = ?channel.opening.info.handshake.remote,
                     transport = channel.transport,
                     "session ended: {self}"

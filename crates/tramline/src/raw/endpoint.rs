@@ -19,10 +19,13 @@ use super::handshake::{self, HandshakeRefused, HandshakeRequest, Interceptor};
 use super::sessions::{Sessions, Shared};
 use super::socket::Socket;
 use super::stats::{RawCounters, RawStats};
-use crate::endpoint::{Body, BoxError, Front, Handle, Mounted, Origins, Proxies};
-use crate::open_sessions::OpenSessions;
-use crate::wheel::{Driver, Wheel, now};
-use crate::{BuildError, Compression, SockJs};
+use crate::model::build_error::BuildError;
+use crate::model::clock::now;
+use crate::net::compression::Compression;
+use crate::net::endpoint::SockJs;
+use crate::net::endpoint::{Body, BoxError, Front, Handle, Mounted, Origins, Proxies};
+use crate::net::open_sessions::OpenSessions;
+use crate::net::wheel::{Driver, Wheel};
 
 /// A tower [`Service`] whose clients' connections go to a handler of yours, without STOMP: WebSocket at its own path, and
 /// [with SockJS](RawEndpointBuilder::with_sockjs) that below it.
@@ -121,7 +124,7 @@ impl RawEndpoint {
     /// New ones are refused with 503 from now on. What is queued is written first. Dropping the future stops the waiting,
     /// not the closing.
     pub async fn shutdown(&self, deadline: Duration) -> usize {
-        use crate::endpoint::Stack;
+        use crate::net::endpoint::Stack;
 
         let shared = self.mounted.stack();
         shared.close();

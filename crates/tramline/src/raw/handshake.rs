@@ -9,8 +9,8 @@ use bytestring::ByteString;
 use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, header};
 
-use crate::User;
-use crate::endpoint::{Body, offered_protocols, text};
+use crate::model::user::User;
+use crate::net::endpoint::{Body, offered_protocols, text};
 
 /// A client's request for a connection, as interceptors see it: all of it is there, and they may add to what the session
 /// will know.

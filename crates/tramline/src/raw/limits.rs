@@ -5,7 +5,7 @@ use std::time::Duration;
 use tramline_sockjs::PayloadLimits;
 use tramline_websocket::Config;
 
-use crate::limits::{KEEP_ALIVE, KEEP_ALIVE_TIMEOUT};
+use crate::net::transport::keep_alive::{KEEP_ALIVE, KEEP_ALIVE_TIMEOUT};
 
 /// The limits that hold for each connection of a raw endpoint.
 ///

@@ -16,16 +16,18 @@ use super::RawLimits;
 use super::channel::{Channel, Opening};
 use super::handler::ErasedHandler;
 use super::handshake::{HandshakeRefused, HandshakeRequest, Interceptor};
-use super::message::{Item, SharedMessage};
 use super::socket::SocketSender;
 use super::stats::RawCounters;
 use super::task::RawTask;
-use super::transport::RawTransport;
-use crate::endpoint::{Admitted, Body, Front, Refusals, Stack, offered_protocols, session_info};
-use crate::open_sessions::OpenSessions;
-use crate::transport::keep_alive::KeepAlive;
-use crate::transport::violation::LimitsOf;
-use crate::wheel::{Driven, Driver, Wheel};
+use crate::net::endpoint::{
+    Admitted, Body, Front, Refusals, Stack, offered_protocols, session_info,
+};
+use crate::net::message::{Item, SharedMessage};
+use crate::net::open_sessions::OpenSessions;
+use crate::net::transport::keep_alive::KeepAlive;
+use crate::net::transport::messages::RawTransport;
+use crate::net::transport::violation::LimitsOf;
+use crate::net::wheel::{Driven, Driver, Wheel};
 
 pub(crate) struct Shared {
     pub(super) name: ByteString,

@@ -15,9 +15,10 @@ use tramline_websocket::CloseCode;
 
 use super::channel::Channel;
 use super::closed::Closed;
-use super::message::{Item, Message, Outgoing, Received};
 use super::sessions::Sessions;
-use crate::{Handshake, User};
+use crate::model::user::Handshake;
+use crate::model::user::User;
+use crate::net::message::{Item, Message, Outgoing, Received};
 
 /// A client's connection, as its handler has it: receives, and does everything a [`SocketSender`] does.
 ///

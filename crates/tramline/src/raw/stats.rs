@@ -1,6 +1,6 @@
 //! What happened, counted.
 
-use crate::stats::counters;
+use crate::model::counter::counters;
 
 counters! {
     /// What one raw endpoint has done and refused since it was built: from

@@ -16,13 +16,13 @@ use tramline_websocket::CloseCode;
 use super::channel::{Asked, Channel, Opening, Taken};
 use super::closed::Closed;
 use super::handler::HandlerFuture;
-use super::message::{Item, Received};
 use super::sessions::Shared;
 use super::socket::Socket;
-use super::transport::RawTransport;
-use crate::transport::Goodbye;
-use crate::transport::io::Batch;
-use crate::wheel::{Alarm, earliest};
+use crate::net::message::{Item, Received};
+use crate::net::transport::Goodbye;
+use crate::net::transport::io::Batch;
+use crate::net::transport::messages::RawTransport;
+use crate::net::wheel::{Alarm, earliest};
 
 /// A connection and its handler, as a future to be spawned.
 ///
@@ -424,7 +424,7 @@ impl<T: RawTransport> fmt::Debug for RawTask<T> {
 
 #[cfg(test)]
 mod tests {
-    use crate::transport::websocket::{Plain, WebSocket};
+    use crate::net::transport::websocket::{Plain, WebSocket};
 
     use super::*;
 

@@ -10,7 +10,7 @@ use tramline_stomp::{Acknowledge, DeliveryId};
 use super::Session;
 use super::transactions::Later;
 use super::work::Work;
-use crate::dispatch;
+use crate::stack::dispatch;
 
 /// A broker that confirms later what was settled.
 pub(super) struct Settling {

@@ -5,9 +5,9 @@ use std::fmt;
 use bytestring::ByteString;
 use tramline_stomp::ServerError;
 
-use crate::disconnected::{DisconnectCause, Disconnected};
-use crate::inbound::SessionRecord;
-use crate::stats::Counters;
+use crate::model::disconnected::{DisconnectCause, Disconnected};
+use crate::model::inbound::SessionRecord;
+use crate::stack::stats::Counters;
 
 /// Why a session ends.
 #[derive(Debug)]
@@ -120,7 +120,7 @@ impl End {
                 tracing::$level!(
                     stack,
                     session = %session.id(),
-                    user = session.user().map(crate::User::name),
+                    user = session.user().map(crate::model::user::User::name),
                     remote = ?session.handshake().remote,
                     transport,
                     "session ended: {self}"

@@ -18,13 +18,14 @@ use super::Session;
 use super::end::End;
 use super::transactions::Later;
 use super::work::{About, Call, Subscribing, Work};
-use crate::dispatch;
-use crate::events::Event;
-use crate::inbound::{Cause, Inbound};
-use crate::interceptor::{ClientFrame, Refusal, Refused};
-use crate::messaging::below;
-use crate::policy::{Action, Decision};
-use crate::reply::is_servers;
+use crate::app::interceptor::{ClientFrame, Refusal, Refused};
+use crate::model::events::Event;
+use crate::model::inbound::{Cause, Inbound};
+use crate::model::panics::panic_text;
+use crate::model::reply::is_servers;
+use crate::stack::dispatch;
+use crate::stack::policy::{Action, Decision};
+use crate::stack::prefix::below;
 
 /// A frame that the interceptors have seen, and what they have against it.
 pub(super) type Seen = (ServerEvent, Option<Box<Refusal>>);
@@ -137,7 +138,7 @@ impl Session {
         tracing::error!(
             stack = %self.shared.name,
             session = %self.record.id(),
-            panic = super::panic_text(panic),
+            panic = panic_text(panic),
             "interceptor panicked"
         );
     }
@@ -181,7 +182,7 @@ impl Session {
     pub(super) fn connected(&mut self) {
         let session = self.record.id().to_string();
         let now = self.shared.wheel.now();
-        let user = self.record.user().map(crate::User::name);
+        let user = self.record.user().map(crate::model::user::User::name);
         self.stomp.accept(user, Some(&session), now);
         self.just_connected = true;
         self.record.connected.store(true, Ordering::Release);

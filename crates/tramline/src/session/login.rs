@@ -10,9 +10,10 @@ use tramline_stomp::{Connect, ErrorReply};
 
 use super::Session;
 use super::end::End;
-use super::work::{Step, Work, panic_text};
-use crate::inbound::{Cause, Inbound};
-use crate::login::LoginFuture;
+use super::work::{Step, Work};
+use crate::app::login::LoginFuture;
+use crate::model::inbound::{Cause, Inbound};
+use crate::model::panics::panic_text;
 
 impl Session {
     /// Asks the application who this is, where it wants to be asked.

@@ -2,14 +2,15 @@
 
 mod acks;
 mod end;
+pub(crate) mod endpoint;
 mod few;
 mod frames;
 mod login;
 mod output;
+mod serve;
+pub(crate) mod tcp;
 mod transactions;
 mod work;
-
-pub(crate) use self::work::panic_text;
 
 use std::fmt;
 use std::future::Future;
@@ -28,14 +29,15 @@ use self::few::Few;
 use self::frames::Seen;
 use self::transactions::Transactions;
 use self::work::{About, Work};
-use crate::disconnected::{DisconnectCause, Disconnected};
-use crate::events::Event;
-use crate::inbound::{Cause, Inbound, SessionInfo, SessionRecord};
-use crate::messaging::Shared;
-use crate::policy::Authorized;
-use crate::registry::ConnectedSession;
-use crate::transport::{Goodbye, Lost, Transport};
-use crate::wheel::{Alarm, earliest};
+use crate::model::connected::ConnectedSession;
+use crate::model::disconnected::{DisconnectCause, Disconnected};
+use crate::model::events::Event;
+use crate::model::inbound::{Cause, Inbound, SessionInfo, SessionRecord};
+use crate::model::panics::panic_text;
+use crate::net::transport::{Goodbye, Lost, Transport};
+use crate::net::wheel::{Alarm, earliest};
+use crate::stack::policy::Authorized;
+use crate::stack::shared::Shared;
 
 /// A session on its transport, as a future to be spawned.
 ///

@@ -12,11 +12,11 @@ use tramline_stomp::{AckMode, ErrorReply};
 
 use super::Session;
 use super::end::{End, not_text};
-use crate::dispatch;
-use crate::interceptor::OutgoingDelivery;
-use crate::reply::Payload;
-use crate::transport::Transport;
-use crate::transport::io::Batch;
+use crate::app::interceptor::OutgoingDelivery;
+use crate::model::reply::Payload;
+use crate::net::transport::Transport;
+use crate::net::transport::io::Batch;
+use crate::stack::dispatch;
 
 /// Deliveries that one write carries at most, and bytes of them: enough that a write's own cost is spread thin, and few
 /// enough that the rest stays in the outbox, where it is counted.

@@ -7,8 +7,8 @@ use tramline_stomp::Transaction;
 use super::Session;
 use super::few::Few;
 use super::work::{About, Call, Work};
-use crate::dispatch;
-use crate::policy::Authorized;
+use crate::stack::dispatch;
+use crate::stack::policy::Authorized;
 
 /// The open transactions of a session. Which ids are open is the protocol machine's to check.
 #[derive(Default)]

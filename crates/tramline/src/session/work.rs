@@ -19,14 +19,15 @@ use super::Session;
 use super::acks::Settling;
 use super::end::End;
 use super::transactions::Calls;
-use crate::effects::Effects;
-use crate::handler::EffectsFuture;
-use crate::inbound::{Cause, Inbound};
-use crate::login::LoginFuture;
-use crate::policy::Authorized;
-use crate::rejection::{Rejection, RejectionKind};
-use crate::reply::Payload;
-use crate::router::{OnRejection, Ready};
+use crate::app::handler::EffectsFuture;
+use crate::app::login::LoginFuture;
+use crate::app::router::{OnRejection, Ready};
+use crate::model::effects::Effects;
+use crate::model::inbound::{Cause, Inbound};
+use crate::model::panics::panic_text;
+use crate::model::rejection::{Rejection, RejectionKind};
+use crate::model::reply::Payload;
+use crate::stack::policy::Authorized;
 
 /// A handler that runs, or a broker that confirms later.
 pub(super) enum Work {
@@ -592,7 +593,7 @@ impl Session {
         }
         let batch = std::mem::take(&mut self.cork);
         let receipts = std::mem::take(&mut self.corked_receipts);
-        match crate::dispatch::publish(&*self.shared.broker, batch).into_ready() {
+        match crate::stack::dispatch::publish(&*self.shared.broker, batch).into_ready() {
             Ok(answer) => self.sends_confirmed(answer, receipts),
             Err(confirm) => {
                 self.work = Some(Box::new(Work::Sends {
@@ -632,13 +633,6 @@ impl Session {
         self.stomp.error(reply);
         self.end_with(End::Refused { error: detail });
     }
-}
-
-/// What a panic says.
-pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("?")
 }
 
 impl fmt::Debug for Work {

@@ -9,8 +9,13 @@ use http::HeaderName;
 
 use super::Settings;
 use super::value::{Value, Wrong};
-use crate::endpoint::{Origins, Proxies};
-use crate::{Compression, OnAbort, Overflow, Separator, SockJs, SockJsTransport};
+use crate::net::compression::Compression;
+use crate::net::endpoint::SockJs;
+use crate::net::endpoint::{Origins, Proxies};
+use tramline_broker::Overflow;
+use tramline_broker::Separator;
+use tramline_sockjs::OnAbort;
+use tramline_sockjs::Transport as SockJsTransport;
 
 /// One setting.
 #[derive(Debug)]

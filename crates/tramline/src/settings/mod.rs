@@ -20,7 +20,11 @@ use tramline_broker::EmbeddedBroker;
 
 pub use self::sources::SettingsLoader;
 use self::value::Value;
-use crate::{Compression, Limits, MessagingBuilder, Separator, SockJs};
+use crate::net::compression::Compression;
+use crate::net::endpoint::SockJs;
+use crate::stack::builder::MessagingBuilder;
+use crate::stack::limits::Limits;
+use tramline_broker::Separator;
 
 /// What an operator may choose without a new build: limits and options from a file and the environment. Feature
 /// `settings`.

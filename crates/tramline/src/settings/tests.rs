@@ -5,7 +5,10 @@ use std::fs;
 use super::keys::KEYS;
 use super::*;
 use crate::guide::tests::{fields, table};
-use crate::{HeartBeat, OnAbort, Overflow, SockJsTransport};
+use tramline_broker::Overflow;
+use tramline_sockjs::OnAbort;
+use tramline_sockjs::Transport as SockJsTransport;
+use tramline_stomp::HeartBeat;
 
 const PAGE: &str = include_str!("../guide/settings.md");
 
@@ -76,7 +79,8 @@ fn a_builder_and_a_broker_have_the_same_defaults() {
     // What `build` says of nothing but defaults is the same with and without the settings.
     let described = |builder: MessagingBuilder| {
         let broker = EmbeddedBroker::new().topics("/topic");
-        let policy = crate::policy::Policy::builder().otherwise(crate::policy::permit());
+        let policy =
+            crate::stack::policy::Policy::builder().otherwise(crate::stack::policy::permit());
         let messaging = builder.broker(broker).policy(policy).build().unwrap();
         let shared = &messaging.handle.shared;
         format!(
@@ -330,12 +334,12 @@ async fn an_endpoint_with_sockjs_has_the_options_of_the_settings() {
     let messaging = MessagingBuilder::default()
         .settings(&settings)
         .broker(settings.broker.embedded().topics("/topic"))
-        .policy(crate::policy::Policy::builder().otherwise(crate::policy::permit()))
+        .policy(crate::stack::policy::Policy::builder().otherwise(crate::stack::policy::permit()))
         .build()
         .unwrap();
     let shared = &messaging.handle.shared;
     assert_eq!((&*shared.name, shared.limits.body), ("shop", 7));
-    let info = async |mut endpoint: crate::Endpoint| {
+    let info = async |mut endpoint: crate::session::endpoint::Endpoint| {
         let request = http::Request::get("/info").body(String::new()).unwrap();
         let answer = endpoint.call(request).await.unwrap();
         let body = answer.into_body().collect().await.unwrap().to_bytes();

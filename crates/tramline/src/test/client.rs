@@ -14,8 +14,8 @@ use super::end::TestEnd;
 use super::link::{At, Conversation, Link, Over};
 use super::message::{TestMessage, TestRejection};
 use super::subscription::{TestSubscribe, TestSubscription};
-use crate::effects::Effects;
-use crate::reply::IntoReply;
+use crate::model::effects::Effects;
+use crate::model::reply::IntoReply;
 
 /// One client with an open session: from [`TestMessaging::connect`](super::TestMessaging::connect) and its kin.
 ///

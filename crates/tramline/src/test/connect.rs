@@ -7,7 +7,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request, Uri, header};
 use tramline_stomp::{ClientConfig, HeartBeat, Version};
 
-use crate::User;
+use crate::model::user::User;
 
 /// What a client of the test kit connects with: its HTTP request, as far as sessions know of it, and its CONNECT frame.
 ///

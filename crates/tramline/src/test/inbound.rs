@@ -9,9 +9,10 @@ use serde::Serialize;
 use tramline_broker::Outbox;
 use tramline_stomp::Headers;
 
-use crate::endpoint::{Front, session_info};
-use crate::inbound::{Cause, Inbound, SessionRecord};
-use crate::{Limits, User};
+use crate::model::inbound::{Cause, Inbound, SessionRecord};
+use crate::model::user::User;
+use crate::net::endpoint::{Front, session_info};
+use crate::stack::limits::Limits;
 
 /// Begins a client's message to `destination`, for testing an extractor of your own by itself.
 ///

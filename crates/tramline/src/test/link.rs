@@ -20,8 +20,8 @@ use super::end::TestEnd;
 use super::message::TestMessage;
 use super::transcript::Transcript;
 use super::transport::Close;
-use crate::Messaging;
-use crate::wheel::now;
+use crate::model::clock::now;
+use crate::stack::messaging::Messaging;
 
 /// Where in a test something was asked for.
 pub(super) type At = &'static Location<'static>;

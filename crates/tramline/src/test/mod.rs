@@ -78,11 +78,13 @@ pub use self::subscription::{TestSubscribe, TestSubscription};
 
 use self::link::{At, Link};
 use self::transport::{Close, Memory};
-use crate::endpoint::session_info;
-use crate::messaging::Shared;
-use crate::policy::Action;
+use crate::model::user::User;
+use crate::net::endpoint::session_info;
 use crate::session::SessionTask;
-use crate::{Messaging, SessionId, User};
+use crate::stack::messaging::Messaging;
+use crate::stack::policy::Action;
+use crate::stack::shared::Shared;
+use tramline_broker::SessionId;
 
 /// How long a client waits for anything: long for a busy machine, and no time at all where time is paused.
 const DEADLINE: Duration = Duration::from_secs(10);

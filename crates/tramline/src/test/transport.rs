@@ -9,9 +9,9 @@ use tokio::io::DuplexStream;
 use tramline_broker::Message;
 use tramline_stomp::Version;
 
-use crate::transport::io::{Batch, Io};
-use crate::transport::tcp::Tcp;
-use crate::transport::{Lost, Transport};
+use crate::net::transport::io::{Batch, Io};
+use crate::net::transport::tcp::Tcp;
+use crate::net::transport::{Lost, Transport};
 
 /// Code and reason that a browser would get with the close of its WebSocket.
 pub(super) type Close = OnceLock<(u16, String)>;

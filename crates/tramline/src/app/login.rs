@@ -1,0 +1,212 @@
+//! Who a session's CONNECT makes it belong to.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use tramline_broker::SessionId;
+use tramline_stomp::Headers;
+
+use crate::app::handler::Handler;
+use crate::model::inbound::{Cause, Inbound, SessionRecord};
+use crate::model::rejection::Rejection;
+use crate::model::user::Handshake;
+use crate::model::user::User;
+
+/// A client's CONNECT: what a [`connect`](crate::MessageRouter::connect) handler decides by, and no other can take.
+///
+/// `Debug` shows neither the passcode nor what headers say, which may be tokens.
+#[derive(Clone)]
+pub struct Connect {
+    frame: Arc<tramline_stomp::Connect>,
+    session: Arc<SessionRecord>,
+}
+
+impl Connect {
+    pub(crate) fn of(message: &Inbound) -> Option<Self> {
+        match &message.cause {
+            Cause::Connect(frame) => Some(Self {
+                frame: Arc::clone(frame),
+                session: Arc::clone(&message.session),
+            }),
+            _ => None,
+        }
+    }
+
+    /// The header `login`.
+    pub fn login(&self) -> Option<&str> {
+        self.frame.login.as_deref()
+    }
+
+    /// The header `passcode`.
+    pub fn passcode(&self) -> Option<&str> {
+        self.frame.passcode.as_deref()
+    }
+
+    /// The header `host`: the virtual host that the client means. Browsers' clients often leave it out.
+    pub fn host(&self) -> Option<&str> {
+        self.frame.host.as_deref()
+    }
+
+    /// All headers but `passcode`: a token may be in one of the application's choice.
+    pub fn headers(&self) -> &Headers {
+        &self.frame.headers
+    }
+
+    /// The user that the web session gave, if the connection came by HTTP and a middleware knew one.
+    pub fn user(&self) -> Option<&User> {
+        self.session.user()
+    }
+
+    /// What is kept of the HTTP request, and the remote address.
+    pub fn handshake(&self) -> &Handshake {
+        self.session.handshake()
+    }
+
+    /// The session that would begin.
+    pub fn session_id(&self) -> SessionId {
+        self.session.id()
+    }
+}
+
+impl fmt::Debug for Connect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<&str> = self.headers().iter().map(|(name, _)| name).collect();
+        f.debug_struct("Connect")
+            .field("login", &self.login())
+            .field("passcode", &self.passcode().map(|_| "***"))
+            .field("host", &self.host())
+            .field("headers", &headers)
+            .field("user", &self.user())
+            .field("remote", &self.handshake().remote())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A connect handler's refusal: the client hears its text in the ERROR's `message`, and is closed with 1002.
+///
+/// The log has the text too. An application's own error becomes one by `From`, so that `?` refuses.
+///
+/// # Example: an error of the application
+///
+/// ```
+/// use tramline::ConnectRefused;
+///
+/// enum TokenError { Expired, Forged }
+///
+/// impl From<TokenError> for ConnectRefused {
+///     fn from(error: TokenError) -> Self {
+///         Self::new(match error {
+///             TokenError::Expired => "the token has expired; log in again",
+///             TokenError::Forged => "the token is not valid",
+///         })
+///     }
+/// }
+///
+/// assert_eq!(ConnectRefused::from(TokenError::Expired).to_string(), "the token has expired; log in again");
+/// # let _ = TokenError::Forged;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectRefused(ByteString);
+
+impl ConnectRefused {
+    /// A refusal with one line for the client. Say no more than a stranger may know.
+    pub fn new(message: impl Into<ByteString>) -> Self {
+        Self(message.into())
+    }
+}
+
+impl fmt::Display for ConnectRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConnectRefused {}
+
+impl From<Rejection> for ConnectRefused {
+    fn from(rejection: Rejection) -> Self {
+        Self::new(rejection.to_string())
+    }
+}
+
+/// What a [`connect`](crate::MessageRouter::connect) handler may return: `()` to leave the session the user of its HTTP
+/// request, if that had one; a [`User`] to give it another; an `Option<User>` for perhaps none; a `Result` of these,
+/// whose error [refuses](ConnectRefused).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say who a session belongs to",
+    note = "a connect handler returns `()`, `User`, `Option<User>`, or a `Result` of these: `Result<User, ConnectRefused>`",
+    note = "`User::new(name)` makes a user"
+)]
+pub trait IntoLogin: Send {
+    /// Decides; `user` is whom the HTTP request had.
+    ///
+    /// # Errors
+    ///
+    /// What the client hears when it may not come in.
+    fn into_login(self, user: Option<&User>) -> Result<Option<User>, ConnectRefused>;
+}
+
+impl IntoLogin for () {
+    fn into_login(self, user: Option<&User>) -> Result<Option<User>, ConnectRefused> {
+        Ok(user.cloned())
+    }
+}
+
+impl IntoLogin for User {
+    fn into_login(self, _: Option<&User>) -> Result<Option<User>, ConnectRefused> {
+        Ok(Some(self))
+    }
+}
+
+impl IntoLogin for Option<User> {
+    fn into_login(self, _: Option<&User>) -> Result<Option<User>, ConnectRefused> {
+        Ok(self)
+    }
+}
+
+/// What may be the error of a connect handler's `Result`: everything that becomes a [`ConnectRefused`].
+///
+/// There for what the compiler says of other types.
+#[diagnostic::on_unimplemented(
+    message = "the error `{Self}` does not say what a refused client is told",
+    label = "the connect handler returns a `Result` with the error `{Self}`",
+    note = "return `Result<_, ConnectRefused>`, with `Err(ConnectRefused::new(\"one line for the client\"))`",
+    note = "for an error type of your own: `impl From<MyError> for ConnectRefused`, so that `?` makes one"
+)]
+pub trait IntoRefusal: Into<ConnectRefused> + Send {}
+
+#[diagnostic::do_not_recommend]
+impl<E: Into<ConnectRefused> + Send> IntoRefusal for E {}
+
+impl<L: IntoLogin, E: IntoRefusal> IntoLogin for Result<L, E> {
+    fn into_login(self, user: Option<&User>) -> Result<Option<User>, ConnectRefused> {
+        self.map_err(Into::into)?.into_login(user)
+    }
+}
+
+pub(crate) type LoginFuture =
+    Pin<Box<dyn Future<Output = Result<Option<User>, ConnectRefused>> + Send>>;
+
+/// A connect handler whose types are forgotten, still waiting for its state.
+pub(crate) type ErasedConnect<S> = Arc<dyn Fn(Inbound, S) -> LoginFuture + Send + Sync>;
+
+pub(crate) fn erase_connect<H, T, S>(handler: H) -> ErasedConnect<S>
+where
+    H: Handler<T, S>,
+    H::Output: IntoLogin,
+    S: Clone + Send + Sync + 'static,
+{
+    Arc::new(move |message, state| {
+        let handler = handler.clone();
+        Box::pin(async move {
+            let session = Arc::clone(&message.session);
+            handler
+                .call(message, state)
+                .await?
+                .into_login(session.user())
+        })
+    })
+}

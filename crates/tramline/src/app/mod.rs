@@ -1,0 +1,10 @@
+//! The application's side: routes, handlers and what they take, logins, interceptors, sending.
+
+pub(crate) mod captures;
+pub(crate) mod extract;
+pub(crate) mod handler;
+pub(crate) mod interceptor;
+pub(crate) mod login;
+pub(crate) mod publisher;
+pub(crate) mod router;
+pub(crate) mod template;

@@ -1,0 +1,426 @@
+//! Which handler takes which message.
+
+mod layer;
+mod route;
+mod table;
+
+use std::any::type_name;
+use std::fmt;
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use tower_layer::Layer;
+use tower_service::Service;
+
+pub use self::layer::MessageService;
+pub use self::route::{
+    IntoRoute, MessageHandler, ReplyingHandler, Route, SubscribeHandler, message, subscribe,
+};
+pub(crate) use self::table::{Ready, RouteTable, as_written, captures, slashed};
+
+use self::layer::{LayerFn, erase_layer};
+use self::route::Endpoint;
+use crate::app::handler::{Handler, erase, finish_effects};
+use crate::app::login::{ErasedConnect, IntoLogin, erase_connect};
+use crate::model::effects::Effects;
+use crate::model::inbound::Inbound;
+use crate::model::rejection::Rejection;
+use crate::model::reply::IntoEffects;
+
+/// Maps application destinations to handlers.
+///
+/// Paths are what follows the application prefix: `/hello` for a client's SEND to `/app/hello`. `{name}` captures one
+/// segment, which is not empty, and `{*name}` all that is left; a path without captures wins over one with. A path can
+/// have a [`message`] handler, which takes SENDs, and a [`subscribe`] handler, which answers SUBSCRIBEs; the two kinds are
+/// looked up apart, so that a `subscribe` handler at `/rooms/lobby` leaves SENDs there to the `message` handler at
+/// `/rooms/{room}`. What a session's beginning and end set going is said by [`connect`](Self::connect) and [`disconnect`](Self::disconnect).
+///
+/// Mistakes (a path twice, a capture that a reply wants and the path does not have, a `/` that is not nested: no destination
+/// is left of it) are kept and all reported together by
+/// [`MessagingBuilder::build`](crate::MessagingBuilder::build). Routes are a value: `{}` prints them as a table.
+///
+/// `S` is the state that handlers get by [`State`](crate::State); a router whose state was not given by
+/// [`with_state`](Self::with_state) does not fit into `build`.
+///
+/// # Example: rooms
+///
+/// ```
+/// use tramline::{Json, MessageRouter, Path, State, message, subscribe};
+///
+/// #[derive(Clone)]
+/// struct Motd(&'static str);
+///
+/// async fn say(Path(room): Path<u32>, State(motd): State<Motd>, line: String) -> String {
+///     format!("[{room}] {line} ({})", motd.0)
+/// }
+///
+/// async fn last_lines(Path(room): Path<u32>) -> Json<Vec<String>> {
+///     Json(vec![format!("welcome to room {room}")])
+/// }
+///
+/// let rooms = MessageRouter::new()
+///     .route("/", subscribe(last_lines))
+///     .route("/say", message(say).send_to("/topic/rooms/{room}"));
+/// let routes: MessageRouter = MessageRouter::new()
+///     .nest("/rooms/{room}", rooms)
+///     .with_state(Motd("be kind"));
+/// assert_eq!(routes.paths().collect::<Vec<_>>(), ["/rooms/{room}", "/rooms/{room}/say"]);
+/// assert!(routes.to_string().contains("say -> /topic/rooms/{room}"));
+/// ```
+#[must_use = "give it to `Messaging::builder().routes(..)`"]
+pub struct MessageRouter<S = ()> {
+    routes: Vec<(ByteString, Route<S>)>,
+    fallback: Option<Endpoint<S>>,
+    /// Each with its handler's name.
+    connect: Vec<(&'static str, ErasedConnect<S>)>,
+    disconnect: Vec<Endpoint<S>>,
+    on_rejection: Option<OnRejection>,
+    mistakes: Vec<String>,
+}
+
+/// What an application makes of a rejection.
+pub(crate) type OnRejection = Arc<dyn Fn(Rejection, &mut Effects) + Send + Sync>;
+
+impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
+    /// A router without routes.
+    pub fn new() -> Self {
+        Self {
+            routes: Vec::new(),
+            fallback: None,
+            connect: Vec::new(),
+            disconnect: Vec::new(),
+            on_rejection: None,
+            mistakes: Vec::new(),
+        }
+    }
+
+    /// Sends what clients send to `path`, or subscribe to, to a handler: made by [`message`] or [`subscribe`].
+    ///
+    /// A path may be given several times, with a handler of another kind each.
+    /// Where [destinations have `.` between their segments](crate::MessagingBuilder::application_separator), paths may have
+    /// either.
+    pub fn route(mut self, path: impl Into<ByteString>, handler: impl IntoRoute<S>) -> Self {
+        self.routes.push((path.into(), handler.into_route()));
+        self
+    }
+
+    /// Asks `handler` about each client's CONNECT: who it is, and whether it may come in.
+    ///
+    /// The handler's arguments are extractors, [`Connect`](crate::Connect) among them. What it returns
+    /// [decides](IntoLogin): `()` leaves the session the user that its HTTP request had; a [`User`](crate::User) is the
+    /// session's user from then on, in CONNECTED's `user-name`, for the policy, for user destinations and for handlers
+    /// (`Option<User>`: or nobody); an error refuses, [as it says](crate::ConnectRefused).
+    ///
+    /// The policy's [`on_connect`](crate::policy::PolicyBuilder::on_connect) rule is asked afterwards, and sees that user.
+    /// While the handler runs only its own session waits. If it takes longer than
+    /// [`Limits::connect_time`](crate::Limits::connect_time) the session is closed with 4500 and the handler dropped; if it
+    /// panics the session is refused, with a text that says nothing of the reason;
+    /// [`Stats::logins_refused`](crate::Stats::logins_refused) counts its refusals. Checking a password costs CPU on
+    /// purpose: do it in `tokio::task::spawn_blocking`. There can be one.
+    ///
+    /// Default: CONNECT is not asked for a login, and a session's user is that of its HTTP request.
+    ///
+    /// # Example: login and passcode
+    ///
+    /// ```
+    /// use tramline::policy::{Policy, authenticated, deny};
+    /// use tramline::{Connect, ConnectRefused, EmbeddedBroker, MessageRouter, Messaging, State, User};
+    ///
+    /// #[derive(Clone)]
+    /// struct Accounts;
+    ///
+    /// impl Accounts {
+    ///     async fn check(&self, login: &str, passcode: &str) -> bool {
+    ///         (login, passcode) == ("alice", "wonderland")
+    ///     }
+    /// }
+    ///
+    /// async fn login(connect: Connect, State(accounts): State<Accounts>) -> Result<User, ConnectRefused> {
+    ///     let (Some(login), Some(passcode)) = (connect.login(), connect.passcode()) else {
+    ///         return Err(ConnectRefused::new("login and passcode are needed"));
+    ///     };
+    ///     if accounts.check(login, passcode).await {
+    ///         Ok(User::new(login.to_owned()))
+    ///     } else {
+    ///         Err(ConnectRefused::new("login or passcode is wrong"))
+    ///     }
+    /// }
+    ///
+    /// let messaging = Messaging::builder()
+    ///     .routes(MessageRouter::new().connect(login).with_state(Accounts))
+    ///     .policy(Policy::builder().otherwise(authenticated()))
+    ///     .broker(EmbeddedBroker::new().topics("/topic"))
+    ///     .build()?;
+    /// # let _ = (messaging, deny());
+    /// # Ok::<(), tramline::BuildError>(())
+    /// ```
+    ///
+    /// # Example: a token in a header
+    ///
+    /// ```
+    /// use tramline::{Bearer, ConnectRefused, Header, MessageRouter, User};
+    ///
+    /// async fn login(Header(Bearer(token)): Header<Bearer>) -> Result<User, ConnectRefused> {
+    ///     // Here a library of your choice verifies it.
+    ///     let name = token.strip_prefix("token-of-").ok_or(ConnectRefused::new("the token is not valid"))?;
+    ///     Ok(User::new(name.to_owned()))
+    /// }
+    ///
+    /// let routes: MessageRouter = MessageRouter::new().connect(login);
+    /// # let _ = routes;
+    /// ```
+    pub fn connect<H, T>(mut self, handler: H) -> Self
+    where
+        H: Handler<T, S>,
+        H::Output: IntoLogin,
+    {
+        self.connect
+            .push((type_name::<H>(), erase_connect(handler)));
+        self
+    }
+
+    /// Calls `handler` once for each session that was connected and is no more, whatever the reason: the handler's
+    /// arguments are extractors, [`Disconnected`](crate::Disconnected) among them, and what it returns is done.
+    ///
+    /// It runs after the session's last handler. The session gets nothing any more, so a reply goes to others.
+    /// [`shutdown`](crate::Messaging::shutdown) waits for it. It does not run where the runtime itself goes away. There can
+    /// be several; they run one after the other.
+    ///
+    /// # Example: the others hear of it
+    ///
+    /// ```
+    /// use tramline::{Disconnected, MessageRouter, To, User};
+    ///
+    /// async fn left(user: User, disconnected: Disconnected) -> To<String> {
+    ///     To::topic("/topic/comings-and-goings", format!("{} left: {disconnected}", user.name()))
+    /// }
+    ///
+    /// let routes: MessageRouter = MessageRouter::new().disconnect(left);
+    /// # let _ = routes;
+    /// ```
+    pub fn disconnect<H, T>(mut self, handler: H) -> Self
+    where
+        H: Handler<T, S>,
+        H::Output: IntoEffects,
+    {
+        self.disconnect
+            .push(Endpoint::of::<H>(erase(handler, finish_effects)));
+        self
+    }
+
+    /// Takes the messages that no route does. Without one, who sends such a message hears of it by a
+    /// [`Rejection`] of the kind [`NoRoute`](crate::RejectionKind::NoRoute).
+    ///
+    /// SUBSCRIBEs are not asked: what nobody answers is refused.
+    pub fn fallback<H, T>(mut self, handler: H) -> Self
+    where
+        H: Handler<T, S>,
+        H::Output: IntoEffects,
+    {
+        if self.fallback.is_some() {
+            self.mistakes.push("two fallbacks: there can be one".into());
+        }
+        self.fallback = Some(Endpoint::of::<H>(erase(handler, finish_effects)));
+        self
+    }
+
+    /// Says what becomes of [rejections](Rejection), in place of the message to `/user/queue/errors`: of this router's
+    /// routes, and of those that are merged or nested into it and do not say it themselves.
+    ///
+    /// They are counted and logged all the same. Should `told` panic, or its own effects be rejected, the client hears of
+    /// that in the usual way.
+    ///
+    /// # Example: another destination, another shape
+    ///
+    /// ```
+    /// use tramline::{Json, MessageRouter, Rejection, ToUser};
+    ///
+    /// let routes: MessageRouter = MessageRouter::new().on_rejection(|rejection: Rejection| {
+    ///     ToUser::all("/queue/problems", Json(serde_json::json!({ "problem": rejection.to_string() })))
+    /// });
+    /// # let _ = routes;
+    /// ```
+    pub fn on_rejection<F, E>(mut self, told: F) -> Self
+    where
+        F: Fn(Rejection) -> E + Send + Sync + 'static,
+        E: IntoEffects,
+    {
+        self.on_rejection = Some(Arc::new(move |rejection, effects| {
+            told(rejection).into_effects(effects);
+        }));
+        self
+    }
+
+    /// Adds the routes of `other`.
+    pub fn merge(mut self, other: Self) -> Self {
+        self.take(other, |path| path);
+        self
+    }
+
+    /// Adds the routes of `other` below `prefix`: its `/` is `prefix` itself. The prefix may have captures.
+    pub fn nest(mut self, prefix: impl Into<ByteString>, mut other: Self) -> Self {
+        let prefix = prefix.into();
+        if other.fallback.take().is_some() {
+            self.mistakes.push(format!(
+                "nest {prefix:?}: the nested router has a fallback; the outermost can have one"
+            ));
+        }
+        let is_well = prefix.starts_with('/') && !prefix.ends_with('/') && !prefix.contains("{*");
+        if !is_well {
+            self.mistakes.push(format!(
+                "nest {prefix:?}: a prefix begins with `/`, does not end with it, and captures no tail; to nest at `/` use `merge`"
+            ));
+        }
+        for path in other.paths().filter(|path| !path.starts_with('/')) {
+            self.mistakes.push(format!(
+                "route {path:?} in {prefix:?}: a path begins with `/`"
+            ));
+        }
+        // What is written wrong is taken as it was meant, so that `build` tells what else is wrong with the routes.
+        let meant = match is_well {
+            true => prefix,
+            false => match prefix.trim_matches('/').replace("{*", "{") {
+                empty if empty.is_empty() => ByteString::new(),
+                prefix => format!("/{prefix}").into(),
+            },
+        };
+        self.take(other, |path| {
+            match path.strip_prefix('/').unwrap_or(&path) {
+                "" if !meant.is_empty() => meant.clone(),
+                below => format!("{meant}/{below}").into(),
+            }
+        });
+        self
+    }
+
+    /// Everything of `other`, with its paths changed by `place`.
+    fn take(&mut self, other: Self, place: impl Fn(ByteString) -> ByteString) {
+        let inherit = |endpoint: Endpoint<S>| endpoint.or_on_rejection(other.on_rejection.as_ref());
+        for (path, route) in other.routes {
+            self.routes.push((place(path), route.map(inherit)));
+        }
+        if other.fallback.is_some() && self.fallback.is_some() {
+            self.mistakes.push("two fallbacks: there can be one".into());
+        }
+        self.fallback = self.fallback.take().or(other.fallback.map(inherit));
+        self.connect.extend(other.connect);
+        self.disconnect
+            .extend(other.disconnect.into_iter().map(inherit));
+        self.mistakes.extend(other.mistakes);
+    }
+
+    /// Puts a tower layer around the handlers of all routes that were added so far, the fallback's included. A layer added
+    /// later is further out.
+    ///
+    /// A layer sees the [`Inbound`] on its way in and the [`Effects`] on their way out. It comes after the
+    /// [policy](crate::policy): it may change headers and body, add [extensions](Inbound::extensions_mut), refuse, and
+    /// measure, but neither destination nor user. An error of its service is a [`Rejection`]: its own if it is one, else of
+    /// the kind [`Refused`](crate::RejectionKind::Refused). Route by route,
+    /// see [`MessageHandler::layer`]. What no handler takes is seen by an
+    /// [`Interceptor`](crate::Interceptor).
+    ///
+    /// What a layer is put around is always ready, other layers included. Where one goes by the readiness of another, as
+    /// `LoadShedLayer` does by that of a concurrency limit, add both at once by `tower::ServiceBuilder`.
+    ///
+    /// # Example: no handler takes longer than a second
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower::timeout::TimeoutLayer;
+    /// use tramline::{MessageRouter, message};
+    ///
+    /// async fn look_up(name: String) -> String {
+    ///     format!("nothing is known of {name}")
+    /// }
+    ///
+    /// let routes: MessageRouter = MessageRouter::new()
+    ///     .route("/look-up", message(look_up).send_to_session("/queue/found"))
+    ///     .layer(TimeoutLayer::new(Duration::from_secs(1)));
+    /// # let _ = routes;
+    /// ```
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<MessageService> + Send + Sync + 'static,
+        L::Service: Service<Inbound, Response = Effects> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Inbound>>::Error: Into<BoxError>,
+        <L::Service as Service<Inbound>>::Future: Send,
+    {
+        let layer = erase_layer(layer);
+        let add = |endpoint: Endpoint<S>| endpoint.layered(LayerFn::clone(&layer));
+        let routes = self.routes.into_iter();
+        self.routes = routes.map(|(path, route)| (path, route.map(add))).collect();
+        self.fallback = self.fallback.map(add);
+        self
+    }
+
+    /// Gives the handlers their state.
+    pub fn with_state<S2: Clone + Send + Sync + 'static>(self, state: S) -> MessageRouter<S2> {
+        let bind = |endpoint: Endpoint<S>| endpoint.with_state::<S2>(state.clone());
+        let connect = self.connect.into_iter().map(|(name, connect)| {
+            let state = state.clone();
+            let bound: ErasedConnect<S2> =
+                Arc::new(move |message, _| connect(message, state.clone()));
+            (name, bound)
+        });
+        MessageRouter {
+            routes: self
+                .routes
+                .into_iter()
+                .map(|(path, route)| (path, route.map(bind)))
+                .collect(),
+            fallback: self.fallback.map(bind),
+            connect: connect.collect(),
+            disconnect: self.disconnect.into_iter().map(bind).collect(),
+            on_rejection: self.on_rejection,
+            mistakes: self.mistakes,
+        }
+    }
+
+    /// The paths, in the order they were added.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.routes.iter().map(|(path, _)| &**path)
+    }
+}
+
+/// An error of any type: what a layer's service may fail with.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+impl<S: Clone + Send + Sync + 'static> Default for MessageRouter<S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S> fmt::Debug for MessageRouter<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let paths = self.routes.iter().map(|(path, _)| path);
+        f.debug_set().entries(paths).finish()
+    }
+}
+
+/// One line for each handler: what it takes, its name, and where its replies go.
+impl<S> fmt::Display for MessageRouter<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = |kind: &str, path: &str, endpoint: &Endpoint<S>| {
+            writeln!(f, "{kind:<10} {path:<32} {endpoint}")
+        };
+        for (path, route) in &self.routes {
+            for endpoint in &route.message {
+                line("MESSAGE", path, endpoint)?;
+            }
+            for endpoint in &route.subscribe {
+                line("SUBSCRIBE", path, endpoint)?;
+            }
+        }
+        if let Some(endpoint) = &self.fallback {
+            line("MESSAGE", "otherwise", endpoint)?;
+        }
+        for (name, _) in &self.connect {
+            writeln!(f, "{:<10} {:<32} {name}", "CONNECT", "")?;
+        }
+        for endpoint in &self.disconnect {
+            writeln!(f, "{:<10} {:<32} {endpoint}", "DISCONNECT", "")?;
+        }
+        Ok(())
+    }
+}

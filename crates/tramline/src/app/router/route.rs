@@ -1,0 +1,418 @@
+//! What stands at one path.
+
+use std::any::type_name;
+use std::fmt;
+use std::marker::PhantomData;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::layer::{LayerFn, erase_layer};
+use super::{BoxError, MessageService, OnRejection};
+use crate::app::handler::{
+    ErasedHandler, Handler, erase, finish_direct, finish_effects, finish_reply,
+};
+use crate::app::template::ReplyTo;
+use crate::model::effects::Effects;
+use crate::model::inbound::Inbound;
+use crate::model::reply::{IntoEffects, IntoReply};
+
+/// Handles messages with `handler`: the argument of [`MessageRouter::route`](crate::MessageRouter::route).
+///
+/// A handler that returns what [says itself](IntoEffects) where it goes is complete; one that returns a
+/// [reply](IntoReply) needs [`send_to`](MessageHandler::send_to) or one of its like.
+pub fn message<H, T, S>(handler: H) -> MessageHandler<H, T, S>
+where
+    H: Handler<T, S>,
+{
+    MessageHandler {
+        handler,
+        options: Options::default(),
+        types: PhantomData,
+    }
+}
+
+/// Answers subscriptions with `handler`: what it returns is sent straight to the subscription, once, and to nobody else.
+///
+/// For what a page needs when it opens: a client that SUBSCRIBEs to `/app/rooms/7` gets the answer of the handler at
+/// `/rooms/{room}` as a MESSAGE. The subscription then stays until its client ends it, and gets nothing more; a RECEIPT
+/// that it asked for comes when the handler has returned. To follow what happens afterwards a client subscribes to a topic
+/// as well, and does that first, so that it misses nothing. An error says [itself](IntoEffects) where it goes.
+///
+/// # Example: the last lines of a room
+///
+/// ```
+/// use tramline::{Json, MessageRouter, Path, subscribe};
+///
+/// async fn last_lines(Path(room): Path<u32>) -> Json<Vec<String>> {
+///     Json(vec![format!("welcome to room {room}")])
+/// }
+///
+/// let routes: MessageRouter = MessageRouter::new().route("/rooms/{room}", subscribe(last_lines));
+/// # let _ = routes;
+/// ```
+pub fn subscribe<H, T, S>(handler: H) -> SubscribeHandler<H, T, S>
+where
+    H: Handler<T, S>,
+{
+    SubscribeHandler {
+        handler,
+        options: Options::default(),
+        types: PhantomData,
+    }
+}
+
+/// A handler for messages, on its way into a route: made by [`message`].
+#[must_use = "give it to `MessageRouter::route`"]
+pub struct MessageHandler<H, T, S> {
+    handler: H,
+    options: Options,
+    types: PhantomData<fn() -> (T, S)>,
+}
+
+/// A handler whose replies have a destination.
+#[must_use = "give it to `MessageRouter::route`"]
+pub struct ReplyingHandler<H, T, S> {
+    /// Its types are forgotten here already: a reply that cannot be sent is one error and not another at `route`.
+    handler: ErasedHandler<S>,
+    options: Options,
+    replies: Vec<ReplyTo>,
+    subscribes: bool,
+    types: PhantomData<fn() -> (H, T)>,
+}
+
+/// A handler that answers subscriptions, on its way into a route: made by [`subscribe`].
+#[must_use = "give it to `MessageRouter::route`"]
+pub struct SubscribeHandler<H, T, S> {
+    handler: H,
+    options: Options,
+    types: PhantomData<fn() -> (T, S)>,
+}
+
+impl<H, T, S> ReplyingHandler<H, T, S>
+where
+    H: Handler<T, S>,
+    H::Output: IntoReply,
+    S: Clone + Send + Sync + 'static,
+{
+    fn new(handler: H, options: Options, subscribes: bool, reply: ReplyTo) -> Self {
+        Self {
+            handler: erase(handler, finish_reply),
+            options,
+            replies: vec![reply],
+            subscribes,
+            types: PhantomData,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Options {
+    layers: Vec<LayerFn>,
+    concurrent: Option<NonZeroUsize>,
+}
+
+/// The ways to say where replies go, each adding one more place.
+macro_rules! reply_methods {
+    ($($(#[$doc:meta])* $name:ident $kind:ident,)*) => {
+        impl<H, T, S> MessageHandler<H, T, S> {$(
+            $(#[$doc])*
+            pub fn $name(self, destination: impl Into<ByteString>) -> ReplyingHandler<H, T, S>
+            where
+                H: Handler<T, S>,
+                H::Output: IntoReply,
+                S: Clone + Send + Sync + 'static,
+            {
+                let reply = ReplyTo::$kind(destination.into());
+                ReplyingHandler::new(self.handler, self.options, false, reply)
+            }
+        )*}
+
+        impl<H, T, S> SubscribeHandler<H, T, S> {$(
+            $(#[$doc])*
+            ///
+            /// The subscription itself then gets no answer.
+            pub fn $name(self, destination: impl Into<ByteString>) -> ReplyingHandler<H, T, S>
+            where
+                H: Handler<T, S>,
+                H::Output: IntoReply,
+                S: Clone + Send + Sync + 'static,
+            {
+                let reply = ReplyTo::$kind(destination.into());
+                ReplyingHandler::new(self.handler, self.options, true, reply)
+            }
+        )*}
+
+        impl<H, T, S> ReplyingHandler<H, T, S> {$(
+            $(#[$doc])*
+            pub fn $name(mut self, destination: impl Into<ByteString>) -> Self {
+                self.replies.push(ReplyTo::$kind(destination.into()));
+                self
+            }
+        )*}
+    };
+}
+
+reply_methods! {
+    /// Sends what the handler returns to everyone who is subscribed to `destination`, which may use the captures of
+    /// the route: `/topic/rooms/{room}`. Called repeatedly, sends it to each.
+    send_to Destination,
+    /// Sends what the handler returns to every session of the user whose message it was; where that is anonymous, to its
+    /// session. `destination` is what follows the user prefix, `/queue/answers` for those who subscribe to
+    /// `/user/queue/answers`, and may use the captures of the route.
+    send_to_user User,
+    /// Sends what the handler returns to the session whose message it was, and to no other of its user's. `destination` is
+    /// as for [`send_to_user`](Self::send_to_user).
+    send_to_session Session,
+}
+
+/// What can be said of any handler.
+macro_rules! option_methods {
+    ($($builder:ident)*) => {$(
+        impl<H, T, S> $builder<H, T, S> {
+            /// Puts a tower layer around this handler alone; see [`MessageRouter::layer`](crate::MessageRouter::layer).
+            pub fn layer<L>(mut self, layer: L) -> Self
+            where
+                L: Layer<MessageService> + Send + Sync + 'static,
+                L::Service: Service<Inbound, Response = Effects> + Clone + Send + Sync + 'static,
+                <L::Service as Service<Inbound>>::Error: Into<BoxError>,
+                <L::Service as Service<Inbound>>::Future: Send,
+            {
+                self.options.layers.push(erase_layer(layer));
+                self
+            }
+
+            /// Lets up to `limit` handlers of one session run at once, counted over all its routes that say so: the
+            /// session's next message is looked at while this one is still handled. Without it a session's messages are
+            /// handled one after the other, in order.
+            ///
+            /// The order of such handlers' effects is that in which they finish, and a RECEIPT comes when its own message
+            /// is handled. A message beyond `limit` waits, and with it what the session sent behind it. DISCONNECT waits
+            /// for all of them; a session that ends for another reason of its client's making drops them. Inside a
+            /// transaction, messages are handled in order all the same. A limit of 0 counts as 1.
+            ///
+            /// # Example: look-ups need no order
+            ///
+            /// ```
+            /// use tramline::{MessageRouter, message};
+            ///
+            /// async fn look_up(name: String) -> String {
+            ///     format!("nothing is known of {name}")
+            /// }
+            ///
+            /// let look_up = message(look_up).send_to_session("/queue/found").concurrent(8);
+            /// let routes: MessageRouter = MessageRouter::new().route("/look-up", look_up);
+            /// # let _ = routes;
+            /// ```
+            pub fn concurrent(mut self, limit: usize) -> Self {
+                self.options.concurrent = Some(NonZeroUsize::new(limit).unwrap_or(NonZeroUsize::MIN));
+                self
+            }
+
+            /// Answers subscriptions to the same path with `handler`; see [`subscribe`].
+            pub fn subscribe<H2, T2>(self, handler: H2) -> Route<S>
+            where
+                Self: IntoRoute<S>,
+                H2: Handler<T2, S>,
+                H2::Output: IntoReply,
+                S: Clone + Send + Sync + 'static,
+            {
+                let mut route = self.into_route();
+                route.and(subscribe(handler).into_route());
+                route
+            }
+
+            /// Handles messages to the same path with `handler`, which says itself where its replies go; see [`message`].
+            pub fn message<H2, T2>(self, handler: H2) -> Route<S>
+            where
+                Self: IntoRoute<S>,
+                H2: Handler<T2, S>,
+                H2::Output: IntoEffects,
+                S: Clone + Send + Sync + 'static,
+            {
+                let mut route = self.into_route();
+                route.and(message(handler).into_route());
+                route
+            }
+        }
+    )*};
+}
+
+option_methods!(MessageHandler ReplyingHandler SubscribeHandler);
+
+impl<H, T, S> fmt::Debug for MessageHandler<H, T, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "message({})", type_name::<H>())
+    }
+}
+
+impl<H, T, S> fmt::Debug for SubscribeHandler<H, T, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "subscribe({})", type_name::<H>())
+    }
+}
+
+impl<H, T, S> fmt::Debug for ReplyingHandler<H, T, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {:?}", type_name::<H>(), self.replies)
+    }
+}
+
+/// What [`MessageRouter::route`](crate::MessageRouter::route) takes: made by [`message`] and [`subscribe`]. Not for
+/// implementing elsewhere.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a complete route",
+    note = "a handler that returns a bare reply needs to be told where it goes: `message(handler).send_to(\"/topic/...\")`"
+)]
+pub trait IntoRoute<S> {
+    #[doc(hidden)]
+    fn into_route(self) -> Route<S>;
+}
+
+/// The handlers of one path, whose types are forgotten. More than one of a kind is a mistake.
+#[must_use = "give it to `MessageRouter::route`"]
+pub struct Route<S> {
+    pub(super) message: Vec<Endpoint<S>>,
+    pub(super) subscribe: Vec<Endpoint<S>>,
+}
+
+impl<S> Route<S> {
+    fn new(subscribes: bool, endpoint: Endpoint<S>) -> Self {
+        let (message, subscribe) = match subscribes {
+            false => (vec![endpoint], Vec::new()),
+            true => (Vec::new(), vec![endpoint]),
+        };
+        Self { message, subscribe }
+    }
+
+    /// Adds the handlers of `other`, which is for the same path.
+    pub(super) fn and(&mut self, other: Self) {
+        self.message.extend(other.message);
+        self.subscribe.extend(other.subscribe);
+    }
+
+    pub(super) fn map<S2>(self, change: impl Fn(Endpoint<S>) -> Endpoint<S2>) -> Route<S2> {
+        Route {
+            message: self.message.into_iter().map(&change).collect(),
+            subscribe: self.subscribe.into_iter().map(&change).collect(),
+        }
+    }
+}
+
+impl<S> fmt::Debug for Route<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |endpoints: &[Endpoint<S>]| -> Vec<&str> {
+            endpoints.iter().map(|endpoint| endpoint.name).collect()
+        };
+        f.debug_struct("Route")
+            .field("message", &names(&self.message))
+            .field("subscribe", &names(&self.subscribe))
+            .finish()
+    }
+}
+
+impl<S> IntoRoute<S> for Route<S> {
+    fn into_route(self) -> Self {
+        self
+    }
+}
+
+impl<H, T, S> IntoRoute<S> for MessageHandler<H, T, S>
+where
+    H: Handler<T, S>,
+    H::Output: IntoEffects,
+    S: Clone + Send + Sync + 'static,
+{
+    fn into_route(self) -> Route<S> {
+        let handler = erase(self.handler, finish_effects);
+        Route::new(false, Endpoint::of::<H>(handler).with(self.options))
+    }
+}
+
+impl<H, T, S> IntoRoute<S> for SubscribeHandler<H, T, S>
+where
+    H: Handler<T, S>,
+    H::Output: IntoReply,
+    S: Clone + Send + Sync + 'static,
+{
+    fn into_route(self) -> Route<S> {
+        let handler = erase(self.handler, finish_direct);
+        Route::new(true, Endpoint::of::<H>(handler).with(self.options))
+    }
+}
+
+impl<H, T, S> IntoRoute<S> for ReplyingHandler<H, T, S> {
+    fn into_route(self) -> Route<S> {
+        let mut endpoint = Endpoint::of::<H>(self.handler).with(self.options);
+        endpoint.replies = self.replies;
+        Route::new(self.subscribes, endpoint)
+    }
+}
+
+/// One handler and all that was said about it.
+pub(super) struct Endpoint<S> {
+    pub(super) name: &'static str,
+    pub(super) handler: ErasedHandler<S>,
+    pub(super) replies: Vec<ReplyTo>,
+    /// The innermost first.
+    pub(super) layers: Vec<LayerFn>,
+    pub(super) on_rejection: Option<OnRejection>,
+    pub(super) concurrent: Option<NonZeroUsize>,
+}
+
+impl<S> Endpoint<S> {
+    pub(super) fn of<H>(handler: ErasedHandler<S>) -> Self {
+        Self {
+            name: type_name::<H>(),
+            handler,
+            replies: Vec::new(),
+            layers: Vec::new(),
+            on_rejection: None,
+            concurrent: None,
+        }
+    }
+
+    fn with(mut self, options: Options) -> Self {
+        self.layers = options.layers;
+        self.concurrent = options.concurrent;
+        self
+    }
+
+    pub(super) fn layered(mut self, layer: LayerFn) -> Self {
+        self.layers.push(layer);
+        self
+    }
+
+    pub(super) fn or_on_rejection(mut self, told: Option<&OnRejection>) -> Self {
+        self.on_rejection = self.on_rejection.or_else(|| told.cloned());
+        self
+    }
+
+    pub(super) fn with_state<S2>(self, state: S) -> Endpoint<S2>
+    where
+        S: Clone + Send + Sync + 'static,
+    {
+        let handler = self.handler;
+        Endpoint {
+            name: self.name,
+            handler: Arc::new(move |message, _, targets| handler(message, state.clone(), targets)),
+            replies: self.replies,
+            layers: self.layers,
+            on_rejection: self.on_rejection,
+            concurrent: self.concurrent,
+        }
+    }
+}
+
+impl<S> fmt::Display for Endpoint<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)?;
+        for (at, reply) in self.replies.iter().enumerate() {
+            write!(f, "{}{reply}", if at == 0 { " -> " } else { ", " })?;
+        }
+        Ok(())
+    }
+}

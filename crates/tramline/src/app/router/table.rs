@@ -1,0 +1,346 @@
+//! The finished routes.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use matchit::InsertError;
+use tramline_broker::{Separator, Target};
+
+use super::layer::Bound;
+use super::route::{Endpoint, Route};
+use super::{MessageRouter, OnRejection};
+use crate::app::login::ErasedConnect;
+use crate::app::template::{ReplyTo, Template};
+use crate::model::effects::Effects;
+use crate::model::rejection::Rejection;
+
+/// The handlers of a stack, below its application prefixes.
+pub(crate) struct RouteTable {
+    separator: Separator,
+    /// A table for each kind: a fixed path of the one does not hide captures of the other.
+    message: matchit::Router<Ready>,
+    subscribe: matchit::Router<Ready>,
+    fallback: Option<Ready>,
+    connect: Option<ErasedConnect<()>>,
+    pub(crate) disconnect: Vec<Ready>,
+    /// For messages that no route takes.
+    pub(crate) on_rejection: Option<OnRejection>,
+}
+
+/// A handler that needs nothing but its message.
+pub(crate) struct Ready {
+    pub(crate) call: Bound,
+    pub(crate) on_rejection: Option<OnRejection>,
+    /// How many may run at once in one session; `None` where each is waited for.
+    pub(crate) concurrent: Option<NonZeroUsize>,
+}
+
+impl RouteTable {
+    /// Makes the table, and tells all that is wrong with the routes; `is_carried` says whether the broker has a
+    /// destination, `separated` what is between the segments of one.
+    pub(crate) fn build(
+        router: MessageRouter,
+        separator: Separator,
+        is_carried: impl Fn(&str) -> bool,
+        separated: impl Fn(&str) -> Separator,
+    ) -> (Self, Vec<String>) {
+        let mut builder = Builder {
+            separator,
+            mistakes: router.mistakes,
+            on_rejection: router.on_rejection.clone(),
+            is_carried: &is_carried,
+            separated: &separated,
+        };
+        let mut connect = router.connect.into_iter();
+        let mut table = Self {
+            separator,
+            message: matchit::Router::new(),
+            subscribe: matchit::Router::new(),
+            fallback: router
+                .fallback
+                .map(|endpoint| builder.whole("fallback", endpoint)),
+            connect: connect.next().map(|(_, connect)| connect),
+            disconnect: Vec::new(),
+            on_rejection: router.on_rejection,
+        };
+        if connect.next().is_some() {
+            builder
+                .mistakes
+                .push("two connect handlers: there can be one".into());
+        }
+        for endpoint in router.disconnect {
+            table.disconnect.push(builder.whole("disconnect", endpoint));
+        }
+        for (path, route) in joined(router.routes, separator) {
+            builder.add(&mut table, &path, route);
+        }
+        (table, builder.mistakes)
+    }
+
+    pub(crate) fn connect(&self) -> Option<&ErasedConnect<()>> {
+        self.connect.as_ref()
+    }
+
+    /// The handler for messages to `path`, the part of the destination below the prefix.
+    pub(crate) fn message(&self, path: &str) -> Option<(&Ready, Captures)> {
+        self.find(&self.message, path)
+            .or_else(|| Some((self.fallback.as_ref()?, Vec::new())))
+    }
+
+    /// The handler for subscriptions to `path`.
+    pub(crate) fn subscribe(&self, path: &str) -> Option<(&Ready, Captures)> {
+        self.find(&self.subscribe, path)
+    }
+
+    fn find<'a>(
+        &self,
+        routes: &'a matchit::Router<Ready>,
+        path: &str,
+    ) -> Option<(&'a Ready, Captures)> {
+        let slashed = slashed(path, self.separator);
+        let found = routes.at(&slashed).ok()?;
+        // What is empty is no segment: `/rooms//say` has no room.
+        if found.params.iter().any(|(_, value)| value.is_empty()) {
+            return None;
+        }
+        let captures = found.params.iter().map(|(name, value)| {
+            let value = as_written(value, &slashed, path);
+            (name.into(), value.into())
+        });
+        Some((found.value, captures.collect()))
+    }
+}
+
+/// What a pattern captured, by name.
+pub(crate) type Captures = Vec<(ByteString, ByteString)>;
+
+/// The text with `/` between its segments, which is how patterns with captures are looked up. Of the same length.
+pub(crate) fn slashed(text: &str, separator: Separator) -> Cow<'_, str> {
+    match separator {
+        Separator::Dot if text.contains('.') => Cow::Owned(text.replace('.', "/")),
+        _ => Cow::Borrowed(text),
+    }
+}
+
+/// What stands in `text` where `part` stands in `slashed`, which was made of it.
+pub(crate) fn as_written<'a>(part: &str, slashed: &str, text: &'a str) -> &'a str {
+    let at = part.as_ptr().addr() - slashed.as_ptr().addr();
+    &text[at..at + part.len()]
+}
+
+impl fmt::Debug for RouteTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RouteTable")
+    }
+}
+
+/// One route for each path, in the order they were first named.
+fn joined(
+    routes: Vec<(ByteString, Route<()>)>,
+    separator: Separator,
+) -> Vec<(ByteString, Route<()>)> {
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut joined: Vec<(ByteString, Route<()>)> = Vec::new();
+    for (path, route) in routes {
+        let key = slashed(&path, separator).into_owned();
+        match places.get(&key) {
+            Some(at) => joined[*at].1.and(route),
+            None => {
+                places.insert(key, joined.len());
+                joined.push((path, route));
+            }
+        }
+    }
+    joined
+}
+
+struct Builder<'a> {
+    separator: Separator,
+    mistakes: Vec<String>,
+    on_rejection: Option<OnRejection>,
+    is_carried: &'a dyn Fn(&str) -> bool,
+    separated: &'a dyn Fn(&str) -> Separator,
+}
+
+impl Builder<'_> {
+    /// A handler that has no path.
+    fn whole(&mut self, what: &str, endpoint: Endpoint<()>) -> Ready {
+        let mut wrong = Vec::new();
+        let ready = self.ready(endpoint, &mut wrong, &[]);
+        self.tell(what, &wrong);
+        ready
+    }
+
+    fn add(&mut self, table: &mut RouteTable, path: &str, route: Route<()>) {
+        let what = format!("route {path:?}");
+        let pattern = Pattern::read(path);
+        let mut wrong = pattern.mistakes.clone();
+        if path == "/" {
+            wrong.push(
+                "clients cannot send there: nothing is left of the destination below the application prefix; \
+                 name a segment, or nest this router below one"
+                    .into(),
+            );
+        }
+        let kinds = [
+            ("message", route.message, &mut table.message),
+            ("subscribe", route.subscribe, &mut table.subscribe),
+        ];
+        for (kind, endpoints, routes) in kinds {
+            if endpoints.len() > 1 {
+                wrong.push(format!("two {kind} handlers"));
+            }
+            // All of them, so that what is wrong with a second one is told as well.
+            let ready: Vec<Ready> = endpoints
+                .into_iter()
+                .map(|endpoint| self.ready(endpoint, &mut wrong, &pattern.captures))
+                .collect();
+            let Some(first) = ready.into_iter().next() else {
+                continue;
+            };
+            let inserted = routes.insert(slashed(path, self.separator), first);
+            // What else is wrong with a pattern that has mistakes was said in better words.
+            if let Err(error) = inserted
+                && (pattern.mistakes.is_empty() || matches!(error, InsertError::Conflict { .. }))
+            {
+                wrong.push(error.to_string());
+            }
+        }
+        self.tell(&what, &wrong);
+    }
+
+    /// Each mistake once, though both kinds of handlers have it.
+    fn tell(&mut self, what: &str, wrong: &[String]) {
+        for (at, mistake) in wrong.iter().enumerate() {
+            if !wrong[..at].contains(mistake) {
+                self.mistakes.push(format!("{what}: {mistake}"));
+            }
+        }
+    }
+
+    /// Puts a handler together with its replies' targets and its layers.
+    fn ready(
+        &self,
+        endpoint: Endpoint<()>,
+        wrong: &mut Vec<String>,
+        captures: &[ByteString],
+    ) -> Ready {
+        let mut templates = Vec::new();
+        for reply in &endpoint.replies {
+            let fixed = reply.text().split('{').next().unwrap_or_default();
+            match Template::parse(reply, captures) {
+                Ok(template) => {
+                    let dots = self.separator == Separator::Slash
+                        && matches!(reply, ReplyTo::Destination(_))
+                        && (self.separated)(fixed) == Separator::Dot;
+                    templates.push(if dots {
+                        template.without_dots()
+                    } else {
+                        template
+                    });
+                }
+                Err(error) => wrong.push(error.to_string()),
+            }
+            if matches!(reply, ReplyTo::Destination(_)) && !(self.is_carried)(fixed) {
+                wrong.push(format!("the broker carries no destination {fixed:?}"));
+            }
+        }
+        let handler = endpoint.handler;
+        // Targets are known before the handler runs, so that a message whose captures make no destination is refused
+        // without side effects.
+        let innermost: Bound = Arc::new(move |message| {
+            let targets: Result<Vec<Target>, Rejection> = templates
+                .iter()
+                .map(|template| template.expand(&message))
+                .collect();
+            match targets {
+                Ok(targets) => handler(message, (), targets),
+                Err(rejection) => Box::pin(std::future::ready(Effects::rejected(rejection))),
+            }
+        });
+        let layers = endpoint.layers.iter();
+        Ready {
+            call: layers.fold(innermost, |inner, layer| layer(inner)),
+            on_rejection: endpoint.on_rejection.or_else(|| self.on_rejection.clone()),
+            concurrent: endpoint.concurrent,
+        }
+    }
+}
+
+/// The names that `path` captures.
+pub(crate) fn captures(path: &str) -> Result<Vec<ByteString>, String> {
+    let pattern = Pattern::read(path);
+    match pattern.mistakes.is_empty() {
+        true => Ok(pattern.captures),
+        false => Err(pattern.mistakes.join("; ")),
+    }
+}
+
+/// What a path says, as far as it can be read.
+#[derive(Default)]
+struct Pattern {
+    captures: Vec<ByteString>,
+    mistakes: Vec<String>,
+}
+
+impl Pattern {
+    fn read(path: &str) -> Self {
+        let mut pattern = Self::default();
+        if !path.starts_with('/') {
+            pattern.mistakes.push("a path begins with `/`".into());
+        }
+        for segment in path.split('/') {
+            pattern.segment(segment);
+        }
+        pattern
+    }
+
+    fn segment(&mut self, segment: &str) {
+        if let Some(name) = segment.strip_prefix(':') {
+            let mistake = format!("captures are written {{{name}}}, not :{name}");
+            self.mistakes.push(mistake);
+            return self.capture(name);
+        }
+        let mut rest = segment;
+        while let Some((before, after)) = rest.split_once('{') {
+            self.text(before);
+            let Some((name, after)) = after.split_once('}') else {
+                self.mistakes.push("unclosed `{`".into());
+                return self.capture(after);
+            };
+            let typed = name.split_once(':');
+            if typed.is_some() {
+                self.mistakes.push(format!(
+                    "{{{name}}}: a capture is a name; take its value by `Path` of a type that checks it"
+                ));
+            }
+            let name = typed.map_or(name, |(name, _)| name);
+            self.capture(name.trim_start_matches('*'));
+            rest = after;
+        }
+        self.text(rest);
+    }
+
+    fn capture(&mut self, name: &str) {
+        if self.captures.iter().any(|known| known == name) {
+            self.mistakes.push(format!(
+                "{{{name}}} is there twice; each capture has a name of its own"
+            ));
+        } else {
+            self.captures.push(name.into());
+        }
+    }
+
+    /// Wildcards that subscriptions have, and what has captures does not.
+    fn text(&mut self, text: &str) {
+        if text.contains(['*', '?']) {
+            self.mistakes.push(format!(
+                "{text:?}: there are no wildcards here; `{{name}}` captures one segment, and `{{*name}}` all that is left"
+            ));
+        }
+    }
+}

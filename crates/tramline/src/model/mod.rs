@@ -1,0 +1,16 @@
+//! What handlers, sessions and the stack talk about: users, messages, effects, events.
+
+pub(crate) mod attributes;
+pub(crate) mod build_error;
+pub(crate) mod clock;
+pub(crate) mod connected;
+pub(crate) mod counter;
+pub(crate) mod disconnected;
+pub(crate) mod effects;
+pub(crate) mod events;
+pub(crate) mod inbound;
+pub(crate) mod panics;
+pub(crate) mod rejection;
+pub(crate) mod reply;
+pub(crate) mod subscriptions;
+pub(crate) mod user;

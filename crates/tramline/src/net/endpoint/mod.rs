@@ -1,0 +1,289 @@
+//! Where clients connect: HTTP in, sessions out.
+
+mod body;
+mod origins;
+mod proxies;
+mod sockjs;
+mod stack;
+mod upgrade;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Buf, Bytes};
+use bytestring::ByteString;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use tramline_sockjs::{GREETING, Route, Transport};
+
+pub use self::body::Body;
+pub(crate) use self::origins::Origins;
+pub(crate) use self::proxies::Proxies;
+pub use self::sockjs::SockJs;
+use self::sockjs::SockJsService;
+pub(crate) use self::stack::{Admitted, Front, Handle, Refusals, Stack};
+pub(crate) use self::upgrade::offered_protocols;
+
+use crate::model::inbound::SessionInfo;
+use crate::model::user::Handshake;
+use crate::model::user::User;
+use crate::net::transport::messages::RawFraming;
+use crate::net::transport::websocket::{Plain, SockJs as SockJsFrames};
+use tramline_broker::SessionId;
+
+/// A stack at its place among the web server's paths.
+pub(crate) struct Mounted<S: Stack> {
+    handle: Arc<Handle<S>>,
+    /// The part of the path that is not taken off before requests come here.
+    mounted_at: Option<ByteString>,
+    sockjs: Option<Arc<SockJsService>>,
+}
+
+impl<S: Stack> Mounted<S> {
+    pub(crate) fn new(handle: Arc<Handle<S>>) -> Self {
+        Self {
+            handle,
+            mounted_at: None,
+            sockjs: None,
+        }
+    }
+
+    pub(crate) fn sockjs(&mut self, options: SockJs) {
+        self.sockjs = Some(Arc::new(SockJsService::new(options)));
+    }
+
+    pub(crate) fn at(&mut self, path: &str) {
+        self.mounted_at = Some(path.trim_end_matches('/').into());
+    }
+
+    pub(crate) fn stack(&self) -> &Arc<S> {
+        &self.handle.shared
+    }
+
+    /// The part of a request's path that is for the endpoint; `None` if it was mounted elsewhere than it was told.
+    fn path<'a>(&self, path: &'a str) -> Option<&'a str> {
+        match &self.mounted_at {
+            Some(place) => {
+                let rest = path.strip_prefix(&**place)?;
+                (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+            }
+            // What strips a prefix leaves one slash or two where there was none or one.
+            None if path.bytes().all(|byte| byte == b'/') => Some(""),
+            None => Some(path),
+        }
+    }
+
+    pub(crate) async fn answer<B>(self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data: Buf + Send> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let shared = self.stack();
+        let front = shared.front();
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path().to_owned();
+        let path = self.path(&path);
+        let route = match (path, &self.sockjs) {
+            (Some(path), Some(service)) => service.route(path),
+            (Some("" | "/"), None) => Route::Greeting,
+            _ => Route::NotFound,
+        };
+        let embedded =
+            matches!(route, Route::Transport { transport, .. } if !transport.names_origin());
+        let permitted = front.origins.permit(&parts, &front.proxies)
+            && (!embedded || front.origins.permit_embedded(&parts, &front.proxies));
+        if !permitted {
+            let (origin, path) = (parts.headers.get(header::ORIGIN), parts.uri.path());
+            shared.counters().origins.increment();
+            tracing::info!(stack = %shared.name(), ?origin, path, "foreign origin refused");
+            return text(
+                StatusCode::FORBIDDEN,
+                "this page's origin may not connect here; see `allowed_origins`\n",
+            );
+        }
+        let Some(service) = &self.sockjs else {
+            return match route {
+                Route::Greeting => self.upgrade(parts, |_| Plain).await,
+                _ => self.refused(not_found()),
+            };
+        };
+        match route {
+            Route::Greeting if parts.method != Method::GET => self.refused(not_get()),
+            // An endpoint takes WebSocket at its own path; without an upgrade that is SockJS's greeting.
+            Route::Greeting if parts.headers.contains_key(header::UPGRADE) => {
+                self.upgrade(parts, |_| Plain).await
+            }
+            Route::Greeting => text(StatusCode::OK, GREETING),
+            Route::RawWebSocket => self.upgrade(parts, |_| Plain).await,
+            Route::Iframe => {
+                let ancestors = front.origins.frame_ancestors();
+                self.refused_if_so(service.iframe(&parts, ancestors.as_deref()))
+            }
+            Route::Info if shared.is_closing() => self.refused(going_away()),
+            Route::Info => self.refused_if_so(service.info(&parts)),
+            Route::Transport {
+                transport: Transport::WebSocket,
+                ..
+            } if parts.method != Method::GET => self.refused(not_allowed("GET")),
+            Route::Transport {
+                transport: Transport::WebSocket,
+                ..
+            } => {
+                let (limits, every) = (shared.payload_limits(), service.config().heartbeat);
+                let framing = move |now| SockJsFrames::new(limits, every, now);
+                self.upgrade(parts, framing).await
+            }
+            Route::Transport {
+                session, transport, ..
+            } => {
+                let served = service.serve(shared, session, transport, parts, body);
+                self.refused_if_so(served.await)
+            }
+            _ => self.refused(not_found()),
+        }
+    }
+
+    /// Answers a WebSocket handshake and starts the session behind it.
+    async fn upgrade<F: RawFraming>(
+        &self,
+        mut parts: Parts,
+        framing: impl FnOnce(Instant) -> F + Send + 'static,
+    ) -> Response<Body> {
+        let shared = self.stack();
+        if shared.is_closing() {
+            return self.refused(going_away());
+        }
+        let (mut response, upgrade) = match upgrade::check(&**shared, F::NAME, &mut parts) {
+            Ok(accepted) => accepted,
+            Err(response) => return self.refused(response),
+        };
+        match shared.admit(&mut parts).await {
+            Ok(Admitted { opening, protocol }) => {
+                if let Some(protocol) = protocol {
+                    response
+                        .headers_mut()
+                        .insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+                }
+                upgrade::start(Arc::clone(shared), opening, upgrade, framing);
+                response
+            }
+            Err(response) => self.refused(response),
+        }
+    }
+
+    /// Counts an answer that says that there is no such method, or no room.
+    fn refused_if_so(&self, response: Response<Body>) -> Response<Body> {
+        match response.status() {
+            StatusCode::METHOD_NOT_ALLOWED | StatusCode::SERVICE_UNAVAILABLE => {
+                self.refused(response)
+            }
+            _ => response,
+        }
+    }
+
+    fn refused(&self, response: Response<Body>) -> Response<Body> {
+        let shared = self.stack();
+        shared.counters().requests.increment();
+        tracing::debug!(stack = %shared.name(), status = response.status().as_u16(), "request refused");
+        response
+    }
+}
+
+impl<S: Stack> Clone for Mounted<S> {
+    fn clone(&self) -> Self {
+        Self {
+            handle: Arc::clone(&self.handle),
+            mounted_at: self.mounted_at.clone(),
+            sockjs: self.sockjs.clone(),
+        }
+    }
+}
+
+impl<S: Stack> fmt::Debug for Mounted<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mounted")
+            .field("stack", self.stack())
+            .field("mounted_at", &self.mounted_at)
+            .field("sockjs", &self.sockjs)
+            .finish()
+    }
+}
+
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a session keeps of its request.
+pub(crate) fn session_info(front: &Front, parts: &Parts) -> SessionInfo {
+    let keep = &front.keep_headers;
+    let kept = keep.iter().flat_map(|name| {
+        let values = parts.headers.get_all(name).iter();
+        // A copy: the value is a slice of the whole request head.
+        values.filter_map(move |value| {
+            Some((
+                name.clone(),
+                HeaderValue::from_bytes(value.as_bytes()).ok()?,
+            ))
+        })
+    });
+    let headers = (!keep.is_empty()).then(|| Box::new(kept.collect::<HeaderMap<HeaderValue>>()));
+    let origin = parts.headers.get(header::ORIGIN);
+    let peer = parts.extensions.get::<SocketAddr>().copied();
+    let remote = front.proxies.client(&parts.headers, peer);
+    SessionInfo {
+        id: SessionId::random(),
+        user: parts.extensions.get::<User>().cloned(),
+        handshake: Handshake {
+            path: parts.uri.path().into(),
+            origin: origin
+                .and_then(|origin| origin.to_str().ok())
+                .map(Into::into),
+            remote,
+            headers,
+        },
+    }
+}
+
+pub(crate) fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::from(text.into()));
+    *response.status_mut() = status;
+    let content_type = HeaderValue::from_static("text/plain; charset=UTF-8");
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, content_type);
+    response
+}
+
+/// For newcomers at the end; sessions that are there may collect what is theirs.
+fn going_away() -> Response<Body> {
+    text(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "the server is going away\n",
+    )
+}
+
+fn not_get() -> Response<Body> {
+    let mut response = text(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "a WebSocket handshake is a GET\n",
+    );
+    let get = HeaderValue::from_static("GET");
+    response.headers_mut().insert(header::ALLOW, get);
+    response
+}
+
+/// Without a body and a content type, as the SockJS script has it.
+fn not_allowed(allow: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::default());
+    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    let allow = HeaderValue::from_static(allow);
+    response.headers_mut().insert(header::ALLOW, allow);
+    response
+}
+
+fn not_found() -> Response<Body> {
+    text(
+        StatusCode::NOT_FOUND,
+        "there is nothing here; clients connect to the endpoint's own path\n",
+    )
+}

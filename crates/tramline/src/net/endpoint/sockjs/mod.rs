@@ -1,0 +1,232 @@
+//! SockJS at one endpoint: its fixed answers, and its sessions over plain HTTP requests.
+//!
+//! What runs inside a session is not known here: see [`Stack`].
+
+mod answers;
+mod options;
+mod sending;
+mod sessions;
+
+use std::sync::Arc;
+
+use bytes::Buf;
+use bytestring::ByteString;
+use http::request::Parts;
+use http::{Method, Response, StatusCode, header};
+use tramline_sockjs::{
+    Config, IframePage, Info, Receive, Route, Session, Transport, headers, route,
+};
+
+pub use self::options::SockJs;
+use self::sessions::{Found, Opened, Sessions};
+use super::{Body, BoxError, Stack, going_away, not_allowed, text};
+use crate::model::user::User;
+use crate::net::transport::sockjs::{Shared, SockJsHttp};
+use crate::net::wheel::Driver;
+
+/// SockJS at one endpoint.
+#[derive(Debug)]
+pub(crate) struct SockJsService {
+    options: SockJs,
+    config: Arc<Config>,
+    iframe: IframePage,
+    sessions: Arc<Sessions>,
+}
+
+impl SockJsService {
+    pub(crate) fn new(options: SockJs) -> Self {
+        let mut config = options.config.clone();
+        config.websocket = options.offers(Transport::WebSocket);
+        Self {
+            config: Arc::new(config),
+            iframe: IframePage::new(&options.client_library_url),
+            sessions: Arc::default(),
+            options,
+        }
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What a path asks for, as far as it is offered.
+    pub(crate) fn route<'a>(&self, path: &'a str) -> Route<'a> {
+        match route(path) {
+            Route::RawWebSocket if !self.config.websocket => Route::NotFound,
+            Route::Transport { transport, .. } if !self.options.offers(transport) => {
+                Route::NotFound
+            }
+            route => route,
+        }
+    }
+
+    /// `/info`: what the client may try.
+    pub(crate) fn info(&self, parts: &Parts) -> Response<Body> {
+        let mut response = match parts.method {
+            Method::GET => {
+                let mut entropy = [0; 4];
+                // Entropy is a courtesy to old browsers; without it the client has its own.
+                let _ = getrandom::fill(&mut entropy);
+                let info = Info::new(&self.config, u32::from_ne_bytes(entropy));
+                let mut response = Response::new(Body::from(info.to_json()));
+                answers::set(&mut response, header::CONTENT_TYPE, headers::JSON);
+                answers::never_cached(&mut response);
+                response
+            }
+            Method::OPTIONS => answers::options(),
+            _ => not_allowed(headers::INFO_ALLOW),
+        };
+        self.cross_origin(parts, headers::INFO_ALLOW, &mut response);
+        response
+    }
+
+    /// The page for transports of other origins; embedded by those that `ancestors` names, if not by all.
+    pub(crate) fn iframe(&self, parts: &Parts, ancestors: Option<&str>) -> Response<Body> {
+        if parts.method != Method::GET {
+            return not_allowed("GET");
+        }
+        let mut response = answers::iframe(&self.iframe, &parts.headers);
+        if let Some(ancestors) = ancestors {
+            let policy = format!("frame-ancestors {ancestors}");
+            answers::set(&mut response, header::CONTENT_SECURITY_POLICY, &policy);
+            // Browsers that know the policy ignore this.
+            answers::set(&mut response, header::X_FRAME_OPTIONS, "SAMEORIGIN");
+        }
+        response
+    }
+
+    /// A request of one of the HTTP transports.
+    pub(crate) async fn serve<S: Stack, B>(
+        &self,
+        stack: &Arc<S>,
+        name: &str,
+        kind: Transport,
+        mut parts: Parts,
+        body: B,
+    ) -> Response<Body>
+    where
+        B: http_body::Body<Data: Buf + Send> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let mut response = if parts.method == Method::OPTIONS && kind.is_preflighted() {
+            answers::options()
+        } else if parts.method != kind.method() {
+            not_allowed(kind.allow())
+        } else {
+            let mut response = match kind.receive(parts.uri.query().unwrap_or_default()) {
+                None => self.send(stack, name, kind, &parts, body).await,
+                Some(Ok(receive)) => self.receive(stack, name, receive, &mut parts).await,
+                Some(Err(error)) => {
+                    stack.broken(&error);
+                    text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+                }
+            };
+            answers::never_cached(&mut response);
+            if self.options.session_cookie {
+                answers::session_cookie(&parts.headers, &mut response);
+            }
+            response
+        };
+        if kind.is_cors() {
+            self.cross_origin(&parts, kind.allow(), &mut response);
+        }
+        response
+    }
+
+    /// Opens the session if there is none, and receives from it.
+    async fn receive<S: Stack>(
+        &self,
+        stack: &Arc<S>,
+        name: &str,
+        receive: Receive,
+        parts: &mut Parts,
+    ) -> Response<Body> {
+        let owner = owner(parts).cloned();
+        let session = match self.sessions.find(name, owner.as_ref()) {
+            Some(Found::Session(session)) => session,
+            Some(Found::NotYours) => return not_yours(stack, name),
+            None if stack.is_closing() => return going_away(),
+            None => {
+                let opening = match stack.admit(parts).await {
+                    Ok(admitted) => admitted.opening,
+                    Err(response) => {
+                        // Whoever asked counts all answers that there is no room.
+                        if response.status() != StatusCode::SERVICE_UNAVAILABLE {
+                            stack.counters().requests.increment();
+                        }
+                        return response;
+                    }
+                };
+                match self.open(stack, name, owner, opening) {
+                    Ok(session) => session,
+                    Err(response) => return *response,
+                }
+            }
+        };
+        let content_type = receive.transport().content_type();
+        let mut response = Response::new(Body::receiver(session.attach(receive)));
+        if let Some(content_type) = content_type {
+            answers::set(&mut response, header::CONTENT_TYPE, content_type);
+        }
+        // These are run as scripts, or shown as pages: as what they say they are, and nothing else.
+        answers::set(&mut response, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+        // nginx keeps answers back until they have some kilobytes, and obeys this.
+        answers::set(&mut response, answers::X_ACCEL_BUFFERING, "no");
+        response
+    }
+
+    /// Makes a session, unless another request has done so meanwhile.
+    fn open<S: Stack>(
+        &self,
+        stack: &Arc<S>,
+        name: &str,
+        owner: Option<ByteString>,
+        opening: S::Opening,
+    ) -> Result<Arc<Shared>, Box<Response<Body>>> {
+        Driver::start(stack);
+        let limit = self.options.max_sessions;
+        let opened = self.sessions.open(name, owner, limit, || {
+            let machine = Session::new(Arc::clone(&self.config), stack.wheel().now());
+            let wheel = Arc::clone(stack.wheel());
+            Shared::new(machine, wheel, self.options.message_cache)
+        });
+        match opened {
+            Opened::New(session, place) => {
+                let transport = SockJsHttp::new(Arc::clone(&session));
+                let task = Arc::clone(stack).session(opening, transport);
+                tokio::spawn(async move {
+                    task.await;
+                    // A task of its own: the session's is larger, and its memory is not needed any more.
+                    tokio::spawn(place.keep_close_frame());
+                });
+                Ok(session)
+            }
+            Opened::Found(Found::Session(session)) => Ok(session),
+            Opened::Found(Found::NotYours) => Err(Box::new(not_yours(stack, name))),
+            Opened::Full => Err(Box::new(text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!(
+                    "there are {limit} SockJS sessions, as many as may be (`SockJs::max_sessions`); try again later\n"
+                ),
+            ))),
+        }
+    }
+
+    fn cross_origin(&self, parts: &Parts, allow: &'static str, response: &mut Response<Body>) {
+        if self.options.cors {
+            let preflight = (parts.method == Method::OPTIONS).then_some(allow);
+            answers::cross_origin(&parts.headers, preflight, response);
+        }
+    }
+}
+
+fn owner(parts: &Parts) -> Option<&ByteString> {
+    parts.extensions.get::<User>().map(User::shared_name)
+}
+
+/// Somebody else's session, or nobody's: not told apart.
+fn not_yours<S: Stack>(stack: &Arc<S>, session: &str) -> Response<Body> {
+    stack.counters().requests.increment();
+    tracing::debug!(stack = %stack.name(), session, "a request for a session that is not the asker's, or not there");
+    text(StatusCode::NOT_FOUND, "")
+}

@@ -1,0 +1,165 @@
+//! Requests that bring messages.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::{Buf, Bytes};
+use bytestring::ByteString;
+use http::request::Parts;
+use http::{HeaderMap, Response, StatusCode, header};
+use http_body_util::{BodyExt, Collected, LengthLimitError, Limited};
+use tramline_sockjs::{PayloadError, Transport, form_field, parse_messages};
+
+use super::sessions::Found;
+use super::{SockJs, SockJsService, not_yours, owner};
+use crate::net::endpoint::{Body, BoxError, Stack, text};
+use crate::net::transport::sockjs::Shared;
+use crate::net::transport::violation;
+
+impl SockJsService {
+    /// Hands messages to a session that is there.
+    pub(super) async fn send<S: Stack, B>(
+        &self,
+        stack: &Arc<S>,
+        name: &str,
+        kind: Transport,
+        parts: &Parts,
+        body: B,
+    ) -> Response<Body>
+    where
+        B: http_body::Body<Data: Buf + Send>,
+        B::Error: Into<BoxError>,
+    {
+        let Some(Found::Session(session)) = self.sessions.find(name, owner(parts)) else {
+            return not_yours(stack, name);
+        };
+        let limits = stack.payload_limits();
+        let is_form = kind == Transport::JsonpSend && is_form(&parts.headers);
+        // A form may spell each byte with three.
+        let limit = if is_form {
+            limits.bytes.saturating_mul(3)
+        } else {
+            limits.bytes
+        };
+        let refused = |(status, error): Refused| {
+            stack.broken(&error);
+            text(status, error + "\n")
+        };
+        // One that says so itself is not read.
+        if body.size_hint().lower() > limit as u64 {
+            return refused(too_long(limit));
+        }
+        let reading = async {
+            let turn = session.turn().await;
+            (turn, self.options.read(body, limit).await)
+        };
+        // The turn lasts until what was read is handed in.
+        let (_turn, body) = match unless_over(&session, reading).await {
+            Some((turn, Ok(body))) => (turn, body),
+            Some((_, Err(why))) => return refused(why),
+            None => return too_late(stack, kind),
+        };
+        let parsed = if is_form {
+            parse_messages(&form_field(&body, "d").unwrap_or_default(), &limits)
+        } else {
+            parse_messages(&body, &limits)
+        };
+        drop(body);
+        let mut chunks: Vec<Bytes> = match parsed {
+            Ok(messages) => messages.into_iter().map(ByteString::into_bytes).collect(),
+            Err(error @ PayloadError::MessageTooLarge { .. }) => {
+                // The session counts and logs its end.
+                return if session.violated(violation::of_payload(error)) {
+                    text(StatusCode::PAYLOAD_TOO_LARGE, error.to_string())
+                } else {
+                    too_late(stack, kind)
+                };
+            }
+            Err(error) => {
+                stack.broken(&error);
+                return text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
+            }
+        };
+        if poll_fn(|context| session.poll_send(context, &mut chunks)).await {
+            taken(kind)
+        } else {
+            too_late(stack, kind)
+        }
+    }
+}
+
+impl SockJs {
+    /// The whole of a body; else what to answer.
+    async fn read<B>(&self, body: B, limit: usize) -> Result<Bytes, Refused>
+    where
+        B: http_body::Body<Data: Buf>,
+        B::Error: Into<BoxError>,
+    {
+        let time = self.body_time;
+        match tokio::time::timeout(time, Limited::new(body, limit).collect()).await {
+            Ok(Ok(body)) => Ok(Collected::to_bytes(body)),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_long(limit)),
+            Ok(Err(error)) => {
+                let error = format!("the body was cut off: {error}");
+                Err((StatusCode::BAD_REQUEST, error))
+            }
+            Err(_) => {
+                let error = format!(
+                    "the body took longer than {time:?} (`SockJs::body_time`); send fewer messages at a time"
+                );
+                Err((StatusCode::REQUEST_TIMEOUT, error))
+            }
+        }
+    }
+}
+
+/// What a request is answered instead.
+type Refused = (StatusCode, String);
+
+fn too_long(limit: usize) -> Refused {
+    let error = format!(
+        "the body has more than {limit} bytes; send fewer messages at a time, or smaller ones"
+    );
+    (StatusCode::PAYLOAD_TOO_LARGE, error)
+}
+
+/// `None` if the session is over first.
+async fn unless_over<T>(session: &Shared, work: impl Future<Output = T>) -> Option<T> {
+    let (mut work, mut over) = (pin!(work), pin!(session.over()));
+    poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => over.as_mut().poll(context).map(|()| None),
+    })
+    .await
+}
+
+/// With the content type of a text, which is that of the transports that send.
+fn taken(kind: Transport) -> Response<Body> {
+    match kind {
+        // Konqueror made something odd of an answer without a body.
+        Transport::JsonpSend => text(StatusCode::OK, "ok"),
+        _ => text(StatusCode::NO_CONTENT, ""),
+    }
+}
+
+/// It came when the session had just ended. The close frame tells why, and what a client that goes says last is no error
+/// of its; a 404 would be one in its page's console, and hide the reason from it.
+fn too_late<S: Stack>(stack: &Arc<S>, kind: Transport) -> Response<Body> {
+    stack.counters().requests.increment();
+    taken(kind)
+}
+
+/// Whether the payload is in a form's field rather than the body itself.
+fn is_form(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE);
+    content_type
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|value| {
+            value
+                .trim()
+                .eq_ignore_ascii_case("application/x-www-form-urlencoded")
+        })
+}

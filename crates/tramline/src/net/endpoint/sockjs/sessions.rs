@@ -1,0 +1,109 @@
+//! The sessions that requests can find by the name their client gave them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use parking_lot::Mutex;
+
+use crate::net::transport::sockjs::Shared;
+use crate::net::wheel::TICK;
+
+#[derive(Debug, Default)]
+pub(super) struct Sessions(Mutex<HashMap<ByteString, Known>>);
+
+#[derive(Debug)]
+struct Known {
+    shared: Arc<Shared>,
+    /// Who opened it: nobody else may use it.
+    owner: Option<ByteString>,
+}
+
+/// What a name leads to.
+pub(super) enum Found {
+    Session(Arc<Shared>),
+    /// To be answered as if there were none.
+    NotYours,
+}
+
+/// What became of a session that was to be made.
+pub(super) enum Opened {
+    New(Arc<Shared>, Place),
+    /// There is one already.
+    Found(Found),
+    Full,
+}
+
+impl Sessions {
+    pub(super) fn find(&self, name: &str, owner: Option<&ByteString>) -> Option<Found> {
+        let sessions = self.0.lock();
+        sessions.get(name).map(|known| known.found_by(owner))
+    }
+
+    /// Puts the session that `make` makes into a place of its own, if there is none of this name and less than `limit` in
+    /// all.
+    pub(super) fn open(
+        self: &Arc<Self>,
+        name: &str,
+        owner: Option<ByteString>,
+        limit: usize,
+        make: impl FnOnce() -> Arc<Shared>,
+    ) -> Opened {
+        let mut sessions = self.0.lock();
+        if let Some(known) = sessions.get(name) {
+            return Opened::Found(known.found_by(owner.as_ref()));
+        }
+        if sessions.len() >= limit {
+            return Opened::Full;
+        }
+        let (name, shared) = (ByteString::from(name), make());
+        let known = Known {
+            shared: Arc::clone(&shared),
+            owner,
+        };
+        sessions.insert(name.clone(), known);
+        let place = Place {
+            sessions: Arc::clone(self),
+            name,
+            shared: Arc::clone(&shared),
+        };
+        Opened::New(shared, place)
+    }
+}
+
+impl Known {
+    fn found_by(&self, user: Option<&ByteString>) -> Found {
+        if self.owner.as_ref() == user {
+            Found::Session(Arc::clone(&self.shared))
+        } else {
+            Found::NotYours
+        }
+    }
+}
+
+/// A session's place in the table, given back when this is dropped.
+pub(super) struct Place {
+    sessions: Arc<Sessions>,
+    name: ByteString,
+    shared: Arc<Shared>,
+}
+
+impl Place {
+    /// Keeps the place of a session that is over for as long as its close frame can still be asked for.
+    pub(super) async fn keep_close_frame(self) {
+        let now = || tokio::time::Instant::now().into_std();
+        while let Some(until) = self.shared.remembered_until(now()) {
+            tokio::time::sleep_until((until + TICK).into()).await;
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut sessions = self.sessions.0.lock();
+        sessions.remove(&self.name);
+        if sessions.len() < sessions.capacity() / 4 {
+            sessions.shrink_to_fit();
+        }
+    }
+}

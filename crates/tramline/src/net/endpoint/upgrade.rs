@@ -1,0 +1,184 @@
+//! The opening handshake (RFC 6455 §4.2), and from the HTTP connection to the bare socket.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto::upgrade::downcast;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tramline_websocket::{Agreement, accept_key, is_valid_key};
+
+use super::{Body, Stack, not_get, text};
+use crate::net::compression;
+use crate::net::transport::io::Io;
+use crate::net::transport::messages::RawFraming;
+use crate::net::transport::websocket::WebSocket;
+use crate::net::wheel::Driver;
+
+/// A connection that is about to leave HTTP, and what was agreed on.
+pub(super) struct Upgrade {
+    connection: OnUpgrade,
+    agreement: Option<Agreement>,
+}
+
+/// Checks a handshake; gives the response that accepts it, or the one that says what is wrong.
+#[expect(
+    clippy::result_large_err,
+    reason = "once per connection, and it is the answer"
+)]
+pub(super) fn check<S: Stack>(
+    stack: &S,
+    transport: &'static str,
+    parts: &mut Parts,
+) -> Result<(Response<Body>, Upgrade), Response<Body>> {
+    if parts.method != Method::GET {
+        return Err(not_get());
+    }
+    if parts.version < Version::HTTP_11 {
+        return Err(text(
+            StatusCode::BAD_REQUEST,
+            "a WebSocket handshake needs HTTP/1.1\n",
+        ));
+    }
+    let headers = &parts.headers;
+    let once = |name: &HeaderName| headers.get_all(name).iter().count() <= 1;
+    if !once(&header::SEC_WEBSOCKET_KEY) || !once(&header::SEC_WEBSOCKET_VERSION) {
+        return Err(text(
+            StatusCode::BAD_REQUEST,
+            "\"Sec-WebSocket-Key\" and \"Sec-WebSocket-Version\" must stand once\n",
+        ));
+    }
+    if !has_token(headers, header::UPGRADE, "websocket") {
+        return Err(text(
+            StatusCode::BAD_REQUEST,
+            "Can \"Upgrade\" only to \"WebSocket\".\n",
+        ));
+    }
+    if !has_token(headers, header::CONNECTION, "upgrade") {
+        return Err(text(
+            StatusCode::BAD_REQUEST,
+            "\"Connection\" must be \"upgrade\".\n",
+        ));
+    }
+    if headers
+        .get(header::SEC_WEBSOCKET_VERSION)
+        .is_none_or(|version| version != "13")
+    {
+        let mut response = text(
+            StatusCode::UPGRADE_REQUIRED,
+            "only WebSocket version 13 is spoken here\n",
+        );
+        response.headers_mut().insert(
+            header::SEC_WEBSOCKET_VERSION,
+            HeaderValue::from_static("13"),
+        );
+        return Err(response);
+    }
+    let key = headers
+        .get(header::SEC_WEBSOCKET_KEY)
+        .and_then(|key| key.to_str().ok());
+    let Some(key) = key.filter(|key| is_valid_key(key)) else {
+        return Err(text(
+            StatusCode::BAD_REQUEST,
+            "\"Sec-WebSocket-Key\" must be 16 bytes in base64\n",
+        ));
+    };
+    let mut response = Response::new(Body::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let accept = HeaderValue::try_from(accept_key(key));
+    let agreement = stack.front().compression.negotiate(headers);
+    let Some(connection) = parts.extensions.remove::<OnUpgrade>() else {
+        tracing::error!(stack = %stack.name(), transport, "the web server does not let connections be upgraded");
+        let error = "this web server does not let connections be upgraded\n";
+        return Err(text(StatusCode::INTERNAL_SERVER_ERROR, error));
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = accept {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if let Some(agreement) = &agreement {
+        compression::answer(agreement, headers);
+    }
+    let upgrade = Upgrade {
+        connection,
+        agreement,
+    };
+    Ok((response, upgrade))
+}
+
+/// The sub-protocols that a client offers, in its order.
+pub(crate) fn offered_protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    offered
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+}
+
+fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
+    let values = headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .any(|value| value.trim().eq_ignore_ascii_case(token))
+}
+
+/// Starts the session when the connection has left HTTP.
+pub(super) fn start<S: Stack, F: RawFraming>(
+    stack: Arc<S>,
+    mut opening: S::Opening,
+    upgrade: Upgrade,
+    framing: impl FnOnce(Instant) -> F + Send + 'static,
+) {
+    tokio::spawn(async move {
+        let upgraded = match upgrade.connection.await {
+            Ok(upgraded) => upgraded,
+            Err(error) => {
+                tracing::debug!(stack = %stack.name(), %error, "a connection was lost during its handshake");
+                return;
+            }
+        };
+        let io = bare(upgraded);
+        if let Io::Tcp(socket) = &io {
+            S::connected(
+                &mut opening,
+                socket.peer_addr().ok(),
+                socket.local_addr().ok(),
+            );
+            if let Err(error) = socket.set_nodelay(true) {
+                tracing::debug!(stack = %stack.name(), %error, "a socket does not take TCP_NODELAY");
+            }
+        }
+        Driver::start(&stack);
+        let (config, keep_alive) = stack.websocket();
+        let framing = framing(stack.wheel().now());
+        let config = (config, S::LIMITS_OF);
+        let transport = WebSocket::new(io, config, upgrade.agreement, framing, keep_alive);
+        // A task of its own: the handshake's is larger, and its memory goes to the next one.
+        tokio::spawn(stack.session(opening, transport));
+    });
+}
+
+/// The socket below the HTTP connection, where it is one and HTTP left nothing unread; what wraps it otherwise.
+fn bare(upgraded: Upgraded) -> Io {
+    match downcast::<TokioIo<TcpStream>>(upgraded) {
+        Ok(parts) if parts.read_buf.is_empty() => Io::Tcp(parts.io.into_inner()),
+        Ok(parts) => {
+            let (reader, writer) = parts.io.into_inner().into_split();
+            Io::Other(Box::new(tokio::io::join(
+                std::io::Cursor::new(parts.read_buf).chain(reader),
+                writer,
+            )))
+        }
+        Err(upgraded) => Io::Other(Box::new(TokioIo::new(upgraded))),
+    }
+}

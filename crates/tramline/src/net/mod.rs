@@ -1,0 +1,9 @@
+//! The network's side: HTTP endpoints, transports, wire forms, timers.
+
+pub(crate) mod compression;
+pub(crate) mod endpoint;
+pub(crate) mod message;
+pub(crate) mod open_sessions;
+pub(crate) mod transport;
+pub(crate) mod wheel;
+pub(crate) mod wire;

@@ -1,0 +1,353 @@
+//! SockJS over plain HTTP requests: one session, carried by many short connections.
+//!
+//! The session's task and the HTTP requests meet in [`Shared`]: requests that send put chunks in, the response of the
+//! request that receives takes frames out.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{MutexGuard, Notify};
+use tramline_broker::Message;
+use tramline_sockjs::frame::escape_into;
+use tramline_sockjs::{Output, Receive, Receiver as Receiving, Session, TimedOut};
+use tramline_stomp::Version;
+
+use super::io::Batch;
+use super::{Lost, Transport};
+use crate::net::wheel::Wheel;
+use crate::net::wire;
+
+/// The task's end of a session.
+#[derive(Debug)]
+pub(crate) struct SockJsHttp {
+    shared: Arc<Shared>,
+}
+
+/// The meeting place of a session's task and its HTTP requests.
+pub(crate) struct Shared {
+    wheel: Arc<Wheel>,
+    message_limit: usize,
+    state: Mutex<State>,
+    /// Told when nothing more is taken from requests.
+    over: Notify,
+    /// Of the requests that send: one is read at a time.
+    turn: tokio::sync::Mutex<()>,
+}
+
+struct State {
+    machine: Session,
+    inbound: VecDeque<Bytes>,
+    inbound_bytes: usize,
+    /// The session's task.
+    task: Option<Waker>,
+    /// The response that receives.
+    receiver: Option<Waker>,
+    /// The request that waits until the task has taken what is there.
+    sender: Option<Waker>,
+    /// What a request did that ends the session.
+    violation: Option<Lost>,
+    /// The session's task is over.
+    gone: bool,
+}
+
+/// Bytes that wait for a receiving request before the session's task keeps what is left in its outbox, where the
+/// overflow policy counts it; also what may wait in the other direction. As much as one read from a socket.
+pub(crate) const QUEUE_LIMIT: usize = 64 * 1024;
+
+impl SockJsHttp {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Queues one message, whose parts are escaped already.
+    pub(crate) fn send_escaped(&self, parts: &[&[u8]]) {
+        self.shared.state.lock().machine.send(parts);
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(machine: Session, wheel: Arc<Wheel>, message_limit: usize) -> Arc<Self> {
+        Arc::new(Self {
+            wheel,
+            message_limit,
+            state: Mutex::new(State {
+                machine,
+                inbound: VecDeque::new(),
+                inbound_bytes: 0,
+                task: None,
+                receiver: None,
+                sender: None,
+                violation: None,
+                gone: false,
+            }),
+            over: Notify::new(),
+            turn: tokio::sync::Mutex::new(()),
+        })
+    }
+
+    /// A request arrived that wants to receive, or to hear why it cannot.
+    pub(crate) fn attach(self: &Arc<Self>, receive: Receive) -> Receiver {
+        let mut state = self.state.lock();
+        // The task looks at the machine's new deadlines.
+        wake(&mut state.task);
+        let receiving = state.machine.attach(receive, self.wheel.now());
+        Receiver {
+            shared: Arc::clone(self),
+            receiving,
+        }
+    }
+
+    /// Hands in what the request sent whose [turn](Self::turn) it is; ready when there is room. Gives false if nobody takes
+    /// it any more.
+    pub(crate) fn poll_send(
+        &self,
+        context: &mut Context<'_>,
+        chunks: &mut Vec<Bytes>,
+    ) -> Poll<bool> {
+        let mut state = self.state.lock();
+        if state.is_over() {
+            return Poll::Ready(false);
+        }
+        if state.inbound_bytes > QUEUE_LIMIT {
+            state.sender = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        state.inbound_bytes += chunks.iter().map(Bytes::len).sum::<usize>();
+        state.inbound.extend(chunks.drain(..));
+        wake(&mut state.task);
+        Poll::Ready(true)
+    }
+
+    /// Waits until the requests that came before have handed in what they sent.
+    pub(crate) async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+
+    /// Waits until nothing more is taken from requests.
+    pub(crate) async fn over(&self) {
+        let mut over = pin!(self.over.notified());
+        // Heard from now on, so that nothing is missed in between.
+        over.as_mut().enable();
+        if !self.state.lock().is_over() {
+            over.await;
+        }
+    }
+
+    /// Ends the session for what a request did; gives false if it is over already.
+    pub(crate) fn violated(&self, violation: Lost) -> bool {
+        let mut state = self.state.lock();
+        if state.is_over() {
+            return false;
+        }
+        state.violation = Some(violation);
+        wake(&mut state.task);
+        true
+    }
+
+    /// For a session whose task is over: until when its close frame can still be asked for.
+    pub(crate) fn remembered_until(&self, now: Instant) -> Option<Instant> {
+        let mut state = self.state.lock();
+        state.machine.handle_timeout(now);
+        state.machine.next_timeout()
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+/// The receiving request's end of a session; dropped when its response is over.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    shared: Arc<Shared>,
+    receiving: Receiving,
+}
+
+impl Receiver {
+    /// The next piece of the response, `None` when it is complete.
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let mut state = self.shared.state.lock();
+        let mut piece = Vec::new();
+        let now = self.shared.wheel.now();
+        let output = state
+            .machine
+            .poll_output(&mut self.receiving, now, &mut piece);
+        if !piece.is_empty() {
+            // The task may have waited for room, or for the close frame to be heard.
+            wake(&mut state.task);
+            return Poll::Ready(Some(piece.into()));
+        }
+        match output {
+            Output::Pending | Output::Data => {
+                state.receiver = Some(context.waker().clone());
+                Poll::Pending
+            }
+            Output::End => Poll::Ready(None),
+        }
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        let mut state = self.shared.state.lock();
+        let now = self.shared.wheel.now();
+        state.machine.detach(&self.receiving, now);
+        // The time in which the next request has to come begins now.
+        wake(&mut state.task);
+    }
+}
+
+impl Transport for SockJsHttp {
+    const NAME: &'static str = "sockjs-http";
+
+    fn poll_receive(
+        &mut self,
+        context: &mut Context<'_>,
+        sink: &mut dyn FnMut(&mut Context<'_>, Bytes),
+    ) -> Poll<Result<(), Lost>> {
+        let chunks = {
+            let mut state = self.shared.state.lock();
+            if state.inbound.is_empty() {
+                if let Some(violation) = state.violation.take() {
+                    return Poll::Ready(Err(violation));
+                }
+                if state.machine.is_closed() {
+                    return Poll::Ready(Err(Lost::Vanished(
+                        "the receiving request was cut off".into(),
+                    )));
+                }
+                state.register(context);
+                return Poll::Pending;
+            }
+            state.inbound_bytes = 0;
+            wake(&mut state.sender);
+            std::mem::take(&mut state.inbound)
+        };
+        chunks.into_iter().for_each(|chunk| sink(context, chunk));
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        let mut state = self.shared.state.lock();
+        let limit = self.shared.message_limit;
+        if state.machine.queued() < QUEUE_LIMIT && state.machine.queued_messages() < limit {
+            return Poll::Ready(Ok(()));
+        }
+        state.register(context);
+        Poll::Pending
+    }
+
+    fn poll_ready_to_close(&mut self, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        // The close frame is one more, and must not wait for a client that collects nothing.
+        Poll::Ready(Ok(()))
+    }
+
+    fn unsent(&self) -> usize {
+        self.shared.state.lock().machine.queued()
+    }
+
+    fn transmit(&mut self, _: &mut Batch) {}
+
+    fn frame(&mut self, frame: &[u8], _: &mut Batch) {
+        let mut escaped = Vec::with_capacity(frame.len() + 16);
+        escape_into(&mut escaped, &String::from_utf8_lossy(frame));
+        self.shared.state.lock().machine.send(&[&escaped]);
+    }
+
+    fn message(&mut self, head: &[u8], version: Version, message: &Message, _: &mut Batch) -> bool {
+        let Some(tail) = wire::sockjs_tail(message, version) else {
+            return false;
+        };
+        let mut escaped = Vec::with_capacity(head.len() + 16);
+        escape_into(&mut escaped, &String::from_utf8_lossy(head));
+        self.shared.state.lock().machine.send(&[&escaped, tail]);
+        true
+    }
+
+    fn write(&mut self, _: &mut Context<'_>, _: &Batch) -> std::io::Result<()> {
+        wake(&mut self.shared.state.lock().receiver);
+        Ok(())
+    }
+
+    fn close(&mut self, code: u16, reason: &str, _: &mut Batch) {
+        let mut state = self.shared.state.lock();
+        state.machine.close(code, reason, self.shared.wheel.now());
+        wake(&mut state.sender);
+        self.shared.over.notify_waiters();
+        wake(&mut state.receiver);
+    }
+
+    fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        // The close frame waits in the machine for whoever asks, this task for whoever comes in time.
+        let mut state = self.shared.state.lock();
+        if state.machine.is_close_heard() || state.machine.is_expired() {
+            return Poll::Ready(());
+        }
+        state.register(context);
+        Poll::Pending
+    }
+
+    fn heart_beats_agreed(&mut self) {
+        self.shared.state.lock().machine.set_heartbeats(false);
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.shared.state.lock().machine.next_timeout()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), Lost> {
+        let mut state = self.shared.state.lock();
+        match state.machine.handle_timeout(now) {
+            Some(TimedOut::Disconnected | TimedOut::Forgotten) => Err(Lost::Vanished(
+                "no request came to receive within the disconnect delay".into(),
+            )),
+            None => {
+                // A heart-beat may be due.
+                wake(&mut state.receiver);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Drop for SockJsHttp {
+    fn drop(&mut self) {
+        let mut state = self.shared.state.lock();
+        state.gone = true;
+        let (code, reason) = (1011, "the session ended");
+        state.machine.close(code, reason, self.shared.wheel.now());
+        wake(&mut state.sender);
+        self.shared.over.notify_waiters();
+        wake(&mut state.receiver);
+    }
+}
+
+impl State {
+    fn is_over(&self) -> bool {
+        self.gone || self.machine.is_closed()
+    }
+
+    fn register(&mut self, context: &Context<'_>) {
+        if !self
+            .task
+            .as_ref()
+            .is_some_and(|task| task.will_wake(context.waker()))
+        {
+            self.task = Some(context.waker().clone());
+        }
+    }
+}
+
+fn wake(waker: &mut Option<Waker>) {
+    if let Some(waker) = waker.take() {
+        waker.wake();
+    }
+}

@@ -1,0 +1,110 @@
+//! Where clients connect over HTTP, as a tower service.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Buf;
+use bytestring::ByteString;
+use http::{Request, Response};
+use tower_service::Service;
+
+use crate::net::endpoint::{Body, BoxError, Handle, Mounted, SockJs};
+use crate::stack::messaging::Messaging;
+use crate::stack::shared::Shared;
+
+/// A tower [`Service`] that clients connect to: WebSocket at its own path and, [with SockJS](Self::with_sockjs), that
+/// below it. Made by [`Messaging::endpoint`](crate::Messaging::endpoint).
+///
+/// | Request | Answer |
+/// |---|---|
+/// | `GET` with `Upgrade: websocket` at the endpoint's path | STOMP over WebSocket, offered as `v12.stomp`, `v11.stomp` or `v10.stomp` |
+/// | `GET …/websocket` | the same |
+/// | `GET …/info`, `…/iframe.html`, `…/{server}/{session}/{transport}` | [SockJS](SockJs), where it is on; then `GET` at the endpoint's path greets |
+/// | from a page of another origin | 403 |
+/// | anything else | 400, 404, 405 or 426, with a text that says why |
+///
+/// The session's user is the [`User`] in the request's extensions, and its [remote address](Handshake::remote) the
+/// `std::net::SocketAddr` there, if a middleware put one in; else the socket's own. The web server must let connections be upgraded, as
+/// `axum::serve` does.
+///
+/// # Example: mounted in axum
+///
+/// ```
+/// use axum::Router;
+/// # fn mount(messaging: tramline::Messaging) -> Router {
+/// Router::new().nest_service("/ws", messaging.endpoint().with_sockjs())
+/// # }
+/// # let _ = mount;
+/// ```
+#[derive(Clone)]
+pub struct Endpoint(Mounted<Shared>);
+
+impl Messaging {
+    /// A tower service for clients to connect to, by WebSocket at its own path.
+    ///
+    /// Mount it with `nest_service("/ws", messaging.endpoint())`, or see [`Endpoint::at`].
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint::new(Arc::clone(&self.handle))
+    }
+}
+
+impl Endpoint {
+    pub(crate) fn new(handle: Arc<Handle<Shared>>) -> Self {
+        Self(Mounted::new(handle))
+    }
+
+    /// Offers SockJS below the endpoint's path, for clients where WebSocket cannot pass: `new SockJS('/ws')`. With the
+    /// options of the settings, where the stack was given any, else with the defaults.
+    #[must_use]
+    pub fn with_sockjs(self) -> Self {
+        let options = self.0.stack().sockjs.clone();
+        self.sockjs(options)
+    }
+
+    /// Offers SockJS with these options.
+    ///
+    /// The endpoint has sessions of its own: clones of it share them, another one of the same
+    /// [`Messaging`](crate::Messaging) does not.
+    #[must_use]
+    pub fn sockjs(mut self, options: SockJs) -> Self {
+        self.0.sockjs(options);
+        self
+    }
+
+    /// Takes requests whose path still has the place where the endpoint is mounted: for `route_service` on `/ws`,
+    /// `/ws/` and `/ws/{*rest}`. Then `/ws` and `/ws//` are told apart, which `nest_service` does not allow.
+    #[must_use]
+    pub fn at(mut self, path: impl Into<ByteString>) -> Self {
+        self.0.at(&path.into());
+        self
+    }
+}
+
+impl<B> Service<Request<B>> for Endpoint
+where
+    B: http_body::Body<Data: Buf + Send> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let mounted = self.0.clone();
+        Box::pin(async move { Ok(mounted.answer(request).await) })
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Endpoint").field(&self.0).finish()
+    }
+}

@@ -1,0 +1,185 @@
+//! STOMP without HTTP: a listener's connections, or any stream.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::SessionTask;
+use crate::model::inbound::SessionInfo;
+use crate::model::user::Handshake;
+use crate::net::transport::io::Io;
+use crate::net::transport::tcp::Tcp;
+use crate::stack::messaging::Messaging;
+use crate::stack::shared::Shared;
+use tramline_broker::SessionId;
+
+/// The port where STOMP over plain TCP is usually found; brokers and clients agree on it by custom.
+pub const DEFAULT_STOMP_PORT: u16 = 61613;
+
+impl Messaging {
+    /// Serves STOMP over plain TCP: every connection of `listener` is a session, with the handlers, policy, broker,
+    /// limits and counters that the web endpoint's sessions have. The usual port is [`DEFAULT_STOMP_PORT`].
+    ///
+    /// The future takes connections until [`shutdown`](Self::shutdown) is called or the last `Messaging` and
+    /// [`Endpoint`](crate::Endpoint) are dropped; it keeps neither alive. Sessions are tasks of their own, so that
+    /// dropping the future ends the accepting and no session. A connection that sends no CONNECT is closed after
+    /// [`Limits::connect_time`](crate::Limits::connect_time). Where a WebSocket is told the reason of its end by a close
+    /// code, a TCP client hears an ERROR. Who agreed on no heart-beats is probed by TCP's own keep-alive after a minute of
+    /// silence, so that a peer that is gone without a word is known to be after two.
+    ///
+    /// There is no HTTP request here. So the user comes from [`connect`](crate::MessageRouter::connect) alone, and
+    /// there is no origin to check: all that a page's script can send to such a port is HTTP, which ends with its first
+    /// line.
+    ///
+    /// # Errors
+    ///
+    /// When the listener does not listen. What time can mend, such as too many open files, is logged and waited for.
+    ///
+    /// # Example: one stack for browsers and for programs
+    ///
+    /// ```no_run
+    /// use tramline::{DEFAULT_STOMP_PORT, Messaging};
+    ///
+    /// # async fn serve(messaging: Messaging) -> std::io::Result<()> {
+    /// let tcp = tokio::net::TcpListener::bind(("0.0.0.0", DEFAULT_STOMP_PORT)).await?;
+    /// tokio::spawn(messaging.serve_tcp(tcp));
+    ///
+    /// let app: axum::Router = axum::Router::new().nest_service("/ws", messaging.endpoint());
+    /// axum::serve(tokio::net::TcpListener::bind("0.0.0.0:8080").await?, app).await
+    /// # }
+    /// ```
+    pub fn serve_tcp(
+        &self,
+        listener: TcpListener,
+    ) -> impl Future<Output = io::Result<()>> + Send + use<> {
+        accept(Arc::clone(&self.handle.shared), listener)
+    }
+
+    /// Serves one session of STOMP over a stream that the application opened: TLS, a Unix socket, a pipe in a test.
+    ///
+    /// The future is the session: it begins with the first poll, ends when the session has ended and its stream is
+    /// closed, and dropping it cuts the stream. `remote` is what [`Handshake::remote`](crate::Handshake::remote) shows.
+    /// The rest is as in [`serve_tcp`](Self::serve_tcp), which suits bare sockets better: it sets TCP_NODELAY, which here
+    /// is the application's to do below its TLS.
+    ///
+    /// # Example: a session in memory
+    ///
+    /// ```
+    /// # use tramline::policy::{Policy, permit};
+    /// # use tramline::{EmbeddedBroker, Messaging};
+    /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let messaging = Messaging::builder()
+    /// #     .broker(EmbeddedBroker::new().topics("/topic"))
+    /// #     .policy(Policy::builder().otherwise(permit()))
+    /// #     .build()?;
+    /// let (mut client, stream) = tokio::io::duplex(1024);
+    /// let session = tokio::spawn(messaging.serve_stream(stream, None));
+    ///
+    /// client.write_all(b"CONNECT\naccept-version:1.2\n\n\0DISCONNECT\nreceipt:bye\n\n\0").await?;
+    /// client.shutdown().await?;
+    /// let mut answer = String::new();
+    /// client.read_to_string(&mut answer).await?;
+    /// assert!(answer.starts_with("CONNECTED\nversion:1.2\n"));
+    /// assert!(answer.ends_with("RECEIPT\nreceipt-id:bye\n\n\0"));
+    /// session.await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn serve_stream(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        remote: Option<SocketAddr>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let shared = Arc::clone(&self.handle.shared);
+        async move {
+            shared.drive();
+            session(shared, Io::Other(Box::new(stream)), remote).await;
+        }
+    }
+}
+
+/// Takes connections until the stack closes.
+async fn accept(shared: Arc<Shared>, listener: TcpListener) -> io::Result<()> {
+    let mut closed = pin!(shared.closed());
+    let mut taking = pin!(take(&shared, &listener));
+    std::future::poll_fn(|context| match closed.as_mut().poll(context) {
+        Poll::Ready(()) => Poll::Ready(Ok(())),
+        Poll::Pending => taking.as_mut().poll(context),
+    })
+    .await
+}
+
+async fn take(shared: &Arc<Shared>, listener: &TcpListener) -> io::Result<()> {
+    let mut pause = SHORTEST_PAUSE;
+    loop {
+        let error = match listener.accept().await {
+            Ok((socket, remote)) => {
+                pause = SHORTEST_PAUSE;
+                start(shared, socket, remote);
+                continue;
+            }
+            Err(error) => error,
+        };
+        match error.kind() {
+            // About one connection, which was gone before it was taken.
+            io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted => {}
+            // This is no socket that listens, and time does not make it one.
+            io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported => return Err(error),
+            // Too many open files, or no memory: others have to go first.
+            _ => {
+                tracing::warn!(stack = %shared.name, %error, ?pause, "no connection could be taken; trying again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}
+
+/// Between attempts to take a connection while none can be: soon enough that nobody notices a short shortage, rarely
+/// enough that a long one does not fill the log.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Plain TCP clients often agree on no heart-beats, and STOMP has no ping: without this a consumer whose machine lost its
+/// power would keep what it was given for ever.
+const KEEP_ALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(15))
+    .with_retries(4);
+
+fn start(shared: &Arc<Shared>, socket: TcpStream, remote: SocketAddr) {
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(stack = %shared.name, %error, "a socket does not take TCP_NODELAY");
+    }
+    if let Err(error) = SockRef::from(&socket).set_tcp_keepalive(&KEEP_ALIVE) {
+        tracing::debug!(stack = %shared.name, %error, "a socket does not take SO_KEEPALIVE");
+    }
+    shared.drive();
+    tokio::spawn(session(Arc::clone(shared), Io::Tcp(socket), Some(remote)));
+}
+
+/// The session on a stream. Must be called inside a runtime, after [`Shared::drive`].
+fn session(shared: Arc<Shared>, io: Io, remote: Option<SocketAddr>) -> SessionTask<Tcp> {
+    let info = SessionInfo {
+        id: SessionId::random(),
+        user: None,
+        handshake: Handshake {
+            remote,
+            ..Handshake::default()
+        },
+    };
+    SessionTask::new(shared, info, Tcp::new(io))
+}

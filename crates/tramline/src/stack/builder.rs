@@ -1,0 +1,429 @@
+//! Makes a stack: routes, broker, policy and everything that can be set.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use bytestring::ByteString;
+use http::HeaderName;
+use parking_lot::Mutex;
+use tramline_broker::{Broker, Separator};
+use tramline_stomp::ServerConfig;
+
+use super::limits::Limits;
+use super::messaging::Messaging;
+use super::policy::Policy;
+use super::prefix::below;
+use super::presence::{PresenceTable, Presences};
+use super::registry::Users;
+use super::shared::Shared;
+use super::stats::Counters;
+use crate::app::interceptor::{Interceptor, Interceptors};
+use crate::app::publisher::Publisher;
+use crate::app::router::{MessageRouter, RouteTable};
+use crate::model::build_error::BuildError;
+use crate::model::clock::now;
+use crate::model::events::{Event, Listeners};
+use crate::net::compression::Compression;
+use crate::net::endpoint::{Front, Handle, Origins, Proxies, SockJs};
+use crate::net::open_sessions::OpenSessions;
+use crate::net::wheel::{Driver, Wheel};
+
+/// Makes a [`Messaging`]; every mistake in what it is given is reported by [`build`](Self::build), all at once.
+#[must_use = "finish with `build`"]
+pub struct MessagingBuilder {
+    name: ByteString,
+    routes: MessageRouter,
+    app_prefixes: Vec<ByteString>,
+    app_separator: Separator,
+    user_prefix: ByteString,
+    broker: Option<Arc<dyn Broker>>,
+    listeners: Listeners,
+    interceptors: Interceptors,
+    presences: Presences,
+    policy: Option<Policy>,
+    limits: Limits,
+    /// What [`Endpoint::with_sockjs`] offers.
+    pub(crate) sockjs: SockJs,
+    origins: Origins,
+    proxies: Proxies,
+    keep_headers: Vec<HeaderName>,
+    compression: Compression,
+}
+
+impl fmt::Debug for MessagingBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessagingBuilder")
+            .field("name", &self.name)
+            .field("routes", &self.routes)
+            .field("broker", &self.broker)
+            .field("policy", &self.policy)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for MessagingBuilder {
+    fn default() -> Self {
+        Self {
+            name: ByteString::from_static("messaging"),
+            routes: MessageRouter::new(),
+            app_prefixes: vec![ByteString::from_static("/app")],
+            app_separator: Separator::Slash,
+            user_prefix: ByteString::from_static("/user"),
+            broker: None,
+            listeners: Listeners::default(),
+            interceptors: Interceptors::default(),
+            presences: Presences::new(),
+            policy: None,
+            limits: Limits::default(),
+            sockjs: SockJs::default(),
+            origins: Origins::default(),
+            proxies: Proxies::default(),
+            keep_headers: Vec::new(),
+            compression: Compression::Off,
+        }
+    }
+}
+
+impl MessagingBuilder {
+    /// Tells this stack apart from others in logs. Default `messaging`.
+    pub fn name(mut self, name: impl Into<ByteString>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// The handlers, below the application prefixes.
+    pub fn routes(mut self, routes: MessageRouter) -> Self {
+        self.routes = routes;
+        self
+    }
+
+    /// Where handlers are: a SEND to `/app/hello` goes to the route `/hello`. Default `/app`, and nothing else.
+    pub fn application_prefix(self, prefix: impl Into<ByteString>) -> Self {
+        self.application_prefixes([prefix])
+    }
+
+    /// Where handlers are, for clients that know them by several names: the same routes are below each.
+    pub fn application_prefixes<P: Into<ByteString>>(
+        mut self,
+        prefixes: impl IntoIterator<Item = P>,
+    ) -> Self {
+        self.app_prefixes = prefixes.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// What is between the segments of destinations below the application prefixes, besides `/`. Default
+    /// [`Separator::Slash`], nothing else. With [`Separator::Dot`] a SEND to `/app/rooms.7.say` goes to the route
+    /// `/rooms/{room}/say`, which may also be written `/rooms.{room}.say`: Spring's `AntPathMatcher(".")`. What the broker
+    /// carries has [separators of its own](crate::Prefix).
+    pub fn application_separator(mut self, separator: Separator) -> Self {
+        self.app_separator = separator;
+        self
+    }
+
+    /// Where a client finds what is sent to it or its user: `/user/queue/errors`. Default `/user`.
+    pub fn user_prefix(mut self, prefix: impl Into<ByteString>) -> Self {
+        self.user_prefix = prefix.into();
+        self
+    }
+
+    /// What carries messages. Must be said.
+    pub fn broker(mut self, broker: impl Broker) -> Self {
+        self.broker = Some(Arc::new(broker));
+        self
+    }
+
+    /// What clients may do. Must be said: there is no default that would be right.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
+    /// Calls `listener` with each [`Event`] of the stack, in the task of the session that it is about: it must not block, and
+    /// what takes longer it sends to a task of its own. The events of one session come in order. May be said several
+    /// times; a listener that panics is logged, and keeps nobody from hearing the event.
+    ///
+    /// # Example: a line for each coming and going
+    ///
+    /// ```
+    /// use tramline::{Event, Messaging};
+    ///
+    /// let builder = Messaging::builder().on_event(|event| match event {
+    ///     Event::Connected { session } => println!("{} is here", session.id()),
+    ///     Event::Disconnected { session, reason } => println!("{} is gone: {reason}", session.id()),
+    ///     _ => {}
+    /// });
+    /// # let _ = builder;
+    /// ```
+    pub fn on_event(mut self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.listeners.add(listener);
+        self
+    }
+
+    /// Shows `interceptor` every frame of every client, and every message on its way out. May be said several times.
+    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.interceptors.add(interceptor);
+        self
+    }
+
+    /// The destinations that presence is kept for: who is subscribed there, who comes and goes. Default: none.
+    pub fn presence(mut self, presences: Presences) -> Self {
+        self.presences = presences;
+        self
+    }
+
+    /// Whether WebSocket messages are compressed. Default [`Compression::Off`]; see there what it costs.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
+        self
+    }
+
+    /// What a client may take of the server. Default [`Limits::default`].
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The web pages whose scripts may connect, besides those of the server's own origin; requests from others hear 403.
+    ///
+    /// | Text | Allows |
+    /// |---|---|
+    /// | `https://app.example` | exactly this origin |
+    /// | `https://*.app.example` | what has one character or more in place of each `*`, dots included |
+    /// | `https://app.example:[8080,8443]`, `:[*]` | these ports, or any |
+    /// | `null` | sandboxed frames and files, which any page can make |
+    /// | `*` | every page, which can then act with a visitor's cookies |
+    ///
+    /// Default: none besides the same origin. That is judged by host and port of the `Host` header, not by the scheme, so
+    /// it holds behind a proxy that ends TLS; behind one that changes `Host`, see
+    /// [`trusted_proxies`](Self::trusted_proxies). Requests without an `Origin` header do not come from a script in a
+    /// browser and pass; where browsers make an exception, [`SockJs`](crate::SockJs) says what holds instead.
+    ///
+    /// # Example: the pages of two sites
+    ///
+    /// ```
+    /// use tramline::Messaging;
+    ///
+    /// let builder = Messaging::builder().allowed_origins(["https://www.example.com", "https://*.example.org:[443,8443]"]);
+    /// let error = builder.allowed_origins(["www.example.com"]).build().unwrap_err();
+    /// assert!(error.to_string().contains("allowed origin \"www.example.com\": must look like"));
+    /// ```
+    pub fn allowed_origins<O: Into<ByteString>>(
+        mut self,
+        origins: impl IntoIterator<Item = O>,
+    ) -> Self {
+        self.origins = Origins::new(origins.into_iter().map(Into::into));
+        self
+    }
+
+    /// The proxies in front of the server whose `X-Forwarded-Host`, `-Port` and `-For` are believed: addresses
+    /// (`192.168.1.7`), networks (`10.0.0.0/8`), or `*` for whoever connects, which is right where nobody but the proxy can.
+    ///
+    /// The first two then take the place of `Host` where the server's own origin is asked for; the last gives the
+    /// [remote address](crate::Handshake::remote), the last one there that is not a trusted proxy's, with the port 0 where
+    /// none is told. Default: none are believed, since anybody could send them.
+    ///
+    /// Who sends a request is known by the `SocketAddr` in its extensions: where no middleware puts one there, only `*` has
+    /// an effect.
+    ///
+    /// # Example: the middleware, in axum
+    ///
+    /// ```
+    /// use std::net::SocketAddr;
+    ///
+    /// use axum::extract::{ConnectInfo, Request};
+    /// use axum::middleware::{Next, from_fn};
+    /// use axum::response::Response;
+    ///
+    /// async fn remote(ConnectInfo(peer): ConnectInfo<SocketAddr>, mut request: Request, next: Next) -> Response {
+    ///     request.extensions_mut().insert(peer);
+    ///     next.run(request).await
+    /// }
+    ///
+    /// # fn serve(messaging: tramline::Messaging) {
+    /// let app = axum::Router::new().nest_service("/ws", messaging.endpoint()).layer(from_fn(remote));
+    /// let app = app.into_make_service_with_connect_info::<SocketAddr>();
+    /// # let _ = app;
+    /// # }
+    /// # let _ = serve;
+    /// ```
+    pub fn trusted_proxies<P: Into<ByteString>>(
+        mut self,
+        proxies: impl IntoIterator<Item = P>,
+    ) -> Self {
+        self.proxies = Proxies::new(proxies.into_iter().map(Into::into));
+        self
+    }
+
+    /// Headers of the HTTP request that a session keeps for its handlers. Default: none, since a browser sends some
+    /// 4 KiB of them.
+    pub fn keep_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.keep_headers.extend(names);
+        self
+    }
+
+    /// Puts it together. Starts nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] with every mistake that was made.
+    pub fn build(self) -> Result<Messaging, BuildError> {
+        let mut mistakes: Vec<String> = Vec::new();
+        let carried = |destination: &str| {
+            self.broker
+                .as_ref()
+                .is_none_or(|broker| broker.serves(destination))
+        };
+        let separator = |destination: &str| {
+            let broker = self.broker.as_ref();
+            broker.map_or(Separator::Slash, |broker| broker.separator(destination))
+        };
+        let prefixes = self
+            .app_prefixes
+            .iter()
+            .map(|prefix| ("application", prefix));
+        for (what, prefix) in prefixes.chain([("user", &self.user_prefix)]) {
+            if !prefix.starts_with('/') || prefix.ends_with('/') {
+                mistakes.push(format!(
+                    "{what} prefix {prefix:?}: must begin with `/` and not end with it"
+                ));
+            } else if self.broker.is_some() && carried(&format!("{prefix}/x")) {
+                mistakes.push(format!(
+                    "{what} prefix {prefix:?}: the broker carries destinations there too"
+                ));
+            }
+        }
+        mistakes.extend(overlaps(&self.app_prefixes, &self.user_prefix));
+        let (routes, wrong) =
+            RouteTable::build(self.routes, self.app_separator, carried, separator);
+        mistakes.extend(wrong);
+        let (presence, wrong) = PresenceTable::build(self.presences, carried, separator);
+        mistakes.extend(wrong);
+        mistakes.extend(self.origins.mistakes.iter().cloned());
+        mistakes.extend(self.proxies.mistakes.iter().cloned());
+        if let Some(broker) = &self.broker {
+            mistakes.extend(broker.mistakes());
+        }
+        let policy = match (self.policy, &self.broker) {
+            (Some(policy), Some(broker)) => {
+                let dotted = match self.app_separator {
+                    Separator::Slash => Vec::new(),
+                    _ => self.app_prefixes.clone(),
+                };
+                mistakes.extend(policy.dots_between(&dotted).map(|pattern| {
+                    format!(
+                        "policy: pattern {pattern:?}: where application destinations have `.` between their segments, a \
+                         pattern with a wildcard for a part of the prefix has `/`"
+                    )
+                }));
+                let (prefixes, broker) = (self.app_prefixes.clone(), Arc::clone(broker));
+                Some(policy.separated(dotted, move |pattern| {
+                    let mut prefixes = prefixes.iter();
+                    match prefixes.any(|prefix| below(pattern, prefix).is_some()) {
+                        true => Separator::Slash,
+                        false => broker.separator(pattern),
+                    }
+                }))
+            }
+            (policy, _) => policy,
+        };
+        if let Some(policy) = &policy {
+            mistakes.extend(
+                policy
+                    .mistakes
+                    .iter()
+                    .map(|mistake| format!("policy: {mistake}")),
+            );
+        } else {
+            mistakes.push("no policy: say what clients may do with `.policy(..)`".into());
+        }
+        if self.broker.is_none() {
+            mistakes.push(
+                "no broker: say what carries messages with `.broker(EmbeddedBroker::new()..)`"
+                    .into(),
+            );
+        }
+        let (Some(broker), Some(policy), true) = (self.broker, policy, mistakes.is_empty()) else {
+            return Err(BuildError::new("the messaging", mistakes));
+        };
+        let mut stomp_limits = tramline_stomp::Limits::default();
+        stomp_limits.body = self.limits.body;
+        stomp_limits.header_line = self.limits.header_line;
+        stomp_limits.header_count = self.limits.header_count;
+        let mut stomp = ServerConfig::default();
+        stomp.limits = stomp_limits;
+        stomp.heart_beat = self.limits.heart_beat;
+        stomp.max_subscriptions = self.limits.subscriptions;
+        stomp.max_transactions = self.limits.transactions;
+        let publisher = Publisher {
+            broker: Arc::clone(&broker),
+            user_prefix: self.user_prefix.clone(),
+        };
+        let shared = Shared {
+            name: self.name,
+            broker,
+            routes,
+            app_prefixes: self.app_prefixes,
+            user_prefix: self.user_prefix,
+            policy,
+            publisher,
+            limits: self.limits,
+            stomp: Arc::new(stomp),
+            front: Front {
+                origins: self.origins,
+                proxies: self.proxies,
+                keep_headers: self.keep_headers,
+                compression: self.compression,
+            },
+            sockjs: self.sockjs,
+            wheel: Arc::new(Wheel::new(now())),
+            counters: Counters::default(),
+            listeners: self.listeners,
+            interceptors: self.interceptors,
+            presence,
+            users: Users::default(),
+            answers: AtomicU64::new(0),
+            sessions: OpenSessions::default(),
+            driver: Driver::default(),
+            next_sweep: Mutex::new(now()),
+        };
+        let shared = Arc::new(shared);
+        let told = Arc::downgrade(&shared);
+        shared.broker.watch(Box::new(move |available| {
+            if let Some(shared) = told.upgrade() {
+                shared.tell(|| match available {
+                    true => Event::BrokerAvailable,
+                    false => Event::BrokerUnavailable,
+                });
+            }
+        }));
+        Ok(Messaging {
+            handle: Arc::new(Handle { shared }),
+        })
+    }
+}
+
+/// What is wrong with prefixes that are the same, or that lie inside each other.
+fn overlaps(app_prefixes: &[ByteString], user_prefix: &ByteString) -> Vec<String> {
+    let mut mistakes = Vec::new();
+    if app_prefixes.is_empty() {
+        mistakes.push("no application prefix: say where handlers are, or leave the default".into());
+    }
+    let named = app_prefixes.iter().map(|prefix| ("application", prefix));
+    let named: Vec<_> = named.chain([("user", user_prefix)]).collect();
+    for (at, (what, prefix)) in named.iter().enumerate() {
+        for (other_what, other) in &named[at + 1..] {
+            if prefix == other {
+                mistakes.push(format!(
+                    "{what} prefix and {other_what} prefix are both {prefix:?}"
+                ));
+            } else if below(prefix, other).is_some() || below(other, prefix).is_some() {
+                mistakes.push(format!(
+                    "{what} prefix {prefix:?} and {other_what} prefix {other:?}: one lies inside the other"
+                ));
+            }
+        }
+    }
+    mistakes
+}

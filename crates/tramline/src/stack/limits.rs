@@ -1,0 +1,109 @@
+//! What a client may take of the server.
+
+use std::time::Duration;
+
+use tramline_broker::Overflow;
+use tramline_sockjs::PayloadLimits;
+use tramline_stomp::HeartBeat;
+
+use crate::net::transport::keep_alive::{KEEP_ALIVE, KEEP_ALIVE_TIMEOUT};
+
+/// The limits that hold for each session of a messaging stack.
+///
+/// A client that goes beyond one hears which, its value, and is closed.
+///
+/// # Example: larger frames
+///
+/// ```
+/// use tramline::Limits;
+///
+/// let mut limits = Limits::default();
+/// limits.body = 1024 * 1024;
+/// assert_eq!(limits.header_count, 64);
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Body of one frame, in bytes. Default 65,536, as Spring's: enough for JSON, too little to fill memory with.
+    pub body: usize,
+    /// One header line of a frame, in bytes. Default 8,192: a token in a header has room.
+    pub header_line: usize,
+    /// Headers of one frame. Default 64, which no known client comes near.
+    pub header_count: usize,
+    /// Subscriptions of one session. Default 1,024: a page that wants more wants a pattern.
+    pub subscriptions: usize,
+    /// Transactions that one session has open. Default 16, as RabbitMQ's: more than one is rare.
+    pub transactions: usize,
+    /// SEND, ACK and NACK frames in one transaction. Default 1,024, as RabbitMQ's.
+    pub transaction_frames: usize,
+    /// Bytes of the messages in one transaction, in bytes of headers and bodies. Default 1,048,576 (1 MiB): the session
+    /// holds them until COMMIT.
+    pub transaction_bytes: usize,
+    /// Bytes that may wait in a session's outbox. Default 524,288, as Spring's `sendBufferSizeLimit`.
+    pub outbox: usize,
+    /// What happens beyond [`outbox`](Self::outbox) to messages for user destinations. Default [`Overflow::Close`].
+    /// Topics have policies of their own: [`TopicSettings::overflow`](crate::TopicSettings::overflow).
+    pub overflow: Overflow,
+    /// How long writing may make no progress before the session is closed with 4500. Default 10 s, as Spring's
+    /// `sendTimeLimit`.
+    pub send_time: Duration,
+    /// How long a session may take until its CONNECT has come and its [login](crate::MessageRouter::connect) is
+    /// decided, before it is closed with 4500. Default 60 s, as Spring's `timeToFirstMessage`: slow networks pass, idle
+    /// sockets do not pile up.
+    pub connect_time: Duration,
+    /// Milliseconds between heart-beats that this side offers and wants. Default 10,000 each way, as Spring's with a
+    /// scheduler: dead connections show within half a minute, at a cost of one byte each time. A client is taken for
+    /// gone after three times the agreed interval.
+    pub heart_beat: HeartBeat,
+    /// How often a WebSocket is pinged whose session agreed on no heart-beats of ours; `None` for never. Default 25 s, as
+    /// SockJS's heart-beat: proxies cut what is silent for 30 or 60 s.
+    pub keep_alive: Option<Duration>,
+    /// How long a peer may be silent after a [ping](Self::keep_alive) before it is taken for gone. Default 20 s: more than
+    /// any network that is alive takes, so that half-open connections are gone within 45 s. WebSockets only: see
+    /// [`serve_tcp`](crate::Messaging::serve_tcp) for TCP.
+    pub keep_alive_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let stomp = tramline_stomp::Limits::default();
+        Self {
+            body: stomp.body,
+            header_line: stomp.header_line,
+            header_count: stomp.header_count,
+            subscriptions: 1024,
+            transactions: 16,
+            transaction_frames: 1024,
+            transaction_bytes: 1024 * 1024,
+            outbox: 512 * 1024,
+            overflow: Overflow::Close,
+            send_time: Duration::from_secs(10),
+            connect_time: Duration::from_secs(60),
+            heart_beat: HeartBeat {
+                send: 10_000,
+                receive: 10_000,
+            },
+            keep_alive: KEEP_ALIVE,
+            keep_alive_timeout: KEEP_ALIVE_TIMEOUT,
+        }
+    }
+}
+
+impl Limits {
+    /// What one SockJS message, or one body of `xhr_send`, may have.
+    pub(crate) fn payload(&self) -> PayloadLimits {
+        let mut limits = PayloadLimits::default();
+        limits.bytes = limits.bytes.max(self.message());
+        limits
+    }
+
+    /// The most bytes of one message of a transport: a whole frame with long headers, and once more as much for what
+    /// SockJS escapes. STOMP's own limits are the decoder's; this one keeps the transport from gathering more.
+    pub(crate) fn message(&self) -> usize {
+        let head = self
+            .header_line
+            .saturating_mul(self.header_count)
+            .min(128 * 1024);
+        self.body.saturating_add(head).saturating_mul(2)
+    }
+}

@@ -1,0 +1,146 @@
+//! What an application holds of a stack: ways in, counters, shutdown.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytestring::ByteString;
+use tramline_broker::{BrokerStatistics, DestinationError, Pattern};
+
+use super::builder::MessagingBuilder;
+use super::policy::Policy;
+use super::presence::Presence;
+use super::registry::Registry;
+use super::shared::Shared;
+use super::stats::Stats;
+use crate::app::publisher::Publisher;
+use crate::model::events::Event;
+use crate::net::endpoint::{Handle, Stack};
+
+/// A messaging stack: handlers, broker and policy behind endpoints that clients connect to.
+///
+/// Made by [`Messaging::builder`]. `build` starts nothing: the first client's connection does, on the runtime that
+/// serves it. Several stacks in one process are independent of each other.
+///
+/// Cheap to clone. When the last clone and the last [`Endpoint`] are dropped, the sessions are ended, with close code
+/// 1001; [`shutdown`](Self::shutdown) does the same and waits.
+///
+/// # Example: everything that is needed
+///
+/// ```
+/// use tramline::policy::{Policy, deny, permit};
+/// use tramline::{EmbeddedBroker, MessageRouter, Messaging, message};
+///
+/// async fn greet(name: String) -> String {
+///     format!("Hello, {name}!")
+/// }
+///
+/// let messaging = Messaging::builder()
+///     .routes(MessageRouter::new().route("/hello", message(greet).send_to("/topic/greetings")))
+///     .broker(EmbeddedBroker::new().topics("/topic"))
+///     .policy(
+///         Policy::builder()
+///             .on_connect(permit())
+///             .on_message("/app/**", permit())
+///             .on_subscribe("/topic/**", permit())
+///             .otherwise(deny()),
+///     )
+///     .build()?;
+/// let app: axum::Router = axum::Router::new().nest_service("/ws", messaging.endpoint().with_sockjs());
+/// # let _ = app;
+/// # Ok::<(), tramline::BuildError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Messaging {
+    pub(crate) handle: Arc<Handle<Shared>>,
+}
+
+impl Messaging {
+    /// Begins a stack.
+    pub fn builder() -> MessagingBuilder {
+        MessagingBuilder::default()
+    }
+
+    /// Sends messages from anywhere in the application.
+    pub fn publisher(&self) -> Publisher {
+        self.handle.shared.publisher.clone()
+    }
+
+    /// Who is connected, and to what they subscribed.
+    pub fn registry(&self) -> Registry {
+        Registry::of(&self.handle.shared)
+    }
+
+    /// Who is at the destinations that [presence](MessagingBuilder::presence) is kept for.
+    pub fn presence(&self) -> Presence {
+        Presence::of(&self.handle.shared)
+    }
+
+    /// The name that tells this stack apart from others.
+    pub fn name(&self) -> &str {
+        &self.handle.shared.name
+    }
+
+    /// What the stack has done and refused so far.
+    pub fn stats(&self) -> Stats {
+        self.handle.shared.counters.snapshot()
+    }
+
+    /// What the broker has counted, over all and for at most `limit` of the destinations that `pattern` covers: for a page
+    /// that shows them.
+    ///
+    /// # Errors
+    ///
+    /// [`DestinationError`] when `pattern` is none.
+    ///
+    /// # Example: how deep the queues are
+    ///
+    /// ```
+    /// use tramline::policy::{Policy, permit};
+    /// use tramline::{EmbeddedBroker, Messaging};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let messaging = Messaging::builder()
+    ///     .broker(EmbeddedBroker::new().queues("/queue"))
+    ///     .policy(Policy::builder().otherwise(permit()))
+    ///     .build()?;
+    /// messaging.publisher().send("/queue/orders", "one").await?;
+    ///
+    /// let statistics = messaging.broker_statistics("/queue/**", 100)?;
+    /// let orders = &statistics.selected[0];
+    /// assert_eq!((&*orders.destination, orders.depth), ("/queue/orders", 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn broker_statistics(
+        &self,
+        pattern: impl Into<ByteString>,
+        limit: usize,
+    ) -> Result<BrokerStatistics, DestinationError> {
+        let broker = &self.handle.shared.broker;
+        let pattern = pattern.into();
+        let separator = broker.separator(&pattern);
+        let pattern = Pattern::parse_separated(pattern, separator)?;
+        Ok(broker.statistics(&pattern, limit))
+    }
+
+    /// The policy as it is applied here: with the separators that the broker has.
+    pub fn policy(&self) -> &Policy {
+        &self.handle.shared.policy
+    }
+
+    /// Ends all sessions and waits for them, until `deadline` at most; gives how many were still there then.
+    ///
+    /// New ones are refused from now on: with 503, and [`serve_tcp`](Self::serve_tcp) stops listening. Handlers that run are waited for, what is queued is written, and
+    /// clients are closed with 1001, "going away". Dropping the future stops the waiting, not the ending.
+    pub async fn shutdown(&self, deadline: Duration) -> usize {
+        let shared = &self.handle.shared;
+        let was_closing = shared.sessions.is_closing();
+        shared.close();
+        let left = shared.sessions.all_gone(deadline).await;
+        if !was_closing {
+            shared.tell(|| Event::BrokerUnavailable);
+        }
+        left
+    }
+}

@@ -1,0 +1,382 @@
+//! Which users are at a destination.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use bytestring::ByteString;
+use parking_lot::Mutex;
+use serde::Serialize;
+use tramline_broker::{Destination, Separator};
+
+use super::shared::Shared;
+use crate::app::extract::Json;
+use crate::app::router::{as_written, captures, slashed};
+use crate::app::template::{ReplyTo, Template, TemplateError};
+use crate::model::events::Event;
+use crate::model::inbound::SessionRecord;
+use crate::model::reply::{IntoReply, Payload};
+use crate::model::user::User;
+
+/// The destinations that presence is kept for: which users are subscribed to each, and who comes and goes.
+///
+/// A user is *there* from the first of its subscriptions to the destination, in whichever session, to the end of the last
+/// one. Anonymous sessions and subscriptions to patterns do not count. Who comes and goes is told to
+/// [listeners](crate::MessagingBuilder::on_event), and as messages where a topic is [named](Self::announce) for them; who
+/// is there now, [`Presence`] knows. Costs memory for each user at each such destination, and nothing where nobody is.
+///
+/// # Example: who is in a room
+///
+/// ```
+/// use tramline::{Json, MessageRouter, Path, Presence, Presences, subscribe};
+///
+/// let presences = Presences::new().announce("/topic/rooms/{room}", "/topic/rooms/{room}/presence");
+///
+/// // A page that opens follows the topic, and then asks once, by SUBSCRIBE to "/app/rooms/7/members": in this order, so
+/// // that it misses nobody.
+/// async fn members(presence: Presence, Path(room): Path<u32>) -> Json<Vec<String>> {
+///     Json(presence.members(&format!("/topic/rooms/{room}")))
+/// }
+/// let routes: MessageRouter = MessageRouter::new().route("/rooms/{room}/members", subscribe(members));
+/// # let _ = (presences, routes);
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "give it to `Messaging::builder().presence(..)`"]
+pub struct Presences {
+    rules: Vec<(ByteString, Option<ByteString>)>,
+}
+
+impl Presences {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Keeps presence for the destinations that `pattern` matches, for [`Presence`] and
+    /// [events](crate::Event::Joined) alone. `{name}` matches one segment and `{*name}` all that is left; where several
+    /// patterns match, the one wins whose first segment that differs is fixed, as for
+    /// [routes](crate::MessageRouter::route).
+    pub fn track(mut self, pattern: impl Into<ByteString>) -> Self {
+        self.rules.push((pattern.into(), None));
+        self
+    }
+
+    /// Keeps presence as [`track`](Self::track) does, and publishes at `topic`, which may use the captures of `pattern`,
+    /// who comes and goes: `{"event":"joined","user":"alice"}` or `"left"`, as JSON, in the order in which it happened.
+    ///
+    /// Who subscribes to `topic` before the destination itself sees its own coming too. Where `.` separates the segments of
+    /// `topic`, and not those of the destination, what was captured must not have one: nothing is announced then, and the
+    /// log has a line.
+    pub fn announce(
+        mut self,
+        pattern: impl Into<ByteString>,
+        topic: impl Into<ByteString>,
+    ) -> Self {
+        self.rules.push((pattern.into(), Some(topic.into())));
+        self
+    }
+}
+
+/// Who is at the destinations that [presence](Presences) is kept for: from
+/// [`Messaging::presence`](crate::Messaging::presence), or an extractor.
+///
+/// It knows this node only. Keeping one does not keep the messaging alive.
+#[derive(Clone)]
+pub struct Presence(Weak<Shared>);
+
+impl Presence {
+    pub(crate) fn of(stack: &Arc<Shared>) -> Self {
+        Self(Arc::downgrade(stack))
+    }
+
+    /// The names of the users that are at `destination`, in their order; empty for one that no presence is kept for.
+    pub fn members(&self, destination: &str) -> Vec<String> {
+        let stack = self.0.upgrade();
+        stack.map_or_else(Vec::new, |stack| stack.presence.members(destination))
+    }
+}
+
+impl fmt::Debug for Presence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Presence")
+    }
+}
+
+/// What is kept, by rule.
+pub(crate) struct PresenceTable {
+    /// For each rule, where it is announced.
+    rules: matchit::Router<Option<Template>>,
+    is_empty: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    here: HashMap<Box<str>, BTreeMap<ByteString, u32>>,
+    /// What has to be told, in order, by whoever is at it.
+    changes: VecDeque<Change>,
+    telling: bool,
+}
+
+/// Changes that a queue of them keeps room for when it is empty.
+const KEPT_CAPACITY: usize = 64;
+
+struct Change {
+    event: Event,
+    topic: Option<Destination>,
+}
+
+#[derive(Serialize)]
+struct Announcement<'a> {
+    event: &'static str,
+    user: &'a str,
+}
+
+impl PresenceTable {
+    /// Reads the rules; tells what is wrong with them. `is_carried` says whether the broker has a destination, `separator`
+    /// what is between the segments of one.
+    pub(crate) fn build(
+        presences: Presences,
+        is_carried: impl Fn(&str) -> bool,
+        separator: impl Fn(&str) -> Separator,
+    ) -> (Self, Vec<String>) {
+        let mut mistakes = Vec::new();
+        let mut rules = matchit::Router::new();
+        let is_empty = presences.rules.is_empty();
+        for (pattern, topic) in presences.rules {
+            for destination in std::iter::once(&pattern).chain(&topic) {
+                let fixed = destination.split('{').next().unwrap_or_default();
+                if !is_carried(fixed) {
+                    mistakes.push(format!(
+                        "presence for {pattern:?}: the broker carries no destination {fixed:?}"
+                    ));
+                }
+            }
+            let read = captures(&pattern).and_then(|captures| {
+                let topic_separator = topic.as_deref().map(&separator);
+                let topic = topic.map(ReplyTo::Destination);
+                let topic = topic.map(|topic| Template::parse(&topic, &captures));
+                let topic = topic.transpose().map_err(|error| match error {
+                    TemplateError::Unclosed(topic) => format!("its topic {topic:?} has an unclosed `{{`"),
+                    TemplateError::UnknownCapture(topic, name) => {
+                        format!("its topic {topic:?} uses {{{name}}}, which the pattern does not capture")
+                    }
+                    TemplateError::Destination(error) => error.to_string(),
+                })?;
+                let dots = separator(&pattern) == Separator::Slash && topic_separator == Some(Separator::Dot);
+                let topic = topic.map(|topic| if dots { topic.without_dots() } else { topic });
+                let inserted = rules.insert(slashed(&pattern, separator(&pattern)), topic);
+                inserted.map_err(|error| error.to_string())
+            });
+            if let Err(error) = read {
+                mistakes.push(format!("presence for {pattern:?}: {error}"));
+            }
+        }
+        let table = Self {
+            rules,
+            is_empty,
+            state: Mutex::default(),
+        };
+        (table, mistakes)
+    }
+
+    fn members(&self, destination: &str) -> Vec<String> {
+        let state = self.state.lock();
+        let here = state.here.get(destination).into_iter();
+        here.flat_map(BTreeMap::keys)
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    /// Where comings and goings at `destination` are announced; the outer `None` where no presence is kept.
+    fn topic(&self, destination: &str, separator: Separator) -> Option<Option<Destination>> {
+        let slashed = slashed(destination, separator);
+        let found = self.rules.at(&slashed).ok()?;
+        if found.params.iter().any(|(_, value)| value.is_empty()) {
+            return None;
+        }
+        let Some(topic) = found.value else {
+            return Some(None);
+        };
+        let capture = |name: &str| {
+            let value = found.params.get(name)?;
+            Some(as_written(value, &slashed, destination))
+        };
+        if let Some((name, value)) = topic.dotted(capture) {
+            tracing::warn!(
+                destination,
+                "presence not announced: {{{name}}} is {value:?}, and must not have a `.`"
+            );
+            return Some(None);
+        }
+        // What was captured from a destination is fit for one; only its length may be too much.
+        let topic = topic.destination(capture).inspect_err(|error| {
+            tracing::warn!(destination, %error, "presence not announced");
+        });
+        Some(topic.ok())
+    }
+}
+
+impl Shared {
+    /// A subscription of `session` to `destination` is active.
+    pub(crate) fn came(self: &Arc<Self>, session: &SessionRecord, destination: &str) {
+        self.moved(session, destination, |here, user| {
+            let count = here.entry(user.shared_name().clone()).or_default();
+            *count += 1;
+            (*count == 1).then_some("joined")
+        });
+    }
+
+    /// A subscription of `session` to `destination` is over.
+    pub(crate) fn went(self: &Arc<Self>, session: &SessionRecord, destination: &str) {
+        self.moved(session, destination, |here, user| {
+            let count = here.get_mut(user.name())?;
+            *count -= 1;
+            (*count == 0).then(|| {
+                here.remove(user.name());
+                "left"
+            })
+        });
+    }
+
+    fn moved(
+        self: &Arc<Self>,
+        session: &SessionRecord,
+        destination: &str,
+        change: impl FnOnce(&mut BTreeMap<ByteString, u32>, &User) -> Option<&'static str>,
+    ) {
+        let table = &self.presence;
+        let (false, Some(user)) = (table.is_empty, session.user()) else {
+            return;
+        };
+        let separator = self.broker.separator(destination);
+        // A pattern is no place to be at.
+        if destination.contains(['*', '?']) {
+            return;
+        }
+        let Some(topic) = table.topic(destination, separator) else {
+            return;
+        };
+        let mut state = table.state.lock();
+        let here = state.here.entry(destination.into()).or_default();
+        let event = change(here, user);
+        if here.is_empty() {
+            state.here.remove(destination);
+            if state.here.len() < state.here.capacity() / 4 {
+                state.here.shrink_to_fit();
+            }
+        }
+        let Some(event) = event else {
+            return;
+        };
+        let (destination, user) = (ByteString::from(destination), user.shared_name().clone());
+        let event = match event {
+            "joined" => Event::Joined { destination, user },
+            _ => Event::Left { destination, user },
+        };
+        state.changes.push_back(Change { event, topic });
+        if std::mem::replace(&mut state.telling, true) {
+            return;
+        }
+        // One at a time, so that what is told is in the order in which it happened.
+        while let Some(change) = {
+            let next = state.changes.pop_front();
+            state.telling = next.is_some();
+            if next.is_none() {
+                state.changes.shrink_to(KEPT_CAPACITY);
+            }
+            next
+        } {
+            drop(state);
+            self.announce(change);
+            state = table.state.lock();
+        }
+    }
+
+    fn announce(&self, Change { event, topic }: Change) {
+        let (name, user) = match &event {
+            Event::Joined { user, .. } => ("joined", user),
+            Event::Left { user, .. } => ("left", user),
+            _ => return,
+        };
+        if let Some(topic) = topic {
+            let announcement = Json(Announcement { event: name, user });
+            let mut effects = crate::model::effects::Effects::default();
+            if let Some(payload) = announcement.into_reply(&mut effects) {
+                self.publish_unwatched(topic, payload);
+            }
+        }
+        self.tell(|| event);
+    }
+
+    /// Publishes for the stack itself; the log hears of a failure.
+    fn publish_unwatched(&self, destination: Destination, payload: Payload) {
+        let mut effects = crate::model::effects::Effects::default();
+        effects.publish(destination.clone(), payload);
+        let confirm = self.publisher.publish_all(effects.publishes);
+        let stack = self.name.clone();
+        let log =
+            move |error| tracing::warn!(%stack, %destination, %error, "presence not announced");
+        match confirm.into_ready() {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => log(error),
+            Err(confirm) => {
+                // A stack whose runtime is gone has nobody left to tell.
+                if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                    runtime.spawn(async move {
+                        if let Err(error) = confirm.await {
+                            log(error);
+                        }
+                    });
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Weak;
+
+    use tramline_broker::{EmbeddedBroker, Outbox, Overflow, SessionId};
+
+    use super::*;
+    use crate::model::inbound::SessionInfo;
+    use crate::model::user::Handshake;
+    use crate::stack::messaging::Messaging;
+    use crate::stack::policy::{Policy, permit};
+
+    #[test]
+    fn where_nobody_is_nothing_is_kept() {
+        let messaging = Messaging::builder()
+            .presence(Presences::new().announce("/topic/{room}", "/topic/{room}/presence"))
+            .broker(EmbeddedBroker::new().topics("/topic"))
+            .policy(Policy::builder().otherwise(permit()))
+            .build()
+            .unwrap();
+        let shared = &messaging.handle.shared;
+        let info = SessionInfo {
+            id: SessionId::random(),
+            user: Some(User::new("alice")),
+            handshake: Handshake::default(),
+        };
+        let outbox = Arc::new(Outbox::new(0, Overflow::Close));
+        let session = SessionRecord::new(info, Weak::new(), outbox);
+        let rooms = 0..10_000;
+        for room in rooms.clone() {
+            shared.came(&session, &format!("/topic/{room}"));
+        }
+        let kept = |shared: &Shared| {
+            let state = shared.presence.state.lock();
+            (state.here.len(), state.here.capacity())
+        };
+        assert_eq!(kept(shared).0, rooms.len());
+        for room in rooms {
+            shared.went(&session, &format!("/topic/{room}"));
+            // Once more than it came, which changes nothing.
+            shared.went(&session, &format!("/topic/{room}"));
+        }
+        let (here, capacity) = kept(shared);
+        assert!(here == 0 && capacity < 64, "room for {capacity}");
+    }
+}

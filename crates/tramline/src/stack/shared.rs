@@ -1,0 +1,138 @@
+//! What the parts and the sessions of a stack share.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
+use bytestring::ByteString;
+use parking_lot::Mutex;
+use tramline_broker::{Broker, Ending};
+use tramline_stomp::ServerConfig;
+
+use super::limits::Limits;
+use super::policy::Policy;
+use super::prefix::below;
+use super::presence::PresenceTable;
+use super::registry::Users;
+use super::stats::Counters;
+use crate::app::interceptor::Interceptors;
+use crate::app::publisher::Publisher;
+use crate::app::router::RouteTable;
+use crate::model::clock::{SWEEP, wall_clock};
+use crate::model::events::{Event, Listeners};
+use crate::model::inbound::SessionRecord;
+use crate::net::endpoint::{Front, SockJs};
+use crate::net::open_sessions::OpenSessions;
+use crate::net::wheel::{Driven, Driver, Wheel};
+
+/// What all sessions of a stack share.
+pub(crate) struct Shared {
+    pub(crate) name: ByteString,
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) routes: RouteTable,
+    pub(crate) app_prefixes: Vec<ByteString>,
+    pub(crate) user_prefix: ByteString,
+    pub(crate) policy: Policy,
+    pub(crate) publisher: Publisher,
+    pub(crate) limits: Limits,
+    pub(crate) stomp: Arc<ServerConfig>,
+    pub(crate) front: Front,
+    pub(crate) sockjs: SockJs,
+    pub(crate) wheel: Arc<Wheel>,
+    pub(crate) counters: Counters,
+    pub(crate) listeners: Listeners,
+    pub(crate) interceptors: Interceptors,
+    pub(crate) presence: PresenceTable,
+    pub(crate) users: Users,
+    pub(crate) sessions: OpenSessions<SessionRecord>,
+    /// Counts the answers of `subscribe` handlers, for their `message-id`.
+    pub(crate) answers: AtomicU64,
+    pub(super) driver: Driver,
+    pub(super) next_sweep: Mutex<Instant>,
+}
+
+impl Shared {
+    /// Waits until newcomers are refused.
+    pub(crate) async fn closed(&self) {
+        self.sessions.closed().await;
+    }
+
+    /// Tells whoever listens.
+    pub(crate) fn tell(&self, event: impl FnOnce() -> Event) {
+        let panics = &self.counters.handler_panics;
+        self.listeners.tell(&self.name, panics, event);
+    }
+
+    pub(crate) fn session_opened(&self, session: &Arc<SessionRecord>) {
+        self.counters.sessions_open.increment();
+        self.counters.sessions_total.increment();
+        if !self.sessions.add(session.id(), session) {
+            session.outbox.end(going_away());
+        }
+    }
+
+    pub(crate) fn session_closed(&self, session: &SessionRecord) {
+        self.counters.sessions_open.decrement();
+        self.sessions.remove(session.id());
+    }
+
+    /// What follows an application prefix in `destination`.
+    pub(crate) fn application_path<'a>(&self, destination: &'a str) -> Option<&'a str> {
+        let mut prefixes = self.app_prefixes.iter();
+        prefixes.find_map(|prefix| below(destination, prefix))
+    }
+
+    /// Starts what drives timers, when it does not run yet. Must be called inside a runtime.
+    pub(crate) fn drive(self: &Arc<Self>) {
+        Driver::start(self);
+    }
+
+    /// The text for a destination that leads nowhere.
+    pub(crate) fn nowhere(&self, destination: &str) -> String {
+        let prefixes = self.app_prefixes.iter();
+        let handlers: Vec<String> = prefixes.map(|prefix| format!("\"{prefix}/\"")).collect();
+        format!(
+            "{destination:?} leads nowhere: handlers are below {}, what is for users is below \"{}/\", and the broker \
+             carries no such destination",
+            handlers.join(" and "),
+            self.user_prefix
+        )
+    }
+}
+
+impl Driven for Shared {
+    fn driver(&self) -> &Driver {
+        &self.driver
+    }
+
+    fn wheel(&self) -> &Arc<Wheel> {
+        &self.wheel
+    }
+
+    fn tick(&self, now: Instant) {
+        let mut next_sweep = self.next_sweep.lock();
+        if *next_sweep <= now {
+            *next_sweep = now + SWEEP;
+            drop(next_sweep);
+            self.broker.sweep(wall_clock().into());
+        }
+    }
+}
+
+pub(crate) fn going_away() -> Ending {
+    Ending::Requested {
+        code: 1001,
+        reason: ByteString::from_static("the server is going away"),
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Messaging")
+            .field("name", &self.name)
+            .field("broker", &self.broker)
+            .field("sessions", &self.sessions)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,44 @@
+//! What happened, counted.
+
+use crate::model::counter::counters;
+
+counters! {
+    /// What one messaging stack has done and refused since it was built: from
+    /// [`Messaging::stats`](crate::Messaging::stats).
+    ///
+    /// All numbers but `sessions_open` only grow.
+    Stats, Counters:
+    /// Sessions whose transport is open at the moment, CONNECT sent or not.
+    sessions_open,
+    /// Sessions whose transport was opened.
+    sessions_total,
+    /// HTTP requests refused because they came from a page of another origin.
+    origins_refused,
+    /// HTTP requests to an endpoint that were neither a handshake nor SockJS: unknown path, wrong method or headers; and
+    /// those for which there was no room, or whose SockJS session is somebody else's, over or not there.
+    requests_refused,
+    /// SEND frames that reached a handler or the broker.
+    messages_received,
+    /// MESSAGE frames written.
+    messages_sent,
+    /// CONNECT frames whose login was refused, see [`ConnectRefused`](crate::ConnectRefused).
+    logins_refused,
+    /// Frames that the policy denied.
+    denied,
+    /// Frames that an [interceptor](crate::Interceptor) did not let pass.
+    refused,
+    /// Messages that a handler did not take or whose reply could not be sent, see [`Rejection`](crate::Rejection); and
+    /// frames for destinations that there are not.
+    rejected,
+    /// Handlers that panicked, the login's included; interceptors and event listeners too.
+    handler_panics,
+    /// Sessions ended because the client broke STOMP, WebSocket or SockJS.
+    protocol_errors,
+    /// Sessions ended because the client read too slowly.
+    slow_consumers,
+    /// Sessions ended because the client's heart-beats, its answers to pings, its CONNECT, or the decision about that did
+    /// not come in time.
+    timeouts,
+    /// Sessions whose client vanished without saying goodbye.
+    vanished,
+}
