@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Everything that is wrong with what a [`MessagingBuilder`] or a [`RawEndpointBuilder`](crate::raw::RawEndpointBuilder)
+/// Everything that is wrong with what a [`MessagingBuilder`](crate::MessagingBuilder) or a [`RawEndpointBuilder`](crate::raw::RawEndpointBuilder)
 /// was given: the application's mistakes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildError {

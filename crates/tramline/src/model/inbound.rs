@@ -15,7 +15,6 @@ use crate::model::disconnected::Disconnected;
 use crate::model::subscriptions::Subscriptions;
 use crate::model::user::Handshake;
 use crate::model::user::User;
-use crate::stack::shared::Shared;
 
 /// Who opened a session, and by what.
 #[derive(Clone, Debug)]
@@ -30,7 +29,8 @@ pub(crate) struct SessionRecord {
     info: SessionInfo,
     /// Whom the connect handler made of it.
     login: OnceLock<Option<User>>,
-    pub(crate) stack: Weak<Shared>,
+    /// What the stack has for handlers, by type; gone with the stack.
+    pub(crate) stack: Weak<Extensions>,
     pub(crate) outbox: Arc<Outbox>,
     /// From its CONNECTED to its end.
     pub(crate) connected: AtomicBool,
@@ -43,7 +43,7 @@ pub(crate) struct SessionRecord {
 }
 
 impl SessionRecord {
-    pub(crate) fn new(info: SessionInfo, stack: Weak<Shared>, outbox: Arc<Outbox>) -> Self {
+    pub(crate) fn new(info: SessionInfo, stack: Weak<Extensions>, outbox: Arc<Outbox>) -> Self {
         Self {
             info,
             login: OnceLock::new(),

@@ -2,10 +2,8 @@
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use serde::Serialize;
 use tramline_broker::Headers;
 
-use crate::app::extract::{Json, Text};
 use crate::model::effects::{Effects, Whom};
 use crate::model::rejection::{Rejection, RejectionKind};
 
@@ -298,24 +296,6 @@ impl<R: IntoReply> IntoReply for WithHeaders<R> {
             payload.headers.push(name, value);
         }
         Some(payload)
-    }
-}
-
-impl<T: Serialize + Send> IntoReply for Json<T> {
-    fn into_reply(self, effects: &mut Effects) -> Option<Payload> {
-        match serde_json::to_vec(&self.0) {
-            Ok(body) => Some(Payload::new("application/json", body)),
-            Err(error) => {
-                effects.reject(Rejection::new(RejectionKind::BadReply, error));
-                None
-            }
-        }
-    }
-}
-
-impl IntoReply for Text {
-    fn into_reply(self, effects: &mut Effects) -> Option<Payload> {
-        self.0.into_reply(effects)
     }
 }
 

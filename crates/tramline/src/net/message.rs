@@ -89,7 +89,7 @@ from! {
 /// One message for many connections: each form that it has on the wire is made once, however many receive it.
 ///
 /// A plain [`Message`] shares its payload too; over SockJS, though, it would be escaped anew for each connection.
-/// [`Sessions::broadcast`](super::Sessions::broadcast) does this by itself; make one where your application keeps the
+/// [`Sessions::broadcast`](crate::raw::Sessions::broadcast) does this by itself; make one where your application keeps the
 /// list of receivers, such as the members of a room.
 ///
 /// # Example: a room
@@ -209,14 +209,14 @@ impl Item {
     }
 }
 
-/// What [`Socket::receive_event`](super::Socket::receive_event) gives.
+/// What [`Socket::receive_event`](crate::raw::Socket::receive_event) gives.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Received {
     /// A whole message.
     Message(Message),
     /// A part of a message, where the endpoint has
-    /// [`partial_messages`](super::RawEndpointBuilder::partial_messages); then there are no whole ones. All parts of a
+    /// [`partial_messages`](crate::raw::RawEndpointBuilder::partial_messages); then there are no whole ones. All parts of a
     /// message are of the same kind, and text is cut between characters. The parts are those that arrived, not the
     /// fragments that the client made: proxies may cut anew.
     Part {
@@ -225,7 +225,7 @@ pub enum Received {
         /// Whether the message ends here.
         is_last: bool,
     },
-    /// A pong, where the endpoint wants to see [`pongs`](super::RawEndpointBuilder::pongs): the answer to a
-    /// [`ping`](super::SocketSender::ping) or a keep-alive ping (whose payload is empty), or sent unasked.
+    /// A pong, where the endpoint wants to see [`pongs`](crate::raw::RawEndpointBuilder::pongs): the answer to a
+    /// [`ping`](crate::raw::SocketSender::ping) or a keep-alive ping (whose payload is empty), or sent unasked.
     Pong(Bytes),
 }

@@ -120,7 +120,11 @@ impl<T: Transport> SessionTask<T> {
             shared.limits.outbox,
             shared.limits.overflow.clone(),
         ));
-        let record = SessionRecord::new(info, Arc::downgrade(&shared), Arc::clone(&outbox));
+        let record = SessionRecord::new(
+            info,
+            Arc::downgrade(&shared.for_handlers),
+            Arc::clone(&outbox),
+        );
         let record = Arc::new(record);
         shared.session_opened(&record);
         tracing::debug!(stack = %shared.name, session = %record.id(), transport = T::NAME, "session opened");

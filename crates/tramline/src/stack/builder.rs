@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tramline_broker::{Broker, Separator};
 use tramline_stomp::ServerConfig;
 
+use super::extract::for_handlers;
 use super::limits::Limits;
 use super::messaging::Messaging;
 use super::policy::Policy;
@@ -360,13 +361,14 @@ impl MessagingBuilder {
             broker: Arc::clone(&broker),
             user_prefix: self.user_prefix.clone(),
         };
-        let shared = Shared {
+        let shared = Arc::new_cyclic(|stack| Shared {
             name: self.name,
             broker,
             routes,
             app_prefixes: self.app_prefixes,
             user_prefix: self.user_prefix,
             policy,
+            for_handlers: Arc::new(for_handlers(stack, publisher.clone())),
             publisher,
             limits: self.limits,
             stomp: Arc::new(stomp),
@@ -387,8 +389,7 @@ impl MessagingBuilder {
             sessions: OpenSessions::default(),
             driver: Driver::default(),
             next_sweep: Mutex::new(now()),
-        };
-        let shared = Arc::new(shared);
+        });
         let told = Arc::downgrade(&shared);
         shared.broker.watch(Box::new(move |available| {
             if let Some(shared) = told.upgrade() {

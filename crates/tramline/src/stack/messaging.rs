@@ -21,7 +21,7 @@ use crate::net::endpoint::{Handle, Stack};
 /// Made by [`Messaging::builder`]. `build` starts nothing: the first client's connection does, on the runtime that
 /// serves it. Several stacks in one process are independent of each other.
 ///
-/// Cheap to clone. When the last clone and the last [`Endpoint`] are dropped, the sessions are ended, with close code
+/// Cheap to clone. When the last clone and the last [`Endpoint`](crate::Endpoint) are dropped, the sessions are ended, with close code
 /// 1001; [`shutdown`](Self::shutdown) does the same and waits.
 ///
 /// # Example: everything that is needed
@@ -67,12 +67,12 @@ impl Messaging {
 
     /// Who is connected, and to what they subscribed.
     pub fn registry(&self) -> Registry {
-        Registry::of(&self.handle.shared)
+        Registry::of(Arc::downgrade(&self.handle.shared))
     }
 
     /// Who is at the destinations that [presence](MessagingBuilder::presence) is kept for.
     pub fn presence(&self) -> Presence {
-        Presence::of(&self.handle.shared)
+        Presence::of(Arc::downgrade(&self.handle.shared))
     }
 
     /// The name that tells this stack apart from others.

@@ -2,6 +2,7 @@
 
 pub(crate) mod builder;
 pub(crate) mod dispatch;
+mod extract;
 pub(crate) mod limits;
 pub(crate) mod messaging;
 pub mod policy;

@@ -85,8 +85,8 @@ impl Presences {
 pub struct Presence(Weak<Shared>);
 
 impl Presence {
-    pub(crate) fn of(stack: &Arc<Shared>) -> Self {
-        Self(Arc::downgrade(stack))
+    pub(super) fn of(stack: Weak<Shared>) -> Self {
+        Self(stack)
     }
 
     /// The names of the users that are at `destination`, in their order; empty for one that no presence is kept for.

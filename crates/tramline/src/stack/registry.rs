@@ -88,8 +88,8 @@ impl Users {
 pub struct Registry(Weak<Shared>);
 
 impl Registry {
-    pub(crate) fn of(stack: &Arc<Shared>) -> Self {
-        Self(Arc::downgrade(stack))
+    pub(super) fn of(stack: Weak<Shared>) -> Self {
+        Self(stack)
     }
 
     /// The users that have a session, in the order of their names.

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use bytestring::ByteString;
+use http::Extensions;
 use parking_lot::Mutex;
 use tramline_broker::{Broker, Ending};
 use tramline_stomp::ServerConfig;
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) user_prefix: ByteString,
     pub(crate) policy: Policy,
     pub(crate) publisher: Publisher,
+    /// What handlers can take of the stack, by type.
+    pub(crate) for_handlers: Arc<Extensions>,
     pub(crate) limits: Limits,
     pub(crate) stomp: Arc<ServerConfig>,
     pub(crate) front: Front,

@@ -4,11 +4,14 @@ use std::convert::Infallible;
 use std::ops::Deref;
 
 use bytes::Bytes;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{FromMessage, OptionalFromMessage};
+use crate::model::effects::Effects;
 use crate::model::inbound::Inbound;
-use crate::model::rejection::Rejection;
+use crate::model::rejection::{Rejection, RejectionKind};
+use crate::model::reply::{IntoReply, Payload};
 
 /// The body as JSON; as a reply, a body in JSON.
 ///
@@ -85,5 +88,23 @@ impl<S: Sync> FromMessage<S> for Bytes {
 
     async fn from_message(message: Inbound, _: &S) -> Result<Self, Infallible> {
         Ok(message.body)
+    }
+}
+
+impl<T: Serialize + Send> IntoReply for Json<T> {
+    fn into_reply(self, effects: &mut Effects) -> Option<Payload> {
+        match serde_json::to_vec(&self.0) {
+            Ok(body) => Some(Payload::new("application/json", body)),
+            Err(error) => {
+                effects.reject(Rejection::new(RejectionKind::BadReply, error));
+                None
+            }
+        }
+    }
+}
+
+impl IntoReply for Text {
+    fn into_reply(self, effects: &mut Effects) -> Option<Payload> {
+        self.0.into_reply(effects)
     }
 }

@@ -3,7 +3,7 @@
 mod body;
 mod encoded;
 mod header;
-mod parts;
+pub(crate) mod parts;
 #[cfg(feature = "garde")]
 mod valid;
 

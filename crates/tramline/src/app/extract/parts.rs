@@ -17,8 +17,6 @@ use crate::model::inbound::{Cause, Inbound};
 use crate::model::rejection::{Rejection, RejectionKind};
 use crate::model::user::Handshake;
 use crate::model::user::User;
-use crate::stack::presence::Presence;
-use crate::stack::registry::Registry;
 
 /// What the route's pattern captured, parsed into `T`.
 ///
@@ -229,25 +227,21 @@ impl<S: Sync> FromMessageParts<S> for Disconnected {
     }
 }
 
-/// What belongs to the stack as a whole is there for every message that came to one.
-macro_rules! of_the_stack {
-    ($($type:ident: $make:expr,)*) => {$(
-        impl<S: Sync> FromMessageParts<S> for $type {
-            type Rejection = Rejection;
+impl<S: Sync> FromMessageParts<S> for Publisher {
+    type Rejection = Rejection;
 
-            async fn from_message_parts(message: &Inbound, _: &S) -> Result<Self, Rejection> {
-                let stack = message.session.stack.upgrade();
-                let stack = stack.ok_or_else(|| misplaced("this message came to no messaging stack"))?;
-                Ok($make(&stack))
-            }
-        }
-    )*};
+    async fn from_message_parts(message: &Inbound, _: &S) -> Result<Self, Rejection> {
+        of_the_stack(message)
+    }
 }
 
-of_the_stack! {
-    Publisher: |stack: &std::sync::Arc<crate::stack::shared::Shared>| stack.publisher.clone(),
-    Registry: Registry::of,
-    Presence: Presence::of,
+/// What belongs to the stack as a whole is there for every message that came to one.
+pub(crate) fn of_the_stack<T: Clone + Send + Sync + 'static>(
+    message: &Inbound,
+) -> Result<T, Rejection> {
+    let stack = message.session.stack.upgrade();
+    let found = stack.and_then(|stack| stack.get().cloned());
+    found.ok_or_else(|| misplaced("this message came to no messaging stack"))
 }
 
 /// The application's fault: an extractor where it can have no value.
