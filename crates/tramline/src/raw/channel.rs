@@ -13,8 +13,8 @@ use tramline_websocket::CloseCode;
 
 use super::closed::Closed;
 use super::limits::Overflow;
-use super::sessions::Shared;
-use super::socket::SendError;
+use super::send_error::SendError;
+use super::shared::Shared;
 use crate::model::inbound::SessionInfo;
 use crate::net::message::{Item, Received};
 use crate::net::wheel::Sleeper;

@@ -5,8 +5,9 @@ use std::fmt;
 use bytestring::ByteString;
 use tramline_websocket::CloseCode;
 
-use super::channel::Channel;
 use super::stats::RawCounters;
+use crate::model::inbound::SessionInfo;
+use crate::model::user::User;
 use crate::net::transport::Lost;
 
 /// Why a connection ended, and by whose doing: from [`SocketSender::closed`](super::SocketSender::closed).
@@ -91,15 +92,15 @@ impl Closed {
     }
 
     /// One line for each session; at INFO or WARN when it ends for a reason other than its own wish.
-    pub(super) fn log(&self, channel: &Channel) {
+    pub(super) fn log(&self, stack: &str, info: &SessionInfo, transport: &str) {
         macro_rules! log {
             ($level:ident) => {
                 tracing::$level!(
-                    stack = %channel.shared.name,
-                    session = %channel.opening.info.id,
-                    user = channel.opening.info.user.as_ref().map(crate::model::user::User::name),
-                    remote = ?channel.opening.info.handshake.remote,
-                    transport = channel.transport,
+                    stack,
+                    session = %info.id,
+                    user = info.user.as_ref().map(User::name),
+                    remote = ?info.handshake.remote,
+                    transport,
                     "session ended: {self}"
                 )
             };

@@ -13,10 +13,11 @@ use bytestring::ByteString;
 use http::{HeaderName, Request, Response};
 use tower_service::Service;
 
-use super::RawLimits;
-use super::handler::{self, ErasedHandler, HandlerOutput};
+use super::handler::{self, HandlerOutput};
 use super::handshake::{self, HandshakeRefused, HandshakeRequest, Interceptor};
-use super::sessions::{Sessions, Shared};
+use super::limits::RawLimits;
+use super::sessions::Sessions;
+use super::shared::{Shared, Start};
 use super::socket::Socket;
 use super::stats::{RawCounters, RawStats};
 use crate::model::build_error::BuildError;
@@ -160,7 +161,7 @@ impl fmt::Debug for RawEndpoint {
 /// Makes a [`RawEndpoint`]; every mistake in what it is given is reported by [`build`](Self::build), all at once.
 #[must_use = "finish with `build`"]
 pub struct RawEndpointBuilder {
-    handler: ErasedHandler,
+    handler: Start,
     name: ByteString,
     protocols: Vec<ByteString>,
     interceptors: Vec<Interceptor>,

@@ -1,9 +1,9 @@
 //! Async functions as handlers of connections.
 
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
+use super::shared::{BoxError, Start};
 use super::socket::Socket;
 
 /// What a handler of connections may return: nothing, or a `Result` whose error can be boxed.
@@ -20,8 +20,6 @@ pub trait HandlerOutput: Send {
     fn into_result(self) -> Result<(), BoxError>;
 }
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
 impl HandlerOutput for () {
     fn into_result(self) -> Result<(), BoxError> {
         Ok(())
@@ -34,21 +32,16 @@ impl<E: Into<BoxError> + Send> HandlerOutput for Result<(), E> {
     }
 }
 
-pub(super) type HandlerFuture = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
-
-/// A handler whose types are forgotten.
-pub(super) type ErasedHandler = Box<dyn Fn(Socket) -> HandlerFuture + Send + Sync>;
-
-pub(super) fn erase<H, F>(handler: H) -> ErasedHandler
+pub(super) fn erase<H, F>(handler: H) -> Start
 where
     H: Fn(Socket) -> F + Send + Sync + 'static,
     F: Future<Output: HandlerOutput> + Send + 'static,
 {
     let handler = Arc::new(handler);
-    Box::new(move |socket| {
+    Box::new(move |channel| {
         let handler = Arc::clone(&handler);
         // Called when first polled: a closure may panic before it gives its future.
-        Box::pin(async move { handler(socket).await.into_result() })
+        Box::pin(async move { handler(Socket::new(channel)).await.into_result() })
     })
 }
 

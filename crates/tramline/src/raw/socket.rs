@@ -15,6 +15,7 @@ use tramline_websocket::CloseCode;
 
 use super::channel::Channel;
 use super::closed::Closed;
+use super::send_error::SendError;
 use super::sessions::Sessions;
 use crate::model::user::Handshake;
 use crate::model::user::User;
@@ -328,43 +329,4 @@ impl fmt::Debug for SocketSender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("SocketSender").field(&self.0).finish()
     }
-}
-
-/// Why something was not sent.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SendError {
-    /// The connection is closing or closed, by either side: [`SocketSender::closed`] tells why.
-    #[error("the connection is closed")]
-    Closed,
-    /// The client reads too slowly, and was closed for it ([`Overflow::Close`](super::Overflow::Close)).
-    #[error(
-        "the client reads too slowly and was closed: {queued} bytes would wait for it, and {limit} may (`RawLimits::outbox`)"
-    )]
-    Overflow {
-        /// Bytes that would have been queued.
-        queued: usize,
-        /// How many may be.
-        limit: usize,
-    },
-    /// The client reads too slowly, and this message was refused ([`Overflow::Refuse`](super::Overflow::Refuse)).
-    #[error("{queued} bytes would wait for the client, and {limit} may (`RawLimits::outbox`)")]
-    Full {
-        /// Bytes that would have been queued.
-        queued: usize,
-        /// How many may be.
-        limit: usize,
-    },
-    /// The application sent bytes to a client that is connected by SockJS, which carries text only.
-    #[error("SockJS carries text only; encode the bytes as text, or have the client use WebSocket")]
-    BinaryOverSockJs,
-    /// The application pinged a client that is connected by SockJS, which has no pings.
-    #[error("SockJS has no pings; its heart-beats are sent without asking")]
-    PingOverSockJs,
-    /// The application's ping has too long a payload.
-    #[error("a ping of {len} bytes; at most 125 fit (RFC 6455 section 5.5)")]
-    PingTooLong {
-        /// Its length in bytes.
-        len: usize,
-    },
 }

@@ -1,6 +1,5 @@
 //! One connection's life: one task, which runs its handler and its socket.
 
-use std::any::Any;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,9 +14,8 @@ use tramline_websocket::CloseCode;
 
 use super::channel::{Asked, Channel, Opening, Taken};
 use super::closed::Closed;
-use super::handler::HandlerFuture;
-use super::sessions::Shared;
-use super::socket::Socket;
+use super::shared::{HandlerFuture, Shared};
+use crate::model::panics::panic_text;
 use crate::net::message::{Item, Received};
 use crate::net::transport::Goodbye;
 use crate::net::transport::io::Batch;
@@ -77,7 +75,7 @@ impl<T: RawTransport> RawTask<T> {
         shared.opened(&channel);
         tracing::debug!(stack = %shared.name, session = %channel.opening.info.id, transport = T::NAME, "session opened");
         Self {
-            handler: Some((shared.handler)(Socket::new(Arc::clone(&channel)))),
+            handler: Some((shared.handler)(Arc::clone(&channel))),
             transport: Some(transport),
             closing: None,
             alarm: Alarm::default(),
@@ -301,7 +299,12 @@ impl<T: RawTransport> RawTask<T> {
     /// Tells everyone who needs to know, once: senders, handler, counters, log.
     fn ended(&mut self, why: Closed) {
         why.count(&self.channel.shared.counters);
-        why.log(&self.channel);
+        let channel = &self.channel;
+        why.log(
+            &channel.shared.name,
+            &channel.opening.info,
+            channel.transport,
+        );
         let answers = self.channel.end(why.clone());
         if why.is_silent() {
             self.transport = None;
@@ -357,12 +360,6 @@ fn vanished(error: &std::io::Error) -> Closed {
     Closed::Vanished {
         error: error.to_string().into(),
     }
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("?")
 }
 
 impl<T: RawTransport> Future for RawTask<T> {

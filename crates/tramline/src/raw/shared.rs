@@ -1,0 +1,85 @@
+//! What all connections of an endpoint share.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytestring::ByteString;
+use tramline_broker::SessionId;
+use tramline_websocket::CloseCode;
+
+use super::channel::Channel;
+use super::handshake::Interceptor;
+use super::limits::RawLimits;
+use super::stats::RawCounters;
+use crate::net::endpoint::Front;
+use crate::net::open_sessions::OpenSessions;
+use crate::net::wheel::{Driven, Driver, Wheel};
+
+pub(crate) struct Shared {
+    pub(super) name: ByteString,
+    pub(super) handler: Start,
+    pub(super) protocols: Vec<ByteString>,
+    pub(super) interceptors: Vec<Interceptor>,
+    pub(super) limits: RawLimits,
+    /// Whether handlers see parts of messages, and pongs.
+    pub(super) parts: bool,
+    pub(super) pongs: bool,
+    pub(super) front: Front,
+    pub(super) wheel: Arc<Wheel>,
+    pub(super) driver: Driver,
+    pub(super) counters: RawCounters,
+    pub(super) sessions: OpenSessions<Channel>,
+}
+
+impl Shared {
+    pub(super) fn opened(&self, channel: &Arc<Channel>) {
+        self.counters.sessions_open.increment();
+        self.counters.sessions_total.increment();
+        if !self.sessions.add(channel.opening.info.id, channel) {
+            going_away(channel);
+        }
+    }
+
+    pub(super) fn gone(&self, id: SessionId) {
+        self.counters.sessions_open.decrement();
+        self.sessions.remove(id);
+    }
+}
+
+pub(super) fn going_away(channel: &Channel) {
+    let reason = ByteString::from_static("the server is going away");
+    channel.close(CloseCode::GOING_AWAY, reason);
+}
+
+impl Driven for Shared {
+    fn driver(&self) -> &Driver {
+        &self.driver
+    }
+
+    fn wheel(&self) -> &Arc<Wheel> {
+        &self.wheel
+    }
+
+    fn tick(&self, _: Instant) {}
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawEndpoint")
+            .field("name", &self.name)
+            .field("protocols", &self.protocols)
+            .field("limits", &self.limits)
+            .field("sessions", &self.sessions)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+pub(super) type HandlerFuture = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+
+/// Begins the application's handler of a connection.
+pub(super) type Start = Box<dyn Fn(Arc<Channel>) -> HandlerFuture + Send + Sync>;
