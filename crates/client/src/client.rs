@@ -8,8 +8,11 @@ use tokio::{
 };
 use tramline_stomp::{Connected, Headers};
 
+use crate::connect::Connect;
+use crate::error::Error;
+use crate::subscription::Subscribe;
 use crate::{
-    BoxFuture, Connect, Error, Subscribe,
+    BoxFuture,
     handle::{Command, Handle},
 };
 

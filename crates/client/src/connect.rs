@@ -9,8 +9,10 @@ use tokio::{
 use tramline_stomp::{ClientConfig, Headers, HeartBeat, Limits, Version};
 use tramline_websocket::{Connection, Role};
 
+use crate::client::Client;
+use crate::error::Error;
 use crate::{
-    BoxFuture, Client, Error,
+    BoxFuture,
     driver::{self, Driver},
     handle::Handle,
     handshake::{self, Target},

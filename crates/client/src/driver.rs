@@ -18,8 +18,9 @@ use tokio::{
 use tramline_stomp::{AckMode, ClientEvent, Connected, Frame};
 use tramline_websocket::CloseCode;
 
+use crate::error::Error;
+use crate::message::Message;
 use crate::{
-    Error, Message,
     handle::{Command, Reply, Shared},
     inbox::{Inbox, Pushed},
     link::Link,

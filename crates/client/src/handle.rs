@@ -7,7 +7,8 @@ use bytestring::ByteString;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tramline_stomp::{Connected, Headers};
 
-use crate::{Error, inbox::Inbox};
+use crate::error::Error;
+use crate::inbox::Inbox;
 
 /// What a caller waits for.
 pub(crate) type Reply = oneshot::Sender<Result<(), Error>>;

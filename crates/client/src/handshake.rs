@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tramline_stomp::Version;
 use tramline_websocket::{accept_key, client_key};
 
-use crate::Error;
+use crate::error::Error;
 
 /// What a `ws:` URL says.
 #[derive(Debug)]

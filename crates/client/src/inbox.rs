@@ -8,7 +8,8 @@ use std::{
 use bytestring::ByteString;
 use parking_lot::Mutex;
 
-use crate::{Error, Message};
+use crate::error::Error;
+use crate::message::Message;
 
 /// What happens when messages come faster than the application reads a subscription.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]

@@ -15,7 +15,7 @@ use tokio::{
 use tramline_stomp::{ClientConfig, ClientConnection, ClientEvent};
 use tramline_websocket::{CloseCode, Config, Connection, Event, OpCode, State};
 
-use crate::Error;
+use crate::error::Error;
 
 /// A driven STOMP connection: it reads, writes and keeps heart-beats.
 ///

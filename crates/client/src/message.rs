@@ -2,7 +2,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use tramline_stomp::Headers;
 
-use crate::Error;
+use crate::error::Error;
 
 /// A message that a subscription received.
 ///

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
-use crate::{Error, handle::Reply};
+use crate::error::Error;
+use crate::handle::Reply;
 
 /// Who waits for which receipt.
 ///

@@ -11,8 +11,11 @@ use futures_core::Stream;
 use tokio::sync::oneshot;
 use tramline_stomp::Headers;
 
+use crate::error::Error;
+use crate::inbox::Overflow;
+use crate::message::Message;
 use crate::{
-    BoxFuture, Error, Message, Overflow,
+    BoxFuture,
     handle::{Command, Handle},
     inbox::Inbox,
 };

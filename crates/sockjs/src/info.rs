@@ -1,6 +1,6 @@
 //! The fixed answers: greeting and info.
 
-use crate::Config;
+use crate::config::Config;
 
 /// Body of the greeting: what a curious person sees at the endpoint's own address.
 ///

@@ -1,6 +1,7 @@
 //! How frames stand in the responses of each transport.
 
-use crate::{Transport, form_field};
+use crate::form::form_field;
+use crate::transport::Transport;
 
 /// A request that receives: its transport, with what the request says about how its frames are to look. Made by
 /// [`Transport::receive`].

@@ -1,6 +1,6 @@
 //! The URL scheme: from a path to what it asks for.
 
-use crate::Transport;
+use crate::transport::Transport;
 
 /// What a path below an endpoint's prefix asks for; made by [`route`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

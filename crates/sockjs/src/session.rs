@@ -11,8 +11,10 @@ use answers::Standing;
 pub use answers::{Output, Receiver, TimedOut};
 use queue::Queue;
 
+use crate::config::{Config, OnAbort};
+use crate::frame;
 use crate::receive::Ends;
-use crate::{Config, OnAbort, Receive, frame};
+use crate::receive::Receive;
 
 /// One SockJS session, from its open frame to the moment it may be forgotten.
 ///

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::{Callback, CallbackError, Receive, headers};
+use crate::headers;
+use crate::receive::{Callback, CallbackError, Receive};
 
 /// How the frames of a session travel: the last segment of a transport path.
 ///

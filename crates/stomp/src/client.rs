@@ -8,8 +8,14 @@ pub use self::{
     event::{ClientError, ClientEvent, Connected},
     message::{Delivery, Message, NotAcknowledgeable},
 };
+use crate::ack_mode::AckMode;
+use crate::command::Command;
+use crate::decoder::{Decoded, Decoder};
+use crate::frame::Frame;
+use crate::headers::Headers;
+use crate::heart_beat::{HeartBeat, InvalidHeartBeat};
+use crate::version::Version;
 use crate::{
-    AckMode, Command, Decoded, Decoder, Frame, Headers, HeartBeat, InvalidHeartBeat, Version,
     heart_beat::{Due, Timers},
     outgoing::Outgoing,
     text::excerpt,

@@ -2,7 +2,8 @@ use std::{collections::VecDeque, fmt, mem};
 
 use bytes::{Buf, Bytes};
 
-use crate::{Frame, Version};
+use crate::frame::Frame;
+use crate::version::Version;
 
 use self::scan::Scan;
 pub use self::{error::DecodeError, limits::Limits};

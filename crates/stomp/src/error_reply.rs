@@ -1,6 +1,8 @@
 use bytestring::ByteString;
 
-use crate::{Command, Frame, Headers};
+use crate::command::Command;
+use crate::frame::Frame;
+use crate::headers::Headers;
 
 /// What an ERROR frame tells the client.
 ///

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
-use crate::{Command, Version};
+use crate::command::Command;
+use crate::version::Version;
 
 /// Which octets a frame escapes: decided by its command and the negotiated version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

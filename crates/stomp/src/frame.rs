@@ -1,7 +1,10 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use crate::{Command, Headers, Version, escape::Escaping};
+use crate::command::Command;
+use crate::escape::Escaping;
+use crate::headers::Headers;
+use crate::version::Version;
 
 /// One STOMP frame.
 ///

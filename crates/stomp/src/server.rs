@@ -11,9 +11,15 @@ pub use self::{
         Unsubscribe,
     },
 };
-use self::{frames::required, subscriptions::Subscriptions, transactions::Transactions};
+use self::{subscriptions::Subscriptions, transactions::Transactions};
+use crate::ack_mode::AckMode;
+use crate::command::Command;
+use crate::decoder::{Decoded, Decoder};
+use crate::error_reply::ErrorReply;
+use crate::frame::Frame;
+use crate::headers::Headers;
+use crate::version::Version;
 use crate::{
-    AckMode, Command, Decoded, Decoder, ErrorReply, Frame, Headers, Version,
     heart_beat::{Due, Timers},
     outgoing::Outgoing,
 };
@@ -23,6 +29,7 @@ mod config;
 mod error;
 mod event;
 mod frames;
+mod required;
 mod subscriptions;
 mod transactions;
 

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::CloseCode;
+use crate::close::CloseCode;
 
 /// A rule of RFC 6455, or a limit of [`Config`](crate::Config), that the peer broke.
 ///

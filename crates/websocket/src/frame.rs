@@ -1,6 +1,7 @@
 //! A frame's head: the two to fourteen bytes before its payload (RFC 6455 §5.2).
 
-use crate::{Error, Role};
+use crate::config::Role;
+use crate::error::Error;
 
 /// The kind of a message that an application sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,6 +1,6 @@
 //! What a session answers with.
 
-use crate::Receive;
+use crate::receive::Receive;
 
 /// One request that receives, from [`Session::attach`](super::Session::attach) to [`Output::End`]; whether it was accepted
 /// or refused, it has its output polled in the same way.

@@ -1,6 +1,9 @@
 use bytestring::ByteString;
 
-use crate::{Headers, HeartBeat, Limits, Version};
+use crate::decoder::Limits;
+use crate::headers::Headers;
+use crate::heart_beat::HeartBeat;
+use crate::version::Version;
 
 /// How a client connects.
 ///

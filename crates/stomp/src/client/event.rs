@@ -3,9 +3,13 @@ use std::time::Duration;
 use bytestring::ByteString;
 
 use super::Message;
-use crate::{
-    Command, DecodeError, Frame, Headers, InvalidHeartBeat, Version, heart_beat::READ_TOLERANCE,
-};
+use crate::command::Command;
+use crate::decoder::DecodeError;
+use crate::frame::Frame;
+use crate::headers::Headers;
+use crate::heart_beat::InvalidHeartBeat;
+use crate::heart_beat::READ_TOLERANCE;
+use crate::version::Version;
 
 /// What a server did.
 #[derive(Clone, PartialEq, Debug)]

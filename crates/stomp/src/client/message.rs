@@ -2,7 +2,10 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::{ClientError, name, required};
-use crate::{Command, Frame, Headers, Version};
+use crate::command::Command;
+use crate::frame::Frame;
+use crate::headers::Headers;
+use crate::version::Version;
 
 /// A MESSAGE frame.
 ///

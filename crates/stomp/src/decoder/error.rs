@@ -1,4 +1,4 @@
-use crate::Command;
+use crate::command::Command;
 
 /// What a peer did that is not STOMP, or more than [`Limits`](crate::Limits) allow.
 ///

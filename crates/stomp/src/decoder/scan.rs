@@ -5,8 +5,11 @@ use bytestring::ByteString;
 use memchr::{memchr, memchr2};
 
 use super::{DecodeError, Limits};
+use crate::command::Command;
+use crate::frame::Frame;
+use crate::headers::Headers;
+use crate::version::Version;
 use crate::{
-    Command, Frame, Headers, Version,
     escape::{Escaping, UndefinedEscape},
     frame::CONTENT_LENGTH,
     text::lossy_excerpt,

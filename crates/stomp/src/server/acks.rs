@@ -1,9 +1,12 @@
 use bytestring::ByteString;
 
-use super::{
-    Acknowledge, DeliveryId, PeerViolation, ServerConnection, ServerError, ServerEvent, required,
-};
-use crate::{AckMode, Command, Headers, Version, frame::write_decimal, text::excerpt};
+use super::required::required;
+use super::{Acknowledge, DeliveryId, PeerViolation, ServerConnection, ServerError, ServerEvent};
+use crate::ack_mode::AckMode;
+use crate::command::Command;
+use crate::headers::Headers;
+use crate::version::Version;
+use crate::{frame::write_decimal, text::excerpt};
 
 impl ServerConnection {
     /// ACK and NACK.

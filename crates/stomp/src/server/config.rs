@@ -1,6 +1,7 @@
 use bytestring::ByteString;
 
-use crate::{HeartBeat, Limits};
+use crate::decoder::Limits;
+use crate::heart_beat::HeartBeat;
 
 /// What every connection of a server has in common; share it in an `Arc`.
 ///

@@ -1,9 +1,12 @@
 use std::time::Duration;
 
-use crate::{
-    Command, DecodeError, ErrorReply, InvalidAckMode, InvalidHeartBeat, Version,
-    heart_beat::READ_TOLERANCE,
-};
+use crate::ack_mode::InvalidAckMode;
+use crate::command::Command;
+use crate::decoder::DecodeError;
+use crate::error_reply::ErrorReply;
+use crate::heart_beat::InvalidHeartBeat;
+use crate::heart_beat::READ_TOLERANCE;
+use crate::version::Version;
 
 /// Why a session failed, named by who did what.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

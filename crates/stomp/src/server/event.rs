@@ -4,7 +4,8 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::ServerError;
-use crate::{AckMode, Headers};
+use crate::ack_mode::AckMode;
+use crate::headers::Headers;
 
 /// What a client did.
 ///

@@ -1,14 +1,18 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use super::required::required;
 use super::{
     Connect, Disconnect, PeerIncompatible, PeerViolation, Send, ServerConnection, ServerError,
     ServerEvent, State, Subscribe, Unsubscribe, subscriptions::NotAdded,
 };
-use crate::{
-    AckMode, Command, Frame, Headers, HeartBeat, InvalidAckMode, InvalidHeartBeat, Version,
-    text::excerpt,
-};
+use crate::ack_mode::{AckMode, InvalidAckMode};
+use crate::command::Command;
+use crate::frame::Frame;
+use crate::headers::Headers;
+use crate::heart_beat::{HeartBeat, InvalidHeartBeat};
+use crate::text::excerpt;
+use crate::version::Version;
 
 impl ServerConnection {
     /// What a frame means in this state.
@@ -141,17 +145,4 @@ impl ServerConnection {
             _ => required(headers, command, "id"),
         }
     }
-}
-
-/// The value of a header that must be there and not be empty.
-pub(super) fn required(
-    headers: &Headers,
-    command: Command,
-    header: &'static str,
-) -> Result<ByteString, PeerViolation> {
-    headers
-        .get_bytestring(header)
-        .filter(|value| !value.is_empty())
-        .cloned()
-        .ok_or(PeerViolation::MissingHeader { command, header })
 }

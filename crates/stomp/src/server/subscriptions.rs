@@ -1,4 +1,6 @@
-use crate::{AckMode, Version, frame::encode_message_head};
+use crate::ack_mode::AckMode;
+use crate::frame::encode_message_head;
+use crate::version::Version;
 
 /// The live subscriptions of one connection.
 ///

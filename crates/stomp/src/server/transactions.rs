@@ -1,7 +1,10 @@
 use bytestring::ByteString;
 
-use super::{PeerViolation, ServerConnection, ServerError, ServerEvent, Transaction, required};
-use crate::{Command, Headers, text::excerpt};
+use super::required::required;
+use super::{PeerViolation, ServerConnection, ServerError, ServerEvent, Transaction};
+use crate::command::Command;
+use crate::headers::Headers;
+use crate::text::excerpt;
 
 /// The ids of the open transactions: one word while there are none.
 #[derive(Default, Debug)]
