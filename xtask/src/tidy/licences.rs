@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::File;
+use super::file::File;
 
 const OURS: &str = "MIT OR Apache-2.0";
 

@@ -1,6 +1,8 @@
 //! Rules of the house that no compiler checks.
 
+mod circles;
 mod edges;
+mod file;
 mod licences;
 mod texts;
 
@@ -8,6 +10,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use self::file::File;
 use crate::steps::{Trouble, cargo, output, program, root};
 
 /// Everything that is out of order, one line each.
@@ -18,6 +21,7 @@ pub(crate) fn problems() -> Result<Vec<String>, Trouble> {
     problems.extend(licences::crates(&metadata));
     problems.extend(licences::packages(&files));
     problems.extend(texts::problems(&files));
+    problems.extend(circles::problems(&files));
     Ok(problems)
 }
 
@@ -33,13 +37,6 @@ pub(crate) fn target_folder() -> Result<PathBuf, Trouble> {
 fn metadata() -> Result<Value, Trouble> {
     let text = output(cargo().args(["metadata", "--format-version", "1", "--locked"]))?;
     serde_json::from_str(&text).map_err(|error| Trouble::Failed(format!("cargo metadata: {error}")))
-}
-
-/// A text file that git tracks, or would if it were added.
-#[derive(Debug)]
-struct File {
-    path: String,
-    text: String,
 }
 
 fn tracked_files() -> Result<Vec<File>, Trouble> {

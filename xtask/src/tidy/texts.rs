@@ -1,6 +1,6 @@
 //! What files say: not too much at once, nothing left over, nothing out of place.
 
-use super::File;
+use super::file::File;
 
 const LONGEST: usize = 800;
 const EXCUSE: &str = "tidy: long file because";
