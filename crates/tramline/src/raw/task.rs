@@ -155,11 +155,10 @@ impl<T: RawTransport> RawTask<T> {
         }
         let shared = &self.channel.shared;
         let mut received = RECEIVED.take();
-        let read = transport.poll_messages(context, shared.parts, &mut |event| {
-            if shared.pongs || !matches!(event, Received::Pong(_)) {
-                received.push(event);
-            }
-        });
+        let read = transport.poll_messages(context, shared.parts, &mut received);
+        if !shared.pongs {
+            received.retain(|event| !matches!(event, Received::Pong(_)));
+        }
         if !received.is_empty() {
             let pongs = received
                 .iter()

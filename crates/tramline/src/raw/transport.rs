@@ -18,12 +18,12 @@ pub(crate) trait RawTransport: Transport {
     /// Whether text is all that can travel.
     const TEXT_ONLY: bool;
 
-    /// As [`poll_receive`](Transport::poll_receive), for messages; in parts where they are wanted.
+    /// As [`poll_receive`](Transport::poll_receive), for messages and pongs; in parts where they are wanted.
     fn poll_messages(
         &mut self,
         context: &mut Context<'_>,
         parts: bool,
-        sink: &mut dyn FnMut(Received),
+        messages: &mut Vec<Received>,
     ) -> Poll<Result<(), Lost>>;
 
     /// Adds what was sent. What cannot travel was refused before, and is left out.
@@ -46,22 +46,22 @@ impl<F: RawFraming> RawTransport for WebSocket<F> {
         &mut self,
         context: &mut Context<'_>,
         parts: bool,
-        sink: &mut dyn FnMut(Received),
+        messages: &mut Vec<Received>,
     ) -> Poll<Result<(), Lost>> {
         // SockJS's messages are whole: they are elements of an array.
         let in_parts = parts && !F::TEXT_ONLY;
-        self.poll_events(context, in_parts, |_, framing, event, is_last| {
+        self.poll_events(context, in_parts, |framing, event, is_last| {
             let message = match event {
                 Event::Text(text) => Message::Text(text),
                 Event::Binary(bytes) => Message::Binary(bytes),
                 Event::Pong(payload) => {
-                    sink(Received::Pong(payload));
+                    messages.push(Received::Pong(payload));
                     return Ok(());
                 }
                 Event::Ping(_) | Event::Close(_) => return Ok(()),
             };
             framing.messages(message, &mut |message| {
-                sink(received(message, parts, is_last));
+                messages.push(received(message, parts, is_last));
             })
         })
     }
@@ -131,13 +131,16 @@ impl RawTransport for SockJsHttp {
         &mut self,
         context: &mut Context<'_>,
         parts: bool,
-        sink: &mut dyn FnMut(Received),
+        messages: &mut Vec<Received>,
     ) -> Poll<Result<(), Lost>> {
-        self.poll_receive(context, &mut |_, chunk| {
+        let mut chunks = Vec::new();
+        let read = self.poll_receive(context, &mut chunks);
+        messages.extend(chunks.into_iter().map(|chunk| {
             let message = ByteString::try_from(chunk.clone())
                 .map_or_else(|_| Message::Binary(chunk), Message::Text);
-            sink(received(message, parts, true));
-        })
+            received(message, parts, true)
+        }));
+        read
     }
 
     fn item(&mut self, item: &Item, _: &mut Batch) {

@@ -11,6 +11,7 @@ mod work;
 
 pub(crate) use self::work::panic_text;
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -20,8 +21,10 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use bytes::Bytes;
+use bytestring::ByteString;
 use tramline_broker::{Outbox, Publish};
-use tramline_stomp::{ByteString, ErrorReply, ServerConnection};
+use tramline_stomp::{ErrorReply, ServerConnection};
 
 use self::end::End;
 use self::few::Few;
@@ -109,6 +112,11 @@ struct Session {
     alarm: Alarm,
     /// What it was last asked to be set for.
     armed_for: Option<Instant>,
+}
+
+thread_local! {
+    /// Lent to whichever session of this worker reads.
+    static CHUNKS: Cell<Vec<Bytes>> = const { Cell::new(Vec::new()) };
 }
 
 impl<T: Transport> SessionTask<T> {
@@ -265,15 +273,18 @@ impl Session {
         if over || busy || unheard {
             return Poll::Pending;
         }
-        let received = transport.poll_receive(context, &mut |context, chunk| {
+        let mut chunks = CHUNKS.take();
+        let read = transport.poll_receive(context, &mut chunks);
+        for chunk in chunks.drain(..) {
             self.stomp.receive(chunk, self.shared.wheel.now());
             self.process(context);
-        });
-        let Poll::Ready(received) = received else {
+        }
+        CHUNKS.set(chunks);
+        let Poll::Ready(read) = read else {
             return Poll::Pending;
         };
         self.uncork();
-        match received {
+        match read {
             Ok(()) => {}
             Err(lost @ Lost::Violation { .. }) => self.end_with(lost.into()),
             Err(lost) => self.lose(lost.into()),

@@ -39,9 +39,9 @@ impl Transport for Memory {
     fn poll_receive(
         &mut self,
         context: &mut Context<'_>,
-        sink: &mut dyn FnMut(&mut Context<'_>, Bytes),
+        chunks: &mut Vec<Bytes>,
     ) -> Poll<Result<(), Lost>> {
-        self.stream.poll_receive(context, sink).map_err(|lost| {
+        self.stream.poll_receive(context, chunks).map_err(|lost| {
             if matches!(lost, Lost::HalfClosed) {
                 return Lost::Vanished("the test's client is gone".to_owned());
             }

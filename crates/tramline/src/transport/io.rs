@@ -41,12 +41,12 @@ impl Io {
         self.writer().poll_shutdown(context)
     }
 
-    /// One read into the worker's scratch buffer; `consume` gets what came and must take all of it. End of stream is
+    /// One read into the worker's scratch buffer; `consume` gets the input and must take all of it. End of stream is
     /// an empty slice.
     pub(crate) fn poll_read<T>(
         &mut self,
         context: &mut Context<'_>,
-        consume: impl FnOnce(&mut Context<'_>, &mut [u8]) -> T,
+        consume: impl FnOnce(&mut [u8]) -> T,
     ) -> Poll<io::Result<T>> {
         let mut scratch = READ_SCRATCH.take();
         scratch.resize(READ_SIZE, 0);
@@ -55,7 +55,7 @@ impl Io {
             .reader()
             .poll_read(context, &mut buffer)
             .map_ok(|()| buffer.filled().len());
-        let outcome = result.map_ok(|len| consume(context, &mut scratch[..len]));
+        let outcome = result.map_ok(|len| consume(&mut scratch[..len]));
         READ_SCRATCH.set(scratch);
         outcome
     }

@@ -21,9 +21,9 @@ use self::io::Batch;
 
 /// The session's side of a transport.
 ///
-/// Chunks come in by [`poll_receive`](Self::poll_receive). What goes out is put into a [`Batch`] by [`frame`](Self::frame)
-/// and [`message`](Self::message) and leaves with [`write`](Self::write), which is called only after
-/// [`poll_ready`](Self::poll_ready) said that everything before is out.
+/// Chunks are received by [`poll_receive`](Self::poll_receive). Output is added to a [`Batch`] by
+/// [`frame`](Self::frame) and [`message`](Self::message) and sent by [`write`](Self::write), which is called only after
+/// [`poll_ready`](Self::poll_ready) said that everything written before is out.
 pub(crate) trait Transport: fmt::Debug + Send + Unpin + 'static {
     /// The name for logs and counters.
     const NAME: &'static str;
@@ -31,11 +31,14 @@ pub(crate) trait Transport: fmt::Debug + Send + Unpin + 'static {
     /// Whether [`close`](Self::close) tells the peer code and reason. Where it does not, an ERROR frame has to.
     const TELLS_WHY: bool = true;
 
-    /// Hands what one read brings to `sink`; `Err` once the peer is gone or says goodbye. Nothing comes after that.
+    /// Appends the chunks of one read to `chunks`.
+    ///
+    /// `Err` once the peer is gone or has closed: the chunks that were received before that are appended all the same,
+    /// and nothing is received after it.
     fn poll_receive(
         &mut self,
         context: &mut Context<'_>,
-        sink: &mut dyn FnMut(&mut Context<'_>, Bytes),
+        chunks: &mut Vec<Bytes>,
     ) -> Poll<Result<(), Lost>>;
 
     /// Ready when everything written before is out.

@@ -36,7 +36,7 @@ pub(super) fn poll_read<T>(
     io: &mut Io,
     unread: &mut Option<Box<Unread>>,
     context: &mut Context<'_>,
-    take: impl FnOnce(&mut Context<'_>, &mut [u8]) -> Result<usize, T>,
+    take: impl FnOnce(&mut [u8]) -> Result<usize, T>,
 ) -> Poll<std::io::Result<Result<(), T>>> {
     if let Some(unread) = unread
         && !unread.is_empty()
@@ -51,7 +51,7 @@ pub(super) fn poll_read<T>(
         let Unread {
             mut bytes, taken, ..
         } = std::mem::take(&mut **unread);
-        return Poll::Ready(Ok(take(context, &mut bytes[taken..]).map(|more| {
+        return Poll::Ready(Ok(take(&mut bytes[taken..]).map(|more| {
             let taken = taken + more;
             if taken < bytes.len() {
                 **unread = Unread {
@@ -62,8 +62,8 @@ pub(super) fn poll_read<T>(
             }
         })));
     }
-    io.poll_read(context, |context, input| {
-        let taken = take(context, input)?;
+    io.poll_read(context, |input| {
+        let taken = take(input)?;
         if let Some(unread) = unread {
             unread.bytes.extend_from_slice(&input[taken..]);
         }

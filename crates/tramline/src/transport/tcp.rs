@@ -36,13 +36,13 @@ impl Transport for Tcp {
     fn poll_receive(
         &mut self,
         context: &mut Context<'_>,
-        sink: &mut dyn FnMut(&mut Context<'_>, Bytes),
+        chunks: &mut Vec<Bytes>,
     ) -> Poll<Result<(), Lost>> {
-        let read = self.io.poll_read(context, |context, input| {
+        let read = self.io.poll_read(context, |input| {
             if input.is_empty() {
                 return Err(Lost::HalfClosed);
             }
-            sink(context, Bytes::copy_from_slice(input));
+            chunks.push(Bytes::copy_from_slice(input));
             Ok(())
         });
         read.map(|read| read.unwrap_or_else(|error| Err(Lost::Vanished(error.to_string()))))
@@ -92,7 +92,7 @@ impl Transport for Tcp {
                 ready!(self.io.poll_shutdown(context))?;
                 self.shut_down = true;
             }
-            while !ready!(self.io.poll_read(context, |_, input| input.is_empty()))? {}
+            while !ready!(self.io.poll_read(context, |input| input.is_empty()))? {}
             Poll::Ready(Ok(()))
         };
         close().map(|_| ())

@@ -70,8 +70,8 @@ pub(crate) trait Framing: std::fmt::Debug + Send + Unpin + 'static {
     /// Adds what is sent before anything else.
     fn open(&self, batch: &mut Batch);
 
-    /// Takes a message apart into chunks.
-    fn receive(&self, message: Bytes, sink: &mut dyn FnMut(Bytes)) -> Result<(), Lost>;
+    /// Appends the chunks of a message.
+    fn receive(&self, message: Bytes, chunks: &mut Vec<Bytes>) -> Result<(), Lost>;
 
     /// Adds an encoded frame.
     fn frame(frame: &[u8], batch: &mut Batch);
@@ -132,17 +132,18 @@ impl<F: Framing> WebSocket<F> {
         }
     }
 
-    /// Hands the events of one read to `sink`, or of a part of it where that inflates to much; with `parts`, what came
-    /// of a message without its end too, as an event that is not the last of its message.
+    /// Unframes one read, or a part of it where that inflates to much, and passes each event to `sink`, which only keeps
+    /// it: the input lies in memory that all connections of the worker share. With `parts`, the beginning of a message
+    /// whose end has not arrived is an event too, one that is not the last of its message.
     pub(crate) fn poll_events(
         &mut self,
         context: &mut Context<'_>,
         parts: bool,
-        mut sink: impl FnMut(&mut Context<'_>, &F, Event, IsLast) -> Result<(), Lost>,
+        mut sink: impl FnMut(&F, Event, IsLast) -> Result<(), Lost>,
     ) -> Poll<Result<(), Lost>> {
         let (machine, framing, limits_of) = (&mut self.machine, &self.framing, self.limits_of);
         let compressed = self.unread.is_some();
-        let read = slices::poll_read(&mut self.io, &mut self.unread, context, |context, input| {
+        let read = slices::poll_read(&mut self.io, &mut self.unread, context, |input| {
             if input.is_empty() {
                 return Err(Lost::Vanished(
                     "the stream ended without a closing handshake".into(),
@@ -153,11 +154,11 @@ impl<F: Framing> WebSocket<F> {
                     code: frame.as_ref().map(|frame| frame.code.as_u16()),
                     reason: frame.map(|frame| frame.reason).unwrap_or_default(),
                 }),
-                Ok(event) => sink(context, framing, event, true),
+                Ok(event) => sink(framing, event, true),
                 Err(error) => Err(violation::of_websocket(&error, limits_of)),
             })?;
             if let Some(part) = parts.then(|| machine.take_part()).flatten() {
-                sink(context, framing, part, false)?;
+                sink(framing, part, false)?;
             }
             Ok(taken)
         });
@@ -203,15 +204,15 @@ impl<F: Framing> Transport for WebSocket<F> {
     fn poll_receive(
         &mut self,
         context: &mut Context<'_>,
-        sink: &mut dyn FnMut(&mut Context<'_>, Bytes),
+        chunks: &mut Vec<Bytes>,
     ) -> Poll<Result<(), Lost>> {
-        self.poll_events(context, false, |context, framing, event, _| {
+        self.poll_events(context, false, |framing, event, _| {
             let message = match event {
                 Event::Text(text) => text.into_bytes(),
                 Event::Binary(bytes) => bytes,
                 Event::Ping(_) | Event::Pong(_) | Event::Close(_) => return Ok(()),
             };
-            framing.receive(message, &mut |chunk| sink(context, chunk))
+            framing.receive(message, chunks)
         })
     }
 
@@ -319,13 +320,12 @@ impl<F: Framing> Transport for WebSocket<F> {
                     self.shut_down = true;
                 }
                 let (machine, compressed) = (&mut self.machine, self.unread.is_some());
-                let read =
-                    slices::poll_read(&mut self.io, &mut self.unread, context, |_, input| {
-                        if input.is_empty() {
-                            return Err(AtEnd);
-                        }
-                        slices::take(machine, input, compressed, |_| Ok(()))
-                    });
+                let read = slices::poll_read(&mut self.io, &mut self.unread, context, |input| {
+                    if input.is_empty() {
+                        return Err(AtEnd);
+                    }
+                    slices::take(machine, input, compressed, |_| Ok(()))
+                });
                 if ready!(read)?.is_err() {
                     return Poll::Ready(Ok(()));
                 }
@@ -349,8 +349,8 @@ impl Framing for Plain {
 
     fn open(&self, _: &mut Batch) {}
 
-    fn receive(&self, message: Bytes, sink: &mut dyn FnMut(Bytes)) -> Result<(), Lost> {
-        sink(message);
+    fn receive(&self, message: Bytes, chunks: &mut Vec<Bytes>) -> Result<(), Lost> {
+        chunks.push(message);
         Ok(())
     }
 
@@ -478,12 +478,9 @@ impl Framing for SockJs {
         text(sockjs_frame::OPEN, batch);
     }
 
-    fn receive(&self, message: Bytes, sink: &mut dyn FnMut(Bytes)) -> Result<(), Lost> {
+    fn receive(&self, message: Bytes, chunks: &mut Vec<Bytes>) -> Result<(), Lost> {
         let messages = self.parse(&message)?;
-        messages
-            .into_iter()
-            .map(ByteString::into_bytes)
-            .for_each(sink);
+        chunks.extend(messages.into_iter().map(ByteString::into_bytes));
         Ok(())
     }
 
