@@ -1,11 +1,9 @@
 //! One connection's life: one task, which runs its handler and its socket.
 
-use std::any::Any;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -22,6 +20,7 @@ use super::socket::Socket;
 use super::transport::RawTransport;
 use crate::transport::Goodbye;
 use crate::transport::io::Batch;
+use crate::transport::panic::Caught;
 use crate::wheel::{Alarm, earliest};
 
 /// A connection and its handler, as a future to be spawned.
@@ -31,7 +30,7 @@ use crate::wheel::{Alarm, earliest};
 /// connection and the handler have.
 pub(super) struct RawTask<T: RawTransport> {
     channel: Arc<Channel>,
-    handler: Option<HandlerFuture>,
+    handler: Option<Caught<HandlerFuture>>,
     /// Gone as soon as the connection is.
     transport: Option<T>,
     closing: Option<Box<Closing>>,
@@ -77,7 +76,7 @@ impl<T: RawTransport> RawTask<T> {
         shared.opened(&channel);
         tracing::debug!(stack = %shared.name, session = %channel.opening.info.id, transport = T::NAME, "session opened");
         Self {
-            handler: Some((shared.handler)(Socket::new(Arc::clone(&channel)))),
+            handler: Some(Caught((shared.handler)(Socket::new(Arc::clone(&channel))))),
             transport: Some(transport),
             closing: None,
             alarm: Alarm::default(),
@@ -187,11 +186,8 @@ impl<T: RawTransport> RawTask<T> {
         let Some(handler) = &mut self.handler else {
             return;
         };
-        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(context)));
-        let outcome = match polled {
-            Ok(Poll::Pending) => return,
-            Ok(Poll::Ready(outcome)) => Ok(outcome),
-            Err(panic) => Err(panic),
+        let Poll::Ready(outcome) = Pin::new(handler).poll(context) else {
+            return;
         };
         self.handler = None;
         let (shared, id) = (&self.channel.shared, self.channel.opening.info.id);
@@ -208,8 +204,7 @@ impl<T: RawTransport> RawTask<T> {
             }
             Err(panic) => {
                 shared.counters.handler_panics.increment();
-                let panic = panic_text(&*panic);
-                tracing::error!(stack = %shared.name, session = %id, panic, "handler panicked");
+                tracing::error!(stack = %shared.name, session = %id, %panic, "handler panicked");
                 failed(CloseCode::INTERNAL_ERROR);
             }
         }
@@ -356,12 +351,6 @@ fn vanished(error: &std::io::Error) -> Closed {
     Closed::Vanished {
         error: error.to_string().into(),
     }
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("?")
 }
 
 impl<T: RawTransport> Future for RawTask<T> {

@@ -1,6 +1,5 @@
 //! What clients acknowledge, and what is acknowledged for them.
 
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytestring::ByteString;
@@ -9,14 +8,14 @@ use tramline_stomp::{Acknowledge, DeliveryId};
 
 use super::Session;
 use super::transactions::Later;
-use super::work::Work;
+use super::work::{Waiting, Work};
 use crate::dispatch;
 
-/// A broker that confirms later what was settled.
-pub(super) struct Settling {
-    confirm: Confirm<Result<(), SettleError>>,
-    receipt: Option<ByteString>,
-}
+/// An ACK or NACK that the broker has not confirmed, and its receipt.
+pub(super) type Settling = Waiting<Confirm<Result<(), SettleError>>, Option<ByteString>>;
+
+/// Receipts owed for a batch of SENDs, each with the place of its message there.
+pub(super) type Receipts = Vec<(usize, ByteString)>;
 
 impl Session {
     pub(super) fn nack(&mut self, nack: Acknowledge) {
@@ -47,34 +46,33 @@ impl Session {
         let receipt = ack.receipt;
         match confirm.into_ready() {
             Ok(answer) => self.settled(answer, receipt),
-            Err(confirm) => self.settle_later(Settling { confirm, receipt }),
+            Err(confirm) => self.settle_later(Waiting::new(confirm, receipt)),
         }
     }
 
+    /// Has the frames behind it wait for `settling`, which no work but SENDs precedes.
     fn settle_later(&mut self, settling: Settling) {
-        match self.work.as_deref_mut() {
-            Some(Work::Sends { settling: all, .. }) => all.push(settling),
-            _ => {
-                let settling = vec![settling];
-                self.work = Some(Box::new(Work::Settle { settling }));
-            }
+        self.order.settling.push(settling);
+        if self.work.is_none() {
+            self.work = Some(Box::new(Work::Settle));
         }
     }
 
-    /// Looks for confirmations, in order; gives what still waits.
-    pub(super) fn poll_settling(
-        &mut self,
-        settling: Vec<Settling>,
-        context: &mut Context<'_>,
-    ) -> Vec<Settling> {
-        let mut waiting = settling.into_iter();
-        while let Some(mut next) = waiting.next() {
-            match Pin::new(&mut next.confirm).poll(context) {
-                Poll::Ready(answer) => self.settled(answer, next.receipt),
-                Poll::Pending => return std::iter::once(next).chain(waiting).collect(),
-            }
+    /// Ready when the broker has confirmed all ACKs and NACKs; their receipts are written in order.
+    pub(super) fn poll_settling(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut settling = std::mem::take(&mut self.order.settling);
+        let mut confirmed = 0;
+        for next in settling.iter_mut() {
+            let Poll::Ready((answer, receipt)) = next.poll(context) else {
+                break;
+            };
+            self.settled(answer, receipt);
+            confirmed += 1;
         }
-        Vec::new()
+        settling.remove_first(confirmed);
+        let all = settling.is_empty();
+        self.order.settling = settling;
+        if all { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn settled(&mut self, answer: Result<(), SettleError>, receipt: Option<ByteString>) {

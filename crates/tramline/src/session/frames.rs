@@ -1,7 +1,6 @@
 //! What each frame of a client sets going.
 
 use std::num::NonZeroU32;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Context;
@@ -12,12 +11,13 @@ use tramline_broker::{
     Destination, DestinationError, Headers, OpenSession, Outcome, Pattern, Publish, Source,
     SubscribeRequest, Target,
 };
-use tramline_stomp::{AckMode, Send, ServerEvent, Subscribe, Unsubscribe};
+use tramline_stomp::{AckMode, ErrorReply, Send, ServerEvent, Subscribe, Unsubscribe};
 
 use super::Session;
 use super::end::End;
+use super::handlers::{About, Call};
 use super::transactions::Later;
-use super::work::{About, Call, Subscribing, Work};
+use super::work::{Subscribing, Waiting, Work};
 use crate::dispatch;
 use crate::events::Event;
 use crate::inbound::{Cause, Inbound};
@@ -25,80 +25,57 @@ use crate::interceptor::{ClientFrame, Refusal, Refused};
 use crate::messaging::below;
 use crate::policy::{Action, Decision};
 use crate::reply::is_servers;
+use crate::transport::panic::{Panic, caught};
 
 /// A frame that the interceptors have seen, and what they have against it.
 pub(super) type Seen = (ServerEvent, Option<Box<Refusal>>);
 
 impl Session {
-    /// Looks at the frames that have arrived, until one has to be waited for.
-    pub(super) fn process(&mut self, context: &mut Context<'_>) {
-        while self.may_process() {
-            let (event, refusal) = match self.held_back.take() {
-                Some(seen) => *seen,
-                None => match self.stomp.poll_event() {
-                    Some(event) => self.intercept(event),
-                    None => return,
-                },
-            };
-            let settles = matches!(
-                &event,
-                ServerEvent::Ack(ack) | ServerEvent::Nack(ack) if ack.transaction.is_none()
-            ) && refusal.is_none();
-            // Only sends to the broker may wait for more of their kind; all else comes after what is corked.
-            let corkable = refusal.is_none() && self.can_be_corked(&event);
-            if !corkable && self.work.is_none() {
-                self.uncork();
+    /// Does what a frame asks for, whose turn it is.
+    pub(super) fn handle_frame(&mut self, (event, refusal): Seen, context: &mut Context<'_>) {
+        if let Some(refusal) = refusal {
+            return self.refused(event, *refusal, context);
+        }
+        match event {
+            ServerEvent::Connect(connect) => self.login(connect, context),
+            ServerEvent::Send(send) => self.send(send, context),
+            // A client that is gone receives nothing, and the broker has removed it already.
+            ServerEvent::Subscribe(_) | ServerEvent::Unsubscribe(_) if self.lost.is_some() => {}
+            // Its deliveries have returned to their queues.
+            ServerEvent::Ack(ack) | ServerEvent::Nack(ack)
+                if ack.transaction.is_none() && self.lost.is_some() => {}
+            ServerEvent::Subscribe(subscribe) => self.subscribe(subscribe, context),
+            ServerEvent::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe, context),
+            ServerEvent::Ack(ack) => self.acknowledge(ack, Outcome::Accepted),
+            ServerEvent::Nack(nack) => self.nack(nack),
+            ServerEvent::Begin(begin) => {
+                self.order.transactions.begin(&begin.id);
+                self.receipt(begin.receipt);
             }
-            // What a full queue waits for may be just this session's ACKs, and they may stand behind more SENDs.
-            let goes_on = settles || (corkable && self.corked_bytes() < CORKED_WHILE_WAITING);
-            if self.work.is_some() && !goes_on {
-                self.held_back = Some(Box::new((event, refusal)));
-                return;
+            ServerEvent::Commit(commit) => self.commit(commit, context),
+            ServerEvent::Abort(abort) => {
+                self.order.transactions.end(&abort.id);
+                self.receipt(abort.receipt);
             }
-            if let Some(refusal) = refusal {
-                self.refused(event, *refusal, context);
-                continue;
+            ServerEvent::Disconnect(disconnect) => {
+                let receipt = disconnect.receipt;
+                self.begin(Work::Disconnect { receipt }, context);
             }
-            match event {
-                ServerEvent::Connect(connect) => self.login(connect, context),
-                ServerEvent::Send(send) => self.send(send, context),
-                // Who is gone hears nothing, and the broker knows it no more.
-                ServerEvent::Subscribe(_) | ServerEvent::Unsubscribe(_) if self.lost.is_some() => {}
-                // What it had is with others already.
-                ServerEvent::Ack(_) | ServerEvent::Nack(_) if settles && self.lost.is_some() => {}
-                ServerEvent::Subscribe(subscribe) => self.subscribe(subscribe, context),
-                ServerEvent::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe, context),
-                ServerEvent::Ack(ack) => self.acknowledge(ack, Outcome::Accepted),
-                ServerEvent::Nack(nack) => self.nack(nack),
-                ServerEvent::Begin(begin) => {
-                    self.transactions.begin(&begin.id);
-                    self.receipt(begin.receipt);
-                }
-                ServerEvent::Commit(commit) => self.commit(commit, context),
-                ServerEvent::Abort(abort) => {
-                    self.transactions.end(&abort.id);
-                    self.receipt(abort.receipt);
-                }
-                ServerEvent::Disconnect(disconnect) => {
-                    let receipt = disconnect.receipt;
-                    self.step(Work::Disconnect { receipt }, context);
-                }
-                ServerEvent::Failed(error) => self.end_with(End::Stomp(error)),
-                _ => {}
-            }
+            ServerEvent::Failed(error) => self.end_with(End::Stomp(error)),
+            _ => {}
         }
     }
 
     /// Shows a frame to the interceptors.
-    fn intercept(&self, mut event: ServerEvent) -> Seen {
+    pub(super) fn intercept(&self, mut event: ServerEvent) -> Seen {
         let interceptors = &self.shared.interceptors;
         if interceptors.is_empty() || matches!(event, ServerEvent::Failed(_)) {
             return (event, None);
         }
         let mut frame = ClientFrame::new(&self.record, &mut event);
-        let seen = std::panic::catch_unwind(AssertUnwindSafe(|| interceptors.inbound(&mut frame)));
+        let seen = caught(|| interceptors.inbound(&mut frame));
         let seen = seen.unwrap_or_else(|panic| {
-            self.interceptor_panicked(&*panic);
+            self.interceptor_panicked(&panic);
             Err(Refusal::close("the server failed to look at this frame"))
         });
         (event, seen.err().map(Box::new))
@@ -111,17 +88,8 @@ impl Session {
             (ServerEvent::Send(send), Refused::Reject(rejection)) => {
                 let mut about = About::of(send.destination, &send.headers);
                 about.receipt = send.receipt;
-                let news = self.news(&rejection, &about);
-                let confirm = self.shared.publisher.publish_all(news);
-                let rest = Vec::new();
-                self.step(
-                    Work::News {
-                        confirm,
-                        rest,
-                        about,
-                    },
-                    context,
-                );
+                let notice = self.notify(&rejection, Vec::new(), about);
+                self.begin(notice, context);
             }
             (event, refused) => {
                 let (reply, error) = Refusal(refused).error();
@@ -132,33 +100,18 @@ impl Session {
         }
     }
 
-    pub(super) fn interceptor_panicked(&self, panic: &(dyn std::any::Any + std::marker::Send)) {
+    pub(super) fn interceptor_panicked(&self, panic: &Panic) {
         self.shared.counters.handler_panics.increment();
         tracing::error!(
             stack = %self.shared.name,
             session = %self.record.id(),
-            panic = super::panic_text(panic),
+            panic = %panic,
             "interceptor panicked"
         );
     }
 
-    fn corked_bytes(&self) -> usize {
-        let sizes = self.cork.iter().map(|publish| publish.get().size_hint());
-        sizes.sum()
-    }
-
-    /// Whether the next frame may be looked at: when nothing is being worked on, or only a full queue is waited for.
-    fn may_process(&self) -> bool {
-        let waits_for_room = || matches!(self.work.as_deref(), Some(Work::Sends { .. }));
-        // Who has to go sets nothing more going.
-        self.end.is_none()
-            && self.requested.is_none()
-            && !self.record.is_expelled()
-            && (self.work.is_none() || (waits_for_room() && self.held_back.is_none()))
-    }
-
     /// Opens the session, if its user may have one.
-    pub(super) fn connect(&mut self, context: &mut Context<'_>) {
+    pub(super) fn connect(&mut self) -> Option<Work> {
         self.announced = true;
         self.tell(|session| Event::Connect { session });
         let user = self.record.user();
@@ -171,9 +124,12 @@ impl Session {
         match self.shared.policy.authorize(Action::Connect, user, open) {
             Ok(open) => {
                 let confirm = dispatch::open(&*self.shared.broker, open);
-                self.step(Work::Open { confirm }, context);
+                Some(Work::Open(confirm))
             }
-            Err(decision) => self.denied("CONNECT", None, &decision, None),
+            Err(decision) => {
+                self.denied("CONNECT", None, &decision, None);
+                None
+            }
         }
     }
 
@@ -187,13 +143,6 @@ impl Session {
         self.record.connected.store(true, Ordering::Release);
         self.shared.users.add(&self.record);
         self.tell(|session| Event::Connected { session });
-    }
-
-    fn can_be_corked(&self, event: &ServerEvent) -> bool {
-        let ServerEvent::Send(send) = event else {
-            return false;
-        };
-        send.transaction.is_none() && self.shared.application_path(&send.destination).is_none()
     }
 
     fn send(&mut self, send: Send, context: &mut Context<'_>) {
@@ -227,12 +176,7 @@ impl Session {
             Ok(publish) => match publish.transpose() {
                 Ok(publish) => match send.transaction {
                     Some(id) => self.send_later(&id, Later::Publish(publish), receipt),
-                    None => {
-                        let at = self.cork.len();
-                        self.corked_receipts
-                            .extend(receipt.map(|receipt| (at, receipt)));
-                        self.cork.push(publish);
-                    }
+                    None => self.add_to_batch(publish, receipt),
                 },
                 Err(detail) => self.refuse("bad destination", detail, receipt),
             },
@@ -266,7 +210,7 @@ impl Session {
         }
         let mut about = About::of(destination, &call.inbound.get().headers);
         about.receipt = receipt;
-        self.step(Work::Call { call, about }, context);
+        self.begin(Work::Call(Some((call, about))), context);
     }
 
     fn subscribe(&mut self, subscribe: Subscribe, context: &mut Context<'_>) {
@@ -316,13 +260,8 @@ impl Session {
                         destination,
                         receipt,
                     };
-                    self.step(
-                        Work::Subscribe {
-                            confirm,
-                            subscribing,
-                        },
-                        context,
-                    );
+                    let work = Work::Subscribe(Waiting::new(confirm, subscribing));
+                    self.begin(work, context);
                 }
                 Err(detail) => self.refuse("subscription refused", detail, receipt),
             },
@@ -377,7 +316,7 @@ impl Session {
         let mut about = About::of(subscribing.destination, &call.inbound.get().headers);
         about.slot = Some(slot);
         about.receipt = subscribing.receipt;
-        self.step(Work::Call { call, about }, context);
+        self.begin(Work::Call(Some((call, about))), context);
     }
 
     /// A subscription is active: registry, presence and listeners hear of it.
@@ -433,7 +372,36 @@ impl Session {
                 destination: destination.into(),
             });
         }
-        self.step(Work::Unsubscribe { confirm, receipt }, context);
+        self.begin(Work::Unsubscribe(Waiting::new(confirm, receipt)), context);
+    }
+
+    pub(super) fn receipt(&mut self, receipt: Option<ByteString>) {
+        if let Some(receipt) = receipt {
+            self.stomp.receipt(&receipt);
+        }
+    }
+
+    /// Ends the session: the client wants what there is not.
+    pub(super) fn refuse(&mut self, message: &str, detail: String, receipt: Option<ByteString>) {
+        if self.record.is_expelled() {
+            // It is told why it has to go, not that the broker has removed it already.
+            return;
+        }
+        self.shared.counters.rejected.increment();
+        self.end_with_error(message, detail, receipt);
+    }
+
+    pub(super) fn end_with_error(
+        &mut self,
+        message: &str,
+        detail: String,
+        receipt: Option<ByteString>,
+    ) {
+        let reply = ErrorReply::new(message)
+            .detail(detail.clone())
+            .receipt(receipt);
+        self.stomp.error(reply);
+        self.end_with(End::Refused { error: detail });
     }
 
     fn denied(
@@ -516,9 +484,6 @@ fn passed_on(
         .collect();
     (copy(&destination), headers, Bytes::copy_from_slice(&body))
 }
-
-/// Bytes of SENDs that are taken behind one that waits for a full queue, to get at the ACKs behind them.
-const CORKED_WHILE_WAITING: usize = 64 * 1024;
 
 /// What a frame's own headers may take without its message being copied out of it.
 const SMALL: usize = 512;

@@ -4,17 +4,18 @@ mod acks;
 mod end;
 mod few;
 mod frames;
+mod handlers;
 mod login;
+mod order;
 mod output;
 mod transactions;
 mod work;
 
-pub(crate) use self::work::panic_text;
+pub(crate) use crate::transport::panic::panic_text;
 
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,20 +24,20 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use tramline_broker::{Outbox, Publish};
+use tramline_broker::Outbox;
 use tramline_stomp::{ErrorReply, ServerConnection};
 
 use self::end::End;
 use self::few::Few;
-use self::frames::Seen;
-use self::transactions::Transactions;
-use self::work::{About, Work};
+use self::handlers::About;
+use self::order::Order;
+use self::work::Work;
 use crate::disconnected::{DisconnectCause, Disconnected};
 use crate::events::Event;
 use crate::inbound::{Cause, Inbound, SessionInfo, SessionRecord};
 use crate::messaging::Shared;
-use crate::policy::Authorized;
 use crate::registry::ConnectedSession;
+use crate::transport::panic::caught;
 use crate::transport::{Goodbye, Lost, Transport};
 use crate::wheel::{Alarm, earliest};
 
@@ -80,18 +81,12 @@ struct Session {
     record: Arc<SessionRecord>,
     outbox: Arc<Outbox>,
     stomp: ServerConnection,
-    /// Sends to the broker that arrived in one read, to go out in one batch.
-    cork: Vec<Authorized<Publish>>,
-    /// Receipts owed for what is corked, each with the place of its message there.
-    corked_receipts: Vec<(usize, ByteString)>,
-    /// What COMMITs will do.
-    transactions: Transactions,
-    /// A frame that has to wait until what was corked before it is confirmed.
-    held_back: Option<Box<Seen>>,
-    /// What has to be finished before the next frame is looked at.
+    /// Frames that wait for others.
+    order: Order,
+    /// What is finished before the next frame is handled.
     work: Option<Box<Work>>,
-    /// Handlers that run beside each other, of routes that are [concurrent](crate::MessageHandler::concurrent).
-    beside: Few<Work>,
+    /// Running handlers of routes that are [concurrent](crate::MessageHandler::concurrent).
+    concurrent: Few<Work>,
     /// The end, once decided.
     end: Option<Box<End>>,
     /// Somebody on the server's side wants the end, after what is being done.
@@ -134,12 +129,9 @@ impl<T: Transport> SessionTask<T> {
             stomp: ServerConnection::new(Arc::clone(&shared.stomp), now),
             record,
             outbox,
-            cork: Vec::new(),
-            corked_receipts: Vec::new(),
-            transactions: Transactions::default(),
-            held_back: None,
+            order: Order::default(),
             work: None,
-            beside: Few::default(),
+            concurrent: Few::default(),
             end: None,
             requested: None,
             lost: None,
@@ -167,7 +159,7 @@ impl<T: Transport> SessionTask<T> {
         } = self;
         loop {
             session.handle_timeouts(transport, context);
-            let mut progress = !session.beside.is_empty() && session.poll_beside(context);
+            let mut progress = !session.concurrent.is_empty() && session.poll_concurrent(context);
             progress |= session.poll_work(context);
             let input = session.poll_input(transport, context).is_ready();
             if std::mem::take(&mut session.just_connected) && session.stomp.sends_heart_beats() {
@@ -283,13 +275,18 @@ impl Session {
         let Poll::Ready(read) = read else {
             return Poll::Pending;
         };
-        self.uncork();
+        self.publish_batch();
         match read {
             Ok(()) => {}
             Err(lost @ Lost::Violation { .. }) => self.end_with(lost.into()),
             Err(lost) => self.lose(lost.into()),
         }
         Poll::Ready(())
+    }
+
+    /// Whether frames that arrived are still handled.
+    fn handles_frames(&self) -> bool {
+        self.end.is_none() && self.requested.is_none() && !self.record.is_expelled()
     }
 
     /// Whether so many answers wait for the peer to take them that it is not listened to.
@@ -310,7 +307,7 @@ impl Session {
             self.lose(lost.into());
         }
         if self.connect_by.is_some_and(|deadline| deadline <= now) {
-            let login = matches!(self.work.as_deref(), Some(Work::Login { .. }));
+            let login = matches!(self.work.as_deref(), Some(Work::Login(_)));
             self.end_with(if login {
                 End::SlowLogin
             } else {
@@ -386,7 +383,7 @@ impl Session {
     /// The end, if it has come: at once where the session cannot go on, else when nothing is being worked on.
     #[cold]
     fn take_end(&mut self) -> Option<Box<End>> {
-        if self.end.is_some() || self.work.is_some() || !self.beside.is_empty() {
+        if self.end.is_some() || self.work.is_some() || !self.concurrent.is_empty() {
             return self.end.take();
         }
         // Nobody may add to what such a session still has to write, or it would never come to its end.
@@ -396,9 +393,9 @@ impl Session {
 
     /// Tells everyone who needs to know, once: broker, counters, log, listeners.
     fn ended(&mut self, transport: &'static str, end: &End) {
-        self.uncork();
+        self.publish_batch();
         self.work = None;
-        self.beside.clear();
+        self.concurrent.clear();
         self.leave();
         end.count(&self.shared.counters);
         end.log(&self.shared.name, &self.record, transport);
@@ -431,10 +428,10 @@ impl Session {
     /// Calls the disconnect handlers, one after the other, and after the last what waits for the session's end.
     fn poll_farewell(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
-            if let Some(work) = self.work.take()
-                && let Some(waiting) = self.run(*work, context)
+            if let Some(mut work) = self.work.take()
+                && self.poll_to_end(&mut work, context).is_pending()
             {
-                self.work = Some(Box::new(waiting));
+                self.work = Some(work);
                 return Poll::Pending;
             }
             let shared = Arc::clone(&self.shared);
@@ -453,13 +450,12 @@ impl Session {
 
     fn end_attributes(&self) {
         for callback in self.record.attributes.end() {
-            let called = std::panic::catch_unwind(AssertUnwindSafe(callback));
-            if let Err(panic) = called {
+            if let Err(panic) = caught(callback) {
                 self.shared.counters.handler_panics.increment();
                 tracing::error!(
                     stack = %self.shared.name,
                     session = %self.record.id(),
-                    panic = panic_text(&*panic),
+                    panic = %panic,
                     "what an application does at a session's end panicked"
                 );
             }

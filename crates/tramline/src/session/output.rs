@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::io;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -17,6 +16,7 @@ use crate::interceptor::OutgoingDelivery;
 use crate::reply::Payload;
 use crate::transport::Transport;
 use crate::transport::io::Batch;
+use crate::transport::panic::caught;
 
 /// Deliveries that one write carries at most, and bytes of them: enough that a write's own cost is spread thin, and few
 /// enough that the rest stays in the outbox, where it is counted.
@@ -214,11 +214,9 @@ impl Session {
         };
         let interceptors = &self.shared.interceptors;
         let replaced = |payload: Payload| replaced(message, payload);
-        let seen = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            interceptors.outbound(&self.record, message, replaced)
-        }));
+        let seen = caught(|| interceptors.outbound(&self.record, message, replaced));
         let outgoing = seen
-            .map_err(|panic| self.interceptor_panicked(&*panic))
+            .map_err(|panic| self.interceptor_panicked(&panic))
             .ok()?;
         let cumulative = tag > 0 && ack == AckMode::Client;
         Some(match outgoing {

@@ -6,7 +6,8 @@ use tramline_stomp::Transaction;
 
 use super::Session;
 use super::few::Few;
-use super::work::{About, Call, Work};
+use super::handlers::{About, Call};
+use super::work::{Waiting, Work};
 use crate::dispatch;
 use crate::policy::Authorized;
 
@@ -65,7 +66,7 @@ impl Session {
             let limits = &self.shared.limits;
             (limits.transaction_frames, limits.transaction_bytes)
         };
-        let Some(open) = self.transactions.get_mut(id) else {
+        let Some(open) = self.order.transactions.get_mut(id) else {
             return;
         };
         open.bytes += later.size();
@@ -97,7 +98,7 @@ impl Session {
 
     /// Hands the broker its part of the transaction as one, and the handlers theirs, in order, when that is done.
     pub(super) fn commit(&mut self, commit: Transaction, context: &mut std::task::Context<'_>) {
-        let Some(open) = self.transactions.end(&commit.id) else {
+        let Some(open) = self.order.transactions.end(&commit.id) else {
             return;
         };
         let calls = Calls {
@@ -106,13 +107,13 @@ impl Session {
         };
         if open.settles.is_empty() && open.publishes.is_empty() {
             if let Some(work) = self.call_next(calls) {
-                self.step(work, context);
+                self.begin(work, context);
             }
             return;
         }
         let broker = &*self.shared.broker;
         let confirm = dispatch::commit(broker, self.record.id(), open.settles, open.publishes);
-        self.step(Work::Commit { confirm, calls }, context);
+        self.begin(Work::Commit(Waiting::new(confirm, calls)), context);
     }
 
     /// The next handler of a committed transaction; after the last, the receipt of its COMMIT.
@@ -124,7 +125,7 @@ impl Session {
         let inbound = call.inbound.get();
         let mut about = About::of(inbound.destination.clone(), &inbound.headers);
         about.then = Some(Box::new(calls));
-        Some(Work::Call { call, about })
+        Some(Work::Call(Some((call, about))))
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod io;
 pub(crate) mod keep_alive;
+pub(crate) mod panic;
 pub(crate) mod slices;
 pub(crate) mod sockjs;
 pub(crate) mod tcp;
