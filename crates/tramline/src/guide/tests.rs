@@ -9,7 +9,7 @@ use tramline_sockjs::{MAX_CALLBACK_LEN, MAX_ID_LEN, PayloadLimits};
 use crate::raw::RawLimits;
 use crate::session::{READ_AHEAD, UNHEARD};
 use crate::transport::sockjs::QUEUE_LIMIT;
-use crate::transport::{GOODBYE, keep_alive::LAST_CHANCE, slices::INFLATED};
+use crate::transport::{keep_alive::LAST_CHANCE, slices::INFLATED, task::CLOSE_TIME};
 use crate::wheel::TICK;
 use crate::{Limits, RejectionKind, SockJs, Stats};
 
@@ -189,7 +189,7 @@ fn what_cannot_be_chosen() {
         &table(LIMITS, "# What cannot be chosen", "Value"),
         &[
             ("TICK", time(TICK)),
-            ("GOODBYE", time(GOODBYE)),
+            ("CLOSE_TIME", time(CLOSE_TIME)),
             ("LAST_CHANCE", time(LAST_CHANCE)),
             ("READ_AHEAD", READ_AHEAD.to_string()),
             ("UNHEARD", UNHEARD.to_string()),

@@ -8,6 +8,7 @@ use tramline_websocket::CloseCode;
 use super::channel::Channel;
 use super::stats::RawCounters;
 use crate::transport::Lost;
+use crate::transport::task::{Severity, log_end};
 
 /// Why a connection ended, and by whose doing: from [`SocketSender::closed`](super::SocketSender::closed).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +76,7 @@ impl Closed {
         }
     }
 
-    /// Whether there is nobody to say goodbye to.
+    /// Whether there is nobody to close with.
     pub(super) fn is_silent(&self) -> bool {
         matches!(self, Self::Vanished { .. } | Self::Silent { .. })
     }
@@ -90,25 +91,22 @@ impl Closed {
         }
     }
 
-    /// One line for each session; at INFO or WARN when it ends for a reason other than its own wish.
+    /// Logs the end; at INFO or WARN when the connection ends for a reason other than either side's wish.
     pub(super) fn log(&self, channel: &Channel) {
-        macro_rules! log {
-            ($level:ident) => {
-                tracing::$level!(
-                    stack = %channel.shared.name,
-                    session = %channel.opening.info.id,
-                    user = channel.opening.info.user.as_ref().map(crate::User::name),
-                    remote = ?channel.opening.info.handshake.remote,
-                    transport = channel.transport,
-                    "session ended: {self}"
-                )
-            };
-        }
-        match self {
-            Self::ByClient { .. } | Self::ByServer { .. } => log!(debug),
-            Self::Vanished { .. } | Self::Silent { .. } | Self::Idle { .. } => log!(info),
-            Self::Violation { .. } | Self::TooSlow { .. } => log!(warn),
-        }
+        let severity = match self {
+            Self::ByClient { .. } | Self::ByServer { .. } => Severity::Usual,
+            Self::Vanished { .. } | Self::Silent { .. } | Self::Idle { .. } => Severity::Notable,
+            Self::Violation { .. } | Self::TooSlow { .. } => Severity::Fault,
+        };
+        log_end!(
+            severity,
+            self,
+            stack = %channel.shared.name,
+            session = %channel.opening.info.id,
+            user = channel.opening.info.user.as_ref().map(crate::User::name),
+            remote = ?channel.opening.info.handshake.remote,
+            transport = channel.transport
+        );
     }
 }
 

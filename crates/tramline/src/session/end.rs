@@ -8,10 +8,12 @@ use tramline_stomp::ServerError;
 use crate::disconnected::{DisconnectCause, Disconnected};
 use crate::inbound::SessionRecord;
 use crate::stats::Counters;
+use crate::transport::Lost;
+use crate::transport::task::{Severity, log_end};
 
 /// Why a session ends.
 #[derive(Debug)]
-pub(super) enum End {
+pub(crate) enum End {
     /// It sent DISCONNECT.
     Disconnected,
     /// It closed its side of the transport.
@@ -90,7 +92,7 @@ impl End {
         }
     }
 
-    /// Whether there is nobody to say goodbye to.
+    /// Whether there is nobody to close with.
     pub(super) fn is_silent(&self) -> bool {
         matches!(self, Self::Vanished(_) | Self::Silent(_))
     }
@@ -113,35 +115,42 @@ impl End {
         counter.increment();
     }
 
-    /// One line for each session; at INFO or WARN when it ends for a reason other than its own wish.
+    /// Logs the end; at INFO or WARN when the session ends for a reason other than its client's wish.
     pub(super) fn log(&self, stack: &str, session: &SessionRecord, transport: &'static str) {
-        macro_rules! log {
-            ($level:ident) => {
-                tracing::$level!(
-                    stack,
-                    session = %session.id(),
-                    user = session.user().map(crate::User::name),
-                    remote = ?session.handshake().remote,
-                    transport,
-                    "session ended: {self}"
-                )
-            };
-        }
-        match self {
-            Self::Disconnected | Self::PeerClosed { .. } => log!(debug),
+        let severity = match self {
+            Self::Disconnected | Self::PeerClosed { .. } => Severity::Usual,
             Self::Vanished(_)
             | Self::Silent(_)
             | Self::HalfClosed
             | Self::NoConnect
-            | Self::Requested { .. } => {
-                log!(info);
-            }
+            | Self::Requested { .. } => Severity::Notable,
             Self::Violation { .. }
             | Self::Stomp(_)
             | Self::Refused { .. }
             | Self::SlowLogin
             | Self::TooSlow(_)
-            | Self::NotText { .. } => log!(warn),
+            | Self::NotText { .. } => Severity::Fault,
+        };
+        log_end!(
+            severity,
+            self,
+            stack,
+            session = %session.id(),
+            user = session.user().map(crate::User::name),
+            remote = ?session.handshake().remote,
+            transport
+        );
+    }
+}
+
+impl From<Lost> for End {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Closed { code, reason } => Self::PeerClosed { code, reason },
+            Lost::Vanished(how) => Self::Vanished(how),
+            Lost::HalfClosed => Self::HalfClosed,
+            Lost::Silent(how) => Self::Silent(how),
+            Lost::Violation { code, error } => Self::Violation { code, error },
         }
     }
 }

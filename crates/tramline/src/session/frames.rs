@@ -16,6 +16,7 @@ use tramline_stomp::{AckMode, ErrorReply, Send, ServerEvent, Subscribe, Unsubscr
 use super::Session;
 use super::end::End;
 use super::handlers::{About, Call};
+use super::state::Login;
 use super::transactions::Later;
 use super::work::{Subscribing, Waiting, Work};
 use crate::dispatch;
@@ -40,10 +41,10 @@ impl Session {
             ServerEvent::Connect(connect) => self.login(connect, context),
             ServerEvent::Send(send) => self.send(send, context),
             // A client that is gone receives nothing, and the broker has removed it already.
-            ServerEvent::Subscribe(_) | ServerEvent::Unsubscribe(_) if self.lost.is_some() => {}
+            ServerEvent::Subscribe(_) | ServerEvent::Unsubscribe(_) if self.state.is_gone() => {}
             // Its deliveries have returned to their queues.
             ServerEvent::Ack(ack) | ServerEvent::Nack(ack)
-                if ack.transaction.is_none() && self.lost.is_some() => {}
+                if ack.transaction.is_none() && self.state.is_gone() => {}
             ServerEvent::Subscribe(subscribe) => self.subscribe(subscribe, context),
             ServerEvent::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe, context),
             ServerEvent::Ack(ack) => self.acknowledge(ack, Outcome::Accepted),
@@ -61,7 +62,7 @@ impl Session {
                 let receipt = disconnect.receipt;
                 self.begin(Work::Disconnect { receipt }, context);
             }
-            ServerEvent::Failed(error) => self.end_with(End::Stomp(error)),
+            ServerEvent::Failed(error) => self.state.end(End::Stomp(error)),
             _ => {}
         }
     }
@@ -93,9 +94,8 @@ impl Session {
             }
             (event, refused) => {
                 let (reply, error) = Refusal(refused).error();
-                self.connect_by = None;
                 self.stomp.error(reply.receipt(receipt(event)));
-                self.end_with(End::Refused { error });
+                self.state.end(End::Refused { error });
             }
         }
     }
@@ -112,7 +112,7 @@ impl Session {
 
     /// Opens the session, if its user may have one.
     pub(super) fn connect(&mut self) -> Option<Work> {
-        self.announced = true;
+        self.login = Login::Decided;
         self.tell(|session| Event::Connect { session });
         let user = self.record.user();
         let open = OpenSession::new(
@@ -120,7 +120,6 @@ impl Session {
             user.map(|user| user.shared_name().clone()),
             Arc::clone(&self.outbox),
         );
-        self.connect_by = None;
         match self.shared.policy.authorize(Action::Connect, user, open) {
             Ok(open) => {
                 let confirm = dispatch::open(&*self.shared.broker, open);
@@ -139,7 +138,7 @@ impl Session {
         let now = self.shared.wheel.now();
         let user = self.record.user().map(crate::User::name);
         self.stomp.accept(user, Some(&session), now);
-        self.just_connected = true;
+        self.login = Login::Accepted;
         self.record.connected.store(true, Ordering::Release);
         self.shared.users.add(&self.record);
         self.tell(|session| Event::Connected { session });
@@ -401,7 +400,7 @@ impl Session {
             .detail(detail.clone())
             .receipt(receipt);
         self.stomp.error(reply);
-        self.end_with(End::Refused { error: detail });
+        self.state.end(End::Refused { error: detail });
     }
 
     fn denied(

@@ -65,9 +65,8 @@ impl Session {
     }
 
     fn login_failed(&mut self, message: &str) {
-        self.connect_by = None;
         self.stomp.error(ErrorReply::new(message));
-        self.end_with(End::Refused {
+        self.state.end(End::Refused {
             error: message.to_owned(),
         });
     }

@@ -66,7 +66,8 @@ impl Session {
     /// Whether the next frame may be looked at: when there is no work, or only SENDs that the broker has no room for.
     fn may_process(&self) -> bool {
         let sends = || matches!(self.work.as_deref(), Some(Work::Sends(_)));
-        self.handles_frames()
+        self.state.handles_frames()
+            && !self.record.is_expelled()
             && (self.work.is_none() || (sends() && self.order.held_back.is_none()))
     }
 

@@ -214,7 +214,7 @@ impl Session {
                 }
                 let receipt = receipt.take();
                 self.receipt(receipt);
-                self.end_with(End::Disconnected);
+                self.state.end(End::Disconnected);
                 None
             }
         };

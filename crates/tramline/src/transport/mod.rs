@@ -5,13 +5,14 @@ pub(crate) mod keep_alive;
 pub(crate) mod panic;
 pub(crate) mod slices;
 pub(crate) mod sockjs;
+pub(crate) mod task;
 pub(crate) mod tcp;
 pub(crate) mod violation;
 pub(crate) mod websocket;
 
 use std::fmt;
-use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -45,7 +46,7 @@ pub(crate) trait Transport: fmt::Debug + Send + Unpin + 'static {
     /// Ready when everything written before is out.
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>>;
 
-    /// As [`poll_ready`](Self::poll_ready), for the goodbye.
+    /// As [`poll_ready`](Self::poll_ready), for the close handshake.
     fn poll_ready_to_close(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         self.poll_ready(context)
     }
@@ -76,10 +77,10 @@ pub(crate) trait Transport: fmt::Debug + Send + Unpin + 'static {
     /// STOMP's own heart-beats are sent, so that the transport's are not needed.
     fn heart_beats_agreed(&mut self) {}
 
-    /// Adds the goodbye, or what is owed of it when the peer began; nothing is added to batches after that.
+    /// Adds our part of the close handshake, if it is still owed; nothing is added to batches after that.
     fn close(&mut self, code: u16, reason: &str, batch: &mut Batch);
 
-    /// Writes what is left and waits for the peer's part of the goodbye.
+    /// Writes what is left and waits for the peer's part of the close handshake.
     fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<()>;
 
     /// When the transport wants [`handle_timeout`](Self::handle_timeout) to be called.
@@ -96,71 +97,17 @@ pub(crate) trait Transport: fmt::Debug + Send + Unpin + 'static {
 /// How a transport ended from the peer's side.
 #[derive(Debug)]
 pub(crate) enum Lost {
-    /// It said goodbye, with this code if it gave one.
+    /// It closed, with this code if it gave one.
     Closed {
         code: Option<u16>,
         reason: ByteString,
     },
     /// It vanished: the stream ended, failed, or nobody came to collect.
     Vanished(String),
-    /// It sends nothing more and did not say goodbye, but may still listen.
+    /// It ended its side of the stream without a close, and may still read.
     HalfClosed,
     /// It does not answer any more.
     Silent(String),
     /// It broke the transport's protocol; the transport's close is already under way.
     Violation { code: u16, error: String },
-}
-
-/// A session's end on its transport: what is owed is written, the goodbye last, and the peer's is waited for.
-#[derive(Debug)]
-pub(crate) struct Goodbye {
-    said: bool,
-    deadline: Instant,
-}
-
-/// How long writing what is owed and the peer's part of the closing handshake may take together.
-pub(crate) const GOODBYE: Duration = Duration::from_secs(5);
-
-impl Goodbye {
-    pub(crate) fn new(now: Instant) -> Self {
-        Self {
-            said: false,
-            deadline: now + GOODBYE,
-        }
-    }
-
-    pub(crate) fn deadline(&self) -> Instant {
-        self.deadline
-    }
-
-    /// Ready when it is over, said or not; `owed` adds what goes before the close.
-    pub(crate) fn poll<T: Transport>(
-        &mut self,
-        transport: &mut T,
-        now: Instant,
-        context: &mut Context<'_>,
-        (code, reason): (u16, &str),
-        owed: impl FnOnce(&mut T, &mut Batch),
-    ) -> Poll<()> {
-        if now >= self.deadline {
-            return Poll::Ready(());
-        }
-        if !self.said {
-            if ready!(transport.poll_ready_to_close(context)).is_err() {
-                return Poll::Ready(());
-            }
-            self.said = true;
-            let written = Batch::with(|batch| {
-                transport.transmit(batch);
-                owed(transport, batch);
-                transport.close(code, reason, batch);
-                transport.write(context, batch)
-            });
-            if written.is_err() {
-                // The peer does not listen any more, and that it ended is logged already.
-                return Poll::Ready(());
-            }
-        }
-        transport.poll_close(context)
-    }
 }

@@ -1,0 +1,140 @@
+//! Where a session is in its life.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tramline_broker::Outbox;
+
+use super::end::End;
+use crate::disconnected::Disconnected;
+
+/// Whether a session goes on, or how it ends. It only moves downward in this list.
+///
+/// Its [`Login`] is apart from that: a client may leave, or be sent away, while its login is being decided, which then
+/// has the same deadline as ever.
+#[derive(Debug)]
+pub(super) enum State {
+    /// Frames are read and handled, and deliveries are written.
+    Open,
+    /// The server's side ends it: running work is finished and queued deliveries are written, but no further frame is
+    /// handled.
+    Draining(Box<End>),
+    /// The client is gone: nothing is written any more, but running work is finished, and what it sent is handled unless
+    /// the session was draining.
+    Gone { end: Box<End>, was_draining: bool },
+    /// It ends now, whatever it was doing.
+    Ending(Box<End>),
+    /// It has ended; the disconnect handlers run.
+    Ended(Option<Disconnecting>),
+}
+
+/// The disconnect handlers of a session, which run one after the other.
+#[derive(Debug)]
+pub(super) struct Disconnecting {
+    pub(super) why: Arc<Disconnected>,
+    /// How many were called.
+    pub(super) called: u32,
+}
+
+/// How far the client's login is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Login {
+    /// CONNECT has to arrive, and the login handler to decide, until then.
+    Awaited { deadline: Instant },
+    /// It is decided and listeners were told; the broker has not confirmed the session, or never will.
+    Decided,
+    /// CONNECTED is queued, and the transport was not told of it.
+    Accepted,
+    /// The client is logged in.
+    Done,
+}
+
+impl State {
+    /// Whether the transport is read.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, Self::Open)
+    }
+
+    /// Whether the client is gone.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self, Self::Gone { .. })
+    }
+
+    /// Whether it ends now, or has ended.
+    pub(super) fn is_ending(&self) -> bool {
+        matches!(self, Self::Ending(_) | Self::Ended(_))
+    }
+
+    /// Whether frames that arrived are still handled.
+    pub(super) fn handles_frames(&self) -> bool {
+        match self {
+            Self::Open => true,
+            Self::Gone { was_draining, .. } => !was_draining,
+            Self::Draining(_) | Self::Ending(_) | Self::Ended(_) => false,
+        }
+    }
+
+    /// Whether deliveries are still written.
+    pub(super) fn writes(&self) -> bool {
+        matches!(self, Self::Open | Self::Draining(_))
+    }
+
+    /// The session ends now.
+    pub(super) fn end(&mut self, end: End) {
+        if !self.is_ending() {
+            *self = Self::Ending(Box::new(end));
+        }
+    }
+
+    /// The server's side ends the session.
+    pub(super) fn drain(&mut self, end: End) {
+        if self.writes() {
+            *self = Self::Draining(Box::new(end));
+        }
+    }
+
+    /// The client is gone; false if that makes no difference any more.
+    pub(super) fn lose(&mut self, end: End) -> bool {
+        let was_draining = match self {
+            Self::Open => false,
+            Self::Draining(_) => true,
+            Self::Gone { .. } | Self::Ending(_) | Self::Ended(_) => return false,
+        };
+        let end = Box::new(end);
+        *self = Self::Gone { end, was_draining };
+        true
+    }
+
+    /// Takes the end, if it has come; `idle` says that no work is running.
+    #[cold]
+    pub(super) fn take_end(&mut self, idle: bool, outbox: &Outbox) -> Option<Box<End>> {
+        let has_come = match self {
+            Self::Open | Self::Ended(_) => false,
+            // Once sealed, nobody can add to what the session has to write, or it might never end.
+            Self::Draining(_) => idle && outbox.seal(),
+            Self::Gone { .. } => idle,
+            Self::Ending(_) => true,
+        };
+        if !has_come {
+            return None;
+        }
+        match std::mem::replace(self, Self::Ended(None)) {
+            Self::Draining(end) | Self::Gone { end, .. } | Self::Ending(end) => Some(end),
+            Self::Open | Self::Ended(_) => None,
+        }
+    }
+}
+
+impl Login {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Awaited { deadline } => Some(*deadline),
+            _ => None,
+        }
+    }
+
+    /// Whether listeners were told of the session.
+    pub(super) fn is_announced(&self) -> bool {
+        !matches!(self, Self::Awaited { .. })
+    }
+}
