@@ -1,4 +1,4 @@
-//! Why connections end.
+//! Reasons for the end of a connection.
 
 use std::fmt;
 
@@ -76,7 +76,7 @@ impl Closed {
         }
     }
 
-    /// Whether there is nobody to close with.
+    /// Returns whether the client is gone, so that there is no close handshake.
     pub(super) fn is_silent(&self) -> bool {
         matches!(self, Self::Vanished { .. } | Self::Silent { .. })
     }

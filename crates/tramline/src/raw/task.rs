@@ -169,7 +169,7 @@ impl RawSession {
             && self.active + limit <= now
         {
             if self.channel.has_incoming() {
-                // It is the handler who takes its time.
+                // It is the handler that takes its time.
                 self.active = now;
             } else {
                 return Err(Closed::Idle {
@@ -252,7 +252,7 @@ impl RawSession {
         while self.is_ready(link, context)? {
             let more = lend(&ITEMS, |items| self.write_batch(link, items, context))?;
             if !more {
-                // What could not be written is found out, and the transport registered, by asking once more.
+                // Asked once more, so that the transport wakes the task if something could not be written.
                 self.is_ready(link, context)?;
                 break;
             }
@@ -288,7 +288,7 @@ impl RawSession {
         }
     }
 
-    /// Whether everything written before is out.
+    /// Returns whether everything written before is out.
     fn is_ready<T: RawTransport>(
         &self,
         link: &mut Link<T>,
@@ -320,7 +320,7 @@ impl RawSession {
     }
 }
 
-/// How many are no pings.
+/// The number of items that are no pings.
 fn messages<'a>(items: impl IntoIterator<Item = &'a Item>) -> usize {
     items.into_iter().filter_map(Item::message).count()
 }

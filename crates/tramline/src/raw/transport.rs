@@ -15,7 +15,7 @@ use crate::wire;
 
 /// A transport that carries messages as they are, besides chunks of STOMP.
 pub(crate) trait RawTransport: Transport {
-    /// Whether text is all that can travel.
+    /// Only text can be carried.
     const TEXT_ONLY: bool;
 
     /// As [`poll_receive`](Transport::poll_receive), for messages and pongs; in parts where they are wanted.
@@ -26,11 +26,11 @@ pub(crate) trait RawTransport: Transport {
         messages: &mut Vec<Received>,
     ) -> Poll<Result<(), Lost>>;
 
-    /// Adds what was sent. What cannot travel was refused before, and is left out.
+    /// Adds one item. What cannot be carried was refused before, and is left out.
     fn item(&mut self, item: &Item, batch: &mut Batch);
 }
 
-/// How an application's messages stand in WebSocket messages.
+/// The form that an application's messages have in WebSocket messages.
 pub(crate) trait RawFraming: Framing {
     const TEXT_ONLY: bool;
 

@@ -1,4 +1,4 @@
-//! What clients acknowledge, and what is acknowledged for them.
+//! ACK and NACK, and the acknowledgements for clients that send none.
 
 use std::task::{Context, Poll};
 
@@ -18,7 +18,7 @@ pub(super) type Settling = Waiting<Confirm<Result<(), SettleError>>, Option<Byte
 pub(super) type Receipts = Vec<(usize, ByteString)>;
 
 impl Session {
-    pub(super) fn nack(&mut self, nack: Acknowledge) {
+    pub(super) fn nack(&mut self, nack: Acknowledge) -> Option<Work> {
         match nack.headers.get("requeue") {
             None | Some("true") => self.acknowledge(nack, Outcome::Released),
             Some("false") => self.acknowledge(nack, Outcome::Rejected),
@@ -26,11 +26,12 @@ impl Session {
                 let value: String = value.chars().take(32).collect();
                 let detail = format!("the header `requeue` is {value:?}; it must be true or false");
                 self.refuse("not acknowledged", detail, nack.receipt);
+                None
             }
         }
     }
 
-    pub(super) fn acknowledge(&mut self, ack: Acknowledge, outcome: Outcome) {
+    pub(super) fn acknowledge(&mut self, ack: Acknowledge, outcome: Outcome) -> Option<Work> {
         let settle = match ack.delivery {
             DeliveryId::Tag { slot, tag } => {
                 Settle::new(Some(slot), DeliveryRef::Tag(tag), outcome)
@@ -40,21 +41,21 @@ impl Session {
             }
         };
         if let Some(id) = ack.transaction {
-            return self.send_later(&id, Later::Settle(settle), ack.receipt);
+            self.add_to_transaction(&id, Later::Settle(settle), ack.receipt);
+            return None;
         }
         let confirm = dispatch::settle(&*self.shared.broker, self.record.id(), settle);
         let receipt = ack.receipt;
         match confirm.into_ready() {
-            Ok(answer) => self.settled(answer, receipt),
-            Err(confirm) => self.settle_later(Waiting::new(confirm, receipt)),
-        }
-    }
-
-    /// Has the frames behind it wait for `settling`, which no work but SENDs precedes.
-    fn settle_later(&mut self, settling: Settling) {
-        self.order.settling.push(settling);
-        if self.work.is_none() {
-            self.work = Some(Box::new(Work::Settle));
+            Ok(answer) => {
+                self.settled(answer, receipt);
+                None
+            }
+            Err(confirm) => {
+                self.order.settling.push(Waiting::new(confirm, receipt));
+                // SENDs that are waited for are followed by what was settled meanwhile.
+                self.work.is_none().then_some(Work::Settle)
+            }
         }
     }
 
@@ -82,11 +83,11 @@ impl Session {
         }
     }
 
-    /// Settles what was written to subscriptions of the mode `auto`: those clients say nothing.
+    /// Settles what was written to subscriptions of the mode `auto`, whose clients send no ACK.
     pub(super) fn settle_written(&self, written: &[(u32, u32)]) {
         for (slot, tag) in written {
             let settle = Settle::new(Some(*slot), DeliveryRef::Tag(*tag), Outcome::Accepted);
-            // Nobody waits for the answer; a delivery that is not there any more went with its subscription.
+            // The answer does not matter: a delivery that is missing left with its subscription.
             drop(dispatch::settle(
                 &*self.shared.broker,
                 self.record.id(),

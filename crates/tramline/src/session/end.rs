@@ -1,4 +1,4 @@
-//! Why sessions end, and who hears of it.
+//! Reasons for the end of a session, and what client, application and log are told.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::stats::Counters;
 use crate::transport::Lost;
 use crate::transport::task::{Severity, log_end};
 
-/// Why a session ends.
+/// The reason why a session ends.
 #[derive(Debug)]
 pub(crate) enum End {
     /// It sent DISCONNECT.
@@ -92,7 +92,7 @@ impl End {
         }
     }
 
-    /// Whether there is nobody to close with.
+    /// Returns whether the client is gone, so that there is no close handshake.
     pub(super) fn is_silent(&self) -> bool {
         matches!(self, Self::Vanished(_) | Self::Silent(_))
     }

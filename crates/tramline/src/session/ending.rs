@@ -1,4 +1,4 @@
-//! The end of a session: who is told of it, and the handlers that run after it.
+//! The end of a session: its listeners, and the handlers that run after it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

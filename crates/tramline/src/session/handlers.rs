@@ -134,7 +134,7 @@ impl Session {
         if let Some(answer) = direct {
             rejections.extend(self.answer(answer, &about).err());
         }
-        self.address(&mut batch, &mut rejections, &about);
+        self.keep_carried(&mut batch, &mut rejections, &about);
         for rejection in rejections {
             batch.extend(self.notices(&rejection, &about));
         }
@@ -162,20 +162,25 @@ impl Session {
 
     /// Removes from `batch` what the broker does not carry, and adds a rejection for each. So one misspelt destination
     /// does not take the other effects with it.
-    fn address(&self, batch: &mut Vec<Publish>, rejections: &mut Vec<Rejection>, about: &About) {
+    fn keep_carried(
+        &self,
+        batch: &mut Vec<Publish>,
+        rejections: &mut Vec<Rejection>,
+        about: &About,
+    ) {
         batch.retain_mut(|publish| {
-            let nowhere = self.nowhere(publish);
-            let carried = nowhere.is_none();
+            let rejection = self.not_carried(publish);
+            let carried = rejection.is_none();
             if carried {
                 about.correlate(&mut publish.headers);
             }
-            rejections.extend(nowhere);
+            rejections.extend(rejection);
             carried
         });
     }
 
     /// The rejection of a reply whose destination the broker does not carry.
-    fn nowhere(&self, publish: &Publish) -> Option<Rejection> {
+    fn not_carried(&self, publish: &Publish) -> Option<Rejection> {
         let Target::Destination(destination) = &publish.target else {
             return None;
         };
@@ -226,30 +231,30 @@ impl Session {
 
     /// Counts and logs a rejection, and gives the notices of it: the application's own messages, if it has any.
     fn notices(&self, rejection: &Rejection, about: &About) -> Vec<Publish> {
-        self.note(rejection, about);
+        self.log_rejection(rejection, about);
         let Some(on_rejection) = &about.on_rejection else {
-            return self.usual_notice(rejection, about);
+            return self.default_notice(rejection, about);
         };
         let mut effects = Effects::of(&self.record);
         if let Err(panic) = caught(|| on_rejection(rejection.clone(), &mut effects)) {
-            let mut notices = self.usual_notice(rejection, about);
+            let mut notices = self.default_notice(rejection, about);
             for rejection in self.panicked(about, &panic).rejections {
-                self.note(&rejection, about);
-                notices.extend(self.usual_notice(&rejection, about));
+                self.log_rejection(&rejection, about);
+                notices.extend(self.default_notice(&rejection, about));
             }
             return notices;
         }
         let mut notices = effects.publishes;
         let mut again = effects.rejections;
-        self.address(&mut notices, &mut again, about);
+        self.keep_carried(&mut notices, &mut again, about);
         for rejection in again {
-            self.note(&rejection, about);
-            notices.extend(self.usual_notice(&rejection, about));
+            self.log_rejection(&rejection, about);
+            notices.extend(self.default_notice(&rejection, about));
         }
         notices
     }
 
-    fn note(&self, rejection: &Rejection, about: &About) {
+    fn log_rejection(&self, rejection: &Rejection, about: &About) {
         self.shared.counters.rejected.increment();
         macro_rules! log {
             ($level:ident) => {
@@ -271,7 +276,7 @@ impl Session {
     }
 
     /// The notice of a rejection where the application has none of its own.
-    fn usual_notice(&self, rejection: &Rejection, about: &About) -> Vec<Publish> {
+    fn default_notice(&self, rejection: &Rejection, about: &About) -> Vec<Publish> {
         let Ok(path) = Destination::parse(ByteString::from_static(ERRORS)) else {
             return Vec::new();
         };

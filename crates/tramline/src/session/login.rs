@@ -1,7 +1,6 @@
 //! Between CONNECT and CONNECTED: who it is.
 
 use std::sync::Arc;
-use std::task::Context;
 
 use bytestring::ByteString;
 use tramline_stomp::{Connect, ErrorReply};
@@ -16,21 +15,21 @@ use crate::transport::panic::{Caught, Panic, caught};
 
 impl Session {
     /// Asks the application who this is, where it wants to be asked.
-    pub(super) fn login(&mut self, frame: Connect, context: &mut Context<'_>) {
+    pub(super) fn login(&mut self, frame: Connect) -> Option<Work> {
         let shared = Arc::clone(&self.shared);
         let Some(login) = shared.routes.connect() else {
-            if let Some(work) = self.connect() {
-                self.begin(work, context);
-            }
-            return;
+            return self.connect();
         };
         let headers = frame.headers.clone();
         let cause = Cause::Connect(Arc::new(frame));
         let mut inbound = Inbound::new(Arc::clone(&self.record), cause, ByteString::new());
         inbound.headers = headers;
         match caught(|| login(inbound, ())) {
-            Ok(future) => self.begin(Work::Login(Caught(future)), context),
-            Err(panic) => self.login_panicked(&panic),
+            Ok(future) => Some(Work::Login(Caught(future))),
+            Err(panic) => {
+                self.login_panicked(&panic);
+                None
+            }
         }
     }
 

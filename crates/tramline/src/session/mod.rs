@@ -1,4 +1,4 @@
-//! One client's STOMP life: one task, which owns all of it.
+//! A session: one client's STOMP life, from the first byte to its disconnect handlers, in one task.
 
 mod acks;
 mod end;
@@ -10,6 +10,7 @@ mod login;
 mod order;
 mod output;
 mod state;
+mod subscriptions;
 mod transactions;
 mod work;
 
@@ -60,7 +61,7 @@ pub(crate) struct Session {
     state: State,
     /// Frames that wait for others.
     order: Order,
-    /// What is finished before the next frame is handled.
+    /// The work that the next frame waits for.
     work: Option<Box<Work>>,
     /// Running handlers of routes that are [concurrent](crate::MessageHandler::concurrent).
     concurrent: Few<Work>,
@@ -217,17 +218,17 @@ impl Session {
         Poll::Ready(())
     }
 
-    /// Whether so many answers wait for the peer to take them that it is not listened to.
+    /// Returns whether so many answers wait for the client that nothing more is read from it.
     fn is_unheard(&self) -> bool {
         self.stomp.queued() >= UNHEARD
     }
 
-    /// Whether no handler runs, and no answer of the broker is waited for.
+    /// Returns whether no handler runs, and no answer of the broker is waited for.
     fn is_idle(&self) -> bool {
         self.work.is_none() && self.concurrent.is_empty()
     }
 
-    /// Looks at the deadlines, when the wheel says that it is time.
+    /// Looks at all deadlines.
     #[cold]
     fn handle_timeouts<T: Transport>(&mut self, link: &mut Link<T>, context: &mut Context<'_>) {
         let now = self.shared.wheel.now();

@@ -14,7 +14,7 @@ use super::transactions::Transactions;
 use super::work::{Waiting, Work};
 use crate::policy::Authorized;
 
-/// Frames that are not done with, though no work of their own is being waited for.
+/// The frames that wait for others, or for the end of the read.
 #[derive(Default)]
 pub(super) struct Order {
     /// SENDs to the broker that arrived in one read, to be published together.
@@ -59,11 +59,14 @@ impl Session {
                 self.order.held_back = Some(Box::new(seen));
                 return;
             }
-            self.handle_frame(seen, context);
+            if let Some(work) = self.handle_frame(seen) {
+                self.begin(work, context);
+            }
         }
     }
 
-    /// Whether the next frame may be looked at: when there is no work, or only SENDs that the broker has no room for.
+    /// Returns whether the next frame may be looked at: there is no work, or only a batch that the broker has not
+    /// confirmed.
     fn may_process(&self) -> bool {
         let sends = || matches!(self.work.as_deref(), Some(Work::Sends(_)));
         self.state.handles_frames()
@@ -87,7 +90,7 @@ impl Session {
         }
     }
 
-    /// Whether a frame need not wait for the SENDs that the broker has no room for.
+    /// Returns whether a frame may go on while the broker has not confirmed a batch.
     fn may_go_on(&self, place: Place) -> bool {
         match place {
             Place::Joins => self.batch_bytes() < BATCHED_WHILE_WAITING,
@@ -138,19 +141,19 @@ impl Session {
             Ok(_) => (usize::MAX, None),
             Err(Refused { done, error, .. }) => (done, Some(error)),
         };
-        let mut unpaid = None;
+        let mut of_refused = None;
         for (at, receipt) in receipts {
             if at < done {
                 self.receipt(Some(receipt));
             } else if at == done {
-                unpaid = Some(receipt);
+                of_refused = Some(receipt);
             }
         }
         if let Some(error) = refused {
             // The batch that was gathered meanwhile comes after what was refused.
             self.order.batch.clear();
             self.order.receipts.clear();
-            self.refuse("message not published", error.to_string(), unpaid);
+            self.refuse("message not published", error.to_string(), of_refused);
         }
     }
 }

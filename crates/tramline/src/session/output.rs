@@ -39,7 +39,7 @@ impl Session {
                 self.write_batch(link, deliveries, context)
             });
             if !more {
-                // What could not be written is found out, and the transport registered, by asking once more.
+                // Asked once more, so that the transport wakes the task if something could not be written.
                 if self.state.writes() {
                     self.is_ready(link, context);
                 }
@@ -79,7 +79,7 @@ impl Session {
             if !to_settle.is_empty() {
                 self.settle_written(&to_settle);
             }
-            // Where one before it could not be written, settling it would settle that too.
+            // Settling one would settle those before it too, which may not have been written.
             if !dropped.is_empty() && !self.state.is_ending() {
                 self.settle_written(&dropped);
             }
@@ -106,7 +106,7 @@ impl Session {
         more
     }
 
-    /// Whether everything written before is out.
+    /// Returns whether everything written before is out.
     fn is_ready<T: Transport>(&mut self, link: &mut Link<T>, context: &mut Context<'_>) -> bool {
         match link.poll_ready(&self.shared.wheel, context) {
             Poll::Ready(Ok(())) => true,
@@ -171,8 +171,8 @@ impl Session {
         to_settle
     }
 
-    /// Shows the interceptors what is about to be written; what they drop is gone, and has to be settled where it has a
-    /// tag. One that panics ends the session: what it was to get from queues goes to others.
+    /// Shows the interceptors the deliveries that are about to be written. Returns those that they dropped and that have to
+    /// be settled. A panic ends the session, so that its deliveries return to their queues.
     #[cold]
     fn intercept_outgoing(&mut self, deliveries: &mut Vec<Delivery>) -> Vec<(u32, u32)> {
         let mut dropped = Vec::new();

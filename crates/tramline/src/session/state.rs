@@ -1,4 +1,4 @@
-//! Where a session is in its life.
+//! The states of a session.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use tramline_broker::Outbox;
 use super::end::End;
 use crate::disconnected::Disconnected;
 
-/// Whether a session goes on, or how it ends. It only moves downward in this list.
+/// The course of a session, which only moves downward in this list.
 ///
 /// Its [`Login`] is apart from that: a client may leave, or be sent away, while its login is being decided, which then
 /// has the same deadline as ever.
@@ -32,11 +32,11 @@ pub(super) enum State {
 #[derive(Debug)]
 pub(super) struct Disconnecting {
     pub(super) why: Arc<Disconnected>,
-    /// How many were called.
+    /// The number of handlers that were called.
     pub(super) called: u32,
 }
 
-/// How far the client's login is.
+/// The client's login.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Login {
     /// CONNECT has to arrive, and the login handler to decide, until then.
@@ -50,22 +50,22 @@ pub(super) enum Login {
 }
 
 impl State {
-    /// Whether the transport is read.
+    /// Returns whether the transport is read.
     pub(super) fn is_open(&self) -> bool {
         matches!(self, Self::Open)
     }
 
-    /// Whether the client is gone.
+    /// Returns whether the client is gone.
     pub(super) fn is_gone(&self) -> bool {
         matches!(self, Self::Gone { .. })
     }
 
-    /// Whether it ends now, or has ended.
+    /// Returns whether the session ends now, or has ended.
     pub(super) fn is_ending(&self) -> bool {
         matches!(self, Self::Ending(_) | Self::Ended(_))
     }
 
-    /// Whether frames that arrived are still handled.
+    /// Returns whether frames that arrived are still handled.
     pub(super) fn handles_frames(&self) -> bool {
         match self {
             Self::Open => true,
@@ -74,7 +74,7 @@ impl State {
         }
     }
 
-    /// Whether deliveries are still written.
+    /// Returns whether deliveries are still written.
     pub(super) fn writes(&self) -> bool {
         matches!(self, Self::Open | Self::Draining(_))
     }
@@ -133,8 +133,64 @@ impl Login {
         }
     }
 
-    /// Whether listeners were told of the session.
+    /// Returns whether listeners were told of the session.
     pub(super) fn is_announced(&self) -> bool {
         !matches!(self, Self::Awaited { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tramline_broker::Overflow;
+
+    use super::*;
+
+    fn gone() -> End {
+        End::HalfClosed
+    }
+
+    fn requested() -> End {
+        End::Requested {
+            code: 1001,
+            reason: "the server is going away".into(),
+        }
+    }
+
+    #[test]
+    fn frames_of_a_client_that_left_are_handled_unless_the_session_was_draining() {
+        let mut state = State::Open;
+        assert!(state.lose(gone()) && state.is_gone());
+        assert!(state.handles_frames() && !state.writes());
+
+        let mut state = State::Open;
+        state.drain(requested());
+        assert!(state.writes() && !state.is_open() && !state.handles_frames());
+        assert!(state.lose(gone()) && !state.handles_frames());
+        assert!(!state.lose(gone()), "it makes a difference once");
+        state.drain(requested());
+        assert!(state.is_gone());
+    }
+
+    #[test]
+    fn running_work_delays_the_end_unless_the_session_cannot_go_on() {
+        let outbox = Outbox::new(1, Overflow::Close);
+        let mut state = State::Open;
+        assert!(state.take_end(true, &outbox).is_none());
+        state.drain(requested());
+        assert!(state.take_end(false, &outbox).is_none());
+        let end = state.take_end(true, &outbox);
+        assert!(matches!(end.as_deref(), Some(End::Requested { .. })));
+
+        let mut state = State::Open;
+        state.lose(gone());
+        assert!(state.take_end(false, &outbox).is_none());
+        state.end(End::NoConnect);
+        state.end(End::SlowLogin);
+        let end = state.take_end(false, &outbox);
+        assert!(
+            matches!(end.as_deref(), Some(End::NoConnect)),
+            "the first counts"
+        );
+        assert!(state.is_ending() && state.take_end(true, &outbox).is_none());
     }
 }

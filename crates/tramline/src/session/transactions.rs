@@ -1,4 +1,4 @@
-//! Open transactions: what their frames asked for, kept until COMMIT.
+//! Open transactions, whose frames are kept until COMMIT.
 
 use bytestring::ByteString;
 use tramline_broker::{DeliveryRef, Publish, Settle};
@@ -17,7 +17,7 @@ pub(super) struct Transactions {
     open: Few<(ByteString, Open)>,
 }
 
-/// What one transaction has so far.
+/// The frames of one transaction so far.
 #[derive(Default)]
 pub(super) struct Open {
     settles: Vec<Settle>,
@@ -26,7 +26,7 @@ pub(super) struct Open {
     bytes: usize,
 }
 
-/// What a frame inside a transaction asks for.
+/// A frame inside a transaction.
 pub(super) enum Later {
     Settle(Settle),
     Publish(Authorized<Publish>),
@@ -39,7 +39,7 @@ impl Transactions {
         self.open.push((ByteString::from(id), Open::default()));
     }
 
-    /// Forgets a transaction, and gives what was in it.
+    /// Removes a transaction, and gives its frames.
     pub(super) fn end(&mut self, id: &str) -> Option<Open> {
         let at = self.open.iter().position(|(open, _)| *open == id)?;
         let (_, ended) = self.open.swap_remove(at)?;
@@ -60,8 +60,13 @@ impl Open {
 }
 
 impl Session {
-    /// Keeps for COMMIT what a frame asks for; its receipt says that it is accepted.
-    pub(super) fn send_later(&mut self, id: &str, later: Later, receipt: Option<ByteString>) {
+    /// Keeps a frame for COMMIT; its receipt says that it is accepted.
+    pub(super) fn add_to_transaction(
+        &mut self,
+        id: &str,
+        later: Later,
+        receipt: Option<ByteString>,
+    ) {
         let (frames, bytes) = {
             let limits = &self.shared.limits;
             (limits.transaction_frames, limits.transaction_bytes)
@@ -97,23 +102,18 @@ impl Session {
     }
 
     /// Hands the broker its part of the transaction as one, and the handlers theirs, in order, when that is done.
-    pub(super) fn commit(&mut self, commit: Transaction, context: &mut std::task::Context<'_>) {
-        let Some(open) = self.order.transactions.end(&commit.id) else {
-            return;
-        };
+    pub(super) fn commit(&mut self, commit: Transaction) -> Option<Work> {
+        let open = self.order.transactions.end(&commit.id)?;
         let calls = Calls {
             calls: open.calls.into_iter(),
             receipt: commit.receipt,
         };
         if open.settles.is_empty() && open.publishes.is_empty() {
-            if let Some(work) = self.call_next(calls) {
-                self.begin(work, context);
-            }
-            return;
+            return self.call_next(calls);
         }
         let broker = &*self.shared.broker;
         let confirm = dispatch::commit(broker, self.record.id(), open.settles, open.publishes);
-        self.begin(Work::Commit(Waiting::new(confirm, calls)), context);
+        Some(Work::Commit(Waiting::new(confirm, calls)))
     }
 
     /// The next handler of a committed transaction; after the last, the receipt of its COMMIT.
@@ -129,7 +129,7 @@ impl Session {
     }
 }
 
-/// What is left of a committed transaction.
+/// The handlers of a committed transaction that were not called yet.
 pub(super) struct Calls {
     calls: std::vec::IntoIter<Call>,
     pub(super) receipt: Option<ByteString>,

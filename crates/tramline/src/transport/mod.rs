@@ -1,4 +1,4 @@
-//! What carries a session's chunks of STOMP: one small type each, over the same scratch memory.
+//! Transports, which carry chunks of STOMP: one small type each, over the same scratch memory.
 
 pub(crate) mod io;
 pub(crate) mod keep_alive;
@@ -30,7 +30,7 @@ pub(crate) trait Transport: fmt::Debug + Send + Unpin + 'static {
     /// The name for logs and counters.
     const NAME: &'static str;
 
-    /// Whether [`close`](Self::close) tells the peer code and reason. Where it does not, an ERROR frame has to.
+    /// [`close`](Self::close) tells the peer code and reason. Where it does not, an ERROR frame has to.
     const TELLS_WHY: bool = true;
 
     /// Appends the chunks of one read to `chunks`.
@@ -94,7 +94,7 @@ pub(crate) trait Transport: fmt::Debug + Send + Unpin + 'static {
     }
 }
 
-/// How a transport ended from the peer's side.
+/// The way in which the peer ended a transport.
 #[derive(Debug)]
 pub(crate) enum Lost {
     /// It closed, with this code if it gave one.

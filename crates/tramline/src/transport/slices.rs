@@ -8,12 +8,12 @@ use tramline_websocket::{Connection, Error, Event};
 
 use super::io::Io;
 
-/// What a connection with compression has read, and has not looked at because enough was inflated for one turn.
+/// Input of a connection with compression that was read but not inflated, since one turn had inflated enough.
 #[derive(Debug, Default)]
 pub(super) struct Unread {
     bytes: Vec<u8>,
     taken: usize,
-    /// Others had their turn since.
+    /// Other tasks had their turn since.
     waited: bool,
 }
 
@@ -23,7 +23,7 @@ impl Unread {
     }
 }
 
-/// Bytes inflated after which a connection lets others go first. Inflating these takes a fraction of a millisecond, and
+/// Bytes inflated after which a connection yields to others. Inflating these takes a fraction of a millisecond, and
 /// what they hold waits for the handler.
 pub(crate) const INFLATED: usize = 256 * 1024;
 

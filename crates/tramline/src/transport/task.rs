@@ -24,16 +24,16 @@ use crate::wheel::{Alarm, Sleeper, Wheel};
 pub(crate) const BATCH_ITEMS: usize = 64;
 pub(crate) const BATCH_BYTES: usize = 64 * 1024;
 
-/// How long the last output and the close handshake may take together.
+/// The time that the last output and the close handshake may take together.
 pub(crate) const CLOSE_TIME: Duration = Duration::from_secs(5);
 
-/// What is spoken over a transport, by the task that owns both.
+/// The protocol that a task speaks over its transport: STOMP, or an application's own.
 pub(crate) trait Protocol<T: Transport>: fmt::Debug + Unpin {
-    /// Why the connection ends.
+    /// The reason why a connection ends.
     type End;
-    /// What is left to be written when it has ended.
+    /// The end and the output that is still to be written.
     type Last;
-    /// What the timer wakes the task through.
+    /// The timer's way to wake the task.
     type Sleeper: Sleeper;
 
     /// Looks at timers, input, running work and output, once; `Err` when the connection ends.
@@ -46,7 +46,7 @@ pub(crate) trait Protocol<T: Transport>: fmt::Debug + Unpin {
     /// The next deadline of any kind.
     fn next_timeout(&self, link: &Link<T>) -> Option<Instant>;
 
-    /// Tells everyone who needs to know of the end, once; `None` where there is nobody to write to.
+    /// Ends the connection for broker, counters, log and listeners; called once. `None` where the client is gone.
     fn end(&mut self, end: Self::End) -> Option<Self::Last>;
 
     /// Goes on with the handlers that run after the end; ready when none is left.
@@ -66,7 +66,7 @@ pub(crate) trait Protocol<T: Transport>: fmt::Debug + Unpin {
     fn register(&self, context: &mut Context<'_>);
 }
 
-/// What a round of a [`Protocol`] came to.
+/// The outcome of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Round {
     /// The transport was read; there may be more.
@@ -270,7 +270,7 @@ impl<T: Transport> Link<T> {
         })
     }
 
-    /// Whether the wheel has woken the task since this was asked last: then some deadline may have passed.
+    /// Returns whether the wheel has woken the task since the last call: then some deadline may have passed.
     pub(crate) fn is_due(&mut self, wheel: &Wheel) -> bool {
         self.alarm.rang(wheel)
     }
@@ -313,7 +313,7 @@ pub(crate) fn lend<I, R>(
 
 const LENT_ITEMS: usize = 16 * BATCH_ITEMS;
 
-/// How much attention the end of a connection deserves.
+/// The attention that the end of a connection deserves.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Severity {
     /// It ended as connections do.

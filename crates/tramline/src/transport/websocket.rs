@@ -40,29 +40,29 @@ pub(crate) struct WebSocket<F: Framing> {
     shut_down: bool,
 }
 
-/// What the peer did wrong.
+/// A violation by the peer, by which the close handshake differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     Nothing,
-    /// It broke the protocol: then it hears the Close alone, as the SockJS tests want it.
+    /// It broke the protocol, and gets the Close frame alone, as the SockJS tests want it.
     Broken,
-    /// It sent more than it may: then it hears that in the framing's own words too.
+    /// It sent more than it may, and gets the framing's own close first.
     TooBig,
 }
 
 /// Which messages go out with a tail that was compressed for all who share it: those whose tail has so many bytes.
 pub(crate) type Sharing = Option<u32>;
 
-/// How chunks of STOMP stand in WebSocket messages.
+/// The form that chunks of STOMP have in WebSocket messages.
 pub(crate) trait Framing: std::fmt::Debug + Send + Unpin + 'static {
     const NAME: &'static str;
 
-    /// What one WebSocket message may be, by what its content may be.
+    /// The limits of a WebSocket message, by those of its content.
     fn config(&self, content: Config) -> Config {
         content
     }
 
-    /// Who set the limits that hold then.
+    /// The options that set the limits of a WebSocket message.
     fn limits_of(content: LimitsOf) -> LimitsOf {
         content
     }
@@ -195,7 +195,7 @@ impl<F: Framing> WebSocket<F> {
 /// The peer has ended its side.
 struct AtEnd;
 
-/// Whether an event is the end of its message, or the whole of it.
+/// True for the end of a message, or the whole of it.
 type IsLast = bool;
 
 impl<F: Framing> Transport for WebSocket<F> {
@@ -293,7 +293,7 @@ impl<F: Framing> Transport for WebSocket<F> {
         if too_big || (open && self.fault == Fault::Nothing) {
             F::close(code, reason, batch);
         }
-        // What the machine would say to what is too big names no option.
+        // The machine's own reason for a message that is too big names no option.
         if too_big || open {
             // Only codes that may be sent come here; another would be our own mistake, and says so.
             let code = CloseCode::new(code).unwrap_or(CloseCode::INTERNAL_ERROR);
@@ -330,7 +330,7 @@ impl<F: Framing> Transport for WebSocket<F> {
                     return Poll::Ready(Ok(()));
                 }
                 if compressed {
-                    // What still comes is inflated too: others go first.
+                    // The rest of the input is inflated too: other tasks go first.
                     context.waker().wake_by_ref();
                     return Poll::Pending;
                 }
