@@ -10,7 +10,7 @@ use super::message::{Item, Message, Received};
 use crate::transport::io::Batch;
 use crate::transport::sockjs::SockJsHttp;
 use crate::transport::websocket::{Framing, Plain, Sharing, SockJs, WebSocket};
-use crate::transport::{Lost, Transport};
+use crate::transport::{Chunks, Lost, Transport};
 use crate::wire;
 
 /// A transport that carries messages as they are, besides chunks of STOMP.
@@ -133,7 +133,7 @@ impl RawTransport for SockJsHttp {
         parts: bool,
         messages: &mut Vec<Received>,
     ) -> Poll<Result<(), Lost>> {
-        let mut chunks = Vec::new();
+        let mut chunks = Chunks::default();
         let read = self.poll_receive(context, &mut chunks);
         messages.extend(chunks.into_iter().map(|chunk| {
             let message = ByteString::try_from(chunk.clone())

@@ -16,13 +16,11 @@ mod work;
 
 pub(crate) use crate::transport::panic::panic_text;
 
-use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::Bytes;
 use bytestring::ByteString;
 use tramline_broker::Outbox;
 use tramline_stomp::{ErrorReply, ServerConnection};
@@ -37,8 +35,8 @@ use crate::inbound::{SessionInfo, SessionRecord};
 use crate::messaging::Shared;
 use crate::registry::ConnectedSession;
 use crate::transport::io::Batch;
-use crate::transport::task::{Link, Protocol, Round, Task, lend};
-use crate::transport::{Lost, Transport};
+use crate::transport::task::{Link, Protocol, Round, Task};
+use crate::transport::{Chunks, Lost, Transport};
 use crate::wheel::{Wheel, earliest};
 
 /// A session on its transport, as a future to be spawned.
@@ -65,11 +63,6 @@ pub(crate) struct Session {
     work: Option<Box<Work>>,
     /// Running handlers of routes that are [concurrent](crate::MessageHandler::concurrent).
     concurrent: Few<Work>,
-}
-
-thread_local! {
-    /// Lent to the session that reads.
-    static CHUNKS: Cell<Vec<Bytes>> = const { Cell::new(Vec::new()) };
 }
 
 impl<T: Transport> SessionTask<T> {
@@ -113,7 +106,7 @@ impl<T: Transport> Protocol<T> for Session {
             self.handle_timeouts(link, context);
         }
         let mut progress = !self.concurrent.is_empty() && self.poll_concurrent(context);
-        progress |= self.poll_work(context);
+        progress |= self.work.is_some() && self.poll_work(context);
         let read = self.poll_input(&mut link.transport, context).is_ready();
         if matches!(self.login, Login::Accepted) {
             self.login = Login::Done;
@@ -198,17 +191,14 @@ impl Session {
         if over || busy || unheard {
             return Poll::Pending;
         }
-        let read = lend(&CHUNKS, |chunks| {
-            let read = transport.poll_receive(context, chunks);
-            for chunk in chunks.drain(..) {
-                self.stomp.receive(chunk, self.shared.wheel.now());
-                self.process(context);
-            }
-            read
-        });
-        let Poll::Ready(read) = read else {
+        let mut chunks = Chunks::default();
+        let Poll::Ready(read) = transport.poll_receive(context, &mut chunks) else {
             return Poll::Pending;
         };
+        for chunk in chunks {
+            self.stomp.receive(chunk, self.shared.wheel.now());
+            self.process(context);
+        }
         self.publish_batch();
         match read {
             Ok(()) => {}

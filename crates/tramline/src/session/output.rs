@@ -1,6 +1,7 @@
 //! From the outbox to the transport.
 
 use std::cell::Cell;
+use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -101,25 +102,36 @@ impl Session {
             _ => false,
         };
         if let Err(error) = written {
-            self.lose(End::Vanished(error.to_string()));
+            self.vanished(&error);
         }
         more
     }
 
     /// Returns whether everything written before is out.
+    #[inline]
     fn is_ready<T: Transport>(&mut self, link: &mut Link<T>, context: &mut Context<'_>) -> bool {
         match link.poll_ready(&self.shared.wheel, context) {
             Poll::Ready(Ok(())) => true,
             Poll::Ready(Err(error)) => {
-                self.lose(End::Vanished(error.to_string()));
+                self.vanished(&error);
                 false
             }
             Poll::Pending => {
-                if let Some(ending) = self.outbox.poll_overflow(context) {
-                    self.take_ending(ending);
-                }
+                self.poll_overflow(context);
                 false
             }
+        }
+    }
+
+    #[cold]
+    fn vanished(&mut self, error: &io::Error) {
+        self.lose(End::Vanished(error.to_string()));
+    }
+
+    #[cold]
+    fn poll_overflow(&mut self, context: &mut Context<'_>) {
+        if let Some(ending) = self.outbox.poll_overflow(context) {
+            self.take_ending(ending);
         }
     }
 

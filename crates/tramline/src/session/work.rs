@@ -116,6 +116,10 @@ impl Session {
 
     /// Does as much of `work` as can be done now; the rest is the session's work.
     pub(super) fn begin(&mut self, mut work: Work, context: &mut Context<'_>) {
+        debug_assert!(
+            self.work.is_none(),
+            "frames that go on meanwhile have no work"
+        );
         if self.poll_to_end(&mut work, context).is_pending() {
             self.work = Some(Box::new(work));
         }

@@ -36,11 +36,11 @@ pub(crate) trait Transport: fmt::Debug + Send + Unpin + 'static {
     /// Appends the chunks of one read to `chunks`.
     ///
     /// `Err` once the peer is gone or has closed: the chunks that were received before that are appended all the same,
-    /// and nothing is received after it.
+    /// and nothing is received after it. While pending, nothing is appended.
     fn poll_receive(
         &mut self,
         context: &mut Context<'_>,
-        chunks: &mut Vec<Bytes>,
+        chunks: &mut Chunks,
     ) -> Poll<Result<(), Lost>>;
 
     /// Ready when everything written before is out.
@@ -91,6 +91,41 @@ pub(crate) trait Transport: fmt::Debug + Send + Unpin + 'static {
     /// Looks at the transport's own deadlines; `Err` when the peer is gone.
     fn handle_timeout(&mut self, _now: Instant) -> Result<(), Lost> {
         Ok(())
+    }
+}
+
+/// The chunks of one read, usually one: that one needs no memory of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Chunks {
+    first: Option<Bytes>,
+    rest: Vec<Bytes>,
+}
+
+impl Chunks {
+    pub(crate) fn push(&mut self, chunk: Bytes) {
+        if self.first.is_none() {
+            self.first = Some(chunk);
+            return;
+        }
+        if self.rest.capacity() == 0 {
+            self.rest.reserve(15);
+        }
+        self.rest.push(chunk);
+    }
+}
+
+impl Extend<Bytes> for Chunks {
+    fn extend<I: IntoIterator<Item = Bytes>>(&mut self, chunks: I) {
+        chunks.into_iter().for_each(|chunk| self.push(chunk));
+    }
+}
+
+impl IntoIterator for Chunks {
+    type Item = Bytes;
+    type IntoIter = std::iter::Chain<std::option::IntoIter<Bytes>, std::vec::IntoIter<Bytes>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.first.into_iter().chain(self.rest)
     }
 }
 

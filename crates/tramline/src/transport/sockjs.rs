@@ -19,7 +19,7 @@ use tramline_sockjs::{Output, Receive, Receiver as Receiving, Session, TimedOut}
 use tramline_stomp::Version;
 
 use super::io::Batch;
-use super::{Lost, Transport};
+use super::{Chunks, Lost, Transport};
 use crate::wheel::Wheel;
 use crate::wire;
 
@@ -211,7 +211,7 @@ impl Transport for SockJsHttp {
     fn poll_receive(
         &mut self,
         context: &mut Context<'_>,
-        chunks: &mut Vec<Bytes>,
+        chunks: &mut Chunks,
     ) -> Poll<Result<(), Lost>> {
         let mut state = self.shared.state.lock();
         if state.inbound.is_empty() {

@@ -228,22 +228,29 @@ impl<T: Transport> Link<T> {
     }
 
     /// Ready when everything written before is out; else the time without progress is counted.
+    #[inline]
     pub(crate) fn poll_ready(
         &mut self,
         wheel: &Wheel,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         let ready = self.transport.poll_ready(context);
-        if ready.is_ready() {
+        if ready.is_pending() {
+            self.watch(wheel);
+        } else if self.stalled.is_some() {
             self.stalled = None;
-            return ready;
         }
+        ready
+    }
+
+    /// Begins to count the time without progress, or begins anew when there was some.
+    #[cold]
+    fn watch(&mut self, wheel: &Wheel) {
         let unsent = self.transport.unsent();
         if self.stalled.as_ref().map(|stalled| stalled.unsent) != Some(unsent) {
             let since = wheel.now();
             self.stalled = Some(Box::new(Stalled { since, unsent }));
         }
-        Poll::Pending
     }
 
     /// When the transport will have taken nothing for `limit`, if it takes nothing now.

@@ -8,7 +8,7 @@ use tramline_broker::Message;
 use tramline_stomp::Version;
 
 use super::io::{Batch, Io, Unsent};
-use super::{Lost, Transport};
+use super::{Chunks, Lost, Transport};
 use crate::wire;
 
 /// A stream whose bytes are STOMP and nothing else.
@@ -36,7 +36,7 @@ impl Transport for Tcp {
     fn poll_receive(
         &mut self,
         context: &mut Context<'_>,
-        chunks: &mut Vec<Bytes>,
+        chunks: &mut Chunks,
     ) -> Poll<Result<(), Lost>> {
         let read = self.io.poll_read(context, |input| {
             if input.is_empty() {

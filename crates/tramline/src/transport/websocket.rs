@@ -17,7 +17,7 @@ use super::io::{Batch, Io, Unsent};
 use super::keep_alive::KeepAlive;
 use super::slices::{self, Unread};
 use super::violation::{self, LimitsOf};
-use super::{Lost, Transport};
+use super::{Chunks, Lost, Transport};
 use crate::wheel::earliest;
 use crate::wire;
 
@@ -71,7 +71,7 @@ pub(crate) trait Framing: std::fmt::Debug + Send + Unpin + 'static {
     fn open(&self, batch: &mut Batch);
 
     /// Appends the chunks of a message.
-    fn receive(&self, message: Bytes, chunks: &mut Vec<Bytes>) -> Result<(), Lost>;
+    fn receive(&self, message: Bytes, chunks: &mut Chunks) -> Result<(), Lost>;
 
     /// Adds an encoded frame.
     fn frame(frame: &[u8], batch: &mut Batch);
@@ -204,7 +204,7 @@ impl<F: Framing> Transport for WebSocket<F> {
     fn poll_receive(
         &mut self,
         context: &mut Context<'_>,
-        chunks: &mut Vec<Bytes>,
+        chunks: &mut Chunks,
     ) -> Poll<Result<(), Lost>> {
         self.poll_events(context, false, |framing, event, _| {
             let message = match event {
@@ -349,7 +349,7 @@ impl Framing for Plain {
 
     fn open(&self, _: &mut Batch) {}
 
-    fn receive(&self, message: Bytes, chunks: &mut Vec<Bytes>) -> Result<(), Lost> {
+    fn receive(&self, message: Bytes, chunks: &mut Chunks) -> Result<(), Lost> {
         chunks.push(message);
         Ok(())
     }
@@ -478,7 +478,7 @@ impl Framing for SockJs {
         text(sockjs_frame::OPEN, batch);
     }
 
-    fn receive(&self, message: Bytes, chunks: &mut Vec<Bytes>) -> Result<(), Lost> {
+    fn receive(&self, message: Bytes, chunks: &mut Chunks) -> Result<(), Lost> {
         let messages = self.parse(&message)?;
         chunks.extend(messages.into_iter().map(ByteString::into_bytes));
         Ok(())
