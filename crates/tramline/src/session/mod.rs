@@ -177,6 +177,7 @@ impl<T: Transport> Protocol<T> for Session {
 
 impl Session {
     /// Reads once, and handles the frames that this brought; ready if it brought anything.
+    #[inline]
     fn poll_input<T: Transport>(
         &mut self,
         transport: &mut T,
@@ -195,6 +196,13 @@ impl Session {
         let Poll::Ready(read) = transport.poll_receive(context, &mut chunks) else {
             return Poll::Pending;
         };
+        self.received(chunks, read, context);
+        Poll::Ready(())
+    }
+
+    /// Handles what one read brought. Out of line: most polls read nothing.
+    #[inline(never)]
+    fn received(&mut self, chunks: Chunks, read: Result<(), Lost>, context: &mut Context<'_>) {
         for chunk in chunks {
             self.stomp.receive(chunk, self.shared.wheel.now());
             self.process(context);
@@ -205,7 +213,6 @@ impl Session {
             Err(lost @ Lost::Violation { .. }) => self.state.end(lost.into()),
             Err(lost) => self.lose(lost.into()),
         }
-        Poll::Ready(())
     }
 
     /// Returns whether so many answers wait for the client that nothing more is read from it.

@@ -102,7 +102,7 @@ impl Session {
             _ => false,
         };
         if let Err(error) = written {
-            self.vanished(&error);
+            self.lose(End::Vanished(error.to_string()));
         }
         more
     }
@@ -110,28 +110,25 @@ impl Session {
     /// Returns whether everything written before is out.
     #[inline]
     fn is_ready<T: Transport>(&mut self, link: &mut Link<T>, context: &mut Context<'_>) -> bool {
-        match link.poll_ready(&self.shared.wheel, context) {
-            Poll::Ready(Ok(())) => true,
-            Poll::Ready(Err(error)) => {
-                self.vanished(&error);
-                false
-            }
-            Poll::Pending => {
-                self.poll_overflow(context);
-                false
-            }
+        let ready = link.poll_ready(&self.shared.wheel, context);
+        if matches!(ready, Poll::Ready(Ok(()))) {
+            return true;
         }
+        self.not_ready(ready, context);
+        false
     }
 
+    /// Finds out why nothing can be written: the client is gone, or slow.
     #[cold]
-    fn vanished(&mut self, error: &io::Error) {
-        self.lose(End::Vanished(error.to_string()));
-    }
-
-    #[cold]
-    fn poll_overflow(&mut self, context: &mut Context<'_>) {
-        if let Some(ending) = self.outbox.poll_overflow(context) {
-            self.take_ending(ending);
+    fn not_ready(&mut self, ready: Poll<io::Result<()>>, context: &mut Context<'_>) {
+        match ready {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => self.lose(End::Vanished(error.to_string())),
+            Poll::Pending => {
+                if let Some(ending) = self.outbox.poll_overflow(context) {
+                    self.take_ending(ending);
+                }
+            }
         }
     }
 

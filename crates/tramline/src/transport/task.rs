@@ -235,17 +235,19 @@ impl<T: Transport> Link<T> {
         context: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         let ready = self.transport.poll_ready(context);
-        if ready.is_pending() {
-            self.watch(wheel);
-        } else if self.stalled.is_some() {
-            self.stalled = None;
+        if ready.is_pending() || self.stalled.is_some() {
+            self.watch(ready.is_ready(), wheel);
         }
         ready
     }
 
-    /// Begins to count the time without progress, or begins anew when there was some.
+    /// Counts the time without progress, from the beginning when there was some.
     #[cold]
-    fn watch(&mut self, wheel: &Wheel) {
+    fn watch(&mut self, is_ready: bool, wheel: &Wheel) {
+        if is_ready {
+            self.stalled = None;
+            return;
+        }
         let unsent = self.transport.unsent();
         if self.stalled.as_ref().map(|stalled| stalled.unsent) != Some(unsent) {
             let since = wheel.now();
