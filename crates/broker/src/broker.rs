@@ -1,496 +1,387 @@
-//! The border between sessions and whatever carries their messages.
+//! The border between a node's hub and the engine behind it.
 
 use std::fmt;
-use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytestring::ByteString;
+use crate::confirm::Confirm;
+use crate::destination::Pattern;
+use crate::errors::{CommitError, PublishError, Refused, SettleError, StartError, SubscribeError};
+use crate::hub::{Activation, Command, Consumer, HubSettings, LocalHub, MemberEvent, NodeId};
+use crate::message::Publish;
+use crate::request::{OptionSupport, Outcome, Published, Subscribed};
+use crate::session_id::SessionId;
+use crate::statistics::DestinationStatistics;
+use crate::timestamp::Timestamp;
 
-use crate::{
-    AckMode, BrokerStatistics, Confirm, Destination, Outbox, Pattern, Publish, Separator,
-    SessionId, Timestamp,
-};
-
-/// What carries messages between sessions: the [`EmbeddedBroker`](crate::EmbeddedBroker), or an external engine
-/// behind the same methods.
+/// An engine that carries messages: the [`EmbeddedBroker`](crate::EmbeddedBroker), or a server elsewhere behind the same
+/// methods.
 ///
-/// For those who write an engine:
+/// Sessions never call it; they call the [`Hub`](crate::Hub), which has everything local: sessions and users,
+/// subscriptions and fan-out, windows, outboxes, counters. The engine is asked for what leaves or outlives the node, and
+/// gets its half of the hub, the [`LocalHub`], at [`start`](Self::start).
+///
+/// Rules for an engine:
 ///
 /// * Methods start their work when called, not when the [`Confirm`] is polled; dropping a `Confirm` cancels nothing.
-/// * A confirmation means *done*: after `subscribe`'s, every message published later is seen; after `publish`'s, the
-///   messages are stored or fanned out; after `settle`'s, what was accepted does not come back. An engine far away
-///   confirms late, and may fail.
-/// * All subscribers of a topic see its messages in one order. A queue's go out in order too, each to one consumer: to
-///   those that have room, in turn. A session's calls come one after the other, and take effect in that order.
-/// * Deliveries go into the session's [`Outbox`], which never blocks; nothing may be held locked that a slow
-///   subscriber could keep.
-/// * A [`Delivery`](crate::Delivery) with a tag belongs to its subscription until it is settled. When the subscription
-///   ends before, by whatever end, a queue's message goes to another consumer, marked as
-///   [redelivered](crate::Message::redeliveries).
-/// * [`Target::User`](crate::Target::User) and [`Target::Session`](crate::Target::Session) reach the sessions that
-///   were opened with that name or id, on this node and on others where the engine has several.
-/// * No clock is read: what time it is, is said.
+/// * A confirmation means *done*: after an [`Activation`] is confirmed, every message published later is delivered; after
+///   `publish`'s, the messages are stored or fanned out; after `settle`'s, what was accepted does not come back.
+/// * Answers may come late ([`Promise`](crate::Promise)). Work that the engine never passed on is
+///   `BrokerUnavailable`; work that it passed on and has no answer for is `OutcomeUnknown`, and is never repeated.
+/// * Methods do not block. The hub holds none of its locks while it calls them.
+/// * No clock is read: [`LocalHub::now`] is the time.
 ///
-/// What of this can be tried from outside is tried by [`contract`](crate::contract), for any engine.
+/// What of this can be tested from outside, [`contract`](crate::contract) tests, for any engine.
+/// `crates/broker/examples/engine` is a complete engine for several nodes in one process.
 pub trait Broker: fmt::Debug + Send + Sync + 'static {
-    /// Whether `destination` (a destination's or pattern's text) is one that this broker carries.
-    fn serves(&self, destination: &str) -> bool;
+    /// The destinations that the engine carries, and the limits of its node's hub. Read once, by
+    /// [`Hub::new`](crate::Hub::new).
+    fn settings(&self) -> HubSettings;
 
-    /// What separates the segments of `destination`, which may be a pattern's text. Default [`Separator::Slash`].
-    fn separator(&self, _destination: &str) -> Separator {
-        Separator::Slash
-    }
-
-    /// What is wrong with how the broker was configured, one text each: whoever builds with it reports them.
-    fn mistakes(&self) -> Vec<String> {
+    /// Errors of the engine's own configuration, one text each, for whoever builds with it. Those of
+    /// [`settings`](Self::settings) are reported by the hub. Default none.
+    fn errors(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// Tells of a new session. Once confirmed, it can subscribe and be a target; an engine may refuse it.
-    fn open(&self, session: OpenSession) -> Confirm<Result<(), OpenError>>;
-
-    /// Tells that a session ended: its subscriptions end, and nothing is put into its outbox any more. Unknown sessions are
-    /// ignored.
-    fn close(&self, session: SessionId);
-
-    /// Starts a subscription of an open session.
-    fn subscribe(&self, request: SubscribeRequest) -> Confirm<Result<(), SubscribeError>>;
-
-    /// Ends the subscription that the session knows as `slot`. Deliveries without a tag that are already in the outbox
-    /// stay there.
-    fn unsubscribe(&self, session: SessionId, slot: u32) -> Confirm<()>;
-
-    /// Publishes messages that have nothing to do with each other, in order. The first that is refused ends it: those
-    /// before it are published, and no later one.
-    ///
-    /// A queue that is full is waited for, as long as it is configured to be.
-    fn publish(&self, batch: Vec<Publish>, now: Timestamp) -> Confirm<Result<Published, Refused>>;
-
-    /// Settles a delivery that has a tag: all before it of the same subscription too, unless that acknowledges each
-    /// [on its own](AckMode::ClientIndividual).
-    fn settle(&self, session: SessionId, settle: Settle) -> Confirm<Result<(), SettleError>>;
-
-    /// Does all of a session's transaction or nothing of it: settles first, then publishes in order. One that still waits
-    /// for room when its session is closed, and has deliveries to settle, is not done.
-    fn commit(
-        &self,
-        session: SessionId,
-        transaction: Transaction,
-        now: Timestamp,
-    ) -> Confirm<Result<Published, CommitError>>;
-
-    /// Tells that there is room again in the outbox of a session that had none for a delivery with a tag.
-    fn resume(&self, session: SessionId);
-
-    /// Does what is due by now, and lets go of what nobody uses any more. Called several times a second by whoever drives
-    /// the broker.
-    fn sweep(&self, _now: Timestamp) {}
-
-    /// Tells `watcher`, from now on and at once, whether messages are taken: an engine far away calls it again whenever that
-    /// changes. Called once, when a stack is built. Default: always true, for brokers in the same process.
-    fn watch(&self, watcher: AvailabilityWatcher) {
-        watcher(true);
+    /// What the engine does, and promises. Default [`Capabilities::default`].
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
     }
 
-    /// What the broker has counted, over all and for at most `limit` of the destinations that `pattern` covers, in the
-    /// order of their names. Default nothing, for engines that keep their own books.
-    fn statistics(&self, _pattern: &Pattern, _limit: usize) -> BrokerStatistics {
-        BrokerStatistics::default()
+    /// Starts the engine, once, before its first use. Until the answer the hub passes requests on as usual: the engine
+    /// keeps them or refuses them. When the engine is ready, and whenever that changes, it calls
+    /// [`LocalHub::set_available`].
+    fn start(&self, hub: Arc<LocalHub>) -> Confirm<Result<(), StartError>>;
+
+    /// Finishes what is under way, until `deadline` at most. Nothing is published afterwards. Default: nothing to do.
+    fn stop(&self, _deadline: Timestamp) -> Confirm<()> {
+        Confirm::ready(())
+    }
+
+    /// Starts to deliver the messages of a source, for an engine that [wants to know](Capabilities::interest) them.
+    ///
+    /// The hub asks at a source's first subscription, and those who join meanwhile share the answer. Default: confirms, for
+    /// engines whose node hears everything anyway.
+    fn activate(&self, activation: Activation) {
+        activation.confirm(Feed::NODE);
+    }
+
+    /// Ends the delivery of a source: its last subscription ended, perhaps before the activation was answered, whose
+    /// answer then means nothing any more. Default: nothing to do.
+    fn deactivate(&self, _source: &Source) {}
+
+    /// Publishes messages that are independent of each other, in order. The first that is refused ends the batch: those
+    /// before it are published, and no later one.
+    ///
+    /// Messages for a user or session are part of the batch: the engine gives them to its own node with
+    /// [`LocalHub::deliver_here`], at their place in the order, and to the other nodes if it joins any. A full queue is
+    /// waited for as long as it is configured to, unless the message is
+    /// [immediate](Publish::is_immediate).
+    fn publish(&self, batch: Vec<Publish>) -> Confirm<Result<Published, Refused>>;
+
+    /// Starts to deliver a queue's messages, or a durable subscription's, to `consumer`. The engine has at most
+    /// [`Consumer::credit`] of its deliveries unsettled. Default: refused, for engines without queues.
+    fn consume(&self, _consumer: Arc<Consumer>) -> Confirm<Result<Subscribed, SubscribeError>> {
+        Confirm::ready(Err(SubscribeError::Refused {
+            reason: "it has no queues".into(),
+        }))
+    }
+
+    /// Ends a consumer. What it has not settled goes to others, marked as redelivered. Default: nothing to do.
+    fn cancel(&self, _consumer: &Arc<Consumer>) -> Confirm<()> {
+        Confirm::ready(())
+    }
+
+    /// Settles deliveries, in the order of `tokens`. Default: there is no such delivery.
+    fn settle(
+        &self,
+        _consumer: &Arc<Consumer>,
+        _tokens: &[Token],
+        _outcome: Outcome,
+    ) -> Confirm<Result<(), SettleError>> {
+        Confirm::ready(Err(SettleError::Gone))
+    }
+
+    /// Carries out all of a transaction or nothing of it: settles first, then publishes in order. One that still waits
+    /// when a consumer of its settlements ends is not carried out. Default: refused, for engines without transactions.
+    fn commit(&self, _commit: Commit) -> Confirm<Result<Published, CommitError>> {
+        let reason = "it has no transactions".into();
+        Confirm::ready(Err(PublishError::Refused { reason }.into()))
+    }
+
+    /// Reports room in the outbox of a consumer's session, after an [`offer`](Consumer::offer) to one of its consumers was
+    /// turned down. Default: nothing to do.
+    fn room_again(&self, _consumer: &Arc<Consumer>) {}
+
+    /// Tells the other nodes of a session of this one. Only for an engine that joins [several
+    /// nodes](Capabilities::nodes). Default: nothing to do.
+    fn announce(&self, _event: MemberEvent) {}
+
+    /// Passes a command on to another node, whose engine gives it to its [`LocalHub::command`]. Default: nothing to do.
+    fn command(&self, _node: NodeId, _command: Command) {}
+
+    /// Does what is due by [`LocalHub::now`], and drops what is no longer used. Called about once a second.
+    fn sweep(&self) {}
+
+    /// Statistics of at most `limit` of the destinations that the engine keeps (queues) and `pattern` covers. Default
+    /// none, for engines that keep their own books.
+    fn statistics(&self, _pattern: &Pattern, _limit: usize) -> Vec<DestinationStatistics> {
+        Vec::new()
     }
 }
 
-/// Hears whether a broker takes messages; see [`Broker::watch`].
-pub type AvailabilityWatcher = Box<dyn Fn(bool) + Send + Sync>;
-
 impl<B: Broker + ?Sized> Broker for Arc<B> {
-    fn serves(&self, destination: &str) -> bool {
-        (**self).serves(destination)
+    fn settings(&self) -> HubSettings {
+        (**self).settings()
     }
 
-    fn separator(&self, destination: &str) -> Separator {
-        (**self).separator(destination)
+    fn errors(&self) -> Vec<String> {
+        (**self).errors()
     }
 
-    fn mistakes(&self) -> Vec<String> {
-        (**self).mistakes()
+    fn capabilities(&self) -> Capabilities {
+        (**self).capabilities()
     }
 
-    fn open(&self, session: OpenSession) -> Confirm<Result<(), OpenError>> {
-        (**self).open(session)
+    fn start(&self, hub: Arc<LocalHub>) -> Confirm<Result<(), StartError>> {
+        (**self).start(hub)
     }
 
-    fn close(&self, session: SessionId) {
-        (**self).close(session);
+    fn stop(&self, deadline: Timestamp) -> Confirm<()> {
+        (**self).stop(deadline)
     }
 
-    fn subscribe(&self, request: SubscribeRequest) -> Confirm<Result<(), SubscribeError>> {
-        (**self).subscribe(request)
+    fn activate(&self, activation: Activation) {
+        (**self).activate(activation);
     }
 
-    fn unsubscribe(&self, session: SessionId, slot: u32) -> Confirm<()> {
-        (**self).unsubscribe(session, slot)
+    fn deactivate(&self, source: &Source) {
+        (**self).deactivate(source);
     }
 
-    fn publish(&self, batch: Vec<Publish>, now: Timestamp) -> Confirm<Result<Published, Refused>> {
-        (**self).publish(batch, now)
+    fn publish(&self, batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
+        (**self).publish(batch)
     }
 
-    fn settle(&self, session: SessionId, settle: Settle) -> Confirm<Result<(), SettleError>> {
-        (**self).settle(session, settle)
+    fn consume(&self, consumer: Arc<Consumer>) -> Confirm<Result<Subscribed, SubscribeError>> {
+        (**self).consume(consumer)
     }
 
-    fn commit(
+    fn cancel(&self, consumer: &Arc<Consumer>) -> Confirm<()> {
+        (**self).cancel(consumer)
+    }
+
+    fn settle(
         &self,
-        session: SessionId,
-        transaction: Transaction,
-        now: Timestamp,
-    ) -> Confirm<Result<Published, CommitError>> {
-        (**self).commit(session, transaction, now)
+        consumer: &Arc<Consumer>,
+        tokens: &[Token],
+        outcome: Outcome,
+    ) -> Confirm<Result<(), SettleError>> {
+        (**self).settle(consumer, tokens, outcome)
     }
 
-    fn resume(&self, session: SessionId) {
-        (**self).resume(session);
+    fn commit(&self, commit: Commit) -> Confirm<Result<Published, CommitError>> {
+        (**self).commit(commit)
     }
 
-    fn sweep(&self, now: Timestamp) {
-        (**self).sweep(now);
+    fn room_again(&self, consumer: &Arc<Consumer>) {
+        (**self).room_again(consumer);
     }
 
-    fn watch(&self, watcher: AvailabilityWatcher) {
-        (**self).watch(watcher);
+    fn announce(&self, event: MemberEvent) {
+        (**self).announce(event);
     }
 
-    fn statistics(&self, pattern: &Pattern, limit: usize) -> BrokerStatistics {
+    fn command(&self, node: NodeId, command: Command) {
+        (**self).command(node, command);
+    }
+
+    fn sweep(&self) {
+        (**self).sweep();
+    }
+
+    fn statistics(&self, pattern: &Pattern, limit: usize) -> Vec<DestinationStatistics> {
         (**self).statistics(pattern, limit)
     }
 }
 
-/// A session that [`Broker::open`] is told of.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct OpenSession {
-    /// Its id.
-    pub id: SessionId,
-    /// The name of its user; `None` for an anonymous session.
-    pub user: Option<ByteString>,
-    /// Where its deliveries go.
-    pub outbox: Arc<Outbox>,
-}
-
-impl OpenSession {
-    /// A session of `user`, or anonymous, that takes its deliveries from `outbox`.
-    pub fn new(id: SessionId, user: Option<ByteString>, outbox: Arc<Outbox>) -> Self {
-        Self { id, user, outbox }
-    }
-}
-
-/// What [`Broker::subscribe`] is asked for.
+/// What an engine does and promises, for the hub and for [`contract`](crate::contract).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct SubscribeRequest {
-    /// The subscribing session.
-    pub session: SessionId,
-    /// The session's name for the subscription, unique within it: deliveries carry it.
-    pub slot: u32,
-    /// What to receive.
-    pub source: Source,
-    /// Whether and how its messages are acknowledged. On topics and user destinations [`AckMode::Auto`] means that
-    /// deliveries need not be settled; on queues they always do, and whoever writes them to an `Auto` client settles
-    /// them.
-    pub ack: AckMode,
-    /// How many deliveries may wait to be settled; the broker's default where `None`.
-    pub prefetch: Option<NonZeroU32>,
+pub struct Capabilities {
+    /// Whether the engine is told which sources have subscribers here, by [`Broker::activate`]. Default false: its node
+    /// receives everything that the engine delivers.
+    pub interest: bool,
+    /// Whether the engine joins several nodes, and so wants [announcements](Broker::announce). Default false.
+    pub nodes: bool,
+    /// The order in which subscribers see messages. Default [`Order::Destination`].
+    pub order: Order,
+    /// The options of subscriptions that it supports. Default none.
+    pub options: OptionSupport,
+    /// How long an answer may take before the hub gives it up as unknown. Default 30 s: longer than a broker's restart
+    /// takes, shorter than a user's patience. `None` for an engine in this process, which answers by its own rules.
+    pub answer_time: Option<Duration>,
+    /// Whether [`Broker::start`] does no more than take the hub, so that it is called when the hub is made. Default
+    /// false: it is called at the first use.
+    pub starts_at_once: bool,
 }
 
-impl SubscribeRequest {
-    /// A request of `session` for `source`, which it will know as `slot`.
-    pub fn new(session: SessionId, slot: u32, source: impl Into<Source>) -> Self {
+impl Default for Capabilities {
+    fn default() -> Self {
         Self {
-            session,
-            slot,
-            source: source.into(),
-            ack: AckMode::Auto,
-            prefetch: None,
+            interest: false,
+            nodes: false,
+            order: Order::Destination,
+            options: OptionSupport::default(),
+            answer_time: Some(Duration::from_secs(30)),
+            starts_at_once: false,
         }
     }
+}
 
-    /// With another [`SubscribeRequest::ack`].
+impl Capabilities {
+    /// With another [`Capabilities::interest`].
     #[must_use]
-    pub fn acknowledged(mut self, ack: AckMode) -> Self {
-        self.ack = ack;
+    pub fn interest(mut self, wanted: bool) -> Self {
+        self.interest = wanted;
         self
     }
 
-    /// With a [`SubscribeRequest::prefetch`].
+    /// With another [`Capabilities::nodes`].
     #[must_use]
-    pub fn prefetch(mut self, count: NonZeroU32) -> Self {
-        self.prefetch = Some(count);
+    pub fn nodes(mut self, several: bool) -> Self {
+        self.nodes = several;
+        self
+    }
+
+    /// With another [`Capabilities::order`].
+    #[must_use]
+    pub fn order(mut self, order: Order) -> Self {
+        self.order = order;
+        self
+    }
+
+    /// With other [`Capabilities::options`].
+    #[must_use]
+    pub fn options(mut self, options: OptionSupport) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// With another [`Capabilities::answer_time`].
+    #[must_use]
+    pub fn answer_time(mut self, time: Option<Duration>) -> Self {
+        self.answer_time = time;
+        self
+    }
+
+    /// With another [`Capabilities::starts_at_once`].
+    #[must_use]
+    pub fn starts_at_once(mut self, at_once: bool) -> Self {
+        self.starts_at_once = at_once;
         self
     }
 }
 
-/// Where a subscription's messages come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The order in which the subscribers of a destination see its messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// All subscribers, on every node, see the messages of a destination in one order.
+    Destination,
+    /// Each publisher's messages are seen in the order it sent them; those of different publishers may be seen in
+    /// different orders.
+    Publisher,
+}
+
+/// Something whose messages a node wants while it has subscribers here.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Source {
-    /// Destinations.
+    /// Messages to one destination, or to all that a pattern covers.
     Pattern(Pattern),
-    /// What is sent to this session, or to its user, at `path`.
-    User {
-        /// What follows the user prefix: `/queue/errors` for a client's `/user/queue/errors`.
-        path: Destination,
-    },
+    /// Messages to a user.
+    User(bytestring::ByteString),
+    /// Messages to a session.
+    Session(SessionId),
 }
 
-impl From<Pattern> for Source {
-    fn from(pattern: Pattern) -> Self {
-        Self::Pattern(pattern)
-    }
-}
-
-/// What a session says about a delivery that it was given.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Settle {
-    /// The subscription; `None` for whichever of the session's has the delivery.
-    pub slot: Option<u32>,
-    /// Which delivery.
-    pub delivery: DeliveryRef,
-    /// What becomes of the message.
-    pub outcome: Outcome,
-}
-
-impl Settle {
-    /// That `delivery` to the subscription `slot` had this `outcome`.
-    pub fn new(slot: Option<u32>, delivery: DeliveryRef, outcome: Outcome) -> Self {
-        Self {
-            slot,
-            delivery,
-            outcome,
-        }
-    }
-}
-
-/// How a delivery is named.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DeliveryRef {
-    /// By its [tag](crate::Delivery::tag).
-    Tag(u32),
-    /// By the id of its message.
-    MessageId(ByteString),
-}
-
-impl fmt::Display for DeliveryRef {
+impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tag(tag) => write!(f, "{tag}"),
-            Self::MessageId(id) => f.write_str(id),
+            Self::Pattern(pattern) => f.write_str(pattern.as_str()),
+            Self::User(name) => write!(f, "user {name:?}"),
+            Self::Session(id) => write!(f, "session {id}"),
         }
     }
 }
 
-/// How a delivery is settled, in AMQP's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It was dealt with: STOMP's ACK.
-    Accepted,
-    /// Somebody shall try again: STOMP's NACK. A topic has nobody else, so there it is as [`Rejected`](Self::Rejected).
-    Released,
-    /// Nobody shall try again: NACK with `requeue:false`. The message goes where dead letters go.
-    Rejected,
+/// A stream of messages from an engine to one node: an engine delivers *by feed*, and the hub passes each message on to the
+/// subscribers of the sources that have this feed and cover it.
+///
+/// An engine gives each source a feed of its own, so that overlapping sources deliver once to each of their
+/// subscribers. It may *widen*: give many sources the same feed, that of something which covers all of them. A number is
+/// not used again for another stream, so that a late message finds nobody. An engine's own numbers are neither 0, which is
+/// [`NODE`](Self::NODE), nor `u64::MAX`, which means *not active*.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Feed(pub u64);
+
+impl Feed {
+    /// Everything: the feed of engines that deliver each message once, for all the node's subscribers.
+    pub const NODE: Self = Self(0);
+
+    /// Not active.
+    pub(crate) const NONE: Self = Self(u64::MAX);
 }
 
-/// What a session does all at once: STOMP's BEGIN to COMMIT.
-#[derive(Clone, Debug, Default)]
+/// An engine's own number of a delivery to a consumer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// A transaction, as the engine carries it out.
+#[derive(Debug)]
 #[non_exhaustive]
-pub struct Transaction {
-    /// Deliveries to settle.
-    pub settles: Vec<Settle>,
-    /// Messages to publish, in order.
+pub struct Commit {
+    /// Whose it is.
+    pub session: SessionId,
+    /// What to settle, in order.
+    pub settlements: Vec<Settlement>,
+    /// What to publish, in order.
     pub publishes: Vec<Publish>,
 }
 
-impl Transaction {
-    /// Of these parts.
-    pub fn new(settles: Vec<Settle>, publishes: Vec<Publish>) -> Self {
-        Self { settles, publishes }
-    }
-}
-
-/// What became of a published batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Published {
-    /// Subscriptions on this node that the batch's messages were queued for, all messages together.
-    pub local_receivers: usize,
-}
-
-impl Published {
-    /// The outcome for a batch that reached `local_receivers` subscriptions of this node.
-    pub fn new(local_receivers: usize) -> Self {
-        Self { local_receivers }
-    }
-}
-
-/// A batch that was not published to its end.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{error}")]
-#[non_exhaustive]
-pub struct Refused {
-    /// How many of its messages were published before.
-    pub done: usize,
-    /// Why the next was not.
-    #[source]
-    pub error: PublishError,
-}
-
-impl Refused {
-    /// After `done` messages, for `error`.
-    pub fn new(done: usize, error: PublishError) -> Self {
-        Self { done, error }
-    }
-}
-
-/// Why a session was not opened.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The engine cannot be reached; try again later.
-    #[error("the broker is not available")]
-    BrokerUnavailable,
-}
-
-/// Why a message was not published.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PublishError {
-    /// The publisher named a destination outside the broker's prefixes.
-    #[error("no broker destination: {destination:?} is under none of {prefixes}")]
-    UnknownDestination {
-        /// The destination.
-        destination: ByteString,
-        /// The prefixes that the broker has, for the text.
-        prefixes: ByteString,
-    },
-    /// The broker knows as many destinations as it may.
-    #[error(
-        "the broker has {limit} destinations, as many as it may; use fewer names or raise its limit"
-    )]
-    TooManyDestinations {
-        /// The limit.
-        limit: usize,
-    },
-    /// The queue stayed full for as long as may be waited.
-    #[error(
-        "the queue {queue:?} is full: {messages} messages of {max_messages}, {bytes} bytes of {max_bytes}; send less, add \
-         consumers or raise its limits"
-    )]
-    QueueFull {
-        /// The queue.
-        queue: ByteString,
-        /// Its messages, given to consumers and not settled ones included.
-        messages: usize,
-        /// [`QueueSettings::max_messages`](crate::QueueSettings::max_messages).
-        max_messages: usize,
-        /// Their bytes.
-        bytes: usize,
-        /// [`QueueSettings::max_bytes`](crate::QueueSettings::max_bytes).
-        max_bytes: usize,
-    },
-    /// All messages that wait somewhere take as much memory as they may.
-    #[error(
-        "the broker holds as many bytes of messages as it may, {limit}; wait until some are delivered, or raise its limit"
-    )]
-    OutOfMemory {
-        /// The limit in bytes.
-        limit: usize,
-    },
-    /// The publisher's `expires` or `expiration` is no number of milliseconds.
-    #[error("the header `{header}` is {value:?}; it must be a number of milliseconds, as digits")]
-    InvalidExpiry {
-        /// The header's name.
-        header: &'static str,
-        /// Its value.
-        value: ByteString,
-    },
-    /// The engine cannot be reached; try again later.
-    #[error("the broker is not available")]
-    BrokerUnavailable,
-}
-
-/// Why a delivery was not settled.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SettleError {
-    /// The session has no such delivery.
-    #[error(
-        "no delivery {delivery} waits to be acknowledged; acknowledge each once, and none after its subscription ended or \
-         after a later one in the mode `client`"
-    )]
-    UnknownDelivery {
-        /// How it was named.
-        delivery: DeliveryRef,
-    },
-    /// The engine cannot be reached; try again later.
-    #[error("the broker is not available")]
-    BrokerUnavailable,
-}
-
-/// Why a transaction was not committed: nothing of it was done.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CommitError {
-    /// One of its deliveries could not be settled.
-    #[error(transparent)]
-    Settle(#[from] SettleError),
-    /// One of its messages could not be published.
-    #[error(transparent)]
-    Publish(#[from] PublishError),
-}
-
-/// Why a subscription was not made.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SubscribeError {
-    /// The client named a destination outside the broker's prefixes.
-    #[error("no broker destination: {destination:?} is under none of {prefixes}")]
-    UnknownDestination {
-        /// The destination or pattern.
-        destination: ByteString,
-        /// The prefixes that the broker has, for the text.
-        prefixes: ByteString,
-    },
-    /// The client wanted many queues at once.
-    #[error("{pattern:?} has wildcards; a queue is consumed by its own name")]
-    PatternOnQueue {
-        /// The pattern.
-        pattern: ByteString,
-    },
-    /// The client wanted more deliveries on their way than may be.
-    #[error(
-        "a prefetch-count of {wanted} is too large; at most {limit} are given out before some are acknowledged"
-    )]
-    PrefetchTooLarge {
-        /// What was wanted.
-        wanted: u32,
-        /// The limit.
-        limit: u32,
-    },
-    /// The session was not opened, or is closed.
-    #[error("the session {session} is not open")]
-    UnknownSession {
-        /// The session.
+impl Commit {
+    pub(crate) fn new(
         session: SessionId,
-    },
-    /// The broker knows as many destinations as it may.
-    #[error(
-        "the broker has {limit} destinations, as many as it may; use fewer names or raise its limit"
-    )]
-    TooManyDestinations {
-        /// The limit.
-        limit: usize,
-    },
-    /// The engine cannot be reached; try again later.
-    #[error("the broker is not available")]
-    BrokerUnavailable,
+        settlements: Vec<Settlement>,
+        publishes: Vec<Publish>,
+    ) -> Self {
+        Self {
+            session,
+            settlements,
+            publishes,
+        }
+    }
+}
+
+/// Deliveries to one consumer that a transaction settles, as [`Broker::settle`] does.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Settlement {
+    /// The consumer.
+    pub consumer: Arc<Consumer>,
+    /// Its deliveries, in order.
+    pub tokens: Vec<Token>,
+    /// What becomes of them.
+    pub outcome: Outcome,
+}
+
+impl Settlement {
+    pub(crate) fn new(consumer: Arc<Consumer>, tokens: Vec<Token>, outcome: Outcome) -> Self {
+        Self {
+            consumer,
+            tokens,
+            outcome,
+        }
+    }
 }

@@ -6,23 +6,38 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use crate::errors::{
+    CommitError, OpenError, PublishError, Refused, SettleError, StartError, SubscribeError,
+};
+use crate::request::{Published, Subscribed};
 use crate::sync::Mutex;
 
 /// A broker's answer, now or later: a future that costs nothing when the answer is already there.
 ///
-/// # Example: an answer that is there
+/// # Example: an answer that is there, and one that comes later
 ///
 /// ```
-/// use tramline_broker::Confirm;
+/// use tramline_broker::{Confirm, Promise, PublishError, Published, Refused};
 ///
 /// assert_eq!(Confirm::ready(7).into_ready().ok(), Some(7));
-/// assert!(Confirm::later(async { 7 }).into_ready().is_err());
+///
+/// let (promise, confirm) = Promise::<Result<Published, Refused>>::new();
+/// let confirm = confirm.into_ready().unwrap_err();
+/// promise.keep(Ok(Published::default()));
+/// assert!(confirm.into_ready().is_ok());
+///
+/// // A promise that is dropped answers too.
+/// let (promise, confirm) = Promise::<Result<Published, Refused>>::new();
+/// drop(promise);
+/// let refused = confirm.into_ready().unwrap().unwrap_err();
+/// assert_eq!(refused.error, PublishError::OutcomeUnknown);
 /// ```
 #[must_use = "the answer may be an error"]
 pub struct Confirm<T>(Inner<T>);
 
 enum Inner<T> {
     Ready(Option<T>),
+    Promised(Arc<Mutex<Promised<T>>>),
     Later(Pin<Box<dyn Future<Output = T> + Send>>),
 }
 
@@ -45,40 +60,104 @@ impl<T> Confirm<T> {
     pub fn into_ready(mut self) -> Result<T, Self> {
         match &mut self.0 {
             Inner::Ready(answer) => answer.take().ok_or(self),
+            Inner::Promised(promised) => {
+                let answer = promised.lock().answer.take();
+                answer.ok_or(self)
+            }
             Inner::Later(_) => Err(self),
         }
     }
 }
 
-/// The other end of a [`Confirm`] that was made with it.
-pub(crate) struct Promise<T>(Arc<Mutex<Promised<T>>>);
+impl<T: Send + 'static> Confirm<T> {
+    /// The answer that `change` makes of this one, at once where it is there.
+    pub(crate) fn then<U>(self, change: impl FnOnce(T) -> U + Send + 'static) -> Confirm<U> {
+        match self.into_ready() {
+            Ok(answer) => Confirm::ready(change(answer)),
+            Err(confirm) => Confirm::later(async move { change(confirm.await) }),
+        }
+    }
+}
+
+/// An answer that stands for "none ever came": the value of a [`Promise`] that was dropped, or not kept in time.
+pub trait Unanswered {
+    /// The value.
+    fn unanswered() -> Self;
+}
+
+impl Unanswered for () {
+    fn unanswered() -> Self {}
+}
+
+impl Unanswered for Result<(), OpenError> {
+    fn unanswered() -> Self {
+        Err(OpenError::OutcomeUnknown)
+    }
+}
+
+impl Unanswered for Result<Published, Refused> {
+    fn unanswered() -> Self {
+        Err(Refused::new(0, PublishError::OutcomeUnknown))
+    }
+}
+
+impl Unanswered for Result<Published, CommitError> {
+    fn unanswered() -> Self {
+        Err(PublishError::OutcomeUnknown.into())
+    }
+}
+
+impl Unanswered for Result<Subscribed, SubscribeError> {
+    fn unanswered() -> Self {
+        Err(SubscribeError::OutcomeUnknown)
+    }
+}
+
+impl Unanswered for Result<(), SettleError> {
+    fn unanswered() -> Self {
+        Err(SettleError::OutcomeUnknown)
+    }
+}
+
+impl Unanswered for Result<(), StartError> {
+    fn unanswered() -> Self {
+        Err(StartError::new("it did not answer"))
+    }
+}
+
+/// The engine's end of a [`Confirm`] whose answer comes later.
+///
+/// Dropping it answers that the outcome is [unknown](Unanswered): no caller waits for ever.
+pub struct Promise<T: Unanswered>(Option<Arc<Mutex<Promised<T>>>>);
 
 struct Promised<T> {
     answer: Option<T>,
     waker: Option<Waker>,
 }
 
-impl<T: Send + 'static> Promise<T> {
-    /// A promise, and the answer to come. One that is dropped unkept is never answered.
-    pub(crate) fn new() -> (Self, Confirm<T>) {
+impl<T: Unanswered + Send + 'static> Promise<T> {
+    /// A promise, and the answer to come.
+    pub fn new() -> (Self, Confirm<T>) {
         let promised = Arc::new(Mutex::new(Promised {
             answer: None,
             waker: None,
         }));
-        let answer = Arc::clone(&promised);
-        let confirm = Confirm::later(std::future::poll_fn(move |context| {
-            let mut promised = answer.lock();
-            if let Some(answer) = promised.answer.take() {
-                return Poll::Ready(answer);
-            }
-            promised.waker = Some(context.waker().clone());
-            Poll::Pending
-        }));
-        (Self(promised), confirm)
+        let confirm = Confirm(Inner::Promised(Arc::clone(&promised)));
+        (Self(Some(promised)), confirm)
     }
 
-    pub(crate) fn keep(self, answer: T) {
-        let mut promised = self.0.lock();
+    /// Gives the answer, and wakes the task that waits for it.
+    pub fn keep(mut self, answer: T) {
+        self.answer(answer);
+    }
+}
+
+impl<T: Unanswered> Promise<T> {
+    fn answer(&mut self, answer: T) {
+        let Some(promised) = self.0.take() else {
+            return;
+        };
+        let mut promised = promised.lock();
         promised.answer = Some(answer);
         if let Some(waker) = promised.waker.take() {
             drop(promised);
@@ -87,7 +166,15 @@ impl<T: Send + 'static> Promise<T> {
     }
 }
 
-impl<T> fmt::Debug for Promise<T> {
+impl<T: Unanswered> Drop for Promise<T> {
+    fn drop(&mut self) {
+        if self.0.is_some() {
+            self.answer(T::unanswered());
+        }
+    }
+}
+
+impl<T: Unanswered> fmt::Debug for Promise<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Promise")
     }
@@ -102,6 +189,14 @@ impl<T> Future for Confirm<T> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         match &mut self.0 {
             Inner::Ready(answer) => answer.take().map_or(Poll::Pending, Poll::Ready),
+            Inner::Promised(promised) => {
+                let mut promised = promised.lock();
+                if let Some(answer) = promised.answer.take() {
+                    return Poll::Ready(answer);
+                }
+                promised.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
             Inner::Later(answer) => answer.as_mut().poll(context),
         }
     }
@@ -111,7 +206,7 @@ impl<T> fmt::Debug for Confirm<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.0 {
             Inner::Ready(_) => "Confirm::Ready",
-            Inner::Later(_) => "Confirm::Later",
+            Inner::Promised(_) | Inner::Later(_) => "Confirm::Later",
         })
     }
 }

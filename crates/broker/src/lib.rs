@@ -1,52 +1,61 @@
-//! What stands between publishers and subscribers.
+//! The hub of a node, and the brokers behind it.
 //!
 //! ```text
-//!                    Publish { target, headers, body }
-//!   publisher ─────────────────────────────────────────▶ Broker ──▶ Outbox ──▶ session's task ──▶ socket
-//!                                                          ▲          one bounded queue each
-//!   session ── SubscribeRequest { slot, pattern } ─────────┘
+//!                                  Hub                                    Broker
+//!   session ── SubscribeRequest ─▶ sessions, subscriptions ── sources ──▶ embedded, or far away
+//!   publisher ─────── Publish ───▶ ─────────────────────────── batches ─▶ queues, transactions
+//!   session ◀─ Outbox ──────────── fan-out, windows ◀────────── deliver ─ what was published
 //! ```
 //!
 //! * [`Destination`], [`Pattern`] and [`Target`] say where messages go; [`Message`] is what goes there.
-//! * [`Broker`] is the border: sessions know nothing of what is behind it, engines nothing of sockets and frames.
+//! * [`Hub`] has everything that is local to a node, once for all engines: sessions and users, subscriptions and fan-out,
+//!   windows of acknowledgement, counters. Sessions call nothing else.
+//! * [`Broker`] is the border to an engine, which knows nothing of sessions' tasks, frames and sockets, and gets
+//!   [`LocalHub`] to deliver to.
 //! * [`EmbeddedBroker`] is the engine that needs no other process.
 //! * [`Outbox`] is the bounded queue toward one session.
-//!
 //! * [`contract`] is what every broker promises, as tests.
 //!
 //! This crate does no IO, spawns nothing, reads no clock and logs nothing; it does not look into message bodies, and
 //! knows of STOMP only what [`Headers`] and [`AckMode`]s are.
 
 mod broker;
-mod budget;
 mod confirm;
-mod consumer;
 pub mod contract;
 mod destination;
 mod embedded;
+mod errors;
+mod hub;
 mod message;
-mod outbox;
-mod registry;
+mod request;
 mod session_id;
 mod statistics;
 mod sync;
 mod timestamp;
-mod window;
 
 pub use tramline_stomp::{AckMode, Headers};
 
-pub use self::broker::{
-    AvailabilityWatcher, Broker, CommitError, DeliveryRef, OpenError, OpenSession, Outcome,
-    PublishError, Published, Refused, Settle, SettleError, Source, SubscribeError,
-    SubscribeRequest, Transaction,
-};
-pub use self::confirm::Confirm;
+pub use self::broker::{Broker, Capabilities, Commit, Feed, Order, Settlement, Source, Token};
+pub use self::confirm::{Confirm, Promise, Unanswered};
 pub use self::destination::{Destination, DestinationError, Pattern, Separator, Target};
-pub use self::embedded::{EmbeddedBroker, Prefix, QueueSettings, TopicSettings, WhenFull};
-pub use self::message::{Message, Position, Publish};
-pub use self::outbox::{Delivery, Ending, Lost, Outbox, Overflow, Taken};
+pub use self::embedded::{EmbeddedBroker, QueueSettings, WhenFull};
+pub use self::errors::{
+    CommitError, OpenError, PublishError, Refused, SettleError, StartError, SubscribeError,
+};
+pub use self::hub::{
+    Activation, Command, Consumer, Control, Delivery, Ending, Hub, HubSettings, LocalHub, Lost,
+    Member, MemberDescription, MemberEvent, NameQuota, NodeId, Observer, Outbox, Overflow, Prefix,
+    SessionContext, SubscriptionDescription, Taken, TopicSettings,
+};
+pub use self::message::{DeadLetterReason, Message, Position, Publish};
+pub use self::request::{
+    Address, DeliveryRef, Gap, OpenSession, OptionSupport, Outcome, Published, Settle, Start,
+    SubscribeOptions, SubscribeRequest, Subscribed, Transaction,
+};
 pub use self::session_id::SessionId;
-pub use self::statistics::{BrokerStatistics, Counts, DestinationKind, DestinationStatistics};
+pub use self::statistics::{
+    BrokerStatistics, Count, Counts, DestinationKind, DestinationStatistics, Meter,
+};
 pub use self::timestamp::Timestamp;
 
 /// Random bytes from the operating system.

@@ -1,18 +1,18 @@
-//! What the broker carries.
+//! Messages, as publishers give them and as subscribers receive them.
 
 use std::any::Any;
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use bytestring::ByteString;
 use tramline_stomp::Headers;
 
-use crate::budget::{Budget, Charge};
-use crate::{Destination, Target};
+use crate::destination::{Destination, Target};
+use crate::hub::{Budget, Charge};
+use crate::timestamp::Timestamp;
 
-/// A message as the broker hands it to subscribers: shared by all of them, never changed.
+/// A message as subscribers receive it: shared by all of them, never changed.
 pub struct Message {
     id: ByteString,
     destination: ByteString,
@@ -20,13 +20,14 @@ pub struct Message {
     body: Bytes,
     position: Option<Position>,
     size: usize,
-    redeliveries: AtomicU32,
+    extra: Option<Box<Extra>>,
     _charge: Option<Charge>,
     wire: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 impl Message {
-    /// Makes the message that subscribers get out of what a publisher gave. For authors of brokers.
+    /// The message that subscribers receive for a `publish`. Engines get theirs from
+    /// [`LocalHub::message`](crate::LocalHub::message), with an id, and counted against the hub's memory.
     ///
     /// `id` must be unique among the messages that one session can receive; `position` is set for topic messages.
     pub fn new(publish: Publish, id: ByteString, position: Option<Position>) -> Self {
@@ -45,7 +46,7 @@ impl Message {
             body: publish.body,
             position,
             size,
-            redeliveries: AtomicU32::new(0),
+            extra: publish.extra,
             _charge: None,
             wire: OnceLock::new(),
         }
@@ -54,13 +55,6 @@ impl Message {
     /// Counts the message against `budget` for as long as it exists.
     pub(crate) fn charged(mut self, budget: &Arc<Budget>) -> Self {
         self._charge = Some(budget.charge(self.size));
-        self
-    }
-
-    /// Says that the message was, or may have been, delivered before. For authors of brokers.
-    #[must_use]
-    pub fn redelivered(mut self, times: u32) -> Self {
-        *self.redeliveries.get_mut() = times;
         self
     }
 
@@ -76,26 +70,16 @@ impl Message {
             headers,
             body,
             position: self.position,
-            redeliveries: AtomicU32::new(self.redeliveries()),
+            extra: self.extra.clone(),
             _charge: None,
             wire: OnceLock::new(),
         }
-    }
-
-    /// How often the message was delivered before, or may have been: 0 the first time, and always for topics.
-    pub fn redeliveries(&self) -> u32 {
-        self.redeliveries.load(Ordering::Relaxed)
     }
 
     /// Whether this and `other` are of one destination and have the same value in the header `key`, so that the later
     /// takes the place of the earlier.
     pub(crate) fn replaces(&self, other: &Self, key: &str) -> bool {
         self.destination == other.destination && self.headers.get(key) == other.headers.get(key)
-    }
-
-    /// Counts one more delivery that came to nothing; gives how many that are.
-    pub(crate) fn came_back(&self) -> u32 {
-        self.redeliveries.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// The `message-id`.
@@ -123,13 +107,55 @@ impl Message {
         self.position
     }
 
-    /// What the message counts for in byte budgets: body, header and destination texts, in bytes.
+    /// When it was published, where its publisher or engine said so.
+    pub fn time(&self) -> Option<Timestamp> {
+        self.extra.as_ref()?.time
+    }
+
+    /// Its priority, where its publisher said one: 0 is the lowest, 4 the usual one, 9 the highest.
+    pub fn priority(&self) -> Option<u8> {
+        self.extra.as_ref()?.priority
+    }
+
+    /// The W3C trace context that it belongs to, as in a `traceparent` header, where its publisher said so.
+    pub fn trace_context(&self) -> Option<&ByteString> {
+        self.extra.as_ref()?.trace_context.as_ref()
+    }
+
+    /// The message as a dead letter for `destination`: with its headers, but those of its time to live, and with
+    /// `dead-letter-reason`, `original-destination` and `original-delivery-count`. It is
+    /// [immediate](Publish::immediate): there is no publisher to wait for room.
+    pub fn dead_letter(
+        &self,
+        destination: Destination,
+        reason: DeadLetterReason,
+        deliveries: u32,
+    ) -> Publish {
+        let mut headers = self.headers.clone();
+        headers.retain(|name, _| {
+            !matches!(
+                name,
+                "expires"
+                    | "expiration"
+                    | "dead-letter-reason"
+                    | "original-destination"
+                    | "original-delivery-count"
+            )
+        });
+        let name = ByteString::from_static;
+        headers.push(name("dead-letter-reason"), reason.as_str());
+        headers.push(name("original-destination"), self.destination());
+        headers.push(name("original-delivery-count"), deliveries.to_string());
+        Publish::new(destination, headers, self.body.clone()).immediate()
+    }
+
+    /// The bytes that the message counts for in budgets: body, header and destination texts.
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// A place for whoever writes the message to the wire to keep its encoded forms, so that each is made at most
-    /// once however many receive it. The broker never looks inside.
+    /// A place for the message's encoded forms, so that each is made at most once however many receive it. The broker
+    /// never looks inside.
     ///
     /// The first caller decides the type; one process has one kind of writer, so a second type is a programming
     /// error and gets `None`.
@@ -162,16 +188,51 @@ pub struct Position {
     pub sequence: u64,
 }
 
-/// What a publisher gives to [`Broker::publish`](crate::Broker::publish).
+/// Why a message became a dead letter, for its header `dead-letter-reason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeadLetterReason {
+    /// Its time to live ended: `expired`.
+    Expired,
+    /// A consumer rejected it: `rejected`.
+    Rejected,
+    /// It came back from consumers as often as it may: `max-deliveries`.
+    MaxDeliveries,
+}
+
+impl DeadLetterReason {
+    /// The header's value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Rejected => "rejected",
+            Self::MaxDeliveries => "max-deliveries",
+        }
+    }
+}
+
+/// Properties that most messages do not have.
+#[derive(Clone, Debug, Default)]
+struct Extra {
+    id: Option<ByteString>,
+    position: Option<Position>,
+    time: Option<Timestamp>,
+    priority: Option<u8>,
+    trace_context: Option<ByteString>,
+    immediate: bool,
+}
+
+/// A message to publish, for [`Hub::publish`](crate::Hub::publish).
 #[derive(Clone, Debug)]
 pub struct Publish {
-    /// Whom it is for.
+    /// Its receivers.
     pub target: Target,
     /// The headers its receivers see, besides those that the server owns.
     pub headers: Headers,
     /// The body.
     pub body: Bytes,
     shown_as: Option<ByteString>,
+    extra: Option<Box<Extra>>,
 }
 
 impl Publish {
@@ -182,17 +243,75 @@ impl Publish {
             headers,
             body: body.into(),
             shown_as: None,
+            extra: None,
         }
     }
 
-    /// Lets receivers see `destination` in place of the target's own: `/user/queue/errors`, not `/queue/errors`.
+    /// Refuses the message at once where a full queue would be waited for: no publisher is there to wait.
+    #[must_use]
+    pub fn immediate(mut self) -> Self {
+        self.extra().immediate = true;
+        self
+    }
+
+    /// Whether the message is not to wait for room in a full queue.
+    pub fn is_immediate(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| extra.immediate)
+    }
+
+    /// With the time it was published at.
+    #[must_use]
+    pub fn at(mut self, time: Timestamp) -> Self {
+        self.extra().time = Some(time);
+        self
+    }
+
+    /// With a priority from 0 to 9; a larger number means 9, as in JMS.
+    #[must_use]
+    pub fn priority(mut self, priority: u8) -> Self {
+        self.extra().priority = Some(priority.min(9));
+        self
+    }
+
+    /// With the W3C trace context that it belongs to.
+    #[must_use]
+    pub fn trace_context(mut self, context: impl Into<ByteString>) -> Self {
+        self.extra().trace_context = Some(context.into());
+        self
+    }
+
+    /// With an engine's own id and position in place of the hub's: for what comes from elsewhere. Two receivers on
+    /// different nodes then see the same message.
+    #[must_use]
+    pub fn numbered(mut self, id: impl Into<ByteString>, position: Option<Position>) -> Self {
+        let extra = self.extra();
+        extra.id = Some(id.into());
+        extra.position = position;
+        self
+    }
+
+    /// The engine's id, if it has one.
+    pub fn id(&self) -> Option<&ByteString> {
+        self.extra.as_ref()?.id.as_ref()
+    }
+
+    /// The engine's position, if it has one.
+    pub fn position(&self) -> Option<Position> {
+        self.extra.as_ref()?.position
+    }
+
+    fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+
+    /// Shows receivers `destination` in place of the target's own: `/user/queue/errors`, not `/queue/errors`.
     #[must_use]
     pub fn shown_as(mut self, destination: impl Into<ByteString>) -> Self {
         self.shown_as = Some(destination.into());
         self
     }
 
-    /// About what the message will [count for](Message::size) in byte budgets.
+    /// About the bytes that the message will [count for](Message::size) in budgets.
     pub fn size_hint(&self) -> usize {
         self.body.len() + self.headers.encoded_len_hint()
     }

@@ -1,13 +1,13 @@
-//! What a broker counted.
+//! Counts and rates.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use bytestring::ByteString;
 
-use crate::{Lost, Overflow};
+use crate::hub::{Lost, Overflow};
 
-/// A look at a broker: see [`Broker::statistics`](crate::Broker::statistics).
+/// Statistics of a hub and its engine at one moment: see [`Hub::statistics`](crate::Hub::statistics).
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct BrokerStatistics {
@@ -25,7 +25,7 @@ pub struct BrokerStatistics {
     pub selected: Vec<DestinationStatistics>,
 }
 
-/// What a broker knows of one destination.
+/// Statistics of one destination.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct DestinationStatistics {
@@ -77,7 +77,7 @@ pub enum DestinationKind {
 }
 
 macro_rules! counts {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    ($($(#[$doc:meta])* $name:ident = $count:ident,)*) => {
         /// Numbers that only grow.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
@@ -85,15 +85,20 @@ macro_rules! counts {
             $($(#[$doc])* pub $name: u64,)*
         }
 
-        /// The counters behind [`Counts`].
-        #[derive(Debug, Default)]
-        pub(crate) struct Counters {
-            $(pub(crate) $name: AtomicU64,)*
+        /// One of [`Counts`], for a [`Meter`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum Count {
+            $($(#[$doc])* $count,)*
+        }
+
+        impl Count {
+            const ALL: usize = [$(Self::$count),*].len();
         }
 
         impl Counters {
             pub(crate) fn read(&self) -> Counts {
-                Counts { $($name: self.$name.load(Ordering::Relaxed),)* }
+                Counts { $($name: self.0[Count::$count as usize].load(Ordering::Relaxed),)* }
             }
         }
     };
@@ -101,57 +106,61 @@ macro_rules! counts {
 
 counts! {
     /// Messages published.
-    published,
+    published = Published,
     /// Deliveries put into outboxes.
-    delivered,
+    delivered = Delivered,
     /// Deliveries that a consumer accepted.
-    acked,
+    acked = Acked,
     /// Deliveries among `delivered` of messages that had been delivered before.
-    redelivered,
+    redelivered = Redelivered,
     /// Messages whose time ran out before they were settled.
-    expired,
+    expired = Expired,
     /// Messages that went where dead letters go.
-    dead_lettered,
+    dead_lettered = DeadLettered,
     /// Deliveries or messages dropped by [`Overflow::DropOldest`], or by a full queue's
     /// [`DropOldest`](crate::WhenFull::DropOldest).
-    dropped_oldest,
+    dropped_oldest = DroppedOldest,
     /// Deliveries or messages dropped by [`Overflow::DropNewest`], or by a full queue's
     /// [`DropNewest`](crate::WhenFull::DropNewest).
-    dropped_newest,
+    dropped_newest = DroppedNewest,
     /// Deliveries replaced by a later one, by [`Overflow::Latest`].
-    conflated,
+    conflated = Conflated,
     /// Sessions ended by [`Overflow::Close`].
-    closed,
+    closed = Closed,
     /// Messages that were rejected, or came back too often, with no place for dead letters configured; and those that such a
     /// place did not take.
-    discarded,
+    discarded = Discarded,
     /// Messages refused because a queue, or the broker's memory, was full.
-    refused,
+    refused = Refused,
 }
 
+/// The counters behind [`Counts`].
+#[derive(Debug, Default)]
+pub(crate) struct Counters([AtomicU64; Count::ALL]);
+
 impl Counters {
-    pub(crate) fn add(&self, counter: impl Fn(&Self) -> &AtomicU64, n: usize) {
+    pub(crate) fn count(&self, count: Count, n: usize) {
         if n > 0 {
-            counter(self).fetch_add(n as u64, Ordering::Relaxed);
+            self.0[count as usize].fetch_add(n as u64, Ordering::Relaxed);
         }
     }
 
-    /// Counts what full outboxes cost under a policy.
+    /// Counts the messages and sessions that full outboxes cost under a policy.
     pub(crate) fn lost(&self, lost: Lost, overflow: &Overflow) {
-        self.add(|counters| &counters.closed, lost.sessions as usize);
-        let dropped: fn(&Self) -> &AtomicU64 = match overflow {
+        self.count(Count::Closed, lost.sessions as usize);
+        let dropped = match overflow {
             Overflow::Close => return,
-            Overflow::DropOldest => |counters| &counters.dropped_oldest,
-            Overflow::DropNewest => |counters| &counters.dropped_newest,
-            Overflow::Latest { .. } => |counters| &counters.conflated,
+            Overflow::DropOldest => Count::DroppedOldest,
+            Overflow::DropNewest => Count::DroppedNewest,
+            Overflow::Latest { .. } => Count::Conflated,
         };
-        self.add(dropped, lost.messages as usize);
+        self.count(dropped, lost.messages as usize);
     }
 }
 
-/// Counts for one destination, and for its broker at the same time.
+/// Counts for one destination, and for its hub at the same time: from [`LocalHub::meter`](crate::LocalHub::meter).
 #[derive(Debug)]
-pub(crate) struct Meter {
+pub struct Meter {
     counters: Counters,
     totals: Arc<Counters>,
     published: Rate,
@@ -168,33 +177,37 @@ impl Meter {
         }
     }
 
-    pub(crate) fn add(&self, counter: impl Fn(&Counters) -> &AtomicU64, n: usize) {
-        self.counters.add(&counter, n);
-        self.totals.add(counter, n);
+    /// Adds `n` to a count.
+    pub fn count(&self, count: Count, n: usize) {
+        self.counters.count(count, n);
+        self.totals.count(count, n);
     }
 
-    /// Counts what full outboxes cost under a policy.
+    /// Counts the messages and sessions that full outboxes cost under a policy.
     pub(crate) fn lost(&self, lost: Lost, overflow: &Overflow) {
         self.counters.lost(lost, overflow);
         self.totals.lost(lost, overflow);
     }
 
-    /// Works the rates out anew, `seconds` after the last time.
-    pub(crate) fn measure(&self, seconds: f32) {
-        let counts = self.counters.read();
+    /// Updates the rates, `seconds` after the last time.
+    pub fn measure(&self, seconds: f32) {
+        let counts = self.counts();
         self.published.measure(counts.published, seconds);
         self.delivered.measure(counts.delivered, seconds);
     }
 
-    pub(crate) fn counts(&self) -> Counts {
+    /// The counts since the meter was made.
+    pub fn counts(&self) -> Counts {
         self.counters.read()
     }
 
-    pub(crate) fn published_per_second(&self) -> f32 {
+    /// Messages published in a second, as of the last [`measure`](Self::measure).
+    pub fn published_per_second(&self) -> f32 {
         self.published.per_second()
     }
 
-    pub(crate) fn delivered_per_second(&self) -> f32 {
+    /// Deliveries made in a second, as of the last [`measure`](Self::measure).
+    pub fn delivered_per_second(&self) -> f32 {
         self.delivered.per_second()
     }
 }

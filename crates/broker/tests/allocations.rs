@@ -9,8 +9,8 @@ use std::task::{Context, Waker};
 
 use allocation_counter::measure;
 use tramline_broker::{
-    AckMode, Broker, Delivery, DeliveryRef, Destination, EmbeddedBroker, Headers, OpenSession,
-    Outbox, Outcome, Overflow, Pattern, Publish, SessionId, Settle, SubscribeRequest, Timestamp,
+    AckMode, Delivery, DeliveryRef, Destination, EmbeddedBroker, Headers, Hub, OpenSession, Outbox,
+    Outcome, Overflow, Pattern, Publish, SessionId, Settle, SubscribeRequest, Timestamp,
     TopicSettings, Transaction,
 };
 
@@ -23,7 +23,7 @@ struct Client {
 }
 
 impl Client {
-    fn subscribed(broker: &EmbeddedBroker, pattern: &'static str, ack: AckMode) -> Self {
+    fn subscribed(broker: &Hub, pattern: &'static str, ack: AckMode) -> Self {
         let (id, outbox) = (
             SessionId::random(),
             Arc::new(Outbox::new(1 << 20, Overflow::Close)),
@@ -43,7 +43,7 @@ impl Client {
         self.outbox.poll_take(&mut context, batch, 64, 1 << 20);
     }
 
-    fn accept(&self, broker: &EmbeddedBroker, delivery: &Delivery) {
+    fn accept(&self, broker: &Hub, delivery: &Delivery) {
         let settled = broker.settle(self.id, accepted(delivery));
         settled.into_ready().unwrap().unwrap();
     }
@@ -54,7 +54,7 @@ fn accepted(delivery: &Delivery) -> Settle {
     Settle::new(Some(delivery.slot), tag, Outcome::Accepted)
 }
 
-fn publish(broker: &EmbeddedBroker, destination: &Destination, headers: &Headers, count: usize) {
+fn publish(broker: &Hub, destination: &Destination, headers: &Headers, count: usize) {
     let message = || Publish::new(destination.clone(), headers.clone(), "hello");
     let batch = (0..count).map(|_| message()).collect();
     broker.publish(batch, NOW).into_ready().unwrap().unwrap();
@@ -82,9 +82,11 @@ fn fan_out_by(overflow: Overflow, subscribers: usize, pattern: &'static str, bur
         headers.push("key", "of all");
     }
     let settings = TopicSettings::default().overflow(overflow);
-    let broker = EmbeddedBroker::new()
-        .topics("/topic")
-        .topic_settings("/topic/**", settings);
+    let broker = Hub::new(
+        EmbeddedBroker::new()
+            .topics("/topic")
+            .topic_settings("/topic/**", settings),
+    );
     let clients: Vec<_> = (0..subscribers)
         .map(|_| Client::subscribed(&broker, pattern, AckMode::Auto))
         .collect();
@@ -132,7 +134,7 @@ fn conflation_asks_for_its_index_once_and_not_for_each_message() {
 
 #[test]
 fn a_queue_s_message_from_send_to_ack() {
-    let broker = EmbeddedBroker::new().queues("/queue");
+    let broker = Hub::new(EmbeddedBroker::new().queues("/queue"));
     let client = Client::subscribed(&broker, "/queue/a", AckMode::ClientIndividual);
     let destination = Destination::parse("/queue/a").unwrap();
     let mut batch = Vec::with_capacity(64);
@@ -147,7 +149,7 @@ fn a_queue_s_message_from_send_to_ack() {
 
 #[test]
 fn a_transaction_of_ten_messages_and_ten_acks() {
-    let broker = EmbeddedBroker::new().queues("/queue");
+    let broker = Hub::new(EmbeddedBroker::new().queues("/queue"));
     let client = Client::subscribed(&broker, "/queue/a", AckMode::ClientIndividual);
     let destination = Destination::parse("/queue/a").unwrap();
     let mut batch = Vec::with_capacity(64);
@@ -159,5 +161,6 @@ fn a_transaction_of_ten_messages_and_ten_acks() {
         commit.into_ready().unwrap().unwrap();
         client.take(&mut batch);
     });
-    assert!(count <= 41, "{count}");
+    // Of which the tokens of what is settled, as the hub checks them and as the engine holds them, are six.
+    assert!(count <= 47, "{count}");
 }

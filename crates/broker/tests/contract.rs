@@ -1,16 +1,15 @@
 //! The embedded broker keeps the contract: as it is, and where all of its answers come late from elsewhere.
 
 use std::panic;
-use std::sync::{Arc, Mutex, mpsc};
-use std::task::{Poll, Waker};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use tramline_broker::contract::{self, Options};
 use tramline_broker::{
-    Broker, CommitError, Confirm, EmbeddedBroker, OpenError, OpenSession, Publish, Published,
-    Refused, Separator, SessionId, Settle, SettleError, SubscribeError, SubscribeRequest,
-    Timestamp, Transaction,
+    Broker, Capabilities, Commit, CommitError, Confirm, Consumer, EmbeddedBroker, Hub, HubSettings,
+    LocalHub, Outcome, Promise, Publish, Published, Refused, SettleError, StartError,
+    SubscribeError, Subscribed, Token, Unanswered,
 };
 
 fn embedded() -> EmbeddedBroker {
@@ -18,27 +17,36 @@ fn embedded() -> EmbeddedBroker {
 }
 
 mod at_once {
-    use tramline_broker::{broker_contract, contract::Options};
+    use tramline_broker::{Hub, broker_contract, contract::Options};
 
-    broker_contract! { super::embedded, Options::default() }
+    broker_contract! { || vec![Hub::new(super::embedded())], Options::default() }
 }
 
 mod late {
     use std::time::Duration;
 
-    use tramline_broker::{broker_contract, contract::Options};
+    use tramline_broker::{Hub, broker_contract, contract::Options};
 
-    broker_contract! { super::Late::new, Options::default().quiet(Duration::from_millis(20)) }
+    broker_contract! {
+        || vec![Hub::new(super::Late::new())],
+        Options::default().quiet(Duration::from_millis(20))
+    }
 }
 
 #[test]
 fn a_clause_that_is_not_kept_is_named() {
     let options = Options::default().patience(Duration::from_millis(100));
-    let broken = panic::catch_unwind(|| contract::run(Deaf::default, &options));
+    let new_nodes = || vec![Hub::new(Deaf(embedded()))];
+    let broken = panic::catch_unwind(|| contract::run(new_nodes, &options));
     let text = broken.unwrap_err().downcast::<String>().unwrap();
     let expected = [
+        "the_mode_client_settles_all_before",
+        "the_mode_client_individual_settles_one",
+        "a_delivery_is_known_by_its_message_id_too",
         "what_an_ended_subscription_had_goes_to_others_in_order",
-        "nothing_comes_after_unsubscribe",
+        "what_a_closed_session_had_goes_to_others_in_order",
+        "what_was_rejected_never_comes_back",
+        "settling_what_is_not_there_is_an_error",
     ];
     let expected = format!("clauses that are not kept: [{}]", expected.join(", "));
     assert_eq!(*text, expected);
@@ -68,19 +76,16 @@ impl Late {
         Self { inner, work }
     }
 
-    fn later<T: Send + 'static>(
+    fn later<T: Unanswered + Send + 'static>(
         &self,
         work: impl FnOnce(&EmbeddedBroker) -> Confirm<T> + Send + 'static,
     ) -> Confirm<T> {
-        let (answer, answered) = late_answer();
-        self.run(move |broker| {
-            let confirm = work(broker);
-            match confirm.into_ready() {
-                Ok(there) => answer(there),
-                Err(_) => unreachable!("no clause fills a queue"),
-            }
+        let (promise, confirm) = Promise::new();
+        self.run(move |broker| match work(broker).into_ready() {
+            Ok(answer) => promise.keep(answer),
+            Err(_) => unreachable!("no clause fills a queue"),
         });
-        answered
+        confirm
     }
 
     fn run(&self, work: impl FnOnce(&EmbeddedBroker) + Send + 'static) {
@@ -88,127 +93,87 @@ impl Late {
     }
 }
 
-/// An answer, and how it is given.
-fn late_answer<T: Send + 'static>() -> (impl FnOnce(T) + Send, Confirm<T>) {
-    type Slot<T> = Mutex<(Option<T>, Option<Waker>)>;
-    let slot: Arc<Slot<T>> = Arc::new(Mutex::new((None, None)));
-    let given = Arc::clone(&slot);
-    let confirm = Confirm::later(std::future::poll_fn(move |context| {
-        let mut slot = slot.lock().unwrap();
-        match slot.0.take() {
-            Some(answer) => Poll::Ready(answer),
-            None => {
-                slot.1 = Some(context.waker().clone());
-                Poll::Pending
-            }
-        }
-    }));
-    let give = move |answer| {
-        let mut slot = given.lock().unwrap();
-        slot.0 = Some(answer);
-        if let Some(waker) = slot.1.take() {
-            waker.wake();
-        }
-    };
-    (give, confirm)
-}
-
 impl Broker for Late {
-    fn serves(&self, destination: &str) -> bool {
-        self.inner.serves(destination)
+    fn settings(&self) -> HubSettings {
+        self.inner.settings()
     }
 
-    fn separator(&self, destination: &str) -> Separator {
-        self.inner.separator(destination)
+    fn start(&self, hub: Arc<LocalHub>) -> Confirm<Result<(), StartError>> {
+        self.later(move |broker| broker.start(hub))
     }
 
-    fn open(&self, session: OpenSession) -> Confirm<Result<(), OpenError>> {
-        self.later(|broker| broker.open(session))
+    fn publish(&self, batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
+        self.later(|broker| broker.publish(batch))
     }
 
-    fn close(&self, session: SessionId) {
-        self.run(move |broker| broker.close(session));
+    fn consume(&self, consumer: Arc<Consumer>) -> Confirm<Result<Subscribed, SubscribeError>> {
+        self.later(|broker| broker.consume(consumer))
     }
 
-    fn subscribe(&self, request: SubscribeRequest) -> Confirm<Result<(), SubscribeError>> {
-        self.later(|broker| broker.subscribe(request))
+    fn cancel(&self, consumer: &Arc<Consumer>) -> Confirm<()> {
+        let consumer = Arc::clone(consumer);
+        self.later(move |broker| broker.cancel(&consumer))
     }
 
-    fn unsubscribe(&self, session: SessionId, slot: u32) -> Confirm<()> {
-        self.later(move |broker| broker.unsubscribe(session, slot))
-    }
-
-    fn publish(&self, batch: Vec<Publish>, now: Timestamp) -> Confirm<Result<Published, Refused>> {
-        self.later(move |broker| broker.publish(batch, now))
-    }
-
-    fn settle(&self, session: SessionId, settle: Settle) -> Confirm<Result<(), SettleError>> {
-        self.later(move |broker| broker.settle(session, settle))
-    }
-
-    fn commit(
+    fn settle(
         &self,
-        session: SessionId,
-        transaction: Transaction,
-        now: Timestamp,
-    ) -> Confirm<Result<Published, CommitError>> {
-        self.later(move |broker| broker.commit(session, transaction, now))
+        consumer: &Arc<Consumer>,
+        tokens: &[Token],
+        outcome: Outcome,
+    ) -> Confirm<Result<(), SettleError>> {
+        let (consumer, tokens) = (Arc::clone(consumer), tokens.to_vec());
+        self.later(move |broker| broker.settle(&consumer, &tokens, outcome))
     }
 
-    fn resume(&self, session: SessionId) {
-        self.run(move |broker| broker.resume(session));
+    fn commit(&self, commit: Commit) -> Confirm<Result<Published, CommitError>> {
+        self.later(|broker| broker.commit(commit))
+    }
+
+    fn room_again(&self, consumer: &Arc<Consumer>) {
+        let consumer = Arc::clone(consumer);
+        self.run(move |broker| broker.room_again(&consumer));
     }
 }
 
-/// Does not hear of UNSUBSCRIBE.
+/// Takes no notice of a consumer's end.
 #[derive(Debug)]
 struct Deaf(EmbeddedBroker);
 
-impl Default for Deaf {
-    fn default() -> Self {
-        Self(embedded())
-    }
-}
-
 impl Broker for Deaf {
-    fn serves(&self, destination: &str) -> bool {
-        self.0.serves(destination)
+    fn settings(&self) -> HubSettings {
+        self.0.settings()
     }
 
-    fn open(&self, session: OpenSession) -> Confirm<Result<(), OpenError>> {
-        self.0.open(session)
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
     }
 
-    fn close(&self, session: SessionId) {
-        self.0.close(session);
+    fn start(&self, hub: Arc<LocalHub>) -> Confirm<Result<(), StartError>> {
+        self.0.start(hub)
     }
 
-    fn subscribe(&self, request: SubscribeRequest) -> Confirm<Result<(), SubscribeError>> {
-        self.0.subscribe(request)
+    fn publish(&self, batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
+        self.0.publish(batch)
     }
 
-    fn unsubscribe(&self, _session: SessionId, _slot: u32) -> Confirm<()> {
-        Confirm::ready(())
+    fn consume(&self, consumer: Arc<Consumer>) -> Confirm<Result<Subscribed, SubscribeError>> {
+        self.0.consume(consumer)
     }
 
-    fn publish(&self, batch: Vec<Publish>, now: Timestamp) -> Confirm<Result<Published, Refused>> {
-        self.0.publish(batch, now)
-    }
-
-    fn settle(&self, session: SessionId, settle: Settle) -> Confirm<Result<(), SettleError>> {
-        self.0.settle(session, settle)
-    }
-
-    fn commit(
+    fn settle(
         &self,
-        session: SessionId,
-        transaction: Transaction,
-        now: Timestamp,
-    ) -> Confirm<Result<Published, CommitError>> {
-        self.0.commit(session, transaction, now)
+        consumer: &Arc<Consumer>,
+        tokens: &[Token],
+        outcome: Outcome,
+    ) -> Confirm<Result<(), SettleError>> {
+        self.0.settle(consumer, tokens, outcome)
     }
 
-    fn resume(&self, session: SessionId) {
-        self.0.resume(session);
+    fn commit(&self, commit: Commit) -> Confirm<Result<Published, CommitError>> {
+        self.0.commit(commit)
+    }
+
+    fn room_again(&self, consumer: &Arc<Consumer>) {
+        self.0.room_again(consumer);
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use tramline_broker::{
-    Broker, Delivery, Destination, EmbeddedBroker, Headers, OpenSession, Outbox, Overflow, Pattern,
-    Position, Publish, PublishError, SessionId, Source, SubscribeError, SubscribeRequest, Target,
+    Address, Delivery, Destination, EmbeddedBroker, Headers, Hub, OpenSession, Outbox, Overflow,
+    Pattern, Position, Publish, PublishError, SessionId, SubscribeError, SubscribeRequest, Target,
     Timestamp,
 };
 
@@ -23,7 +23,7 @@ struct Client {
 }
 
 impl Client {
-    fn open(broker: &EmbeddedBroker, user: Option<&'static str>) -> Self {
+    fn open(broker: &Hub, user: Option<&'static str>) -> Self {
         let client = Self {
             id: SessionId::random(),
             outbox: Arc::new(Outbox::new(1 << 24, Overflow::Close)),
@@ -34,14 +34,14 @@ impl Client {
         client
     }
 
-    fn subscribe(&self, broker: &EmbeddedBroker, slot: u32, pattern: &'static str) {
+    fn subscribe(&self, broker: &Hub, slot: u32, pattern: &'static str) {
         let request = SubscribeRequest::new(self.id, slot, Pattern::parse(pattern).unwrap());
         broker.subscribe(request).into_ready().unwrap().unwrap();
     }
 
-    fn subscribe_user(&self, broker: &EmbeddedBroker, slot: u32, path: &'static str) {
+    fn subscribe_user(&self, broker: &Hub, slot: u32, path: &'static str) {
         let path = Destination::parse(path).unwrap();
-        let request = SubscribeRequest::new(self.id, slot, Source::User { path });
+        let request = SubscribeRequest::new(self.id, slot, Address::User { path });
         broker.subscribe(request).into_ready().unwrap().unwrap();
     }
 
@@ -68,7 +68,7 @@ fn to(destination: &str, body: &str) -> Publish {
     Publish::new(destination, Headers::new(), body.to_owned())
 }
 
-fn publish(broker: &EmbeddedBroker, batch: Vec<Publish>) -> usize {
+fn publish(broker: &Hub, batch: Vec<Publish>) -> usize {
     broker
         .publish(batch, NOW)
         .into_ready()
@@ -83,7 +83,7 @@ fn broker() -> EmbeddedBroker {
 
 #[test]
 fn a_message_reaches_each_matching_subscription_once() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let (alice, bob) = (Client::open(&broker, None), Client::open(&broker, None));
     alice.subscribe(&broker, 0, "/topic/a");
     alice.subscribe(&broker, 1, "/topic/**");
@@ -101,7 +101,7 @@ fn a_message_reaches_each_matching_subscription_once() {
 
 #[test]
 fn a_subscription_ends_with_unsubscribe_and_with_its_session() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let (alice, bob) = (Client::open(&broker, None), Client::open(&broker, None));
     for client in [&alice, &bob] {
         client.subscribe(&broker, 0, "/topic/a");
@@ -121,7 +121,7 @@ fn a_subscription_ends_with_unsubscribe_and_with_its_session() {
 
 #[test]
 fn positions_count_up_within_an_epoch_and_a_forgotten_topic_starts_a_new_one() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let alice = Client::open(&broker, None);
     alice.subscribe(&broker, 0, "/topic/a");
     publish(
@@ -161,7 +161,7 @@ fn positions_count_up_within_an_epoch_and_a_forgotten_topic_starts_a_new_one() {
 
 #[test]
 fn all_subscribers_see_one_order_whoever_publishes() {
-    let broker = Arc::new(broker());
+    let broker = Arc::new(Hub::new(broker()));
     let clients: Vec<Client> = (0..4).map(|_| Client::open(&broker, None)).collect();
     for (n, client) in clients.iter().enumerate() {
         client.subscribe(
@@ -199,7 +199,7 @@ fn all_subscribers_see_one_order_whoever_publishes() {
 
 #[test]
 fn user_destinations_reach_every_session_of_the_user_or_one() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let (desk, phone) = (
         Client::open(&broker, Some("a/b@c")),
         Client::open(&broker, Some("a/b@c")),
@@ -251,7 +251,7 @@ fn user_destinations_reach_every_session_of_the_user_or_one() {
 
 #[test]
 fn no_text_names_a_users_address() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let victim = Client::open(&broker, Some("bob"));
     victim.subscribe_user(&broker, 0, "/queue/errors");
     let spy = Client::open(&broker, None);
@@ -266,7 +266,7 @@ fn no_text_names_a_users_address() {
 
 #[test]
 fn a_batch_ends_at_the_first_message_that_is_refused() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let alice = Client::open(&broker, None);
     alice.subscribe(&broker, 0, "/topic/a");
     let batch = vec![
@@ -289,7 +289,7 @@ fn a_batch_ends_at_the_first_message_that_is_refused() {
 
 #[test]
 fn subscribing_elsewhere_or_without_a_session_is_refused() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let alice = Client::open(&broker, None);
     for text in ["/topics/a", "/topic", "/**", "topic/a"] {
         let request = SubscribeRequest::new(alice.id, 0, Pattern::parse(text).unwrap());
@@ -307,7 +307,7 @@ fn subscribing_elsewhere_or_without_a_session_is_refused() {
 
 #[test]
 fn destinations_have_a_limit_and_forgotten_ones_make_room() {
-    let broker = broker().max_destinations(2);
+    let broker = Hub::new(broker().max_destinations(2));
     let alice = Client::open(&broker, None);
     alice.subscribe(&broker, 0, "/topic/**");
     alice.subscribe(&broker, 1, "/topic/a");

@@ -3,7 +3,7 @@
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use tramline_broker::{
-    Broker, Delivery, DeliveryRef, Destination, EmbeddedBroker, Outcome, Settle, Transaction,
+    Delivery, DeliveryRef, Destination, EmbeddedBroker, Hub, Outcome, Settle, Transaction,
 };
 
 use crate::support::{Client, NOW, message, publish};
@@ -19,7 +19,7 @@ fn accept(delivery: &Delivery) -> Settle {
 /// Sends one by one, and takes and settles what was handed out whenever the consumers are full.
 #[divan::bench(consts = [1, 100], args = [1, 100])]
 fn send_deliver_settle<const CONSUMERS: usize>(bencher: Bencher<'_, '_>, prefetch: u32) {
-    let broker = EmbeddedBroker::new().queues("/queue");
+    let broker = Hub::new(EmbeddedBroker::new().queues("/queue"));
     let clients: Vec<_> = (0..CONSUMERS).map(|_| Client::open(&broker)).collect();
     for client in &clients {
         client.consume(&broker, "/queue/a", prefetch);
@@ -50,7 +50,7 @@ fn send_deliver_settle<const CONSUMERS: usize>(bencher: Bencher<'_, '_>, prefetc
 /// Ten messages into one queue, all or none, and the acks of the ten before.
 #[divan::bench]
 fn transaction_of_ten(bencher: Bencher<'_, '_>) {
-    let broker = EmbeddedBroker::new().queues("/queue");
+    let broker = Hub::new(EmbeddedBroker::new().queues("/queue"));
     let client = Client::open(&broker);
     client.consume(&broker, "/queue/a", 100);
     let destination = Destination::parse("/queue/a").unwrap();

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use tramline_broker::{
-    AckMode, Broker, Delivery, Destination, EmbeddedBroker, Headers, OpenSession, Outbox, Overflow,
-    Pattern, Publish, SessionId, SubscribeRequest, Timestamp,
+    AckMode, Delivery, Destination, Headers, Hub, OpenSession, Outbox, Overflow, Pattern, Publish,
+    SessionId, SubscribeRequest, Timestamp,
 };
 
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_000_000);
@@ -17,7 +17,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn open(broker: &EmbeddedBroker) -> Self {
+    pub(crate) fn open(broker: &Hub) -> Self {
         let id = SessionId::random();
         let outbox = Arc::new(Outbox::new(1 << 30, Overflow::Close));
         let open = OpenSession::new(id, None, Arc::clone(&outbox));
@@ -25,19 +25,14 @@ impl Client {
         Self { id, outbox }
     }
 
-    pub(crate) fn subscribe(&self, broker: &EmbeddedBroker, slot: u32, pattern: impl Into<String>) {
+    pub(crate) fn subscribe(&self, broker: &Hub, slot: u32, pattern: impl Into<String>) {
         let pattern = Pattern::parse(pattern.into()).unwrap();
         let request = SubscribeRequest::new(self.id, slot, pattern);
         broker.subscribe(request).into_ready().unwrap().unwrap();
     }
 
     /// Subscribes to acknowledge each of at most `prefetch` deliveries by itself.
-    pub(crate) fn consume(
-        &self,
-        broker: &EmbeddedBroker,
-        destination: &'static str,
-        prefetch: u32,
-    ) {
+    pub(crate) fn consume(&self, broker: &Hub, destination: &'static str, prefetch: u32) {
         let request = SubscribeRequest::new(self.id, 0, Pattern::parse(destination).unwrap())
             .acknowledged(AckMode::ClientIndividual)
             .prefetch(NonZeroU32::new(prefetch).unwrap());
@@ -62,7 +57,7 @@ pub(crate) fn message(destination: &Destination) -> Publish {
     Publish::new(destination.clone(), headers, BODY)
 }
 
-pub(crate) fn publish(broker: &EmbeddedBroker, batch: Vec<Publish>) -> usize {
+pub(crate) fn publish(broker: &Hub, batch: Vec<Publish>) -> usize {
     let published = broker.publish(batch, NOW).into_ready().unwrap().unwrap();
     published.local_receivers
 }

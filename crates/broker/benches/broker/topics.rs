@@ -2,7 +2,7 @@
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use tramline_broker::{Destination, EmbeddedBroker, Overflow, TopicSettings};
+use tramline_broker::{Destination, EmbeddedBroker, Hub, Overflow, TopicSettings};
 
 use crate::support::{Client, message, publish};
 
@@ -12,9 +12,11 @@ const SUBSCRIBERS: usize = 10_000;
 
 /// One subscriber, and others elsewhere: `names` says where.
 fn among(others: usize, names: impl Fn(usize) -> String, bencher: Bencher<'_, '_>) {
-    let broker = EmbeddedBroker::new()
-        .topics("/topic")
-        .max_destinations(2_000_000);
+    let broker = Hub::new(
+        EmbeddedBroker::new()
+            .topics("/topic")
+            .max_destinations(2_000_000),
+    );
     let unrelated = Client::open(&broker);
     for other in 0..others {
         unrelated.subscribe(&broker, other as u32, names(other));
@@ -44,7 +46,7 @@ fn publish_among_patterns(bencher: Bencher<'_, '_>, others: usize) {
 /// As before, to a topic that is published to for the first time: it is looked for in the patterns.
 #[divan::bench(args = UNRELATED)]
 fn first_publish_among_patterns(bencher: Bencher<'_, '_>, others: usize) {
-    let broker = EmbeddedBroker::new().topics("/topic");
+    let broker = Hub::new(EmbeddedBroker::new().topics("/topic"));
     let unrelated = Client::open(&broker);
     for other in 0..others {
         unrelated.subscribe(&broker, other as u32, format!("/topic/rooms/{other}/*"));
@@ -55,10 +57,12 @@ fn first_publish_among_patterns(bencher: Bencher<'_, '_>, others: usize) {
         .bench_local_values(|message| publish(&broker, message));
 }
 
-fn crowd(settings: TopicSettings) -> (EmbeddedBroker, Vec<Client>) {
-    let broker = EmbeddedBroker::new()
-        .topics("/topic")
-        .topic_settings("/topic/**", settings);
+fn crowd(settings: TopicSettings) -> (Hub, Vec<Client>) {
+    let broker = Hub::new(
+        EmbeddedBroker::new()
+            .topics("/topic")
+            .topic_settings("/topic/**", settings),
+    );
     let clients: Vec<_> = (0..SUBSCRIBERS).map(|_| Client::open(&broker)).collect();
     for client in &clients {
         client.subscribe(&broker, 0, "/topic/all");

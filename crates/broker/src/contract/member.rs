@@ -1,47 +1,72 @@
-//! A trial of a broker, and the sessions in it.
+//! A trial of an engine's nodes, and the sessions on them.
 
 use std::future::Future;
 use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Options;
-use crate::{
-    AckMode, Broker, CommitError, Confirm, Delivery, DeliveryRef, Destination, Ending, Headers,
-    OpenSession, Outbox, Outcome, Overflow, Pattern, Publish, Published, Refused, SessionId,
-    Settle, SettleError, Source, SubscribeError, SubscribeRequest, Taken, Target, Timestamp,
-    Transaction,
+use crate::broker::Order;
+use crate::confirm::Confirm;
+use crate::destination::{Destination, Pattern, Target};
+use crate::errors::{CommitError, Refused, SettleError, SubscribeError};
+use crate::hub::{Control, Delivery, Ending, Hub, Outbox, Overflow, Taken};
+use crate::message::Publish;
+use crate::request::{
+    Address, DeliveryRef, OpenSession, Outcome, Published, Settle, SubscribeRequest, Transaction,
 };
+use crate::session_id::SessionId;
+use crate::timestamp::Timestamp;
+use crate::{AckMode, Headers};
 
 /// Room for all that a clause sends.
 const ROOMY: usize = 1 << 24;
 
 /// One attempt at one clause.
 pub(super) struct Trial<'a> {
-    broker: Arc<dyn Broker>,
+    /// The hubs of the nodes that the engine joins.
+    nodes: Vec<Hub>,
     options: &'a Options,
     /// In every name.
     own: String,
+    opened: AtomicUsize,
 }
 
 /// A session of a trial.
 pub(super) struct Member<'a> {
     trial: &'a Trial<'a>,
+    hub: &'a Hub,
     pub(super) id: SessionId,
     pub(super) outbox: Arc<Outbox>,
 }
 
 impl<'a> Trial<'a> {
-    pub(super) fn new(broker: Arc<dyn Broker>, options: &'a Options) -> Self {
-        let own = format!("contract-{}", SessionId::random());
-        Self {
-            broker,
+    pub(super) fn new(nodes: Vec<Hub>, options: &'a Options) -> Self {
+        assert!(!nodes.is_empty(), "an engine has a node at least");
+        let trial = Self {
+            nodes,
             options,
-            own,
+            own: format!("contract-{}", SessionId::random()),
+            opened: AtomicUsize::new(0),
+        };
+        for hub in &trial.nodes {
+            trial.wait(hub.start()).expect("the engine starts");
         }
+        trial
+    }
+
+    /// The order that the engine promises.
+    pub(super) fn order(&self) -> Order {
+        self.options.order
+    }
+
+    /// The node that messages are published from unless a clause says otherwise: not that of the first session.
+    fn publisher(&self) -> &Hub {
+        &self.nodes[self.nodes.len() - 1]
     }
 
     /// A topic that nobody else has.
@@ -62,10 +87,11 @@ impl<'a> Trial<'a> {
     /// A destination that the broker does not carry.
     pub(super) fn nowhere(&self) -> String {
         let nowhere = format!("/{}/nowhere", self.own);
-        assert!(!self.broker.serves(&nowhere), "{nowhere:?} is served");
+        assert!(!self.publisher().serves(&nowhere), "{nowhere:?} is served");
         nowhere
     }
 
+    /// Opens a session on the next node.
     pub(super) fn open(&'a self) -> Member<'a> {
         self.open_with(None, ROOMY)
     }
@@ -84,17 +110,25 @@ impl<'a> Trial<'a> {
         let outbox = Arc::new(Outbox::new(limit, Overflow::Close));
         let user = user.map(|user| user.to_owned().into());
         let open = OpenSession::new(id, user, Arc::clone(&outbox));
-        let opened = self.wait(self.broker.open(open));
-        opened.expect("a session is opened");
+        let opened = self.opened.fetch_add(1, Ordering::Relaxed);
+        let hub = &self.nodes[opened % self.nodes.len()];
+        self.wait(hub.open(open)).expect("a session is opened");
         Member {
             trial: self,
+            hub,
             id,
             outbox,
         }
     }
 
     pub(super) fn publish(&self, batch: Vec<Publish>) -> Result<Published, Refused> {
-        self.wait(self.broker.publish(batch, now()))
+        self.wait(self.publisher().publish(batch, now()))
+    }
+
+    /// As [`publish`](Self::publish), as the `n`th publisher.
+    pub(super) fn publish_as(&self, n: usize, batch: Vec<Publish>) -> Result<Published, Refused> {
+        let hub = &self.nodes[n % self.nodes.len()];
+        self.wait(hub.publish(batch, now()))
     }
 
     /// Publishes a message for each of `bodies`, one batch each.
@@ -107,7 +141,9 @@ impl<'a> Trial<'a> {
 
     /// Ends the session `id`, which may be none.
     pub(super) fn close(&self, id: SessionId) {
-        self.broker.close(id);
+        for hub in &self.nodes {
+            hub.close(id);
+        }
     }
 
     /// Waits until `count` deliveries came to `members` together.
@@ -183,25 +219,25 @@ impl Member<'_> {
         ack: AckMode,
         prefetch: u32,
     ) -> Result<(), SubscribeError> {
-        let separator = self.trial.broker.separator(pattern);
+        let separator = self.hub.separator(pattern);
         let pattern = Pattern::parse_separated(pattern.to_owned(), separator);
         let pattern = pattern.expect("the options' prefixes make patterns");
         let prefetch = NonZeroU32::new(prefetch).expect("a clause asks for one at least");
         let request = SubscribeRequest::new(self.id, slot, pattern).acknowledged(ack);
         let request = request.prefetch(prefetch);
-        self.trial.wait(self.trial.broker.subscribe(request))
+        let subscribed = self.trial.wait(self.hub.subscribe(request));
+        subscribed.map(drop)
     }
 
     pub(super) fn subscribe_user(&self, slot: u32, path: &str) {
         let path = destination(path);
-        let request = SubscribeRequest::new(self.id, slot, Source::User { path });
-        let subscribed = self.trial.wait(self.trial.broker.subscribe(request));
+        let request = SubscribeRequest::new(self.id, slot, Address::User { path });
+        let subscribed = self.trial.wait(self.hub.subscribe(request));
         subscribed.expect("a subscription is made");
     }
 
     pub(super) fn unsubscribe(&self, slot: u32) {
-        self.trial
-            .wait(self.trial.broker.unsubscribe(self.id, slot));
+        self.trial.wait(self.hub.unsubscribe(self.id, slot));
     }
 
     pub(super) fn close(&self) {
@@ -209,7 +245,7 @@ impl Member<'_> {
         self.outbox.close();
     }
 
-    /// Waits until `count` deliveries came, and tells the broker of room as a session does.
+    /// Waits until `count` deliveries came, and reports room as a session does.
     pub(super) fn take(&self, count: usize) -> Vec<Delivery> {
         self.trial.take(std::slice::from_ref(self), count)
     }
@@ -232,13 +268,15 @@ impl Member<'_> {
     fn take_into(&self, context: &mut Context<'_>, taken: &mut Vec<Delivery>, count: usize) {
         while taken.len() < count {
             match self.outbox.poll_take(context, taken, count, usize::MAX) {
-                Taken::Some { resume, .. } => {
-                    if resume {
-                        self.trial.broker.resume(self.id);
+                Taken::Some { room_wanted, .. } => {
+                    if room_wanted {
+                        self.hub.room_again(self.id);
                     }
                 }
                 Taken::Nothing => return,
-                Taken::Ending(ending) => panic!("the session was ended: {ending:?}"),
+                Taken::Control(Control::End(ending)) => {
+                    panic!("the session was ended: {ending:?}")
+                }
             }
         }
     }
@@ -258,7 +296,7 @@ impl Member<'_> {
         outcome: Outcome,
     ) -> Result<(), SettleError> {
         let settle = Settle::new(slot.into(), delivery, outcome);
-        self.trial.wait(self.trial.broker.settle(self.id, settle))
+        self.trial.wait(self.hub.settle(self.id, settle))
     }
 
     /// Settles a delivery that was taken.
@@ -273,7 +311,7 @@ impl Member<'_> {
         publishes: Vec<Publish>,
     ) -> Result<Published, CommitError> {
         let transaction = Transaction::new(settles, publishes);
-        let answer = self.trial.broker.commit(self.id, transaction, now());
+        let answer = self.hub.commit(self.id, transaction, now());
         self.trial.wait(answer)
     }
 }
@@ -316,7 +354,7 @@ pub(super) fn body(delivery: &Delivery) -> String {
 pub(super) fn tries(deliveries: &[Delivery]) -> Vec<(String, u32)> {
     let tries = deliveries
         .iter()
-        .map(|delivery| (body(delivery), delivery.message.redeliveries()));
+        .map(|delivery| (body(delivery), delivery.redeliveries));
     tries.collect()
 }
 

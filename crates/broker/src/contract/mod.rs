@@ -1,9 +1,12 @@
-//! What every [`Broker`] promises, as a test suite that any implementation runs.
+//! What every [`Broker`](crate::Broker) promises, as a test suite that any implementation runs.
 //!
 //! [`broker_contract!`](crate::broker_contract) makes one `#[test]` of each clause, so that a clause that is not kept is
 //! named by the test run; [`run`] tries all of them, for those who have tests of their own. A clause makes sessions of
 //! its own and destinations with names that nobody else has, so that a broker that is far away and has other users may be
 //! tried too.
+//!
+//! An engine that joins several nodes is tried with the hubs of several: sessions are opened on each in turn, and messages
+//! come from another than the first one's.
 //!
 //! Answers may come late, and deliveries from elsewhere: a clause waits for what has to come, for
 //! [`Options::patience`] at most, and for [`Options::quiet`] to see that nothing comes. So this module, unlike the rest of
@@ -12,11 +15,11 @@
 //! # Example: the embedded broker keeps it
 //!
 //! ```
-//! use tramline_broker::{EmbeddedBroker, contract};
+//! use tramline_broker::{EmbeddedBroker, Hub, contract};
 //!
-//! let new_broker = || EmbeddedBroker::new().topics("/topic").queues("/queue");
+//! let new_nodes = || vec![Hub::new(EmbeddedBroker::new().topics("/topic").queues("/queue"))];
 //! assert!(contract::CLAUSES.len() > 20);
-//! contract::run(new_broker, &contract::Options::default());
+//! contract::run(new_nodes, &contract::Options::default());
 //! ```
 
 mod member;
@@ -27,11 +30,11 @@ mod transactions;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::time::Duration;
 
 use self::member::Trial;
-use crate::Broker;
+use crate::broker::Order;
+use crate::hub::Hub;
 
 /// Where and how patiently a broker is tried.
 #[derive(Clone, Debug)]
@@ -41,11 +44,13 @@ pub struct Options {
     pub topics: String,
     /// In front of the names of queues, whose messages must be empty of others. Default `/queue`.
     pub queues: String,
-    /// How long to wait for what has to come. Default 10 s: whoever needs longer hangs.
+    /// How long to wait for what has to come. Default 10 s: an engine that needs longer hangs.
     pub patience: Duration,
     /// How long to wait to see that nothing comes. Default none, which is right for a broker that delivers before it
     /// confirms; one that is far away needs longer than a message takes.
     pub quiet: Duration,
+    /// The order that the engine [declares](crate::Capabilities::order). Default [`Order::Destination`].
+    pub order: Order,
 }
 
 impl Default for Options {
@@ -55,6 +60,7 @@ impl Default for Options {
             queues: "/queue".to_owned(),
             patience: Duration::from_secs(10),
             quiet: Duration::ZERO,
+            order: Order::Destination,
         }
     }
 }
@@ -87,6 +93,13 @@ impl Options {
         self.quiet = time;
         self
     }
+
+    /// With another [`Options::order`].
+    #[must_use]
+    pub fn order(mut self, order: Order) -> Self {
+        self.order = order;
+        self
+    }
 }
 
 /// One promise.
@@ -102,13 +115,13 @@ impl Clause {
         self.name
     }
 
-    /// Tries whether `broker` keeps it.
+    /// Tries whether the engine behind `nodes` keeps it.
     ///
     /// # Panics
     ///
     /// When it does not, or not in time.
-    pub fn attempt(&self, broker: Arc<dyn Broker>, options: &Options) {
-        (self.attempt)(&Trial::new(broker, options));
+    pub fn attempt(&self, nodes: Vec<Hub>, options: &Options) {
+        (self.attempt)(&Trial::new(nodes, options));
     }
 }
 
@@ -118,15 +131,15 @@ impl fmt::Debug for Clause {
     }
 }
 
-/// Tries every clause, each with a broker of its own.
+/// Tries every clause, each with nodes of its own.
 ///
 /// # Panics
 ///
 /// When a clause is not kept: after all were tried, with the names of those that were not. Why is what the clauses'
 /// own panics wrote.
-pub fn run<B: Broker>(new_broker: impl Fn() -> B, options: &Options) {
+pub fn run(new_nodes: impl Fn() -> Vec<Hub>, options: &Options) {
     let broken = CLAUSES.iter().filter(|clause| {
-        let attempt = || clause.attempt(Arc::new(new_broker()), options);
+        let attempt = || clause.attempt(new_nodes(), options);
         catch_unwind(AssertUnwindSafe(attempt)).is_err()
     });
     let broken: Vec<&Clause> = broken.collect();
@@ -145,37 +158,37 @@ macro_rules! clauses {
         /// # Panics
         ///
         /// When the clause is not kept, or there is none of that name.
-        pub fn attempt(name: &str, broker: Arc<dyn Broker>, options: &Options) {
+        pub fn attempt(name: &str, nodes: Vec<Hub>, options: &Options) {
             let clause = CLAUSES.iter().find(|clause| clause.name == name);
             let Some(clause) = clause else {
                 panic!("no clause of the contract is called {name:?}");
             };
-            clause.attempt(broker, options);
+            clause.attempt(nodes, options);
         }
 
-        /// Makes one `#[test]` of each clause of the [`contract`](crate::contract): of a function that gives a new
-        /// broker, and the [`Options`](crate::contract::Options) to try it with.
+        /// Makes one `#[test]` of each clause of the [`contract`](crate::contract), from a function that gives the hubs
+        /// of new nodes, and the [`Options`](crate::contract::Options) to try them with.
         ///
         /// # Example: in `tests/contract.rs`
         ///
         /// ```
         /// mod embedded {
-        ///     use tramline_broker::{EmbeddedBroker, broker_contract, contract::Options};
+        ///     use tramline_broker::{EmbeddedBroker, Hub, broker_contract, contract::Options};
         ///
         ///     broker_contract! {
-        ///         || EmbeddedBroker::new().topics("/topic").queues("/queue"),
+        ///         || vec![Hub::new(EmbeddedBroker::new().topics("/topic").queues("/queue"))],
         ///         Options::default()
         ///     }
         /// }
         /// ```
         #[macro_export]
         macro_rules! broker_contract {
-            ($dollar new_broker:expr, $dollar options:expr) => {
+            ($dollar new_nodes:expr, $dollar options:expr) => {
                 $($(
                     #[test]
                     fn $name() {
-                        let broker = ::std::sync::Arc::new(($dollar new_broker)());
-                        $dollar crate::contract::attempt(stringify!($name), broker, &$dollar options);
+                        let nodes = ($dollar new_nodes)();
+                        $dollar crate::contract::attempt(stringify!($name), nodes, &$dollar options);
                     }
                 )*)*
             };
@@ -185,7 +198,7 @@ macro_rules! clauses {
 
 clauses! { ($)
     topics {
-        all_subscribers_see_one_order,
+        all_subscribers_see_the_declared_order,
         a_subscription_is_active_once_it_is_confirmed,
         each_subscription_that_covers_a_message_gets_it_once,
         what_needs_no_settling_has_no_tag,

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 
 use super::member::{Member, Trial, body, by_tag, tries};
 use crate::AckMode::{Client, ClientIndividual};
-use crate::{Delivery, DeliveryRef, Outcome, SettleError};
+use crate::errors::SettleError;
+use crate::hub::Delivery;
+use crate::request::{DeliveryRef, Outcome};
 
 /// What was delivered once before.
 fn again(bodies: &[&str]) -> Vec<(String, u32)> {
@@ -52,7 +54,7 @@ pub(super) fn a_queue_keeps_its_order(trial: &Trial<'_>) {
     trial.send(&queue, &texts[25..]);
     let taken = member.take(50);
     assert_eq!(taken.iter().map(body).collect::<Vec<_>>(), bodies);
-    assert!(taken.iter().all(|taken| taken.message.redeliveries() == 0));
+    assert!(taken.iter().all(|taken| taken.redeliveries == 0));
     let tags: HashSet<u32> = taken.iter().map(|taken| taken.tag).collect();
     assert!(tags.len() == 50 && !tags.contains(&0));
 }

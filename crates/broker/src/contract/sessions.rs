@@ -1,7 +1,10 @@
 //! What is promised of sessions, their ends, and what is sent to them.
 
 use super::member::{Trial, body, to, to_session, to_user};
-use crate::{AckMode, CommitError, DeliveryRef, Outcome, PublishError, SessionId, SubscribeError};
+use crate::AckMode;
+use crate::errors::{CommitError, PublishError, SubscribeError};
+use crate::request::{DeliveryRef, Outcome};
+use crate::session_id::SessionId;
 
 const PATH: &str = "/queue/errors";
 

@@ -1,7 +1,10 @@
 //! What is promised of transactions.
 
 use super::member::{Member, Trial, accepting, body, to};
-use crate::{AckMode, CommitError, Delivery, DeliveryRef, Outcome, Settle};
+use crate::AckMode;
+use crate::errors::CommitError;
+use crate::hub::Delivery;
+use crate::request::{DeliveryRef, Outcome, Settle};
 
 /// A consumer that was given one message.
 fn consumer<'a>(trial: &'a Trial<'a>) -> (Member<'a>, Delivery) {

@@ -2,7 +2,7 @@
 
 use bytestring::ByteString;
 
-use crate::{Destination, Pattern};
+use crate::destination::{Destination, Pattern};
 
 /// Why a text is not a [`Destination`] or [`Pattern`]: the fault of whoever wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

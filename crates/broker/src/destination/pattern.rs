@@ -7,7 +7,7 @@ use bytestring::ByteString;
 
 use super::segments::{glob, intersect, segment_matches};
 use super::{Segments, check_characters, is_any};
-use crate::{Destination, DestinationError, Separator};
+use crate::destination::{Destination, DestinationError, Separator};
 
 /// What a subscription ranges over: a destination, or many by wildcards.
 ///

@@ -2,7 +2,7 @@
 
 use bytestring::ByteString;
 
-use crate::Destination;
+use crate::destination::Destination;
 
 /// Whom a message is for.
 ///
@@ -23,7 +23,7 @@ pub enum Target {
     /// The one session `id`, where it subscribed to `path` among its user destinations.
     Session {
         /// The session.
-        id: crate::SessionId,
+        id: crate::session_id::SessionId,
         /// As for [`Target::User`].
         path: Destination,
     },

@@ -4,17 +4,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::job::{Job, Work};
-use super::names::NoMoreNames;
+use super::ledger::Load;
 use super::publishing::expiry;
-use super::queue::{Aftermath, Load, Needs, NotTaken, Queue};
-use super::{EmbeddedBroker, Place};
-use crate::confirm::Promise;
-use crate::registry::{Held, Session};
-use crate::statistics::DestinationKind;
-use crate::{
-    CommitError, Confirm, DeliveryRef, Outcome, Publish, PublishError, Published, SessionId,
-    Settle, SettleError, Target, Timestamp, Transaction,
-};
+use super::queue::{Aftermath, Needs, NotTaken, Queue};
+use super::seat::Held;
+use super::{Engine, Seating};
+use crate::broker::{Commit, Feed};
+use crate::confirm::{Confirm, Promise};
+use crate::destination::Target;
+use crate::errors::{CommitError, PublishError, SettleError};
+use crate::hub::NoMoreNames;
+use crate::message::Publish;
+use crate::request::Published;
+use crate::statistics::{Count, DestinationKind};
+use crate::timestamp::Timestamp;
 
 /// Why a transaction was not committed now.
 enum NotNow {
@@ -32,13 +35,6 @@ impl<E: Into<CommitError>> From<E> for NotNow {
     }
 }
 
-/// A transaction's deliveries at one subscription, in order.
-struct Settling<'a> {
-    held: Held<Place>,
-    deliveries: Vec<&'a DeliveryRef>,
-    outcomes: Vec<Outcome>,
-}
-
 /// Room set aside in a queue, and not used so far.
 struct Reservation {
     queue: Arc<Queue>,
@@ -48,23 +44,18 @@ struct Reservation {
 /// Reservations by the queue's name.
 type Reservations = HashMap<bytestring::ByteString, Reservation>;
 
-impl EmbeddedBroker {
+impl Engine {
     pub(super) fn commit_now_or_later(
         &self,
-        session: SessionId,
-        transaction: Transaction,
+        commit: Commit,
     ) -> Confirm<Result<Published, CommitError>> {
         let mut after = Aftermath::default();
-        let answer = match self.try_commit(session, &transaction, false, &mut after) {
+        let answer = match self.try_commit(&commit, false, &mut after) {
             Ok(published) => Confirm::ready(Ok(published)),
             Err(NotNow::Never(error)) => Confirm::ready(Err(error)),
             Err(NotNow::Full { queue, needs }) => {
                 let (promise, confirm) = Promise::new();
-                let work = Work::Commit {
-                    session,
-                    transaction,
-                    promise,
-                };
+                let work = Work::Commit { commit, promise };
                 let deadline = self.deadline(&queue);
                 self.wait_in(&queue, Job { work, deadline }, needs, &mut after);
                 confirm
@@ -76,72 +67,90 @@ impl EmbeddedBroker {
 
     pub(super) fn go_on_with_commit(
         &self,
-        session: SessionId,
-        transaction: Transaction,
+        commit: Commit,
         promise: Promise<Result<Published, CommitError>>,
         deadline: Timestamp,
         after: &mut Aftermath,
     ) {
-        match self.try_commit(session, &transaction, true, after) {
+        match self.try_commit(&commit, true, after) {
             Ok(published) => promise.keep(Ok(published)),
             Err(NotNow::Never(error)) => promise.keep(Err(error)),
             Err(NotNow::Full { queue, needs }) => {
-                let work = Work::Commit {
-                    session,
-                    transaction,
-                    promise,
-                };
+                let work = Work::Commit { commit, promise };
                 self.wait_in(&queue, Job { work, deadline }, needs, after);
             }
         }
     }
 
-    /// Checks everything, sets room aside, and then does it: what was checked stays true, because only the session itself
-    /// settles its deliveries, and its turn is taken.
+    /// Takes the deliveries from their consumers, sets room aside, and then does everything: what is held that way stays
+    /// true, whoever ends a consumer meanwhile.
     fn try_commit(
         &self,
-        session: SessionId,
-        transaction: &Transaction,
+        commit: &Commit,
         waited: bool,
         after: &mut Aftermath,
     ) -> Result<Published, NotNow> {
-        let known = self.registry.session(session);
-        let _turn = known.as_ref().map(|session| session.take_turn());
-        let settling = settling(known.as_deref(), &transaction.settles)?;
-        let frees = freed(&settling)?;
-        let mut reservations = self.reserve(&transaction.publishes, &frees, waited, after)?;
-        for Settling {
-            held,
-            deliveries,
-            outcomes,
-        } in &settling
-        {
-            for (delivery, outcome) in deliveries.iter().zip(outcomes) {
-                self.settle_at(held, delivery, *outcome, after);
+        let held = self.hold(commit, after)?;
+        let mut reservations = match self.reserve(&commit.publishes, &held, waited, after) {
+            Ok(reservations) => reservations,
+            Err(not_now) => {
+                self.put_back(held, after);
+                return Err(not_now);
             }
+        };
+        for (queue, held) in held {
+            queue.settle_held(held, self.hub.now(), after);
         }
         let mut receivers = 0;
-        for publish in &transaction.publishes {
+        for publish in &commit.publishes {
             receivers += self.publish_reserved(publish.clone(), &mut reservations, after);
         }
         Ok(Published::new(receivers))
     }
 
-    /// Sets aside room in every queue that something goes to.
+    /// Takes the deliveries that are settled from their consumers, or none of them.
+    fn hold(
+        &self,
+        commit: &Commit,
+        after: &mut Aftermath,
+    ) -> Result<Vec<(Arc<Queue>, Held)>, SettleError> {
+        let mut all = Vec::with_capacity(commit.settlements.len());
+        for settlement in &commit.settlements {
+            let seating = settlement.consumer.record::<Seating>();
+            let held = seating.and_then(|Seating { queue, key }| {
+                let queue = queue.upgrade()?;
+                let held = queue.hold(*key, &settlement.tokens, settlement.outcome)?;
+                Some((queue, held))
+            });
+            let Some(held) = held else {
+                self.put_back(all, after);
+                return Err(SettleError::Gone);
+            };
+            all.push(held);
+        }
+        Ok(all)
+    }
+
+    fn put_back(&self, held: Vec<(Arc<Queue>, Held)>, after: &mut Aftermath) {
+        for (queue, held) in held {
+            queue.put_back(held, self.hub.now(), after);
+        }
+    }
+
+    /// Sets aside room in every queue that a message goes to.
     fn reserve(
         &self,
         publishes: &[Publish],
-        frees: &[(Arc<Queue>, Load)],
+        held: &[(Arc<Queue>, Held)],
         waited: bool,
         after: &mut Aftermath,
     ) -> Result<Reservations, NotNow> {
         let mut reservations = Reservations::new();
         for (queue, load) in self.loads(publishes)? {
-            let freed = frees.iter().filter(|(other, _)| Arc::ptr_eq(other, &queue));
-            let frees = freed.fold(Load::default(), |mut sum, (_, load)| {
-                sum.add(*load);
-                sum
-            });
+            let mut frees = Load::default();
+            for (_, held) in held.iter().filter(|(other, _)| Arc::ptr_eq(other, &queue)) {
+                frees.add(held.frees());
+            }
             match self.reserve_in(queue, Needs { load, frees }, waited) {
                 Ok(queue) => {
                     let name = queue.name().clone();
@@ -169,37 +178,26 @@ impl EmbeddedBroker {
             let Target::Destination(destination) = &publish.target else {
                 continue;
             };
-            let details = |destination: &str| self.topic_details(destination);
-            match self.kind(destination) {
-                None => return Err(self.unknown(destination)),
-                Some((DestinationKind::Topic, separator)) => self
-                    .topics
-                    .prepare(destination, separator, details)
-                    .map_err(|NoMoreNames| self.no_more_names())?,
+            match self.hub.settings().kind(destination) {
+                None => return Err(self.hub.unknown_destination(destination)),
+                Some((DestinationKind::Topic, _)) => self.hub.prepare(destination)?,
                 Some((DestinationKind::Queue, _)) => {
-                    expiry(&publish.headers, self.now())?;
+                    expiry(&publish.headers, self.hub.now())?;
                     let place = match places.get(destination.as_str()) {
                         Some(place) => *place,
                         None => {
                             let queue = self.queue(destination);
-                            let queue = queue.map_err(|NoMoreNames| self.no_more_names())?;
+                            let queue = queue.map_err(|NoMoreNames| self.hub.no_more_names())?;
                             loads.push((queue, Load::default()));
                             places.insert(destination, loads.len() - 1);
                             loads.len() - 1
                         }
                     };
-                    loads[place].1.add(Load {
-                        messages: 1,
-                        bytes: publish.size_hint(),
-                    });
+                    loads[place].1.add(Load::one(publish.size_hint()));
                 }
             }
         }
-        if !self.budget.has_room(bytes) {
-            self.count_refused();
-            let limit = self.budget.limit();
-            return Err(PublishError::OutOfMemory { limit });
-        }
+        self.hub.check_memory(bytes)?;
         Ok(loads)
     }
 
@@ -212,12 +210,14 @@ impl EmbeddedBroker {
         loop {
             match queue.reserve(needs, waited) {
                 Ok(()) => return Ok(queue),
-                Err(NotTaken::Forgotten) => {
-                    queue = self.same_queue(&queue).map_err(|_| self.no_more_names())?;
+                Err(NotTaken::Removed) => {
+                    queue = self
+                        .same_queue(&queue)
+                        .map_err(|_| self.hub.no_more_names())?;
                 }
                 Err(NotTaken::Full) => return Err(NotNow::Full { queue, needs }),
                 Err(NotTaken::Refused(error)) => {
-                    queue.meter.add(|counters| &counters.refused, 1);
+                    queue.meter.count(Count::Refused, 1);
                     return Err(error.into());
                 }
             }
@@ -231,114 +231,24 @@ impl EmbeddedBroker {
         reservations: &mut Reservations,
         after: &mut Aftermath,
     ) -> usize {
-        let destination = match &publish.target {
-            Target::Destination(destination) => destination.clone(),
-            Target::User { name, path } => {
-                let (sessions, path) = (self.registry.sessions_of(name), path.clone());
-                return self.publish_to_sessions(sessions, &path, publish);
-            }
-            Target::Session { id, path } => {
-                let (session, path) = (self.registry.session(*id), path.clone());
-                return self.publish_to_sessions(session, &path, publish);
-            }
+        let Target::Destination(destination) = &publish.target else {
+            return self.hub.deliver_here(publish);
         };
+        let destination = destination.clone();
         let Some(reservation) = reservations.get_mut(destination.as_str()) else {
-            let separator = crate::Broker::separator(self, &destination);
-            // It was made sure that the name is known; nobody hears what a forgotten one would have got.
-            return self
-                .publish_to_topic(&destination, separator, vec![publish])
-                .unwrap_or_default();
+            // It was made sure that the name finds a place; a topic that was removed since has no subscribers.
+            let delivered = self
+                .hub
+                .deliver_run(Feed::NODE, &destination, vec![publish]);
+            return delivered.unwrap_or_default();
         };
-        let reserved = Load {
-            messages: 1,
-            bytes: publish.size_hint(),
-        };
-        reservation.left = reservation.left.without(reserved);
+        let reserved = Load::one(publish.size_hint());
+        reservation.left = reservation.left.less(reserved);
         let queue = &reservation.queue;
         let expires_at = self.expires_at(queue, &publish.headers).unwrap_or_default();
-        let message = self.message(publish, None);
+        let message = self.hub.message(publish);
         queue
-            .push_reserved(&message, expires_at, reserved, self.now(), after)
+            .push_reserved(&message, expires_at, reserved, self.hub.now(), after)
             .into()
     }
-}
-
-/// The deliveries of `session`, by their subscriptions.
-fn settling<'a>(
-    session: Option<&Session<Place>>,
-    settles: &'a [Settle],
-) -> Result<Vec<Settling<'a>>, SettleError> {
-    let by_any = settles.iter().any(|settle| settle.slot.is_none());
-    let all_held = session.filter(|_| by_any);
-    let all_held = all_held.map_or_else(Vec::new, Session::all_held);
-    let mut settling: Vec<(u32, Settling<'a>)> = Vec::new();
-    for settle in settles {
-        let unknown = || SettleError::UnknownDelivery {
-            delivery: settle.delivery.clone(),
-        };
-        let session = session.ok_or_else(unknown)?;
-        let slot = settle.slot.or_else(|| {
-            let mut held = all_held.iter();
-            let (slot, _) = held.find(|(_, held)| has(held, &settle.delivery))?;
-            Some(*slot)
-        });
-        let slot = slot.ok_or_else(unknown)?;
-        let at = match settling.iter().position(|(known, _)| *known == slot) {
-            Some(at) => at,
-            None => {
-                let held = session.held(slot).ok_or_else(unknown)?;
-                let new = Settling {
-                    held,
-                    deliveries: Vec::new(),
-                    outcomes: Vec::new(),
-                };
-                settling.push((slot, new));
-                settling.len() - 1
-            }
-        };
-        settling[at].1.deliveries.push(&settle.delivery);
-        settling[at].1.outcomes.push(settle.outcome);
-    }
-    Ok(settling.into_iter().map(|(_, settling)| settling).collect())
-}
-
-fn has(held: &Held<Place>, delivery: &DeliveryRef) -> bool {
-    match held {
-        Held::Broker(Place::Queue(queue, key)) => queue.would_free(*key, &[delivery]).is_ok(),
-        Held::User(_, window) | Held::Broker(Place::Topic(_, window)) => window
-            .as_ref()
-            .is_some_and(|window| window.check(&[delivery]).is_ok()),
-    }
-}
-
-/// What settling frees in queues; an error where the deliveries cannot be settled one after the other.
-fn freed(settling: &[Settling<'_>]) -> Result<Vec<(Arc<Queue>, Load)>, SettleError> {
-    let mut frees = Vec::new();
-    for Settling {
-        held,
-        deliveries,
-        outcomes,
-    } in settling
-    {
-        let unknown = |delivery: &DeliveryRef| SettleError::UnknownDelivery {
-            delivery: delivery.clone(),
-        };
-        match held {
-            Held::Broker(Place::Queue(queue, key)) => {
-                let load = queue.would_free(*key, deliveries).map_err(unknown)?;
-                // What is released stays in the queue.
-                if !outcomes.contains(&Outcome::Released) {
-                    frees.push((Arc::clone(queue), load));
-                }
-            }
-            Held::User(_, window) | Held::Broker(Place::Topic(_, window)) => {
-                let checked = match window {
-                    Some(window) => window.check(deliveries),
-                    None => deliveries.first().map_or(Ok(()), |first| Err(*first)),
-                };
-                checked.map_err(unknown)?;
-            }
-        }
-    }
-    Ok(frees)
 }

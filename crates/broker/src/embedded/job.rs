@@ -1,32 +1,36 @@
-//! What publishers want done, and what is left of it while they wait.
+//! Work of publishers, and what is left of it while they wait.
 
 use std::sync::Arc;
 use std::{iter::Peekable, vec};
 
 use super::queue::Queue;
+use crate::broker::Commit;
 use crate::confirm::Promise;
-use crate::{
-    CommitError, Message, Publish, PublishError, Published, Refused, SessionId, Timestamp,
-    Transaction,
-};
+use crate::errors::{CommitError, PublishError, Refused};
+use crate::message::{Message, Publish};
+use crate::request::Published;
+use crate::timestamp::Timestamp;
 
 /// Work that waits for room in a queue.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) work: Work,
-    /// Until when, by the [steady](super::clock::Clock::steady) time.
+    /// When it is given up, by the [steady](crate::LocalHub::steady) time.
     pub(super) deadline: Timestamp,
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a job is boxed, and only made to wait"
+)]
 pub(super) enum Work {
     Batch {
         batch: Batch,
         promise: Promise<Result<Published, Refused>>,
     },
     Commit {
-        session: SessionId,
-        transaction: Transaction,
+        commit: Commit,
         promise: Promise<Result<Published, CommitError>>,
     },
 }
@@ -47,6 +51,8 @@ pub(super) struct Waiting {
     pub(super) queue: Arc<Queue>,
     pub(super) message: Arc<Message>,
     pub(super) expires_at: Option<Timestamp>,
+    /// Whether it is refused rather than to wait.
+    pub(super) immediate: bool,
 }
 
 impl Batch {
@@ -65,7 +71,7 @@ impl Batch {
 }
 
 impl Job {
-    /// Tells the publisher that it waited in vain.
+    /// Answers the publisher that it waited in vain.
     pub(super) fn fail(self, error: PublishError) {
         match self.work {
             Work::Batch { batch, promise } => promise.keep(Err(batch.refused(error))),

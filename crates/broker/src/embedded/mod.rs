@@ -1,146 +1,104 @@
 //! The broker inside the application's own process.
 
-mod clock;
 mod commit;
 mod job;
-mod names;
-mod patterns;
+mod ledger;
 mod publishing;
 mod queue;
+mod seat;
 mod settings;
-mod subscribers;
-mod topics;
 
 use std::fmt;
 use std::num::NonZeroU32;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
 use bytestring::ByteString;
 
-use self::clock::Clock;
 use self::job::Batch;
-use self::names::{Names, NoMoreNames, Quota};
-use self::queue::{Aftermath, DeadReason, NotTaken, Queue, SeatKey};
-pub use self::settings::{Prefix, QueueSettings, TopicSettings, WhenFull};
-use self::subscribers::{Sink, Subscriber};
-use self::topics::Topics;
-use crate::budget::Budget;
-use crate::confirm::Promise;
-use crate::registry::{Held, Registry, Session};
-use crate::statistics::{Counters, DestinationKind, Meter};
-use crate::window::{Origin, Window};
-use crate::{
-    AckMode, Broker, BrokerStatistics, CommitError, Confirm, DeliveryRef, Destination, Message,
-    OpenError, OpenSession, Outcome, Pattern, Position, Publish, PublishError, Published, Refused,
-    Separator, SessionId, Settle, SettleError, Source, SubscribeError, SubscribeRequest, Timestamp,
-    Transaction,
+use self::queue::{Aftermath, NotTaken, Queue};
+use self::seat::SeatKey;
+pub use self::settings::{QueueSettings, WhenFull};
+use crate::broker::{Broker, Capabilities, Commit, Token};
+use crate::confirm::{Confirm, Promise};
+use crate::destination::{Destination, Pattern};
+use crate::errors::{CommitError, PublishError, Refused, SettleError, StartError, SubscribeError};
+use crate::hub::{
+    Consumer, HubSettings, LocalHub, Names, NoMoreNames, Periodic, Prefix, TopicSettings,
 };
+use crate::message::Publish;
+use crate::request::{Outcome, Published, Subscribed};
+use crate::statistics::DestinationKind;
+use crate::statistics::DestinationStatistics;
 
-/// The broker that lives in the application's process and keeps everything in memory.
+/// The broker that lives in the application's process and keeps everything in memory: give it to a
+/// [`Hub`](crate::Hub).
 ///
 /// *Topics* are the destinations under the prefixes given to [`topics`](Self::topics): each message goes to all who are
-/// subscribed at that moment, to a destination or to a [`Pattern`](crate::Pattern) that covers it. *Queues* are those
+/// subscribed at that moment, to a destination or to a [`Pattern`] that covers it. *Queues* are those
 /// under the prefixes given to [`queues`](Self::queues): each message goes to one consumer, and waits for one.
 ///
-/// * **Order**: the messages of a topic are numbered, and all its subscribers see them in that order, whoever
-///   published them and whatever else they are subscribed to. A queue's go out in the order they came, to its consumers
-///   in turn, among those with room; one that comes back takes its old place, marked as redelivered.
+/// * **Order**: the messages of a topic are numbered, and all its subscribers see them in that order. A queue's go out in
+///   the order they came, to its consumers in turn, among those with room; one that comes back takes its old place,
+///   marked as redelivered.
 /// * **Confirmation**: `publish` has queued the message to every subscriber, or stored it in its queue, when it answers; a
 ///   subscription is active when `subscribe` returns. Only a full queue makes a publisher wait.
-/// * **Acknowledgement**: a queue's message leaves the queue when it is accepted. On topics and user destinations it is a
-///   flow window: what is rejected goes to the dead letters if the topic has any, and nothing outlives the subscription.
-/// * **Bounds**: outboxes, queues and windows are bounded in bytes, and so are all messages together
-///   ([`max_bytes`](Self::max_bytes)). What happens beyond is said per destination, by [`TopicSettings::overflow`] and
+/// * **Bounds**: what happens beyond them is said per destination, by [`TopicSettings::overflow`] and
 ///   [`QueueSettings::when_full`], and counted.
-/// * **Cost**: publishing to a topic that nobody listens to costs a look-up and leaves nothing behind; a destination
-///   that is no longer used is forgotten within half a minute of [sweeps](Broker::sweep).
 ///
-/// # Example: publish and subscribe
+/// # Example: topics, and orders that are tried three times
 ///
 /// ```
-/// use std::sync::Arc;
-/// use tramline_broker::{
-///     Broker, Destination, EmbeddedBroker, Headers, OpenSession, Outbox, Overflow, Pattern, Publish, SessionId,
-///     SubscribeRequest, Timestamp,
-/// };
+/// use tramline_broker::{EmbeddedBroker, Hub, QueueSettings};
 ///
-/// let broker = EmbeddedBroker::new().topics("/topic").queues("/queue");
-/// let (session, outbox) = (SessionId::random(), Arc::new(Outbox::new(65_536, Overflow::Close)));
-/// broker.open(OpenSession::new(session, None, outbox.clone())).into_ready().unwrap()?;
-/// let request = SubscribeRequest::new(session, 0, Pattern::parse("/topic/rooms/*")?);
-/// broker.subscribe(request).into_ready().unwrap()?;
-///
-/// let now = Timestamp::from_millis(1_000);
-/// let publish = Publish::new(Destination::parse("/topic/rooms/7")?, Headers::new(), "hello");
-/// let published = broker.publish(vec![publish], now).into_ready().unwrap()?;
-/// assert_eq!(published.local_receivers, 1);
-/// assert!(outbox.queued_bytes() > 0);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// let orders = QueueSettings::default().max_deliveries(3).dead_letters("/queue/failed-orders");
+/// let broker = EmbeddedBroker::new().topics("/topic").queues("/queue").queue_settings("/queue/orders/**", orders);
+/// let hub = Hub::new(broker);
+/// assert!(hub.errors().is_empty());
+/// assert!(hub.serves("/queue/orders/today"));
 /// ```
+#[derive(Debug)]
 pub struct EmbeddedBroker {
-    prefixes: Vec<(Prefix, DestinationKind)>,
-    topics: Topics,
-    queues: Names<Queue>,
-    topic_settings: Vec<(ByteString, Arc<TopicSettings>)>,
+    settings: HubSettings,
     queue_settings: Vec<(ByteString, Arc<QueueSettings>)>,
-    registry: Registry<Place>,
-    quota: Arc<Quota>,
-    budget: Arc<Budget>,
-    totals: Arc<Counters>,
-    prefetch: NonZeroU32,
-    max_prefetch: u32,
-    /// Begins every message id of this start of this broker.
-    id_prefix: String,
-    next_id: AtomicU64,
-    clock: Clock,
-    /// When unused destinations were last looked for, in milliseconds of the steady time.
-    swept: AtomicU64,
+    engine: OnceLock<Engine>,
 }
 
-/// A subscription's place in the broker.
-#[derive(Clone, Debug)]
-enum Place {
-    Topic(topics::Place, Option<Arc<Window>>),
-    Queue(Arc<Queue>, SeatKey),
+/// The broker once it has a hub.
+struct Engine {
+    hub: Arc<LocalHub>,
+    queues: Names<Queue>,
+    settings: Vec<(ByteString, Arc<QueueSettings>)>,
+    queues_swept: Periodic,
 }
 
-/// How often unused destinations are looked for, in milliseconds: each look goes over all of them.
-const SWEEP: u64 = 10_000;
+/// A consumer's place, which its [`Consumer`] keeps.
+#[derive(Debug)]
+struct Seating {
+    /// Weak, since the queue has the consumer.
+    queue: Weak<Queue>,
+    key: SeatKey,
+}
 
 impl EmbeddedBroker {
-    /// What [`max_bytes`](Self::max_bytes) is unless it is said: 1 GiB.
-    pub const DEFAULT_MAX_BYTES: usize = 1024 * 1024 * 1024;
+    /// The default of [`max_bytes`](Self::max_bytes): 1 GiB.
+    pub const DEFAULT_MAX_BYTES: usize = HubSettings::DEFAULT_MAX_BYTES;
 
-    /// What [`max_destinations`](Self::max_destinations) is unless it is said.
-    pub const DEFAULT_MAX_DESTINATIONS: usize = 1_000_000;
+    /// The default of [`max_destinations`](Self::max_destinations).
+    pub const DEFAULT_MAX_DESTINATIONS: usize = HubSettings::DEFAULT_MAX_DESTINATIONS;
 
-    /// What [`default_prefetch`](Self::default_prefetch) is unless it is said.
-    pub const DEFAULT_PREFETCH: NonZeroU32 = NonZeroU32::new(100).unwrap();
+    /// The default of [`default_prefetch`](Self::default_prefetch).
+    pub const DEFAULT_PREFETCH: NonZeroU32 = HubSettings::DEFAULT_PREFETCH;
 
-    /// What [`max_prefetch`](Self::max_prefetch) is unless it is said.
-    pub const DEFAULT_MAX_PREFETCH: u32 = 10_000;
+    /// The default of [`max_prefetch`](Self::max_prefetch).
+    pub const DEFAULT_MAX_PREFETCH: u32 = HubSettings::DEFAULT_MAX_PREFETCH;
 
-    /// A broker that carries nothing yet: say what, with [`topics`](Self::topics) and [`queues`](Self::queues).
+    /// A broker that carries nothing yet: name its destinations with [`topics`](Self::topics) and
+    /// [`queues`](Self::queues).
     pub fn new() -> Self {
-        let start = u64::from_ne_bytes(crate::random_bytes());
-        let quota = Arc::new(Quota::new(Self::DEFAULT_MAX_DESTINATIONS));
         Self {
-            prefixes: Vec::new(),
-            topics: Topics::new(start, Arc::clone(&quota)),
-            queues: Names::new(Arc::clone(&quota)),
-            topic_settings: Vec::new(),
+            settings: HubSettings::new(),
             queue_settings: Vec::new(),
-            registry: Registry::default(),
-            quota,
-            budget: Arc::new(Budget::new(Self::DEFAULT_MAX_BYTES)),
-            totals: Arc::default(),
-            prefetch: Self::DEFAULT_PREFETCH,
-            max_prefetch: Self::DEFAULT_MAX_PREFETCH,
-            id_prefix: format!("{:x}-", start as u32),
-            next_id: AtomicU64::new(1),
-            clock: Clock::default(),
-            swept: AtomicU64::new(0),
+            engine: OnceLock::new(),
         }
     }
 
@@ -148,31 +106,23 @@ impl EmbeddedBroker {
     ///
     /// `.topics("/queue")` gives `/queue` the fan-out that Spring's simple broker gives it.
     #[must_use]
-    pub fn topics(mut self, prefix: impl Into<Prefix>) -> Self {
-        self.prefixes.push((prefix.into(), DestinationKind::Topic));
-        self
+    pub fn topics(self, prefix: impl Into<Prefix>) -> Self {
+        self.with(|settings| settings.topics(prefix))
     }
 
     /// Carries the destinations below `prefix` as queues: `/queue` for `/queue/orders`. May be called repeatedly.
     #[must_use]
-    pub fn queues(mut self, prefix: impl Into<Prefix>) -> Self {
-        self.prefixes.push((prefix.into(), DestinationKind::Queue));
-        self
+    pub fn queues(self, prefix: impl Into<Prefix>) -> Self {
+        self.with(|settings| settings.queues(prefix))
     }
 
-    /// Treats the topics that `pattern` covers in a way of their own. The first pattern that covers a topic counts.
+    /// Gives the topics that `pattern` covers settings of their own. The first pattern that covers a topic counts.
     #[must_use]
-    pub fn topic_settings(
-        mut self,
-        pattern: impl Into<ByteString>,
-        settings: TopicSettings,
-    ) -> Self {
-        self.topic_settings
-            .push((pattern.into(), Arc::new(settings)));
-        self
+    pub fn topic_settings(self, pattern: impl Into<ByteString>, settings: TopicSettings) -> Self {
+        self.with(|all| all.topic_settings(pattern, settings))
     }
 
-    /// Treats the queues that `pattern` covers in a way of their own. The first pattern that covers a queue counts.
+    /// Gives the queues that `pattern` covers settings of their own. The first pattern that covers a queue counts.
     #[must_use]
     pub fn queue_settings(
         mut self,
@@ -184,246 +134,39 @@ impl EmbeddedBroker {
         self
     }
 
-    /// Knows at most `limit` destinations at a time; beyond it, SUBSCRIBE and SEND to a new name are refused by name.
+    /// Keeps at most `limit` destinations at a time; beyond it, SUBSCRIBE and SEND to a new name are refused by name.
     /// Default 1,000,000: at about a kilobyte each they stay below what a server has, and no sensible application comes
     /// near.
     #[must_use]
     pub fn max_destinations(self, limit: usize) -> Self {
-        self.quota.set_limit(limit);
-        self
+        self.with(|settings| settings.max_destinations(limit))
     }
 
     /// Holds at most `bytes` of messages: of those that wait in queues, in outboxes, and to be settled, each counted once,
     /// by its headers and body. What a message takes besides, some 500 bytes, is not counted: reckon with it where messages
     /// are small and many. Beyond the limit publishing is refused by name. Default 1,073,741,824 (1 GiB).
     #[must_use]
-    pub fn max_bytes(mut self, bytes: usize) -> Self {
-        self.budget = Arc::new(Budget::new(bytes));
-        self
+    pub fn max_bytes(self, bytes: usize) -> Self {
+        self.with(|settings| settings.max_bytes(bytes))
     }
 
-    /// Gives a subscription that says no `prefetch-count` so many deliveries that have to be settled, before it settles
-    /// some. Default 100: enough that nobody waits for the way there and back, and few enough that the work spreads over
+    /// The number of unsettled deliveries that a subscription may have when it does not ask for a `prefetch-count`.
+    /// Default 100: enough that no consumer waits for the way there and back, and few enough that the work spreads over
     /// the consumers.
     #[must_use]
-    pub fn default_prefetch(mut self, count: NonZeroU32) -> Self {
-        self.prefetch = count;
-        self
+    pub fn default_prefetch(self, count: NonZeroU32) -> Self {
+        self.with(|settings| settings.default_prefetch(count))
     }
 
-    /// Lets a subscription have a `prefetch-count` of at most `count`; a larger one is refused. Default 10,000.
+    /// The largest `prefetch-count` that a subscription may ask for; a larger one is refused. Default 10,000.
     #[must_use]
-    pub fn max_prefetch(mut self, count: u32) -> Self {
-        self.max_prefetch = count;
+    pub fn max_prefetch(self, count: u32) -> Self {
+        self.with(|settings| settings.max_prefetch(count))
+    }
+
+    fn with(mut self, change: impl FnOnce(HubSettings) -> HubSettings) -> Self {
+        self.settings = change(self.settings);
         self
-    }
-
-    /// How many destinations the broker knows at the moment.
-    pub fn destinations(&self) -> usize {
-        self.quota.used()
-    }
-
-    /// How many sessions are open.
-    pub fn sessions(&self) -> usize {
-        self.registry.len()
-    }
-
-    /// Whether `destination` is a topic or a queue, and what separates its segments.
-    fn kind(&self, destination: &str) -> Option<(DestinationKind, Separator)> {
-        let (prefix, kind) = self
-            .prefixes
-            .iter()
-            .find(|(prefix, _)| prefix.covers(destination))?;
-        Some((*kind, prefix.separator))
-    }
-
-    fn subscribe_to(
-        &self,
-        session: &Arc<Session<Place>>,
-        request: SubscribeRequest,
-        after: &mut Aftermath,
-    ) -> Result<(), SubscribeError> {
-        let wanted = request.prefetch.unwrap_or(
-            self.prefetch
-                .min(NonZeroU32::new(self.max_prefetch).unwrap_or(NonZeroU32::MIN)),
-        );
-        if wanted.get() > self.max_prefetch.max(1) {
-            return Err(SubscribeError::PrefetchTooLarge {
-                wanted: wanted.get(),
-                limit: self.max_prefetch,
-            });
-        }
-        let SubscribeRequest { slot, ack, .. } = request;
-        let outbox = || Arc::clone(&session.outbox);
-        let window =
-            (ack != AckMode::Auto).then(|| Arc::new(Window::new(outbox(), slot, ack, wanted)));
-        let held = match request.source {
-            Source::User { path } => Held::User(path, window),
-            Source::Pattern(pattern) => {
-                let text = pattern.as_str();
-                let full = |NoMoreNames| SubscribeError::TooManyDestinations {
-                    limit: self.quota.limit(),
-                };
-                match self.kind(text) {
-                    None => {
-                        return Err(SubscribeError::UnknownDestination {
-                            destination: text.into(),
-                            prefixes: self.prefixes(),
-                        });
-                    }
-                    Some((DestinationKind::Topic, _)) => {
-                        let sink = match &window {
-                            Some(window) => Sink::Window(Arc::clone(window)),
-                            None => Sink::Direct(Subscriber {
-                                outbox: outbox(),
-                                slot,
-                            }),
-                        };
-                        let details = |destination: &str| self.topic_details(destination);
-                        let place = self.topics.subscribe(&pattern, sink, details);
-                        Held::Broker(Place::Topic(place.map_err(full)?, window))
-                    }
-                    Some((DestinationKind::Queue, _)) => {
-                        let Some(destination) = pattern.as_destination() else {
-                            return Err(SubscribeError::PatternOnQueue {
-                                pattern: text.into(),
-                            });
-                        };
-                        let parts = || (outbox(), slot, ack, wanted);
-                        let (queue, key) = loop {
-                            let queue = self.queue(&destination).map_err(full)?;
-                            // Another reason there is not: a forgotten one is looked up again.
-                            if let Ok(key) = queue.subscribe(parts, self.now(), after) {
-                                break (queue, key);
-                            }
-                        };
-                        Held::Broker(Place::Queue(queue, key))
-                    }
-                }
-            }
-        };
-        session.hold(slot, held).map_err(|held| {
-            self.let_go(&held, after);
-            SubscribeError::UnknownSession {
-                session: request.session,
-            }
-        })
-    }
-
-    fn let_go(&self, held: &Held<Place>, after: &mut Aftermath) {
-        match held {
-            Held::User(..) => {}
-            Held::Broker(Place::Topic(place, _)) => self.topics.unsubscribe(place),
-            Held::Broker(Place::Queue(queue, key)) => queue.unsubscribe(*key, self.now(), after),
-        }
-    }
-
-    fn queue(&self, destination: &Destination) -> Result<Arc<Queue>, NoMoreNames> {
-        self.queues.get_or_insert(destination, |name| {
-            let settings = self.settings_of(&self.queue_settings, destination);
-            Queue::new(name, settings, Meter::new(&self.totals))
-        })
-    }
-
-    fn topic_details(&self, destination: &str) -> topics::Details {
-        let settings = self.settings_of(&self.topic_settings, destination);
-        let origin = Origin {
-            meter: Meter::new(&self.totals),
-            dead_letters: settings.dead_letters.clone(),
-        };
-        (settings, Arc::new(origin))
-    }
-
-    fn settings_of<T: Default>(&self, all: &[(ByteString, Arc<T>)], destination: &str) -> Arc<T> {
-        let separator = self.separator(destination);
-        let covering = all.iter().find(|(pattern, _)| {
-            Pattern::parse_separated(pattern.clone(), separator)
-                .is_ok_and(|pattern| pattern.matches(destination))
-        });
-        covering.map_or_else(Arc::default, |(_, settings)| Arc::clone(settings))
-    }
-
-    /// Settles at one subscription; whether the delivery was there.
-    fn settle_at(
-        &self,
-        held: &Held<Place>,
-        delivery: &DeliveryRef,
-        outcome: Outcome,
-        after: &mut Aftermath,
-    ) -> bool {
-        let window = match held {
-            Held::Broker(Place::Queue(queue, key)) => {
-                return queue.settle(*key, delivery, outcome, self.now(), after);
-            }
-            Held::User(_, window) | Held::Broker(Place::Topic(_, window)) => window,
-        };
-        let Some(settled) = window.as_ref().and_then(|window| window.settle(delivery)) else {
-            return false;
-        };
-        for entry in settled {
-            let Some(origin) = &entry.origin else {
-                continue;
-            };
-            if outcome == Outcome::Accepted {
-                origin.meter.add(|counters| &counters.acked, 1);
-            } else {
-                let place = origin.dead_letters.as_ref();
-                let place = place.filter(|place| **place != entry.message.destination());
-                let (reason, meter) = (DeadReason::Rejected, &origin.meter);
-                self.bury_at(&entry.message, reason, 1, place, meter, after);
-            }
-        }
-        true
-    }
-
-    fn message(&self, publish: Publish, position: Option<Position>) -> Arc<Message> {
-        let message = Message::new(publish, self.message_id(), position);
-        Arc::new(message.charged(&self.budget))
-    }
-
-    fn message_id(&self) -> ByteString {
-        let number = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let digits = number.checked_ilog10().unwrap_or(0) + 1;
-        // Of its exact length: `Bytes` takes that over as it is.
-        let mut id = String::with_capacity(self.id_prefix.len() + digits as usize);
-        id.push_str(&self.id_prefix);
-        let digit = |at| b'0' + (number / 10_u64.pow(at) % 10) as u8;
-        id.extend((0..digits).rev().map(|at| char::from(digit(at))));
-        id.into()
-    }
-
-    fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
-    fn count_refused(&self) {
-        self.totals.add(|counters| &counters.refused, 1);
-    }
-
-    fn no_more_names(&self) -> PublishError {
-        self.count_refused();
-        PublishError::TooManyDestinations {
-            limit: self.quota.limit(),
-        }
-    }
-
-    fn unknown(&self, destination: &str) -> PublishError {
-        PublishError::UnknownDestination {
-            destination: destination.into(),
-            prefixes: self.prefixes(),
-        }
-    }
-
-    fn prefixes(&self) -> ByteString {
-        if self.prefixes.is_empty() {
-            return "no prefix at all (none was configured)".into();
-        }
-        let prefixes: Vec<&str> = self
-            .prefixes
-            .iter()
-            .map(|(prefix, _)| &*prefix.text)
-            .collect();
-        prefixes.join(", ").into()
     }
 }
 
@@ -434,177 +177,191 @@ impl Default for EmbeddedBroker {
 }
 
 impl Broker for EmbeddedBroker {
-    fn serves(&self, destination: &str) -> bool {
-        self.kind(destination).is_some()
+    fn settings(&self) -> HubSettings {
+        self.settings.clone()
     }
 
-    fn separator(&self, destination: &str) -> Separator {
-        self.kind(destination)
-            .map_or(Separator::Slash, |(_, separator)| separator)
+    fn errors(&self) -> Vec<String> {
+        let queues = self.queue_settings.iter();
+        let errors = queues.filter_map(|(pattern, settings)| {
+            let dead_letters = settings.dead_letters.as_ref();
+            self.settings
+                .settings_error(pattern, DestinationKind::Queue, dead_letters)
+        });
+        errors.collect()
     }
 
-    fn mistakes(&self) -> Vec<String> {
-        self.configuration_mistakes()
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+            .answer_time(None)
+            .starts_at_once(true)
     }
 
-    fn open(&self, session: OpenSession) -> Confirm<Result<(), OpenError>> {
-        self.registry.open(session);
-        Confirm::ready(Ok(()))
-    }
-
-    fn close(&self, session: SessionId) {
-        let Some(known) = self.registry.session(session) else {
-            return;
+    fn start(&self, hub: Arc<LocalHub>) -> Confirm<Result<(), StartError>> {
+        let engine = Engine {
+            queues: Names::new(Arc::clone(hub.quota())),
+            settings: self.queue_settings.clone(),
+            queues_swept: Periodic::default(),
+            hub: Arc::clone(&hub),
         };
-        let mut after = Aftermath::default();
-        let turn = known.take_turn();
-        for held in self.registry.close(session) {
-            self.let_go(&held, &mut after);
+        let started = match self.engine.set(engine) {
+            Ok(()) => Ok(()),
+            Err(_) => Err(StartError::new("it has a hub already")),
+        };
+        if started.is_ok() {
+            hub.set_available(true);
         }
-        drop(turn);
-        self.finish(after);
+        Confirm::ready(started)
     }
 
-    fn subscribe(&self, request: SubscribeRequest) -> Confirm<Result<(), SubscribeError>> {
-        let session = request.session;
-        let mut after = Aftermath::default();
-        let subscribed = match self.registry.session(session) {
-            Some(session) => self.subscribe_to(&session, request, &mut after),
-            None => Err(SubscribeError::UnknownSession { session }),
+    fn publish(&self, batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
+        let Some(engine) = self.engine.get() else {
+            return Confirm::ready(Err(Refused::new(0, PublishError::BrokerUnavailable)));
         };
-        self.finish(after);
-        Confirm::ready(subscribed)
+        let mut after = Aftermath::default();
+        let mut batch = Batch::new(batch);
+        let answer = match engine.run(&mut batch, &mut after) {
+            Ok(()) => Confirm::ready(Ok(Published::new(batch.receivers))),
+            Err(NotTaken::Refused(error)) => Confirm::ready(Err(batch.refused(error))),
+            Err(NotTaken::Full | NotTaken::Removed) => {
+                let (promise, confirm) = Promise::new();
+                engine.park(batch, promise, None, &mut after);
+                confirm
+            }
+        };
+        engine.finish(after);
+        answer
     }
 
-    fn unsubscribe(&self, session: SessionId, slot: u32) -> Confirm<()> {
-        if let Some(session) = self.registry.session(session) {
+    fn consume(&self, consumer: Arc<Consumer>) -> Confirm<Result<Subscribed, SubscribeError>> {
+        Confirm::ready(match self.engine.get() {
+            Some(engine) => engine.consume(&consumer),
+            None => Err(SubscribeError::BrokerUnavailable),
+        })
+    }
+
+    fn cancel(&self, consumer: &Arc<Consumer>) -> Confirm<()> {
+        if let Some((engine, queue, key)) = self.seating(consumer) {
             let mut after = Aftermath::default();
-            let turn = session.take_turn();
-            if let Some(held) = session.release(slot) {
-                self.let_go(&held, &mut after);
-            }
-            drop(turn);
-            self.finish(after);
+            queue.unsubscribe(key, engine.hub.now(), &mut after);
+            engine.finish(after);
         }
         Confirm::ready(())
     }
 
-    fn publish(&self, batch: Vec<Publish>, now: Timestamp) -> Confirm<Result<Published, Refused>> {
-        self.clock.set(now);
-        let mut after = Aftermath::default();
-        let mut batch = Batch::new(batch);
-        let answer = match self.run(&mut batch, &mut after) {
-            Ok(()) => Confirm::ready(Ok(Published::new(batch.receivers))),
-            Err(NotTaken::Refused(error)) => Confirm::ready(Err(batch.refused(error))),
-            Err(NotTaken::Full | NotTaken::Forgotten) => {
-                let (promise, confirm) = Promise::new();
-                self.park(batch, promise, None, &mut after);
-                confirm
-            }
+    fn settle(
+        &self,
+        consumer: &Arc<Consumer>,
+        tokens: &[Token],
+        outcome: Outcome,
+    ) -> Confirm<Result<(), SettleError>> {
+        let Some((engine, queue, key)) = self.seating(consumer) else {
+            return Confirm::ready(Err(SettleError::Gone));
         };
-        self.finish(after);
-        answer
-    }
-
-    fn settle(&self, session: SessionId, settle: Settle) -> Confirm<Result<(), SettleError>> {
-        let Settle {
-            slot,
-            delivery,
-            outcome,
-        } = settle;
         let mut after = Aftermath::default();
-        let mut settle = |held| self.settle_at(&held, &delivery, outcome, &mut after);
-        let settled = self.registry.session(session).is_some_and(|session| {
-            let _turn = session.take_turn();
-            match slot {
-                Some(slot) => session.held(slot).is_some_and(settle),
-                None => session.all_held().into_iter().any(|(_, held)| settle(held)),
-            }
-        });
-        self.finish(after);
+        let settled = queue.settle(key, tokens, outcome, engine.hub.now(), &mut after);
+        engine.finish(after);
         Confirm::ready(if settled {
             Ok(())
         } else {
-            Err(SettleError::UnknownDelivery { delivery })
+            Err(SettleError::Gone)
         })
     }
 
-    fn commit(
-        &self,
-        session: SessionId,
-        transaction: Transaction,
-        now: Timestamp,
-    ) -> Confirm<Result<Published, CommitError>> {
-        self.clock.set(now);
-        self.commit_now_or_later(session, transaction)
-    }
-
-    fn resume(&self, session: SessionId) {
-        let mut after = Aftermath::default();
-        let session = self.registry.session(session);
-        for (_, held) in session.map_or_else(Vec::new, |session| session.all_held()) {
-            match held {
-                Held::Broker(Place::Queue(queue, key)) => queue.resume(key, self.now(), &mut after),
-                Held::User(_, window) | Held::Broker(Place::Topic(_, window)) => {
-                    if let Some(window) = window {
-                        window.resume();
-                    }
-                }
-            }
+    fn commit(&self, commit: Commit) -> Confirm<Result<Published, CommitError>> {
+        match self.engine.get() {
+            Some(engine) => engine.commit_now_or_later(commit),
+            None => Confirm::ready(Err(PublishError::BrokerUnavailable.into())),
         }
-        self.finish(after);
     }
 
-    fn sweep(&self, now: Timestamp) {
-        let now = self.clock.set(now);
-        let steady = self.clock.steady();
+    fn room_again(&self, consumer: &Arc<Consumer>) {
+        if let Some((engine, queue, key)) = self.seating(consumer) {
+            let mut after = Aftermath::default();
+            queue.room_again(key, engine.hub.now(), &mut after);
+            engine.finish(after);
+        }
+    }
+
+    fn sweep(&self) {
+        let Some(engine) = self.engine.get() else {
+            return;
+        };
+        let (now, steady) = (engine.hub.now(), engine.hub.steady());
         let mut after = Aftermath::default();
-        for (_, queue) in self.queues.select(|_, queue| queue.is_to_be_swept()) {
+        for (_, queue) in engine.queues.select(|_, queue| queue.is_to_be_swept()) {
             queue.expire(now, steady, &mut after);
         }
         after.sort();
-        self.finish(after);
-        let before = self.swept.load(Ordering::Relaxed);
-        let since = steady.as_millis() - before.min(steady.as_millis());
-        if before == 0 || since >= SWEEP {
-            self.swept.store(steady.as_millis(), Ordering::Relaxed);
-        }
-        if before > 0 && since >= SWEEP {
-            let seconds = since as f32 / 1000.0;
-            self.topics.sweep(seconds);
-            self.queues.sweep(|queue| {
+        engine.finish(after);
+        if let Some(seconds) = engine.queues_swept.due(steady) {
+            engine.queues.sweep(|queue| {
                 queue.meter.measure(seconds);
-                !queue.forget()
+                !queue.retire()
             });
         }
     }
 
-    fn statistics(&self, pattern: &Pattern, limit: usize) -> BrokerStatistics {
-        let select = |destination: &str| pattern.matches(destination);
-        let separator = |destination: &str| self.separator(destination);
-        let mut selected: Vec<_> = self.topics.statistics(select, separator).collect();
-        let queues = self.queues.select(|name, _| select(name));
-        selected.extend(queues.iter().map(|(_, queue)| queue.statistics()));
-        selected.sort_by(|a, b| a.destination.cmp(&b.destination));
-        selected.truncate(limit);
-        BrokerStatistics {
-            sessions: self.sessions(),
-            destinations: self.destinations(),
-            bytes: self.budget.used(),
-            max_bytes: self.budget.limit(),
-            totals: self.totals.read(),
-            selected,
-        }
+    fn statistics(&self, pattern: &Pattern, limit: usize) -> Vec<DestinationStatistics> {
+        let Some(engine) = self.engine.get() else {
+            return Vec::new();
+        };
+        let mut queues = engine.queues.select(|name, _| pattern.matches(name));
+        queues.sort_by(|(a, _), (b, _)| a.cmp(b));
+        queues.truncate(limit);
+        queues.iter().map(|(_, queue)| queue.statistics()).collect()
     }
 }
 
-impl fmt::Debug for EmbeddedBroker {
+impl EmbeddedBroker {
+    /// Where a consumer sits.
+    fn seating(&self, consumer: &Consumer) -> Option<(&Engine, Arc<Queue>, SeatKey)> {
+        let seating = consumer.record::<Seating>()?;
+        Some((self.engine.get()?, seating.queue.upgrade()?, seating.key))
+    }
+}
+
+impl Engine {
+    fn consume(&self, consumer: &Arc<Consumer>) -> Result<Subscribed, SubscribeError> {
+        let Some(destination) = consumer.pattern().as_destination() else {
+            return Err(SubscribeError::PatternOnQueue {
+                pattern: consumer.pattern().as_str().into(),
+            });
+        };
+        let mut after = Aftermath::default();
+        let taken = loop {
+            let queue = match self.queue(&destination) {
+                Ok(queue) => queue,
+                Err(NoMoreNames) => {
+                    let limit = self.hub.quota().limit();
+                    break Err(SubscribeError::TooManyDestinations { limit });
+                }
+            };
+            // The only reason not to: one that was removed is looked up again.
+            if queue
+                .subscribe(consumer, self.hub.now(), &mut after)
+                .is_ok()
+            {
+                break Ok(Subscribed::default());
+            }
+        };
+        self.finish(after);
+        taken
+    }
+
+    fn queue(&self, destination: &Destination) -> Result<Arc<Queue>, NoMoreNames> {
+        self.queues.get_or_insert(destination, |name| {
+            let settings = self.hub.settings();
+            let settings = settings.first_covering(&self.settings, destination);
+            Queue::new(name, settings, self.hub.meter())
+        })
+    }
+}
+
+impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EmbeddedBroker")
-            .field("prefixes", &self.prefixes)
-            .field("destinations", &self.destinations())
-            .field("sessions", &self.sessions())
-            .field("bytes", &self.budget.used())
+        f.debug_struct("Engine")
+            .field("hub", &self.hub)
             .finish_non_exhaustive()
     }
 }

@@ -7,12 +7,19 @@ use std::time::Duration;
 
 use bytestring::ByteString;
 
+use super::Seating;
 use super::job::Job;
+use super::ledger::{At, Ledger, Load};
+use super::seat::{Entry, Held, Seat, SeatKey};
 use super::settings::{QueueSettings, WhenFull};
-use crate::consumer::{Carries, Consumer};
-use crate::statistics::{DestinationKind, DestinationStatistics, Meter};
+use crate::broker::Token;
+use crate::errors::PublishError;
+use crate::hub::Consumer;
+use crate::message::{DeadLetterReason, Message};
+use crate::request::Outcome;
+use crate::statistics::{Count, DestinationKind, DestinationStatistics, Meter};
 use crate::sync::{Mutex, MutexGuard};
-use crate::{DeliveryRef, Message, Outcome, PublishError, Timestamp};
+use crate::timestamp::Timestamp;
 
 /// One queue.
 #[derive(Debug)]
@@ -21,60 +28,29 @@ pub(super) struct Queue {
     pub(super) settings: Arc<QueueSettings>,
     pub(super) meter: Meter,
     to_be_swept: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<Contents>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    /// What waits for a consumer, by sequence.
+struct Contents {
+    /// The messages that wait for a consumer, by sequence.
     ready: VecDeque<Entry>,
     seats: Vec<Option<Seat>>,
     free_seats: Vec<u32>,
-    /// What the next consumer is told from all others by.
+    /// The number of the next consumer.
     next_consumer: u32,
     /// The seats of those that may have room, in the order of their turns.
     turn: VecDeque<u32>,
-    /// Who waits for room, first come first served.
+    /// Publishers that wait for room, first come first served.
     publishers: VecDeque<Parked>,
     next_sequence: u64,
-    /// Of all messages: ready, given out, and those that have room reserved.
-    load: Load,
+    ledger: Ledger,
     /// Whether a message may expire.
     expires: bool,
     /// Whether anything happened since the last sweep.
     used: bool,
-    /// Taken out of the map: whoever still holds this one looks the queue up again.
-    forgotten: bool,
-}
-
-/// A message in a queue.
-#[derive(Debug)]
-struct Entry {
-    /// Where it stands among the others, for when it comes back.
-    sequence: u64,
-    message: Arc<Message>,
-    expires_at: Option<Timestamp>,
-}
-
-impl Carries for Entry {
-    fn message(&self) -> &Arc<Message> {
-        &self.message
-    }
-}
-
-#[derive(Debug)]
-struct Seat {
-    number: u32,
-    consumer: Consumer<Entry>,
-    in_turn: bool,
-}
-
-/// What a consumer is known by. Seats are used again, so that whoever comes late with an old key must not find who sits
-/// there now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SeatKey {
-    at: u32,
-    number: u32,
+    /// Removed from the map: a holder of this one looks the queue up again.
+    removed: bool,
 }
 
 /// A publisher that waits, and the room that it needs here.
@@ -88,51 +64,17 @@ struct Parked {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Needs {
     pub(super) load: Load,
-    /// What it settles there itself.
+    /// The room that it makes there itself.
     pub(super) frees: Load,
 }
 
-/// So many messages of so many bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Load {
-    pub(super) messages: usize,
-    pub(super) bytes: usize,
-}
-
-impl Load {
-    pub(super) fn of(message: &Message) -> Self {
-        Self {
-            messages: 1,
-            bytes: message.size(),
-        }
-    }
-
-    pub(super) fn add(&mut self, other: Self) {
-        self.messages += other.messages;
-        self.bytes += other.bytes;
-    }
-
-    fn subtract(&mut self, other: Self) {
-        self.messages -= other.messages;
-        self.bytes -= other.bytes;
-    }
-
-    /// Nothing where `other` is more: what was looked at without the queue's lock may be gone.
-    pub(super) fn without(self, other: Self) -> Self {
-        Self {
-            messages: self.messages.saturating_sub(other.messages),
-            bytes: self.bytes.saturating_sub(other.bytes),
-        }
-    }
-}
-
-/// What an operation leaves to be done when no lock is held, each in the order it came.
+/// Follow-up work of an operation, to be done when no lock is held, in order.
 #[derive(Debug, Default)]
 pub(super) struct Aftermath {
     pub(super) dead: VecDeque<Dead>,
     /// Queues that have room, and publishers who wait for it.
     pub(super) room: VecDeque<Arc<Queue>>,
-    /// Publishers who waited long enough, and for which queue.
+    /// Publishers whose time to wait is over, and the queue they waited for.
     pub(super) overdue: VecDeque<(Box<Job>, Arc<Queue>)>,
 }
 
@@ -152,32 +94,16 @@ impl Aftermath {
 #[derive(Debug)]
 pub(super) struct Dead {
     pub(super) message: Arc<Message>,
-    pub(super) reason: DeadReason,
+    pub(super) reason: DeadLetterReason,
+    pub(super) deliveries: u32,
     pub(super) queue: Arc<Queue>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum DeadReason {
-    Expired,
-    Rejected,
-    MaxDeliveries,
-}
-
-impl DeadReason {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Expired => "expired",
-            Self::Rejected => "rejected",
-            Self::MaxDeliveries => "max-deliveries",
-        }
-    }
 }
 
 /// Why a queue did not take something.
 #[derive(Debug)]
 pub(super) enum NotTaken {
-    /// It was forgotten meanwhile: look it up again.
-    Forgotten,
+    /// It was removed meanwhile: look it up again.
+    Removed,
     /// It is full, and so is waited for.
     Full,
     /// It is full, and nobody waits.
@@ -186,9 +112,9 @@ pub(super) enum NotTaken {
 
 impl Queue {
     pub(super) fn new(name: ByteString, settings: Arc<QueueSettings>, meter: Meter) -> Self {
-        let state = State {
+        let state = Contents {
             used: true,
-            ..State::default()
+            ..Contents::default()
         };
         Self {
             name,
@@ -219,26 +145,26 @@ impl Queue {
         after: &mut Aftermath,
     ) -> Result<bool, NotTaken> {
         let mut state = self.used()?;
-        let needs = Load::of(message);
+        let needs = Load::one(message.size());
         if (!waited && !state.publishers.is_empty()) || !self.has_room(&state, needs) {
             match self.settings.when_full {
                 WhenFull::Wait(time) if !time.is_zero() => return Err(NotTaken::Full),
                 WhenFull::Wait(_) => return Err(NotTaken::Refused(self.full(&state))),
                 WhenFull::DropNewest => {
-                    self.meter.add(|counters| &counters.dropped_newest, 1);
+                    self.meter.count(Count::DroppedNewest, 1);
                     return Ok(false);
                 }
                 WhenFull::DropOldest => {
-                    let Some(count) = self.in_the_way(&state, state.load, needs) else {
+                    let total = state.ledger.total();
+                    let Some(count) = self.in_the_way(&state, total, needs) else {
                         // All that could go is with consumers.
-                        self.meter.add(|counters| &counters.dropped_newest, 1);
+                        self.meter.count(Count::DroppedNewest, 1);
                         return Ok(false);
                     };
                     self.drop_oldest(&mut state, count);
                 }
             }
         }
-        state.load.add(needs);
         self.take_in(&mut state, message, expires_at);
         self.hand_out(&mut state, now, after);
         Ok(state.ready.is_empty() && !is_over(expires_at, now))
@@ -247,8 +173,8 @@ impl Queue {
     /// Sets room aside for a transaction. `waited` is said by one whose turn it is.
     pub(super) fn reserve(&self, needs: Needs, waited: bool) -> Result<(), NotTaken> {
         let mut state = self.used()?;
-        let rest = state.load.without(needs.frees);
-        // Who makes room of its own would wait for those who wait for that room.
+        let rest = state.ledger.total().less(needs.frees);
+        // A transaction that makes room of its own would wait for those who wait for that room.
         let first = waited || needs.frees.messages > 0 || state.publishers.is_empty();
         if !first || !self.fits(rest, needs.load) {
             match self.settings.when_full {
@@ -261,14 +187,14 @@ impl Queue {
                 _ => return Err(NotTaken::Refused(self.full(&state))),
             }
         }
-        state.load.add(needs.load);
+        state.ledger.add(At::Reserved, needs.load);
         Ok(())
     }
 
     /// Gives back what was reserved and not used.
     pub(super) fn give_back(self: &Arc<Self>, reserved: Load, after: &mut Aftermath) {
         let mut state = self.state.lock();
-        state.load = state.load.without(reserved);
+        state.ledger.remove(At::Reserved, reserved);
         self.call_publishers(&state, after);
     }
 
@@ -282,17 +208,13 @@ impl Queue {
         after: &mut Aftermath,
     ) -> bool {
         let mut state = self.state.lock();
-        let mut others = state.load.without(reserved);
-        let needs = Load::of(message);
+        state.ledger.remove(At::Reserved, reserved);
+        let total = state.ledger.total();
         if self.settings.when_full == WhenFull::DropOldest
-            && let Some(count) = self.in_the_way(&state, others, needs)
+            && let Some(count) = self.in_the_way(&state, total, Load::one(message.size()))
         {
-            state.load = others;
             self.drop_oldest(&mut state, count);
-            others = state.load;
         }
-        state.load = others;
-        state.load.add(needs);
         self.take_in(&mut state, message, expires_at);
         self.hand_out(&mut state, now, after);
         state.ready.is_empty() && !is_over(expires_at, now)
@@ -302,7 +224,7 @@ impl Queue {
     pub(super) fn park(&self, job: Box<Job>, needs: Needs) -> Result<(), Box<Job>> {
         let mut state = self.state.lock();
         let first = state.publishers.is_empty() || needs.frees.messages > 0;
-        if state.forgotten || (first && self.has_room_for(&state, needs)) {
+        if state.removed || (first && self.has_room_for(&state, needs)) {
             return Err(job);
         }
         state.publishers.push_back(Parked { job, needs });
@@ -324,21 +246,23 @@ impl Queue {
         next.map(|parked| parked.job)
     }
 
-    /// Starts to deliver to a consumer; gives what it is known by.
+    /// Starts to deliver to a consumer, which keeps its [`Seating`].
     pub(super) fn subscribe(
         self: &Arc<Self>,
-        new_consumer: impl FnOnce() -> ConsumerParts,
+        consumer: &Arc<Consumer>,
         now: Timestamp,
         after: &mut Aftermath,
-    ) -> Result<SeatKey, NotTaken> {
+    ) -> Result<(), NotTaken> {
         let mut state = self.used()?;
-        let (outbox, slot, ack, prefetch) = new_consumer();
         let number = state.next_consumer;
         state.next_consumer = number.wrapping_add(1);
         let seat = Seat {
             number,
-            consumer: Consumer::new(outbox, slot, ack, prefetch),
+            consumer: Arc::clone(consumer),
             in_turn: true,
+            last_token: 0,
+            given: VecDeque::new(),
+            held: 0,
         };
         let at = match state.free_seats.pop() {
             Some(at) => {
@@ -351,8 +275,13 @@ impl Queue {
             }
         };
         state.turn.push_back(at);
+        // Before its first delivery, which it may settle at once.
+        consumer.set_record(Seating {
+            queue: Arc::downgrade(self),
+            key: SeatKey { at, number },
+        });
         self.hand_out(&mut state, now, after);
-        Ok(SeatKey { at, number })
+        Ok(())
     }
 
     /// Ends a consumer; what it did not settle goes to others.
@@ -366,7 +295,7 @@ impl Queue {
         state.used = true;
         let seat = state.seats.get_mut(key.at as usize);
         let seat = seat.and_then(|seat| seat.take_if(|seat| seat.number == key.number));
-        let Some(mut seat) = seat else {
+        let Some(seat) = seat else {
             return;
         };
         state.free_seats.push(key.at);
@@ -374,79 +303,151 @@ impl Queue {
         if state.seats.len() == state.free_seats.len() {
             (state.seats, state.free_seats, state.turn) = Default::default();
         }
-        for entry in seat.consumer.take_all() {
-            self.come_back(&mut state, entry, after);
+        for (_, entry) in seat.given {
+            self.come_back(&mut state, At::Given, entry, after);
         }
         self.hand_out(&mut state, now, after);
     }
 
-    /// What settling all of `deliveries` one after the other would free; or the first that is not there.
-    pub(super) fn would_free<'a>(
-        &self,
-        key: SeatKey,
-        deliveries: &[&'a DeliveryRef],
-    ) -> Result<Load, &'a DeliveryRef> {
-        let mut state = self.state.lock();
-        let mut freed = Load::default();
-        match state.seat_mut(key) {
-            Some(seat) => {
-                for entry in seat.consumer.would_settle(deliveries)? {
-                    freed.add(Load::of(&entry.message));
-                }
-                Ok(freed)
-            }
-            None => deliveries.first().map_or(Ok(freed), |first| Err(*first)),
-        }
-    }
-
-    /// Settles a delivery, with those before it where the consumer acknowledges so; false where it does not wait to be.
+    /// Settles deliveries of a consumer, in order; false where the first is not its own any more.
     pub(super) fn settle(
         self: &Arc<Self>,
         key: SeatKey,
-        delivery: &DeliveryRef,
+        tokens: &[Token],
         outcome: Outcome,
         now: Timestamp,
         after: &mut Aftermath,
     ) -> bool {
         let mut state = self.state.lock();
         state.used = true;
-        let seat = state.seat_mut(key);
-        let Some(settled) = seat.and_then(|seat| seat.consumer.settle(delivery)) else {
-            return false;
-        };
-        let mut accepted = 0;
-        for entry in settled {
-            match outcome {
-                Outcome::Accepted => {
-                    accepted += 1;
-                    state.load.subtract(Load::of(&entry.message));
-                }
-                Outcome::Released => self.come_back(&mut state, entry, after),
-                Outcome::Rejected => {
-                    entry.message.came_back();
-                    self.give_up(&mut state, entry, DeadReason::Rejected, after);
-                }
-            }
+        let mut settled = 0;
+        for token in tokens {
+            let seat = state.seat_mut(key);
+            let Some(entry) = seat.and_then(|seat| seat.take(*token)) else {
+                break;
+            };
+            settled += 1;
+            self.settle_entry(&mut state, At::Given, entry, outcome, after);
         }
-        self.meter.add(|counters| &counters.acked, accepted);
-        state.sit_down(key);
-        self.hand_out(&mut state, now, after);
-        true
+        self.settled(&mut state, key, settled, outcome, now, after);
+        settled > 0
     }
 
-    /// There is room in the consumer's outbox again.
-    pub(super) fn resume(self: &Arc<Self>, key: SeatKey, now: Timestamp, after: &mut Aftermath) {
+    /// Takes deliveries from their consumer for a transaction; `None` where one is not its own any more.
+    pub(super) fn hold(&self, key: SeatKey, tokens: &[Token], outcome: Outcome) -> Option<Held> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let seat = state.seats.get_mut(key.at as usize)?.as_mut();
+        let seat = seat.filter(|seat| seat.number == key.number)?;
+        let mut entries = Vec::with_capacity(tokens.len());
+        for token in tokens {
+            let Some(entry) = seat.take(*token) else {
+                for (token, entry) in entries {
+                    seat.put_back(token, entry);
+                }
+                return None;
+            };
+            entries.push((*token, entry));
+        }
+        seat.held += entries.len();
+        for (_, entry) in &entries {
+            state.ledger.shift(At::Given, At::Held, entry.load());
+        }
+        Some(Held {
+            key,
+            entries,
+            outcome,
+        })
+    }
+
+    /// Puts deliveries back that a transaction did not settle.
+    pub(super) fn put_back(self: &Arc<Self>, held: Held, now: Timestamp, after: &mut Aftermath) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        if let Some(seat) = state.seat_mut(held.key) {
+            seat.held -= held.entries.len();
+            for (token, entry) in held.entries {
+                let load = entry.load();
+                if let Some(seat) = state.seat_mut(held.key) {
+                    seat.put_back(token, entry);
+                    state.ledger.shift(At::Held, At::Given, load);
+                }
+            }
+            return;
+        }
+        // The consumer ended meanwhile.
+        for (_, entry) in held.entries {
+            self.come_back(state, At::Held, entry, after);
+        }
+        self.hand_out(state, now, after);
+    }
+
+    /// Settles deliveries that a transaction holds.
+    pub(super) fn settle_held(self: &Arc<Self>, held: Held, now: Timestamp, after: &mut Aftermath) {
+        let mut state = self.state.lock();
+        state.used = true;
+        let count = held.entries.len();
+        if let Some(seat) = state.seat_mut(held.key) {
+            seat.held -= count;
+        }
+        for (_, entry) in held.entries {
+            self.settle_entry(&mut state, At::Held, entry, held.outcome, after);
+        }
+        self.settled(&mut state, held.key, count, held.outcome, now, after);
+    }
+
+    fn settle_entry(
+        self: &Arc<Self>,
+        state: &mut Contents,
+        at: At,
+        mut entry: Entry,
+        outcome: Outcome,
+        after: &mut Aftermath,
+    ) {
+        match outcome {
+            Outcome::Accepted => state.ledger.remove(at, entry.load()),
+            Outcome::Released => self.come_back(state, at, entry, after),
+            Outcome::Rejected => {
+                entry.redeliveries += 1;
+                self.give_up(state, at, entry, DeadLetterReason::Rejected, after);
+            }
+        }
+    }
+
+    fn settled(
+        self: &Arc<Self>,
+        state: &mut Contents,
+        key: SeatKey,
+        count: usize,
+        outcome: Outcome,
+        now: Timestamp,
+        after: &mut Aftermath,
+    ) {
+        if outcome == Outcome::Accepted {
+            self.meter.count(Count::Acked, count);
+        }
+        state.sit_down(key);
+        self.hand_out(state, now, after);
+    }
+
+    /// Gives a consumer its turn again: there is room in its outbox.
+    pub(super) fn room_again(
+        self: &Arc<Self>,
+        key: SeatKey,
+        now: Timestamp,
+        after: &mut Aftermath,
+    ) {
         let mut state = self.state.lock();
         state.sit_down(key);
         self.hand_out(&mut state, now, after);
     }
 
-    /// Whether something may have to be let go of: asked of every queue, so without its lock.
+    /// Whether a message or a publisher may be due: asked of every queue, so without its lock.
     pub(super) fn is_to_be_swept(&self) -> bool {
         self.to_be_swept.load(Ordering::Relaxed)
     }
 
-    /// Lets go of messages whose time is over by `now`, and of publishers whose time is by `steady`.
+    /// Gives up messages whose time is over by `now`, and publishers whose time is over by `steady`.
     pub(super) fn expire(
         self: &Arc<Self>,
         now: Timestamp,
@@ -458,7 +459,13 @@ impl Queue {
             state.expires = false;
             for entry in std::mem::take(&mut state.ready) {
                 if is_over(entry.expires_at, now) {
-                    self.give_up(&mut state, entry, DeadReason::Expired, after);
+                    self.give_up(
+                        &mut state,
+                        At::Ready,
+                        entry,
+                        DeadLetterReason::Expired,
+                        after,
+                    );
                 } else {
                     state.expires |= entry.expires_at.is_some();
                     state.ready.push_back(entry);
@@ -481,20 +488,20 @@ impl Queue {
         }
         let to_be_swept = state.expires || !state.publishers.is_empty();
         self.to_be_swept.store(to_be_swept, Ordering::Relaxed);
-        // What expired made room, and who stood behind those that waited long enough may fit.
+        // Expired messages made room, and a publisher behind those that gave up may fit.
         self.call_publishers(&state, after);
     }
 
-    /// Marks the queue as forgotten, unless somebody uses it.
-    pub(super) fn forget(&self) -> bool {
-        // A queue that somebody has in hand is used; nobody waits for it with the shard in hand.
+    /// Marks the queue as removed, unless it is in use.
+    pub(super) fn retire(&self) -> bool {
+        // A queue whose lock is taken is in use; no thread blocks on it while holding the shard's lock.
         let Some(mut state) = self.state.try_lock() else {
             return false;
         };
         let used = std::mem::take(&mut state.used);
-        let empty = state.load == Load::default() && state.publishers.is_empty();
-        state.forgotten = !used && empty && state.seats.is_empty();
-        state.forgotten
+        let empty = state.ledger.total() == Load::default() && state.publishers.is_empty();
+        state.removed = !used && empty && state.seats.is_empty();
+        state.removed
     }
 
     pub(super) fn statistics(&self) -> DestinationStatistics {
@@ -504,13 +511,8 @@ impl Queue {
             kind: DestinationKind::Queue,
             subscribers: state.seats.len() - state.free_seats.len(),
             depth: state.ready.len(),
-            unsettled: state
-                .seats
-                .iter()
-                .flatten()
-                .map(|seat| seat.consumer.unsettled())
-                .sum(),
-            bytes: state.load.bytes,
+            unsettled: state.ledger.at(At::Given).messages + state.ledger.at(At::Held).messages,
+            bytes: state.ledger.total().bytes,
             counts: self.meter.counts(),
             published_per_second: self.meter.published_per_second(),
             delivered_per_second: self.meter.delivered_per_second(),
@@ -522,40 +524,41 @@ impl Queue {
         self.full(&self.state.lock())
     }
 
-    fn used(&self) -> Result<MutexGuard<'_, State>, NotTaken> {
+    fn used(&self) -> Result<MutexGuard<'_, Contents>, NotTaken> {
         let mut state = self.state.lock();
-        if state.forgotten {
-            return Err(NotTaken::Forgotten);
+        if state.removed {
+            return Err(NotTaken::Removed);
         }
         state.used = true;
         Ok(state)
     }
 
-    fn has_room(&self, state: &State, needs: Load) -> bool {
-        self.fits(state.load, needs)
+    fn has_room(&self, state: &Contents, needs: Load) -> bool {
+        self.fits(state.ledger.total(), needs)
     }
 
-    fn has_room_for(&self, state: &State, needs: Needs) -> bool {
-        self.fits(state.load.without(needs.frees), needs.load)
+    fn has_room_for(&self, state: &Contents, needs: Needs) -> bool {
+        // An estimate: what the publisher settles may have gone back to the queue since.
+        self.fits(state.ledger.total().less_about(needs.frees), needs.load)
     }
 
     /// How many of those that wait longest have to go so that there is room for `needs` beside `load`; `None` where that
     /// does not help.
-    fn in_the_way(&self, state: &State, mut load: Load, needs: Load) -> Option<usize> {
+    fn in_the_way(&self, state: &Contents, mut load: Load, needs: Load) -> Option<usize> {
         let mut ready = state.ready.iter();
         let mut count = 0;
         while !self.fits(load, needs) {
-            load = load.without(Load::of(&ready.next()?.message));
+            load = load.less(ready.next()?.load());
             count += 1;
         }
         Some(count)
     }
 
-    fn drop_oldest(&self, state: &mut State, count: usize) {
+    fn drop_oldest(&self, state: &mut Contents, count: usize) {
         for oldest in state.ready.drain(..count) {
-            state.load.subtract(Load::of(&oldest.message));
+            state.ledger.remove(At::Ready, oldest.load());
         }
-        self.meter.add(|counters| &counters.dropped_oldest, count);
+        self.meter.count(Count::DroppedOldest, count);
     }
 
     /// Whether there is room beside `load`. One message larger than the limit passes when there is nothing else.
@@ -569,30 +572,33 @@ impl Queue {
             && (load.bytes + needs.bytes <= max_bytes || load.messages == 0)
     }
 
-    fn full(&self, state: &State) -> PublishError {
+    fn full(&self, state: &Contents) -> PublishError {
+        let total = state.ledger.total();
         PublishError::QueueFull {
             queue: self.name.clone(),
-            messages: state.load.messages,
+            messages: total.messages,
             max_messages: self.settings.max_messages,
-            bytes: state.load.bytes,
+            bytes: total.bytes,
             max_bytes: self.settings.max_bytes,
         }
     }
 
-    fn take_in(&self, state: &mut State, message: &Arc<Message>, expires_at: Option<Timestamp>) {
-        self.meter.add(|counters| &counters.published, 1);
+    fn take_in(&self, state: &mut Contents, message: &Arc<Message>, expires_at: Option<Timestamp>) {
+        self.meter.count(Count::Published, 1);
         self.note_expiry(state, expires_at);
         let sequence = state.next_sequence;
         state.next_sequence += 1;
+        state.ledger.add(At::Ready, Load::one(message.size()));
         state.ready.push_back(Entry {
             sequence,
             message: Arc::clone(message),
             expires_at,
+            redeliveries: 0,
         });
     }
 
     /// Has the sweeps look at the queue, where a message may expire.
-    fn note_expiry(&self, state: &mut State, expires_at: Option<Timestamp>) {
+    fn note_expiry(&self, state: &mut Contents, expires_at: Option<Timestamp>) {
         if expires_at.is_some() {
             state.expires = true;
             self.to_be_swept.store(true, Ordering::Relaxed);
@@ -600,25 +606,26 @@ impl Queue {
     }
 
     /// Gives what is ready to those who have room, one after the other.
-    fn hand_out(self: &Arc<Self>, state: &mut State, now: Timestamp, after: &mut Aftermath) {
+    fn hand_out(self: &Arc<Self>, state: &mut Contents, now: Timestamp, after: &mut Aftermath) {
         let mut delivered = 0;
         let mut redelivered = 0;
         while let Some(&key) = state.turn.front()
             && let Some(entry) = state.ready.pop_front()
         {
             if is_over(entry.expires_at, now) {
-                self.give_up(state, entry, DeadReason::Expired, after);
+                self.give_up(state, At::Ready, entry, DeadLetterReason::Expired, after);
                 continue;
             }
             state.turn.pop_front();
-            let again = entry.message.redeliveries() > 0;
+            let (again, load) = (entry.redeliveries > 0, entry.load());
             // A seat leaves the turns before it is given up.
             let Some(seat) = state.seats.get_mut(key as usize).and_then(Option::as_mut) else {
                 state.ready.push_front(entry);
                 continue;
             };
-            match seat.consumer.offer(entry) {
+            match seat.offer(entry) {
                 Ok(()) => {
+                    state.ledger.shift(At::Ready, At::Given, load);
                     delivered += 1;
                     redelivered += usize::from(again);
                     state.turn.push_back(key);
@@ -632,14 +639,13 @@ impl Queue {
         if state.ready.is_empty() && state.ready.capacity() > KEPT_CAPACITY {
             state.ready = VecDeque::new();
         }
-        self.meter.add(|counters| &counters.delivered, delivered);
-        self.meter
-            .add(|counters| &counters.redelivered, redelivered);
+        self.meter.count(Count::Delivered, delivered);
+        self.meter.count(Count::Redelivered, redelivered);
         self.call_publishers(state, after);
     }
 
     /// Has those who wait for room be looked at, if there is some.
-    fn call_publishers(self: &Arc<Self>, state: &State, after: &mut Aftermath) {
+    fn call_publishers(self: &Arc<Self>, state: &Contents, after: &mut Aftermath) {
         if let Some(first) = state.publishers.front()
             && self.has_room_for(state, first.needs)
         {
@@ -648,15 +654,22 @@ impl Queue {
     }
 
     /// Puts a message back where it stood, unless it came back too often.
-    fn come_back(self: &Arc<Self>, state: &mut State, entry: Entry, after: &mut Aftermath) {
-        let deliveries = entry.message.came_back();
+    fn come_back(
+        self: &Arc<Self>,
+        state: &mut Contents,
+        from: At,
+        mut entry: Entry,
+        after: &mut Aftermath,
+    ) {
+        entry.redeliveries += 1;
         if self
             .settings
             .max_deliveries
-            .is_some_and(|most| deliveries >= most)
+            .is_some_and(|most| entry.redeliveries >= most)
         {
-            return self.give_up(state, entry, DeadReason::MaxDeliveries, after);
+            return self.give_up(state, from, entry, DeadLetterReason::MaxDeliveries, after);
         }
+        state.ledger.shift(from, At::Ready, entry.load());
         self.note_expiry(state, entry.expires_at);
         let at = state
             .ready
@@ -666,18 +679,20 @@ impl Queue {
 
     fn give_up(
         self: &Arc<Self>,
-        state: &mut State,
+        state: &mut Contents,
+        from: At,
         entry: Entry,
-        reason: DeadReason,
+        reason: DeadLetterReason,
         after: &mut Aftermath,
     ) {
-        state.load.subtract(Load::of(&entry.message));
-        if reason == DeadReason::Expired {
-            self.meter.add(|counters| &counters.expired, 1);
+        state.ledger.remove(from, entry.load());
+        if reason == DeadLetterReason::Expired {
+            self.meter.count(Count::Expired, 1);
         }
         after.dead.push_back(Dead {
             message: entry.message,
             reason,
+            deliveries: entry.redeliveries,
             queue: Arc::clone(self),
         });
     }
@@ -687,18 +702,10 @@ fn is_over(expires_at: Option<Timestamp>, now: Timestamp) -> bool {
     expires_at.is_some_and(|at| at <= now)
 }
 
-/// What a consumer is made of.
-pub(super) type ConsumerParts = (
-    Arc<crate::Outbox>,
-    u32,
-    crate::AckMode,
-    std::num::NonZeroU32,
-);
-
-/// Room that an empty queue may keep: what comes one by one must not allocate each time.
+/// Capacity that an empty queue may keep, so that single messages do not allocate each time.
 const KEPT_CAPACITY: usize = 64;
 
-impl State {
+impl Contents {
     fn seat_mut(&mut self, key: SeatKey) -> Option<&mut Seat> {
         let seat = self.seats.get_mut(key.at as usize)?.as_mut();
         seat.filter(|seat| seat.number == key.number)
@@ -712,47 +719,5 @@ impl State {
             seat.in_turn = true;
             self.turn.push_back(key.at);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{AckMode, Destination, Headers, Outbox, Overflow, Publish};
-
-    const NOW: Timestamp = Timestamp::from_millis(1);
-
-    fn subscribe(queue: &Arc<Queue>, after: &mut Aftermath) -> SeatKey {
-        let outbox = Arc::new(Outbox::new(1 << 20, Overflow::Close));
-        let parts = || (outbox, 0, AckMode::Client, std::num::NonZeroU32::MAX);
-        queue.subscribe(parts, NOW, after).unwrap()
-    }
-
-    #[test]
-    fn an_old_key_does_not_settle_for_who_sits_there_now() {
-        let meter = Meter::new(&Arc::default());
-        let queue = Arc::new(Queue::new("/queue/a".into(), Arc::default(), meter));
-        let mut after = Aftermath::default();
-        let publish = Publish::new(Destination::parse("/queue/a").unwrap(), Headers::new(), "x");
-        let message = Arc::new(Message::new(publish, "m".into(), None));
-        assert!(!queue.push(&message, None, false, NOW, &mut after).unwrap());
-        let old = subscribe(&queue, &mut after);
-        queue.unsubscribe(old, NOW, &mut after);
-        let new = subscribe(&queue, &mut after);
-        assert_eq!(old.at, new.at);
-        let first = DeliveryRef::Tag(1);
-        let accept = |key| {
-            queue.settle(
-                key,
-                &first,
-                Outcome::Accepted,
-                NOW,
-                &mut Aftermath::default(),
-            )
-        };
-        assert!(!accept(old));
-        assert!(queue.would_free(old, &[&first]).is_err());
-        queue.unsubscribe(old, NOW, &mut after);
-        assert!(accept(new));
     }
 }

@@ -18,7 +18,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tramline_broker::{
-    AckMode, Broker, Delivery, DeliveryRef, Destination, EmbeddedBroker, Headers, Message,
+    AckMode, Delivery, DeliveryRef, Destination, EmbeddedBroker, Headers, Hub, Message,
     OpenSession, Outbox, Outcome, Overflow, Pattern, Publish, QueueSettings, SessionId, Settle,
     SubscribeRequest, Taken, Timestamp, WhenFull,
 };
@@ -37,8 +37,8 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     loom::future::block_on(future)
 }
 
-fn topics() -> Arc<EmbeddedBroker> {
-    Arc::new(EmbeddedBroker::new().topics("/t"))
+fn topics() -> Arc<Hub> {
+    Arc::new(Hub::new(EmbeddedBroker::new().topics("/t")))
 }
 
 /// Queues that have room for one message, and let publishers wait for it.
@@ -54,7 +54,7 @@ fn publish_of(destination: &str, body: &'static str) -> Publish {
 }
 
 /// Publishes, and waits until that is confirmed.
-fn publish(broker: &EmbeddedBroker, destination: &str, body: &'static str) {
+fn publish(broker: &Hub, destination: &str, body: &'static str) {
     block_on(broker.publish(vec![publish_of(destination, body)], NOW)).unwrap();
 }
 
@@ -66,12 +66,12 @@ fn body(delivery: &Delivery) -> &str {
     std::str::from_utf8(delivery.message.body()).unwrap()
 }
 
-/// The next delivery, and whether a broker waits for the room that this made.
+/// The next delivery, and whether deliveries wait for the room that this made.
 fn take(outbox: &Outbox) -> (Delivery, bool) {
     block_on(poll_fn(|context| {
         let mut batch = Vec::new();
         match outbox.poll_take(context, &mut batch, 1, usize::MAX) {
-            Taken::Some { resume, .. } => Poll::Ready((batch.remove(0), resume)),
+            Taken::Some { room_wanted, .. } => Poll::Ready((batch.remove(0), room_wanted)),
             Taken::Nothing => Poll::Pending,
             other => panic!("{other:?}"),
         }
@@ -81,17 +81,17 @@ fn take(outbox: &Outbox) -> (Delivery, bool) {
 /// One session, and what its task does.
 #[derive(Clone)]
 struct Client {
-    broker: Arc<EmbeddedBroker>,
+    broker: Arc<Hub>,
     id: SessionId,
     outbox: Arc<Outbox>,
 }
 
 impl Client {
-    fn new(broker: &Arc<EmbeddedBroker>) -> Self {
+    fn new(broker: &Arc<Hub>) -> Self {
         Self::with_outbox(broker, 10_000)
     }
 
-    fn with_outbox(broker: &Arc<EmbeddedBroker>, limit: usize) -> Self {
+    fn with_outbox(broker: &Arc<Hub>, limit: usize) -> Self {
         let (id, outbox) = (
             SessionId::random(),
             Arc::new(Outbox::new(limit, Overflow::Close)),
@@ -128,9 +128,9 @@ impl Client {
 
     /// Waits for the next delivery.
     fn next(&self) -> Delivery {
-        let (delivery, resume) = take(&self.outbox);
-        if resume {
-            self.broker.resume(self.id);
+        let (delivery, room_wanted) = take(&self.outbox);
+        if room_wanted {
+            self.broker.room_again(self.id);
         }
         delivery
     }

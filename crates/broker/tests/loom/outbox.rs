@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use loom::thread;
-use tramline_broker::{Ending, Outbox, Overflow, Taken};
+use tramline_broker::{Control, Ending, Outbox, Overflow, Taken};
 
 use super::{block_on, body, message, model, take};
 
@@ -56,7 +56,9 @@ fn an_end_is_heard_behind_what_was_queued() {
             loop {
                 match outbox.poll_take(context, &mut batch, 64, usize::MAX) {
                     Taken::Some { more: true, .. } => {}
-                    Taken::Ending(ending) => return Poll::Ready(ending),
+                    Taken::Control(Control::End(ending)) => {
+                        return Poll::Ready(ending);
+                    }
                     _ => return Poll::Pending,
                 }
             }
@@ -96,7 +98,7 @@ fn a_sealed_outbox_gives_all_that_it_took_and_takes_no_more() {
             let outbox = Arc::clone(&outbox);
             thread::spawn(move || {
                 outbox.push(0, &[message("one")]);
-                outbox.try_push(0, 1, &message("two"))
+                outbox.try_push(0, 1, &message("two"), 0)
             })
         };
         let empty = outbox.seal();

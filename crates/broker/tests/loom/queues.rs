@@ -4,18 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use loom::thread;
-use tramline_broker::{Broker, EmbeddedBroker, QueueSettings, Timestamp, Transaction, WhenFull};
+use tramline_broker::{EmbeddedBroker, Hub, QueueSettings, Timestamp, Transaction, WhenFull};
 
 use super::{Client, NOW, block_on, body, model, narrow, publish, publish_of};
 
-fn narrow_queues() -> EmbeddedBroker {
-    EmbeddedBroker::new()
-        .queues("/q")
-        .queue_settings("/q/**", narrow())
+fn narrow_queues() -> Hub {
+    Hub::new(
+        EmbeddedBroker::new()
+            .queues("/q")
+            .queue_settings("/q/**", narrow()),
+    )
 }
 
 fn spawn_publish(
-    broker: &Arc<EmbeddedBroker>,
+    broker: &Arc<Hub>,
     destination: &'static str,
     body: &'static str,
 ) -> thread::JoinHandle<()> {
@@ -54,10 +56,12 @@ fn room_that_a_refused_transaction_had_set_aside_is_used() {
         let never = QueueSettings::default()
             .max_messages(0)
             .when_full(WhenFull::Wait(Duration::ZERO));
-        let broker = EmbeddedBroker::new()
-            .queues("/q")
-            .queue_settings("/q/never", never)
-            .queue_settings("/q/**", narrow());
+        let broker = Hub::new(
+            EmbeddedBroker::new()
+                .queues("/q")
+                .queue_settings("/q/never", never)
+                .queue_settings("/q/**", narrow()),
+        );
         let broker = Arc::new(broker);
         let client = Client::new(&broker);
         client.consume("/q/a", 1);
@@ -104,7 +108,7 @@ fn a_transaction_that_waits_for_room_gets_it() {
 #[test]
 fn what_a_leaving_consumer_had_goes_to_another() {
     model(|| {
-        let broker = Arc::new(EmbeddedBroker::new().queues("/q"));
+        let broker = Arc::new(Hub::new(EmbeddedBroker::new().queues("/q")));
         let (leaver, stayer) = (Client::new(&broker), Client::new(&broker));
         leaver.consume("/q/a", 1);
         stayer.consume("/q/a", 1);
@@ -117,7 +121,7 @@ fn what_a_leaving_consumer_had_goes_to_another() {
         assert_eq!(body(&delivery), "one");
         let before = leaver.drain().len();
         assert_eq!(
-            delivery.message.redeliveries(),
+            delivery.redeliveries,
             u32::try_from(before).unwrap(),
             "redelivered if it was delivered"
         );
@@ -133,7 +137,7 @@ fn a_consumer_moves_on_whenever_there_is_room() {
     // In an outbox for one message, then in a window of one that is not acknowledged.
     for (limit, prefetch) in [(1, 10), (10_000, 1)] {
         model(move || {
-            let broker = Arc::new(EmbeddedBroker::new().queues("/q"));
+            let broker = Arc::new(Hub::new(EmbeddedBroker::new().queues("/q")));
             let client = Client::with_outbox(&broker, limit);
             client.consume("/q/a", prefetch);
             let publisher = {
@@ -157,7 +161,7 @@ fn a_consumer_moves_on_whenever_there_is_room() {
 #[test]
 fn a_queue_that_is_being_forgotten_is_looked_up_again() {
     model(|| {
-        let broker = Arc::new(EmbeddedBroker::new().queues("/q"));
+        let broker = Arc::new(Hub::new(EmbeddedBroker::new().queues("/q")));
         broker.sweep(Timestamp::from_millis(1));
         let client = Client::new(&broker);
         client.consume("/q/a", 1);

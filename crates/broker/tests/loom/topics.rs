@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use loom::thread;
-use tramline_broker::{Broker, Delivery, EmbeddedBroker, Timestamp};
+use tramline_broker::{Delivery, Hub, Timestamp};
 
 use super::{Client, body, model, publish, topics};
 
@@ -19,11 +19,7 @@ fn bodies(deliveries: &[Delivery]) -> Vec<String> {
 }
 
 /// Runs `other` beside a subscription whose messages must not be missed.
-fn beside_a_new_subscriber(
-    pattern: &'static str,
-    prepare: fn(&Arc<EmbeddedBroker>),
-    other: fn(&EmbeddedBroker),
-) {
+fn beside_a_new_subscriber(pattern: &'static str, prepare: fn(&Arc<Hub>), other: fn(&Hub)) {
     model(move || {
         let broker = topics();
         prepare(&broker);
@@ -39,7 +35,7 @@ fn beside_a_new_subscriber(
 }
 
 /// A topic that was not used since the first of its sweeps.
-fn unused_topic(broker: &Arc<EmbeddedBroker>) {
+fn unused_topic(broker: &Arc<Hub>) {
     broker.sweep(Timestamp::from_millis(1));
     let client = Client::new(broker);
     client.subscribe("/t/a");
@@ -48,7 +44,7 @@ fn unused_topic(broker: &Arc<EmbeddedBroker>) {
     assert_eq!(broker.destinations(), 1);
 }
 
-fn last_sweep(broker: &EmbeddedBroker) {
+fn last_sweep(broker: &Hub) {
     broker.sweep(Timestamp::from_millis(20_001));
 }
 

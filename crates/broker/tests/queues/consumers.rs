@@ -1,12 +1,12 @@
 //! Who gets a queue's messages, how many at a time, and what becomes of them.
 
-use tramline_broker::{DeliveryRef, Outcome, SettleError, SubscribeError};
+use tramline_broker::{DeliveryRef, Hub, Outcome, SettleError, SubscribeError};
 
 use crate::support::*;
 
 #[test]
 fn messages_wait_for_a_consumer_and_each_goes_to_one() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     assert_eq!(send(&broker, "/queue/a", &["1", "2", "3"]), 0);
     let alice = Client::open(&broker);
     alice.subscribe(0, "/queue/a", INDIVIDUAL);
@@ -20,7 +20,7 @@ fn messages_wait_for_a_consumer_and_each_goes_to_one() {
 
 #[test]
 fn a_consumer_without_room_is_passed_over_until_it_settles() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let (alice, bob) = (Client::open(&broker), Client::open(&broker));
     alice.prefetch(0, "/queue/a", INDIVIDUAL, 1);
     bob.prefetch(0, "/queue/a", INDIVIDUAL, 3);
@@ -34,9 +34,11 @@ fn a_consumer_without_room_is_passed_over_until_it_settles() {
 
 #[test]
 fn prefetch_has_a_default_and_a_limit() {
-    let broker = broker()
-        .default_prefetch(2.try_into().unwrap())
-        .max_prefetch(4);
+    let broker = Hub::new(
+        broker()
+            .default_prefetch(2.try_into().unwrap())
+            .max_prefetch(4),
+    );
     send(&broker, "/queue/a", &["1", "2", "3", "4", "5"]);
     let alice = Client::open(&broker);
     alice.subscribe(0, "/queue/a", AUTO);
@@ -55,7 +57,7 @@ fn prefetch_has_a_default_and_a_limit() {
 
 #[test]
 fn a_default_prefetch_beyond_the_limit_is_the_limit() {
-    let broker = broker().max_prefetch(1);
+    let broker = Hub::new(broker().max_prefetch(1));
     send(&broker, "/queue/a", &["1", "2"]);
     let alice = Client::open(&broker);
     alice.subscribe(0, "/queue/a", INDIVIDUAL);
@@ -64,7 +66,7 @@ fn a_default_prefetch_beyond_the_limit_is_the_limit() {
 
 #[test]
 fn a_queue_is_consumed_by_its_own_name() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let alice = Client::open(&broker);
     for text in ["/queue/*", "/queue/a?", "/queue/**"] {
         let answer = alice.try_subscribe(alice.request(0, text, AUTO));
@@ -76,7 +78,7 @@ fn a_queue_is_consumed_by_its_own_name() {
 
 #[test]
 fn the_mode_client_settles_all_before_and_the_mode_individual_does_not() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let alice = Client::open(&broker);
     alice.subscribe(0, "/queue/a", CLIENT);
     alice.subscribe(1, "/queue/b", INDIVIDUAL);
@@ -97,7 +99,7 @@ fn the_mode_client_settles_all_before_and_the_mode_individual_does_not() {
 
 #[test]
 fn what_does_not_wait_to_be_settled_is_an_error_by_name() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let (alice, bob) = (Client::open(&broker), Client::open(&broker));
     alice.subscribe(0, "/queue/a", CLIENT);
     alice.subscribe(1, "/topic/a", AUTO);
@@ -129,7 +131,7 @@ fn what_does_not_wait_to_be_settled_is_an_error_by_name() {
 
 #[test]
 fn a_delivery_is_found_by_its_message_id_with_or_without_its_subscription() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let alice = Client::open(&broker);
     alice.subscribe(0, "/queue/a", INDIVIDUAL);
     alice.subscribe(1, "/queue/b", INDIVIDUAL);
@@ -146,14 +148,14 @@ fn a_delivery_is_found_by_its_message_id_with_or_without_its_subscription() {
     assert_eq!(bytes_but_for(&broker, ids), 0);
 }
 
-fn bytes_but_for<T>(broker: &tramline_broker::EmbeddedBroker, held: T) -> usize {
+fn bytes_but_for<T>(broker: &Hub, held: T) -> usize {
     drop(held);
     bytes(broker)
 }
 
 #[test]
 fn released_messages_come_back_to_where_they_stood() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let alice = Client::open(&broker);
     alice.prefetch(0, "/queue/a", INDIVIDUAL, 2);
     send(&broker, "/queue/a", &["1", "2", "3", "4"]);
@@ -168,7 +170,7 @@ fn released_messages_come_back_to_where_they_stood() {
 
 #[test]
 fn what_a_consumer_leaves_goes_to_others_in_order_and_is_marked() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let (alice, bob) = (Client::open(&broker), Client::open(&broker));
     alice.subscribe(0, "/queue/a", CLIENT);
     send(&broker, "/queue/a", &["1", "2", "3", "4"]);
@@ -187,7 +189,7 @@ fn what_a_consumer_leaves_goes_to_others_in_order_and_is_marked() {
 
 #[test]
 fn a_session_that_closes_gives_nothing_to_its_own_other_consumers() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let (alice, bob) = (Client::open(&broker), Client::open(&broker));
     alice.prefetch(0, "/queue/a", INDIVIDUAL, 1);
     alice.prefetch(1, "/queue/a", INDIVIDUAL, 2);
@@ -200,7 +202,7 @@ fn a_session_that_closes_gives_nothing_to_its_own_other_consumers() {
 
 #[test]
 fn a_full_outbox_waits_and_resumes() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let slow = Client::slow(&broker, 900);
     slow.subscribe(0, "/queue/a", INDIVIDUAL);
     let body = "x".repeat(300);
@@ -216,7 +218,7 @@ fn a_full_outbox_waits_and_resumes() {
 
 #[test]
 fn a_message_too_large_for_any_outbox_passes_an_empty_one() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let slow = Client::slow(&broker, 10);
     slow.subscribe(0, "/queue/a", INDIVIDUAL);
     send(&broker, "/queue/a", &["larger than that", "as this is"]);
@@ -226,7 +228,7 @@ fn a_message_too_large_for_any_outbox_passes_an_empty_one() {
 
 #[test]
 fn an_overflown_session_keeps_no_message_of_a_queue() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let (slow, bob) = (Client::slow(&broker, 200), Client::open(&broker));
     slow.subscribe(0, "/queue/a", AUTO);
     slow.subscribe(1, "/topic/a", AUTO);

@@ -1,6 +1,6 @@
 //! Where messages go that nobody takes.
 
-use tramline_broker::{Delivery, QueueSettings, TopicSettings, WhenFull};
+use tramline_broker::{Delivery, Hub, QueueSettings, TopicSettings, WhenFull};
 
 use crate::support::*;
 
@@ -16,7 +16,7 @@ fn header<'d>(delivery: &'d Delivery, name: &str) -> Option<&'d str> {
 
 #[test]
 fn a_rejected_message_goes_there_with_the_reason() {
-    let broker = broker().queue_settings("/queue/a", tried(3));
+    let broker = Hub::new(broker().queue_settings("/queue/a", tried(3)));
     let alice = Client::open(&broker);
     alice.subscribe(0, "/queue/a", INDIVIDUAL);
     alice.subscribe(1, "/queue/dead", INDIVIDUAL);
@@ -43,7 +43,7 @@ fn a_rejected_message_goes_there_with_the_reason() {
 
 #[test]
 fn a_message_goes_there_after_so_many_deliveries() {
-    let broker = broker().queue_settings("/queue/a", tried(2));
+    let broker = Hub::new(broker().queue_settings("/queue/a", tried(2)));
     let (alice, bob) = (Client::open(&broker), Client::open(&broker));
     bob.subscribe(0, "/queue/dead", INDIVIDUAL);
     alice.subscribe(0, "/queue/a", INDIVIDUAL);
@@ -62,7 +62,7 @@ fn a_message_goes_there_after_so_many_deliveries() {
 
 #[test]
 fn without_a_number_a_message_comes_back_without_end() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let alice = Client::open(&broker);
     alice.subscribe(0, "/queue/a", INDIVIDUAL);
     send(&broker, "/queue/a", &["1"]);
@@ -75,7 +75,8 @@ fn without_a_number_a_message_comes_back_without_end() {
 
 #[test]
 fn without_a_place_they_are_discarded_and_counted() {
-    let broker = broker().queue_settings("/queue/**", QueueSettings::default().max_deliveries(1));
+    let broker =
+        Hub::new(broker().queue_settings("/queue/**", QueueSettings::default().max_deliveries(1)));
     let alice = Client::open(&broker);
     alice.subscribe(0, "/queue/a", INDIVIDUAL);
     send(&broker, "/queue/a", &["1", "2"]);
@@ -89,7 +90,7 @@ fn without_a_place_they_are_discarded_and_counted() {
 
 #[test]
 fn they_keep_their_order() {
-    let broker = broker().queue_settings("/queue/a", tried(1));
+    let broker = Hub::new(broker().queue_settings("/queue/a", tried(1)));
     let alice = Client::open(&broker);
     let bodies = ["1", "2", "3", "4", "5", "6", "7"];
     alice.subscribe(0, "/queue/a", CLIENT);
@@ -104,7 +105,7 @@ fn they_keep_their_order() {
 
 #[test]
 fn what_dies_among_the_dead_letters_is_gone() {
-    let broker = broker().queue_settings("/queue/**", tried(1));
+    let broker = Hub::new(broker().queue_settings("/queue/**", tried(1)));
     let alice = Client::open(&broker);
     alice.subscribe(0, "/queue/dead", INDIVIDUAL);
     send(&broker, "/queue/dead", &["1", "2"]);
@@ -119,9 +120,11 @@ fn what_dies_among_the_dead_letters_is_gone() {
 #[test]
 fn dead_letters_of_a_full_place_are_discarded_and_counted() {
     let full = QueueSettings::default().max_messages(1);
-    let broker = broker()
-        .queue_settings("/queue/dead", full)
-        .queue_settings("/queue/a", tried(1));
+    let broker = Hub::new(
+        broker()
+            .queue_settings("/queue/dead", full)
+            .queue_settings("/queue/a", tried(1)),
+    );
     let alice = Client::open(&broker);
     alice.subscribe(0, "/queue/a", INDIVIDUAL);
     send(&broker, "/queue/a", &["1", "2"]);
@@ -137,13 +140,15 @@ fn dead_letters_may_go_to_a_topic_or_push_older_ones_out() {
     let ring = QueueSettings::default()
         .max_messages(1)
         .when_full(WhenFull::DropOldest);
-    let broker = broker()
-        .queue_settings("/queue/dead", ring)
-        .queue_settings("/queue/a", tried(1))
-        .queue_settings(
-            "/queue/b",
-            QueueSettings::default().dead_letters("/topic/dead"),
-        );
+    let broker = Hub::new(
+        broker()
+            .queue_settings("/queue/dead", ring)
+            .queue_settings("/queue/a", tried(1))
+            .queue_settings(
+                "/queue/b",
+                QueueSettings::default().dead_letters("/topic/dead"),
+            ),
+    );
     let alice = Client::open(&broker);
     alice.subscribe(0, "/queue/a", INDIVIDUAL);
     alice.subscribe(1, "/queue/b", INDIVIDUAL);
@@ -164,7 +169,7 @@ fn dead_letters_may_go_to_a_topic_or_push_older_ones_out() {
 #[test]
 fn what_a_topics_subscriber_rejects_goes_there_if_the_topic_says_so() {
     let settings = TopicSettings::default().dead_letters("/queue/dead");
-    let broker = broker().topic_settings("/topic/a", settings);
+    let broker = Hub::new(broker().topic_settings("/topic/a", settings));
     let alice = Client::open(&broker);
     alice.subscribe(0, "/topic/a", INDIVIDUAL);
     alice.subscribe(1, "/topic/b", CLIENT);
@@ -193,7 +198,7 @@ fn what_a_topics_subscriber_rejects_goes_there_if_the_topic_says_so() {
 #[test]
 fn what_dies_among_a_topics_dead_letters_is_gone() {
     let settings = TopicSettings::default().dead_letters("/topic/dead");
-    let broker = broker().topic_settings("/topic/**", settings);
+    let broker = Hub::new(broker().topic_settings("/topic/**", settings));
     let alice = Client::open(&broker);
     alice.subscribe(0, "/topic/dead", INDIVIDUAL);
     send(&broker, "/topic/dead", &["1"]);

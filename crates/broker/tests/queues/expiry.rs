@@ -2,23 +2,19 @@
 
 use std::time::Duration;
 
-use tramline_broker::{Broker, EmbeddedBroker, PublishError, QueueSettings};
+use tramline_broker::{Hub, PublishError, QueueSettings};
 
 use crate::support::*;
 
-fn living(millis: u64) -> EmbeddedBroker {
+fn living(millis: u64) -> Hub {
     let settings = QueueSettings::default()
         .time_to_live(Duration::from_millis(millis))
         .dead_letters("/topic/dead");
-    broker().queue_settings("/queue/short", settings)
+    Hub::new(broker().queue_settings("/queue/short", settings))
 }
 
 /// How many messages wait there at each of the times.
-fn depths<const N: usize>(
-    broker: &EmbeddedBroker,
-    queue: &'static str,
-    times: [u64; N],
-) -> [usize; N] {
+fn depths<const N: usize>(broker: &Hub, queue: &'static str, times: [u64; N]) -> [usize; N] {
     times.map(|time| {
         broker.sweep(at(time));
         known(broker, queue).depth
@@ -27,7 +23,7 @@ fn depths<const N: usize>(
 
 #[test]
 fn expires_is_a_time_and_expiration_a_duration() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let expires = at(2_000).as_millis().to_string();
     let batch = vec![
         with_headers("/queue/a", "1", &[("expiration", "1000")]),
@@ -62,7 +58,7 @@ fn a_queues_time_is_for_messages_that_say_nothing() {
 
 #[test]
 fn an_expired_message_is_not_delivered_swept_or_not() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let batch = vec![
         with_headers("/queue/a", "1", &[("expiration", "1000")]),
         to("/queue/a", "2"),
@@ -77,7 +73,7 @@ fn an_expired_message_is_not_delivered_swept_or_not() {
 
 #[test]
 fn a_message_that_is_expired_when_it_comes_reaches_nobody() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let alice = Client::open(&broker);
     alice.subscribe(0, "/queue/a", INDIVIDUAL);
     let late = with_headers("/queue/a", "1", &[("expires", "1")]);
@@ -111,7 +107,7 @@ fn what_a_consumer_has_does_not_expire_until_it_comes_back() {
 #[test]
 fn dead_letters_live_as_long_as_their_new_place_says() {
     let settings = QueueSettings::default().dead_letters("/queue/dead");
-    let broker = broker().queue_settings("/queue/a", settings);
+    let broker = Hub::new(broker().queue_settings("/queue/a", settings));
     let short = with_headers("/queue/a", "1", &[("expiration", "10")]);
     publish(&broker, vec![short]);
     broker.sweep(at(10));
@@ -126,9 +122,11 @@ fn two_places_of_dead_letters_do_not_play_ball() {
             .time_to_live(Duration::ZERO)
             .dead_letters(place)
     };
-    let broker = broker()
-        .queue_settings("/queue/a", to("/queue/b"))
-        .queue_settings("/queue/b", to("/queue/a"));
+    let broker = Hub::new(
+        broker()
+            .queue_settings("/queue/a", to("/queue/b"))
+            .queue_settings("/queue/b", to("/queue/a")),
+    );
     let alice = Client::open(&broker);
     alice.subscribe(0, "/queue/a", INDIVIDUAL);
     alice.subscribe(1, "/queue/b", INDIVIDUAL);
@@ -138,7 +136,7 @@ fn two_places_of_dead_letters_do_not_play_ball() {
 
 #[test]
 fn what_is_no_number_of_milliseconds_is_refused_by_name() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     for header in ["expires", "expiration"] {
         for value in ["", "soon", "-1", "+1", "1.5", " 1", "18446744073709551616"] {
             let error = refused(&broker, with_headers("/queue/a", "1", &[(header, value)]));

@@ -4,25 +4,24 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tramline_broker::{
-    Broker, Confirm, EmbeddedBroker, Publish, PublishError, Published, QueueSettings, Refused,
-    WhenFull,
+    Confirm, Hub, Publish, PublishError, Published, QueueSettings, Refused, WhenFull,
 };
 
 use crate::support::*;
 
 /// A broker whose queues hold so many messages.
-fn small(max_messages: usize, when_full: WhenFull) -> EmbeddedBroker {
+fn small(max_messages: usize, when_full: WhenFull) -> Hub {
     let settings = QueueSettings::default()
         .max_messages(max_messages)
         .when_full(when_full);
-    broker().queue_settings("/queue/**", settings)
+    Hub::new(broker().queue_settings("/queue/**", settings))
 }
 
 const WAIT: WhenFull = WhenFull::Wait(Duration::from_secs(2));
 
 type Answer = Confirm<Result<Published, Refused>>;
 
-fn later(broker: &EmbeddedBroker, batch: Vec<Publish>, millis: u64) -> Answer {
+fn later(broker: &Hub, batch: Vec<Publish>, millis: u64) -> Answer {
     let mut answer = broker.publish(batch, at(millis));
     assert!(poll(&mut answer).is_pending());
     answer
@@ -97,7 +96,7 @@ fn bytes_fill_a_queue_too_and_one_message_of_any_size_passes_an_empty_one() {
     let settings = QueueSettings::default()
         .max_bytes(100)
         .when_full(WhenFull::Wait(Duration::ZERO));
-    let broker = broker().queue_settings("/queue/**", settings);
+    let broker = Hub::new(broker().queue_settings("/queue/**", settings));
     let large = "x".repeat(1_000);
     send(&broker, "/queue/a", &[&large]);
     let error = refused(&broker, to("/queue/a", ""));
@@ -127,7 +126,7 @@ fn publishers_get_room_in_the_order_they_came() {
 #[test]
 fn nobody_overtakes_those_who_wait() {
     let settings = QueueSettings::default().max_bytes(300).when_full(WAIT);
-    let broker = broker().queue_settings("/queue/**", settings);
+    let broker = Hub::new(broker().queue_settings("/queue/**", settings));
     let alice = Client::open(&broker);
     alice.subscribe(0, "/queue/a", INDIVIDUAL);
     let large = "x".repeat(200);
@@ -166,7 +165,7 @@ fn a_batch_goes_on_behind_a_message_that_waited() {
 #[test]
 fn a_publisher_behind_one_that_gave_up_gets_the_room() {
     let settings = QueueSettings::default().max_bytes(300).when_full(WAIT);
-    let broker = broker().queue_settings("/queue/**", settings);
+    let broker = Hub::new(broker().queue_settings("/queue/**", settings));
     send(&broker, "/queue/a", &[&"x".repeat(100)]);
     let large = to("/queue/a", &"x".repeat(290));
     let mut first = later(&broker, vec![large], 0);
@@ -192,7 +191,7 @@ fn rejected_messages_and_those_that_came_back_too_often_make_room() {
         .max_messages(1)
         .when_full(WAIT)
         .max_deliveries(1);
-    let broker = broker().queue_settings("/queue/**", settings);
+    let broker = Hub::new(broker().queue_settings("/queue/**", settings));
     let alice = Client::open(&broker);
     alice.subscribe(0, "/queue/a", INDIVIDUAL);
     send(&broker, "/queue/a", &["1"]);
@@ -235,7 +234,7 @@ fn nothing_is_dropped_in_vain() {
     let settings = QueueSettings::default()
         .max_bytes(1_000)
         .when_full(WhenFull::DropOldest);
-    let broker = broker().queue_settings("/queue/**", settings);
+    let broker = Hub::new(broker().queue_settings("/queue/**", settings));
     let alice = Client::open(&broker);
     alice.prefetch(0, "/queue/a", INDIVIDUAL, 1);
     send(&broker, "/queue/a", &[&"x".repeat(600), "small"]);

@@ -1,12 +1,12 @@
 //! What messages may take, and that all of it comes back.
 
-use tramline_broker::{Broker, Outbox, Overflow, PublishError, QueueSettings};
+use tramline_broker::{Hub, Outbox, Overflow, PublishError, QueueSettings};
 
 use crate::support::*;
 
 #[test]
 fn beyond_its_bytes_the_broker_refuses_by_name() {
-    let broker = broker().max_bytes(1_000);
+    let broker = Hub::new(broker().max_bytes(1_000));
     let body = "x".repeat(300);
     send(&broker, "/queue/a", &[&body, &body]);
     for destination in ["/queue/a", "/queue/b", "/topic/a"] {
@@ -23,7 +23,7 @@ fn beyond_its_bytes_the_broker_refuses_by_name() {
 
 #[test]
 fn every_message_of_a_batch_to_one_topic_counts() {
-    let broker = broker().max_bytes(1_000);
+    let broker = Hub::new(broker().max_bytes(1_000));
     let alice = Client::open(&broker);
     alice.subscribe(0, "/topic/a", AUTO);
     let body = "x".repeat(300);
@@ -38,7 +38,7 @@ fn every_message_of_a_batch_to_one_topic_counts() {
 
 #[test]
 fn a_message_counts_once_however_many_wait_for_it() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let clients: Vec<_> = (0..10).map(|_| Client::open(&broker)).collect();
     for client in &clients {
         client.subscribe(0, "/topic/a", AUTO);
@@ -57,7 +57,7 @@ fn all_of_it_comes_back_whatever_became_of_the_messages() {
     let settings = QueueSettings::default()
         .max_deliveries(3)
         .dead_letters("/queue/dead");
-    let broker = broker().queue_settings("/queue/a", settings);
+    let broker = Hub::new(broker().queue_settings("/queue/a", settings));
     let alice = Client::open(&broker);
     let user = Outbox::new(1 << 20, Overflow::Close);
     let user = Client::with(&broker, Some("ann"), user);
@@ -86,7 +86,7 @@ fn all_of_it_comes_back_whatever_became_of_the_messages() {
 
 #[test]
 fn queues_that_nobody_uses_are_forgotten_and_only_they() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let alice = Client::open(&broker);
     alice.subscribe(0, "/queue/consumed", INDIVIDUAL);
     alice.subscribe(1, "/queue/left", INDIVIDUAL);

@@ -3,7 +3,7 @@
 use std::sync::Barrier;
 use std::thread;
 
-use tramline_broker::{DeliveryRef, Outcome, QueueSettings, Settle};
+use tramline_broker::{DeliveryRef, Hub, Outcome, QueueSettings, Settle};
 
 use crate::support::*;
 
@@ -12,7 +12,7 @@ use crate::support::*;
 fn a_transaction_of_a_session_that_closes_is_done_whole_or_not_at_all() {
     for _ in 0..2_000 {
         let small = QueueSettings::default().max_messages(1);
-        let broker = broker().queue_settings("/queue/small", small);
+        let broker = Hub::new(broker().queue_settings("/queue/small", small));
         let (alice, bob) = (Client::open(&broker), Client::open(&broker));
         alice.subscribe(0, "/queue/work", INDIVIDUAL);
         bob.subscribe(0, "/queue/small", INDIVIDUAL);

@@ -1,14 +1,14 @@
 //! Prefixes, patterns of settings, and what is wrong with them.
 
 use tramline_broker::{
-    Broker, EmbeddedBroker, Prefix, QueueSettings, Separator, TopicSettings, WhenFull,
+    EmbeddedBroker, Hub, Prefix, QueueSettings, Separator, TopicSettings, WhenFull,
 };
 
 use crate::support::*;
 
 #[test]
 fn a_prefix_may_end_with_a_slash_and_covers_only_what_is_below() {
-    let broker = EmbeddedBroker::new().topics("/topic/").queues("/queue");
+    let broker = Hub::new(EmbeddedBroker::new().topics("/topic/").queues("/queue"));
     for (text, serves) in [
         ("/topic/a", true),
         ("/topic/", true),
@@ -29,11 +29,13 @@ fn dots_separate_below_a_prefix_that_says_so() {
     let settings = QueueSettings::default()
         .max_messages(1)
         .when_full(WhenFull::DropNewest);
-    let broker = EmbeddedBroker::new()
-        .topics(dotted("/topic"))
-        .topics("/plain")
-        .queues(dotted("/queue"))
-        .queue_settings("/queue/orders.*", settings);
+    let broker = Hub::new(
+        EmbeddedBroker::new()
+            .topics(dotted("/topic"))
+            .topics("/plain")
+            .queues(dotted("/queue"))
+            .queue_settings("/queue/orders.*", settings),
+    );
     assert_eq!(broker.separator("/topic/a.b"), Separator::Dot);
     assert_eq!(broker.separator("/plain/a.b"), Separator::Slash);
     assert_eq!(broker.separator("/nowhere/a.b"), Separator::Slash);
@@ -69,10 +71,12 @@ fn the_first_pattern_that_covers_a_destination_counts() {
             .max_messages(count)
             .when_full(WhenFull::DropNewest)
     };
-    let broker = broker()
-        .queue_settings("/queue/a/*", most(1))
-        .queue_settings("/queue/**", most(2))
-        .queue_settings("/queue/a/b", most(3));
+    let broker = Hub::new(
+        broker()
+            .queue_settings("/queue/a/*", most(1))
+            .queue_settings("/queue/**", most(2))
+            .queue_settings("/queue/a/b", most(3)),
+    );
     for queue in ["/queue/a/b", "/queue/a"] {
         send(&broker, queue, &["1", "2", "3", "4"]);
     }
@@ -82,31 +86,35 @@ fn the_first_pattern_that_covers_a_destination_counts() {
 
 #[test]
 fn what_is_wrong_is_said_by_name() {
-    let fine = broker()
-        .queue_settings(
-            "/queue/a",
-            QueueSettings::default().dead_letters("/queue/b"),
-        )
-        .topic_settings(
-            "/topic/**",
-            TopicSettings::default().dead_letters("/queue/b"),
-        );
-    assert_eq!(fine.mistakes(), [""; 0]);
+    let fine = Hub::new(
+        broker()
+            .queue_settings(
+                "/queue/a",
+                QueueSettings::default().dead_letters("/queue/b"),
+            )
+            .topic_settings(
+                "/topic/**",
+                TopicSettings::default().dead_letters("/queue/b"),
+            ),
+    );
+    assert_eq!(fine.errors(), [""; 0]);
 
-    let wrong = EmbeddedBroker::new()
-        .topics("topic")
-        .topics("/topic")
-        .queues("/topic/a")
-        .queues("/queue")
-        .queues("/queue/")
-        .topic_settings("/queue/**", TopicSettings::default())
-        .queue_settings("/topic/b", QueueSettings::default())
-        .queue_settings("", QueueSettings::default())
-        .queue_settings("/queue/a", QueueSettings::default().dead_letters("/dead"))
-        .topic_settings(
-            "/topic/b",
-            TopicSettings::default().dead_letters("/topic/*"),
-        );
+    let wrong = Hub::new(
+        EmbeddedBroker::new()
+            .topics("topic")
+            .topics("/topic")
+            .queues("/topic/a")
+            .queues("/queue")
+            .queues("/queue/")
+            .topic_settings("/queue/**", TopicSettings::default())
+            .queue_settings("/topic/b", QueueSettings::default())
+            .queue_settings("", QueueSettings::default())
+            .queue_settings("/queue/a", QueueSettings::default().dead_letters("/dead"))
+            .topic_settings(
+                "/topic/b",
+                TopicSettings::default().dead_letters("/topic/*"),
+            ),
+    );
     let expected = [
         r#"broker prefix "topic": must begin with `/`"#,
         r#"broker prefix "/topic/a": overlaps with another one"#,
@@ -117,5 +125,5 @@ fn what_is_wrong_is_said_by_name() {
         r#"queue settings for "": a destination must not be empty"#,
         r#"queue settings for "/queue/a": dead letters go to "/dead", which the broker does not carry"#,
     ];
-    assert_eq!(wrong.mistakes(), expected);
+    assert_eq!(wrong.errors(), expected);
 }

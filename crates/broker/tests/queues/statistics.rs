@@ -1,12 +1,12 @@
 //! What the broker says of itself.
 
-use tramline_broker::{Broker, DestinationKind, Pattern};
+use tramline_broker::{DestinationKind, Hub, Pattern};
 
 use crate::support::*;
 
 #[test]
 fn a_queue_says_what_it_has_and_what_it_did() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let (alice, bob) = (Client::open(&broker), Client::open(&broker));
     alice.prefetch(0, "/queue/a", INDIVIDUAL, 2);
     bob.prefetch(0, "/queue/a", INDIVIDUAL, 1);
@@ -26,7 +26,7 @@ fn a_queue_says_what_it_has_and_what_it_did() {
 
 #[test]
 fn a_topic_says_who_listens_to_it_patterns_included() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let (alice, bob) = (Client::open(&broker), Client::open(&broker));
     alice.subscribe(0, "/topic/a", AUTO);
     assert_eq!(known(&broker, "/topic/a").subscribers, 1);
@@ -48,7 +48,7 @@ fn a_topic_says_who_listens_to_it_patterns_included() {
 
 #[test]
 fn the_whole_counts_what_no_destination_counts() {
-    let broker = broker().max_bytes(1 << 20);
+    let broker = Hub::new(broker().max_bytes(1 << 20));
     let alice = Client::open(&broker);
     send(&broker, "/topic/nobody", &["1"]);
     publish(&broker, vec![to_user("ann", "/queue/a", "2")]);
@@ -64,7 +64,7 @@ fn the_whole_counts_what_no_destination_counts() {
 
 #[test]
 fn destinations_are_selected_by_pattern_and_limit_in_the_order_of_their_names() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let alice = Client::open(&broker);
     for (slot, text) in [
         "/topic/b",
@@ -103,7 +103,7 @@ fn destinations_are_selected_by_pattern_and_limit_in_the_order_of_their_names() 
 
 #[test]
 fn rates_are_of_the_last_ten_seconds() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let (alice, bob) = (Client::open(&broker), Client::open(&broker));
     alice.subscribe(0, "/topic/a", AUTO);
     bob.subscribe(0, "/topic/a", AUTO);

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use tramline_broker::{
-    AckMode, Broker, CommitError, Confirm, Counts, Delivery, DeliveryRef, Destination,
-    DestinationStatistics, EmbeddedBroker, Headers, OpenSession, Outbox, Outcome, Overflow,
-    Pattern, Publish, PublishError, Published, Refused, SessionId, Settle, SettleError, Source,
+    AckMode, Address, CommitError, Confirm, Counts, Delivery, DeliveryRef, Destination,
+    DestinationStatistics, EmbeddedBroker, Headers, Hub, OpenSession, Outbox, Outcome, Overflow,
+    Pattern, Publish, PublishError, Published, Refused, SessionId, Settle, SettleError,
     SubscribeError, SubscribeRequest, Taken, Target, Timestamp, Transaction,
 };
 
@@ -31,26 +31,22 @@ pub(crate) fn broker() -> EmbeddedBroker {
 }
 
 pub(crate) struct Client<'b> {
-    broker: &'b EmbeddedBroker,
+    broker: &'b Hub,
     pub(crate) id: SessionId,
     pub(crate) outbox: Arc<Outbox>,
 }
 
 impl<'b> Client<'b> {
-    pub(crate) fn open(broker: &'b EmbeddedBroker) -> Self {
+    pub(crate) fn open(broker: &'b Hub) -> Self {
         Self::with(broker, None, Outbox::new(1 << 24, Overflow::Close))
     }
 
     /// A session that may have so many bytes waiting.
-    pub(crate) fn slow(broker: &'b EmbeddedBroker, limit: usize) -> Self {
+    pub(crate) fn slow(broker: &'b Hub, limit: usize) -> Self {
         Self::with(broker, None, Outbox::new(limit, Overflow::Close))
     }
 
-    pub(crate) fn with(
-        broker: &'b EmbeddedBroker,
-        user: Option<&'static str>,
-        outbox: Outbox,
-    ) -> Self {
+    pub(crate) fn with(broker: &'b Hub, user: Option<&'static str>, outbox: Outbox) -> Self {
         let client = Self {
             broker,
             id: SessionId::random(),
@@ -69,7 +65,7 @@ impl<'b> Client<'b> {
     }
 
     pub(crate) fn try_subscribe(&self, request: SubscribeRequest) -> Result<(), SubscribeError> {
-        ready(self.broker.subscribe(request))
+        ready(self.broker.subscribe(request)).map(drop)
     }
 
     pub(crate) fn subscribe(&self, slot: u32, text: &str, ack: AckMode) {
@@ -85,7 +81,7 @@ impl<'b> Client<'b> {
 
     pub(crate) fn subscribe_user(&self, slot: u32, path: &'static str, ack: AckMode) {
         let path = Destination::parse(path).unwrap();
-        let request = SubscribeRequest::new(self.id, slot, Source::User { path });
+        let request = SubscribeRequest::new(self.id, slot, Address::User { path });
         self.try_subscribe(request.acknowledged(ack)).unwrap();
     }
 
@@ -105,8 +101,11 @@ impl<'b> Client<'b> {
         let taken = self
             .outbox
             .poll_take(&mut context, &mut batch, count, usize::MAX);
-        if let Taken::Some { resume: true, .. } = taken {
-            self.broker.resume(self.id);
+        if let Taken::Some {
+            room_wanted: true, ..
+        } = taken
+        {
+            self.broker.room_again(self.id);
         }
         (batch, taken)
     }
@@ -163,7 +162,7 @@ pub(crate) fn body(delivery: &Delivery) -> String {
 pub(crate) fn tries(deliveries: &[Delivery]) -> Vec<(String, u32)> {
     let tries = deliveries
         .iter()
-        .map(|delivery| (body(delivery), delivery.message.redeliveries()));
+        .map(|delivery| (body(delivery), delivery.redeliveries));
     tries.collect()
 }
 
@@ -191,18 +190,18 @@ pub(crate) fn to_user(name: &'static str, path: &'static str, body: &'static str
 }
 
 /// Publishes at the beginning what must be taken; gives how many subscriptions that reached.
-pub(crate) fn publish(broker: &EmbeddedBroker, batch: Vec<Publish>) -> usize {
+pub(crate) fn publish(broker: &Hub, batch: Vec<Publish>) -> usize {
     let published = ready(broker.publish(batch, at(0)));
     published.unwrap().local_receivers
 }
 
 /// Publishes a message for each of `bodies`.
-pub(crate) fn send(broker: &EmbeddedBroker, destination: &str, bodies: &[&str]) -> usize {
+pub(crate) fn send(broker: &Hub, destination: &str, bodies: &[&str]) -> usize {
     let batch = bodies.iter().map(|body| to(destination, body)).collect();
     publish(broker, batch)
 }
 
-pub(crate) fn refused(broker: &EmbeddedBroker, publish: Publish) -> PublishError {
+pub(crate) fn refused(broker: &Hub, publish: Publish) -> PublishError {
     let answer: Result<Published, Refused> = ready(broker.publish(vec![publish], at(0)));
     answer.unwrap_err().error
 }
@@ -218,22 +217,22 @@ pub(crate) fn poll<T>(confirm: &mut Confirm<T>) -> Poll<T> {
 }
 
 /// What the broker knows of one destination.
-pub(crate) fn known(broker: &EmbeddedBroker, destination: &'static str) -> DestinationStatistics {
+pub(crate) fn known(broker: &Hub, destination: &'static str) -> DestinationStatistics {
     let pattern = Pattern::parse(destination).unwrap();
     let mut statistics = broker.statistics(&pattern, 1);
     statistics.selected.pop().expect("it is known")
 }
 
-pub(crate) fn counts(broker: &EmbeddedBroker, destination: &'static str) -> Counts {
+pub(crate) fn counts(broker: &Hub, destination: &'static str) -> Counts {
     known(broker, destination).counts
 }
 
-pub(crate) fn totals(broker: &EmbeddedBroker) -> Counts {
+pub(crate) fn totals(broker: &Hub) -> Counts {
     let nothing = Pattern::parse("/none").unwrap();
     broker.statistics(&nothing, 0).totals
 }
 
-pub(crate) fn bytes(broker: &EmbeddedBroker) -> usize {
+pub(crate) fn bytes(broker: &Hub) -> usize {
     let nothing = Pattern::parse("/none").unwrap();
     broker.statistics(&nothing, 0).bytes
 }

@@ -1,12 +1,12 @@
 //! What happens to messages for subscribers that are too slow, and windows of what is to be acknowledged.
 
-use tramline_broker::{Broker, EmbeddedBroker, Ending, Outbox, Overflow, Taken, TopicSettings};
+use tramline_broker::{Control, Ending, Hub, Outbox, Overflow, Taken, TopicSettings};
 
 use crate::support::*;
 
-fn overflowing(overflow: Overflow) -> EmbeddedBroker {
+fn overflowing(overflow: Overflow) -> Hub {
     let settings = TopicSettings::default().overflow(overflow);
-    broker().topic_settings("/topic/a/**", settings)
+    Hub::new(broker().topic_settings("/topic/a/**", settings))
 }
 
 /// As long as the others: with it and its destination, three messages of it fit into 1,000 bytes.
@@ -14,7 +14,7 @@ fn padded(text: &str) -> String {
     format!("{text:x<250}")
 }
 
-fn send_padded(broker: &EmbeddedBroker, destination: &str, texts: &[&str]) {
+fn send_padded(broker: &Hub, destination: &str, texts: &[&str]) {
     for text in texts {
         send(broker, destination, &[&padded(text)]);
     }
@@ -26,7 +26,7 @@ fn unpadded(client: &Client<'_>) -> Vec<String> {
     trimmed.map(str::to_owned).collect()
 }
 
-fn prices(broker: &EmbeddedBroker, prices: &[(&str, &str)]) {
+fn prices(broker: &Hub, prices: &[(&str, &str)]) {
     for (key, price) in prices {
         let message = with_headers("/topic/a", &padded(price), &[("key", key)]);
         publish(broker, vec![message]);
@@ -35,13 +35,13 @@ fn prices(broker: &EmbeddedBroker, prices: &[(&str, &str)]) {
 
 #[test]
 fn a_slow_consumer_is_closed_with_the_reason() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let slow = Client::slow(&broker, 1_000);
     slow.subscribe(0, "/topic/a", AUTO);
     send_padded(&broker, "/topic/a", &["1", "2", "3", "4", "5"]);
     let (taken, how) = slow.take_some(10);
     assert!(taken.is_empty());
-    let Taken::Ending(Ending::Overflow { queued, limit }) = how else {
+    let Taken::Control(Control::End(Ending::Overflow { queued, limit })) = how else {
         panic!("{how:?}");
     };
     assert!(limit == 1_000 && queued > limit);
@@ -140,13 +140,16 @@ fn conflated_messages_that_do_not_fit_close_the_session() {
     assert_eq!(counts(&broker, "/topic/a").closed, 0);
     prices(&broker, &[("d", "5")]);
     let (_, how) = slow.take_some(10);
-    assert!(matches!(how, Taken::Ending(Ending::Overflow { .. })));
+    assert!(matches!(
+        how,
+        Taken::Control(Control::End(Ending::Overflow { .. }))
+    ));
     assert_eq!(counts(&broker, "/topic/a").closed, 1);
 }
 
 #[test]
 fn a_window_gives_out_so_many_and_goes_on_with_each_that_is_settled() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let client = Client::open(&broker);
     client.prefetch(0, "/topic/a", CLIENT, 2);
     client.prefetch(1, "/topic/**", INDIVIDUAL, 1);
@@ -210,7 +213,7 @@ fn a_window_conflates_what_waits_in_it() {
 
 #[test]
 fn a_window_that_overflows_closes_the_session_once_and_keeps_nothing() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let slow = Client::slow(&broker, 1_000);
     slow.prefetch(0, "/topic/a", CLIENT, 1);
     slow.prefetch(1, "/topic/*", CLIENT, 1);
@@ -221,7 +224,7 @@ fn a_window_that_overflows_closes_the_session_once_and_keeps_nothing() {
     assert!(taken.is_empty());
     assert!(matches!(
         how,
-        Taken::Ending(Ending::Overflow { limit: 1_000, .. })
+        Taken::Control(Control::End(Ending::Overflow { limit: 1_000, .. }))
     ));
     assert_eq!(counts(&broker, "/topic/a").closed, 1);
     let before = bytes(&broker);
@@ -244,7 +247,7 @@ fn a_window_whose_outbox_was_full_resumes() {
 #[test]
 fn user_destinations_follow_the_outboxs_own_policy() {
     for ack in [AUTO, CLIENT] {
-        let broker = broker();
+        let broker = Hub::new(broker());
         let outbox = Outbox::new(1_000, Overflow::DropOldest);
         let slow = Client::with(&broker, Some("ann"), outbox);
         slow.subscribe_user(0, "/queue/news", ack);
@@ -267,7 +270,7 @@ fn user_destinations_follow_the_outboxs_own_policy() {
 
 #[test]
 fn what_a_closed_session_was_subscribed_to_is_let_go() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let client = Client::open(&broker);
     client.subscribe(0, "/topic/a", CLIENT);
     client.subscribe(1, "/topic/*", INDIVIDUAL);

@@ -4,7 +4,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tramline_broker::{
-    Broker, CommitError, DeliveryRef, EmbeddedBroker, Outcome, PublishError, QueueSettings, Settle,
+    CommitError, DeliveryRef, EmbeddedBroker, Hub, Outcome, PublishError, QueueSettings, Settle,
     SettleError, WhenFull,
 };
 
@@ -14,7 +14,11 @@ fn accepted(slot: u32, tag: u32) -> Settle {
     Settle::new(Some(slot), DeliveryRef::Tag(tag), Outcome::Accepted)
 }
 
-fn small(max_messages: usize, when_full: WhenFull) -> EmbeddedBroker {
+fn small(max_messages: usize, when_full: WhenFull) -> Hub {
+    Hub::new(small_queues(max_messages, when_full))
+}
+
+fn small_queues(max_messages: usize, when_full: WhenFull) -> EmbeddedBroker {
     let settings = QueueSettings::default()
         .max_messages(max_messages)
         .when_full(when_full);
@@ -25,7 +29,7 @@ const WAIT: WhenFull = WhenFull::Wait(Duration::from_secs(2));
 
 #[test]
 fn settles_come_first_then_messages_in_order() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let alice = Client::open(&broker);
     alice.prefetch(0, "/queue/a", CLIENT, 2);
     alice.subscribe(1, "/topic/a", AUTO);
@@ -43,7 +47,7 @@ fn settles_come_first_then_messages_in_order() {
 
 #[test]
 fn nothing_is_done_where_something_cannot_be() {
-    let broker = small(1, WhenFull::Wait(Duration::ZERO)).max_bytes(10_000);
+    let broker = Hub::new(small_queues(1, WhenFull::Wait(Duration::ZERO)).max_bytes(10_000));
     let alice = Client::open(&broker);
     alice.subscribe(0, "/queue/a", INDIVIDUAL);
     alice.subscribe(1, "/topic/a", AUTO);
@@ -81,7 +85,7 @@ fn nothing_is_done_where_something_cannot_be() {
 
 #[test]
 fn one_subscription_may_be_settled_in_many_ways() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let alice = Client::open(&broker);
     alice.subscribe(0, "/queue/a", CLIENT);
     send(&broker, "/queue/a", &["1", "2", "3", "4"]);
@@ -103,7 +107,7 @@ fn one_subscription_may_be_settled_in_many_ways() {
 
 #[test]
 fn a_session_that_is_not_open_settles_nothing_in_a_transaction() {
-    let broker = broker();
+    let broker = Hub::new(broker());
     let alice = Client::open(&broker);
     alice.subscribe(0, "/queue/a", INDIVIDUAL);
     send(&broker, "/queue/a", &["1"]);
@@ -185,7 +189,7 @@ fn a_commit_that_waits_counts_on_the_room_that_its_own_acks_will_make() {
 #[test]
 fn a_commit_waits_behind_publishers_unless_it_makes_room() {
     let settings = QueueSettings::default().max_bytes(300).when_full(WAIT);
-    let broker = broker().queue_settings("/queue/**", settings);
+    let broker = Hub::new(broker().queue_settings("/queue/**", settings));
     let alice = Client::open(&broker);
     alice.subscribe(0, "/queue/a", INDIVIDUAL);
     send(&broker, "/queue/a", &[&"x".repeat(100), "2"]);

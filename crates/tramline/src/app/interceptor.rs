@@ -118,7 +118,7 @@ impl<'a> ClientFrame<'a> {
     }
 
     /// The session's user: until a login has decided, whom the HTTP request had.
-    pub fn user(&self) -> Option<&'a User> {
+    pub fn user(&self) -> Option<User> {
         self.session.user()
     }
 
@@ -231,7 +231,7 @@ impl<'a> OutgoingMessage<'a> {
     }
 
     /// That session's user.
-    pub fn user(&self) -> Option<&'a User> {
+    pub fn user(&self) -> Option<User> {
         self.session.user()
     }
 

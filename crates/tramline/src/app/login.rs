@@ -56,7 +56,7 @@ impl Connect {
     }
 
     /// The user that the web session gave, if the connection came by HTTP and a middleware knew one.
-    pub fn user(&self) -> Option<&User> {
+    pub fn user(&self) -> Option<User> {
         self.session.user()
     }
 
@@ -206,7 +206,7 @@ where
             handler
                 .call(message, state)
                 .await?
-                .into_login(session.user())
+                .into_login(session.user().as_ref())
         })
     })
 }

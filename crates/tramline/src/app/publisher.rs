@@ -1,11 +1,10 @@
 //! Sending from anywhere in the application.
 
 use std::fmt;
-use std::sync::Arc;
 
 use bytestring::ByteString;
 use tramline_broker::{
-    Broker, Confirm, Destination, DestinationError, Publish, PublishError, Published, Refused,
+    Confirm, Destination, DestinationError, Hub, Publish, PublishError, Published, Refused,
     SessionId, Target,
 };
 
@@ -37,11 +36,15 @@ use crate::model::reply::IntoReply;
 /// ```
 #[derive(Clone)]
 pub struct Publisher {
-    pub(crate) broker: Arc<dyn Broker>,
-    pub(crate) user_prefix: ByteString,
+    hub: Hub,
+    user_prefix: ByteString,
 }
 
 impl Publisher {
+    pub(crate) fn new(hub: Hub, user_prefix: ByteString) -> Self {
+        Self { hub, user_prefix }
+    }
+
     /// Sends `payload` to everyone who is subscribed to `destination`.
     ///
     /// Done when the broker has it: queued to every subscriber, stored in its queue, or confirmed by an external engine.
@@ -119,7 +122,7 @@ impl Publisher {
         loop {
             match tokio::time::timeout(SWEEP, &mut confirm).await {
                 Ok(answer) => return answer,
-                Err(_) => self.broker.sweep(wall_clock().into()),
+                Err(_) => self.hub.sweep(wall_clock().into()),
             }
         }
     }
@@ -127,7 +130,7 @@ impl Publisher {
     /// Publishes what a handler or the application wants published.
     pub(crate) fn publish_all(&self, batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
         let shown = batch.into_iter().map(|publish| self.shown(publish));
-        self.broker.publish(shown.collect(), wall_clock().into())
+        self.hub.publish(shown.collect(), wall_clock().into())
     }
 
     /// What receivers of a user's message see as its destination.
@@ -145,7 +148,7 @@ impl Publisher {
 impl fmt::Debug for Publisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Publisher")
-            .field("broker", &self.broker)
+            .field("hub", &self.hub)
             .finish_non_exhaustive()
     }
 }

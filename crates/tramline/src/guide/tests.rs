@@ -3,13 +3,13 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use tramline_broker::{Broker, Destination, EmbeddedBroker, Pattern, QueueSettings, TopicSettings};
+use tramline_broker::{Destination, EmbeddedBroker, Hub, Pattern, QueueSettings, TopicSettings};
 use tramline_sockjs::{MAX_CALLBACK_LEN, MAX_ID_LEN, PayloadLimits};
 
 use crate::model::rejection::RejectionKind;
 use crate::net::endpoint::SockJs;
 use crate::net::transport::sockjs::QUEUE_LIMIT;
-use crate::net::transport::{GOODBYE, keep_alive::LAST_CHANCE, slices::INFLATED};
+use crate::net::transport::{keep_alive::LAST_CHANCE, slices::INFLATED, task::CLOSE_TIME};
 use crate::net::wheel::TICK;
 use crate::raw::RawLimits;
 use crate::session::{READ_AHEAD, UNHEARD};
@@ -153,7 +153,7 @@ fn limits_of_sockjs_requests() {
 fn settings_of_the_broker() {
     let broker = EmbeddedBroker::new();
     let everything = Pattern::parse("/**").expect("a pattern");
-    let most = broker.statistics(&everything, 0).max_bytes;
+    let most = Hub::new(broker).statistics(&everything, 0).max_bytes;
     let rows = table(
         LIMITS,
         "[`EmbeddedBroker`](crate::EmbeddedBroker),",
@@ -192,7 +192,7 @@ fn what_cannot_be_chosen() {
         &table(LIMITS, "# What cannot be chosen", "Value"),
         &[
             ("TICK", time(TICK)),
-            ("GOODBYE", time(GOODBYE)),
+            ("CLOSE_TIME", time(CLOSE_TIME)),
             ("LAST_CHANCE", time(LAST_CHANCE)),
             ("READ_AHEAD", READ_AHEAD.to_string()),
             ("UNHEARD", UNHEARD.to_string()),

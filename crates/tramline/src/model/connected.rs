@@ -4,32 +4,85 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytestring::ByteString;
-use tramline_broker::SessionId;
+use tramline_broker::{Member, MemberDescription, NodeId, SessionId, SubscriptionDescription};
 
 use super::inbound::SessionRecord;
 use super::user::{Handshake, User};
 
-/// A session, in a [`Registry`](crate::Registry) or an [`Event`](crate::Event).
+/// A session, in a [`Registry`](crate::Registry) or an [`Event`](crate::Event): of this node, or of another.
+///
+/// A session of this node is seen as it is at each call, one of another node as it was described when the registry was asked.
 #[derive(Clone)]
-pub struct ConnectedSession(pub(crate) Arc<SessionRecord>);
+pub struct ConnectedSession(Which);
+
+#[derive(Clone)]
+enum Which {
+    Here(Arc<Member>, Arc<SessionRecord>),
+    Elsewhere(Arc<Elsewhere>),
+}
+
+/// A session of another node.
+struct Elsewhere {
+    described: MemberDescription,
+    user: Option<User>,
+    handshake: Handshake,
+}
 
 impl ConnectedSession {
+    pub(crate) fn here(member: &Arc<Member>, record: &Arc<SessionRecord>) -> Self {
+        Self(Which::Here(Arc::clone(member), Arc::clone(record)))
+    }
+
+    /// A session that the hub knows.
+    pub(crate) fn of(member: Arc<Member>) -> Option<Self> {
+        let record = member.context()?;
+        Some(Self(Which::Here(member, record)))
+    }
+
+    pub(crate) fn elsewhere(described: MemberDescription) -> Self {
+        let details = &described.details;
+        let user = described.user.as_ref();
+        Self(Which::Elsewhere(Arc::new(Elsewhere {
+            user: user.map(|name| User::described(name, details)),
+            handshake: Handshake::described(details),
+            described,
+        })))
+    }
+
     /// Its id, unique in the world: the `session` header of CONNECTED.
     pub fn id(&self) -> SessionId {
-        self.0.id()
+        match &self.0 {
+            Which::Here(member, _) => member.id(),
+            Which::Elsewhere(session) => session.described.session,
+        }
     }
 
     /// Its user; `None` for an anonymous session.
-    pub fn user(&self) -> Option<&User> {
-        self.0.user()
+    pub fn user(&self) -> Option<User> {
+        match &self.0 {
+            Which::Here(_, record) => record.user(),
+            Which::Elsewhere(session) => session.user.clone(),
+        }
     }
 
-    /// What is kept of the HTTP request that opened it.
+    /// What is kept of the HTTP request that opened it. Of a session of another node that is path, origin and remote
+    /// address.
     pub fn handshake(&self) -> &Handshake {
-        self.0.handshake()
+        match &self.0 {
+            Which::Here(_, record) => record.handshake(),
+            Which::Elsewhere(session) => &session.handshake,
+        }
     }
 
-    /// Its subscriptions that are active at this moment, in no order.
+    /// The other node that has it; `None` for a session of this node.
+    pub fn node(&self) -> Option<NodeId> {
+        match &self.0 {
+            Which::Here(..) => None,
+            Which::Elsewhere(session) => Some(session.described.node),
+        }
+    }
+
+    /// Its subscriptions that are active, in no order.
     pub fn subscriptions(&self) -> Vec<ConnectedSubscription> {
         self.subscriptions_where(|_| true)
     }
@@ -38,19 +91,36 @@ impl ConnectedSession {
         &self,
         wanted: impl Fn(&str) -> bool,
     ) -> Vec<ConnectedSubscription> {
-        self.0.subscriptions.select(|id, destination| {
-            wanted(destination).then(|| ConnectedSubscription {
-                session: self.clone(),
-                id: id.into(),
-                destination: destination.into(),
+        let subscriptions = match &self.0 {
+            Which::Here(member, _) => member.subscriptions(|_, destination| wanted(destination)),
+            Which::Elsewhere(session) => {
+                let known = session.described.subscriptions.iter();
+                let wanted = known.filter(|known| wanted(&known.destination));
+                wanted.cloned().collect()
+            }
+        };
+        let subscriptions = subscriptions.into_iter();
+        subscriptions
+            .map(|subscription| {
+                let SubscriptionDescription {
+                    id, destination, ..
+                } = subscription;
+                ConnectedSubscription {
+                    session: self.clone(),
+                    id,
+                    destination,
+                }
             })
-        })
+            .collect()
     }
 }
 
 impl fmt::Debug for ConnectedSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        match &self.0 {
+            Which::Here(_, record) => record.fmt(f),
+            Which::Elsewhere(session) => session.described.fmt(f),
+        }
     }
 }
 

@@ -2,17 +2,17 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use bytestring::ByteString;
 use http::Extensions;
-use tramline_broker::{Outbox, SessionId};
+use parking_lot::RwLock;
+use tramline_broker::{SessionContext, SessionId};
 use tramline_stomp::Headers;
 
 use crate::model::attributes::Attributes;
 use crate::model::disconnected::Disconnected;
-use crate::model::subscriptions::Subscriptions;
 use crate::model::user::Handshake;
 use crate::model::user::User;
 
@@ -24,41 +24,29 @@ pub(crate) struct SessionInfo {
     pub(crate) handshake: Handshake,
 }
 
-/// What a stack keeps of a session while it lives: shared by its task, its handlers and the registry.
+/// What a stack knows of a session, beyond what its hub does: shared by its task, its handlers and the registry.
 pub(crate) struct SessionRecord {
-    info: SessionInfo,
-    /// Whom the connect handler made of it.
-    login: OnceLock<Option<User>>,
+    id: SessionId,
+    handshake: Handshake,
+    /// First as the HTTP request had it, then as the login decided.
+    user: RwLock<Option<User>>,
     /// What the stack has for handlers, by type; gone with the stack.
     pub(crate) stack: Weak<Extensions>,
-    pub(crate) outbox: Arc<Outbox>,
-    /// From its CONNECTED to its end.
-    pub(crate) connected: AtomicBool,
-    /// Its client is gone, or has to go: it gets nothing any more.
-    pub(crate) gone: AtomicBool,
-    /// The application wants it gone: what it sent is not looked at any more.
+    /// The application has ended it: frames that arrived are not handled any more.
     pub(crate) expelled: AtomicBool,
     pub(crate) attributes: Attributes,
-    pub(crate) subscriptions: Subscriptions,
 }
 
 impl SessionRecord {
-    pub(crate) fn new(info: SessionInfo, stack: Weak<Extensions>, outbox: Arc<Outbox>) -> Self {
+    pub(crate) fn new(info: SessionInfo, stack: Weak<Extensions>) -> Self {
         Self {
-            info,
-            login: OnceLock::new(),
+            id: info.id,
+            handshake: info.handshake,
+            user: RwLock::new(info.user),
             stack,
-            outbox,
-            connected: AtomicBool::new(false),
-            gone: AtomicBool::new(false),
             expelled: AtomicBool::new(false),
             attributes: Attributes::default(),
-            subscriptions: Subscriptions::default(),
         }
-    }
-
-    pub(crate) fn is_connected(&self) -> bool {
-        self.connected.load(Ordering::Acquire) && !self.gone.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_expelled(&self) -> bool {
@@ -66,21 +54,29 @@ impl SessionRecord {
     }
 
     pub(crate) fn id(&self) -> SessionId {
-        self.info.id
+        self.id
     }
 
-    pub(crate) fn user(&self) -> Option<&User> {
-        self.login.get().unwrap_or(&self.info.user).as_ref()
+    pub(crate) fn user(&self) -> Option<User> {
+        self.user.read().clone()
     }
 
-    /// Says who it is, instead of the HTTP request; once.
-    pub(crate) fn log_in(&self, user: Option<User>) {
-        // A session logs in at its one CONNECT.
-        let _ = self.login.set(user);
+    pub(crate) fn set_user(&self, user: Option<User>) {
+        *self.user.write() = user;
     }
 
     pub(crate) fn handshake(&self) -> &Handshake {
-        &self.info.handshake
+        &self.handshake
+    }
+}
+
+impl SessionContext for SessionRecord {
+    fn describe(&self) -> Headers {
+        let mut details = self.handshake.describe();
+        if let Some(user) = self.user() {
+            user.describe(&mut details);
+        }
+        details
     }
 }
 
@@ -89,7 +85,7 @@ impl fmt::Debug for SessionRecord {
         f.debug_struct("Session")
             .field("id", &self.id())
             .field("user", &self.user())
-            .field("handshake", &self.info.handshake)
+            .field("handshake", &self.handshake)
             .finish_non_exhaustive()
     }
 }
@@ -162,8 +158,8 @@ impl Inbound {
         self.session.id()
     }
 
-    /// The session's user, if it has one.
-    pub fn user(&self) -> Option<&User> {
+    /// The session's user at this moment, if it has one: a session's user may change.
+    pub fn user(&self) -> Option<User> {
         self.session.user()
     }
 

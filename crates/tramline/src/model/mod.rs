@@ -12,5 +12,4 @@ pub(crate) mod inbound;
 pub(crate) mod panics;
 pub(crate) mod rejection;
 pub(crate) mod reply;
-pub(crate) mod subscriptions;
 pub(crate) mod user;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 use http::{HeaderMap, HeaderName};
+use tramline_stomp::Headers;
 
 /// The authenticated principal of a session.
 ///
@@ -60,7 +61,22 @@ impl User {
     pub(crate) fn shared_name(&self) -> &ByteString {
         &self.0.name
     }
+
+    /// Adds what other nodes are to know besides the name.
+    pub(crate) fn describe(&self, details: &mut Headers) {
+        for role in &self.0.roles {
+            details.push(ROLE, role.clone());
+        }
+    }
+
+    /// The user that another node described.
+    pub(crate) fn described(name: &ByteString, details: &Headers) -> Self {
+        let roles = details.iter().filter(|(key, _)| *key == ROLE);
+        Self::new(name.clone()).with_roles(roles.map(|(_, role)| ByteString::from(role)))
+    }
 }
+
+const ROLE: &str = "role";
 
 /// A user of that name without roles.
 impl From<String> for User {
@@ -75,6 +91,10 @@ impl From<&str> for User {
     }
 }
 
+const PATH: &str = "path";
+const ORIGIN: &str = "origin";
+const REMOTE: &str = "remote";
+
 /// What a session keeps of the HTTP request that opened it; over TCP that is the remote address alone.
 ///
 /// Only what is asked for: a browser sends some 4 KiB of headers, and an idle session should not hold them.
@@ -87,6 +107,29 @@ pub struct Handshake {
 }
 
 impl Handshake {
+    /// What other nodes are to know of it.
+    pub(crate) fn describe(&self) -> Headers {
+        let mut details = Headers::new();
+        details.push(PATH, &*self.path);
+        if let Some(origin) = &self.origin {
+            details.push(ORIGIN, &**origin);
+        }
+        if let Some(remote) = &self.remote {
+            details.push(REMOTE, remote.to_string());
+        }
+        details
+    }
+
+    /// The handshake that another node described.
+    pub(crate) fn described(details: &Headers) -> Self {
+        Self {
+            path: details.get(PATH).unwrap_or_default().into(),
+            origin: details.get(ORIGIN).map(Into::into),
+            remote: details.get(REMOTE).and_then(|text| text.parse().ok()),
+            headers: None,
+        }
+    }
+
     /// The request's path, as the endpoint saw it; empty where there was no request, over TCP.
     pub fn path(&self) -> &str {
         &self.path

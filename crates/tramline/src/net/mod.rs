@@ -2,6 +2,7 @@
 
 pub(crate) mod compression;
 pub(crate) mod endpoint;
+pub(crate) mod lifecycle;
 pub(crate) mod message;
 pub(crate) mod open_sessions;
 pub(crate) mod transport;

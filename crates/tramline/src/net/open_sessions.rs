@@ -1,27 +1,23 @@
-//! The sessions that are open now.
+//! The raw sockets that are open now.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 use tramline_broker::SessionId;
 
-/// Each open session's way to be reached, and whether new ones may come.
+use super::lifecycle::Lifecycle;
+
+/// The open sessions of an endpoint, by id, and whether new ones may come.
 pub(crate) struct OpenSessions<T> {
     sessions: Mutex<HashMap<SessionId, Weak<T>>>,
-    /// Told when a session is gone.
-    gone: Notify,
-    /// Told when no more may come.
-    closed: Notify,
-    closing: AtomicBool,
+    lifecycle: Lifecycle,
 }
 
 impl<T> OpenSessions<T> {
-    /// Adds a session; false if it has to end at once, because it came in just when the others were told.
+    /// Adds a session; false if it has to end at once, because the others were told to end just before.
     pub(crate) fn add(&self, id: SessionId, session: &Arc<T>) -> bool {
         self.sessions.lock().insert(id, Arc::downgrade(session));
         !self.is_closing()
@@ -34,25 +30,16 @@ impl<T> OpenSessions<T> {
             sessions.shrink_to_fit();
         }
         drop(sessions);
-        self.gone.notify_waiters();
+        self.lifecycle.session_gone();
     }
 
     pub(crate) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire)
-    }
-
-    /// Waits until no more may come.
-    pub(crate) async fn closed(&self) {
-        let closed = self.closed.notified();
-        if !self.is_closing() {
-            closed.await;
-        }
+        self.lifecycle.is_closing()
     }
 
     /// Lets no more in; gives those that have to be told.
     pub(crate) fn close(&self) -> Vec<Arc<T>> {
-        self.closing.store(true, Ordering::Release);
-        self.closed.notify_waiters();
+        self.lifecycle.close();
         self.all()
     }
 
@@ -71,18 +58,7 @@ impl<T> OpenSessions<T> {
 
     /// Waits until all are gone, until `deadline` at most; gives how many were still there then.
     pub(crate) async fn all_gone(&self, deadline: Duration) -> usize {
-        let all_gone = async {
-            loop {
-                let gone = self.gone.notified();
-                if self.len() == 0 {
-                    return;
-                }
-                gone.await;
-            }
-        };
-        // Whether the time was enough shows in the number.
-        let _ = tokio::time::timeout(deadline, all_gone).await;
-        self.len()
+        self.lifecycle.all_gone(deadline, || self.len()).await
     }
 }
 
@@ -90,9 +66,7 @@ impl<T> Default for OpenSessions<T> {
     fn default() -> Self {
         Self {
             sessions: Mutex::default(),
-            gone: Notify::new(),
-            closed: Notify::new(),
-            closing: AtomicBool::new(false),
+            lifecycle: Lifecycle::default(),
         }
     }
 }
@@ -101,7 +75,7 @@ impl<T> fmt::Debug for OpenSessions<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OpenSessions")
             .field("open", &self.len())
-            .field("closing", &self.is_closing())
+            .field("lifecycle", &self.lifecycle)
             .finish_non_exhaustive()
     }
 }

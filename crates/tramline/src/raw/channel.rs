@@ -1,4 +1,4 @@
-//! Where a handler, those who send to its client, and the connection's task meet.
+//! The state that a handler, senders to its client and the connection's task share.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -28,7 +28,7 @@ pub(crate) struct Channel {
     state: Mutex<State>,
 }
 
-/// What a session begins with.
+/// The beginning of a session.
 pub(crate) struct Opening {
     pub(super) info: SessionInfo,
     pub(super) attributes: Extensions,
@@ -38,7 +38,7 @@ pub(crate) struct Opening {
 
 #[derive(Default)]
 struct State {
-    /// What came and waits for the handler: at most what one read brought.
+    /// Received messages that wait for the handler: at most those of one read.
     incoming: VecDeque<Received>,
     outgoing: VecDeque<Item>,
     /// The sizes of all that is outgoing.
@@ -52,7 +52,7 @@ struct State {
     awake: bool,
 }
 
-/// Who waits for something rare.
+/// Tasks that wait for something rare.
 #[derive(Default)]
 struct Waiting {
     room: Vec<Waker>,
@@ -68,7 +68,7 @@ pub(super) enum Asked {
     Overflow { queued: usize },
 }
 
-/// What [`Channel::take`] found.
+/// The outcome of [`Channel::take`].
 pub(super) enum Taken {
     Items { more: bool },
     Asked(Asked),
@@ -162,12 +162,12 @@ impl Channel {
         state.outgoing.is_empty() || state.queued + item.size() <= self.shared.limits.outbox
     }
 
-    /// What came next; `None` when nothing more will.
+    /// The next message; `None` when nothing more will come.
     pub(super) fn poll_receive(&self, context: &Context<'_>) -> Poll<Option<Received>> {
         let mut state = self.state.lock();
         if let Some(received) = state.incoming.pop_front() {
             if state.incoming.is_empty() {
-                let_go(&mut state.incoming);
+                shrink(&mut state.incoming);
                 // The task stopped reading.
                 state.wake_task();
             }
@@ -190,7 +190,7 @@ impl Channel {
         }
     }
 
-    /// Whether nothing can be sent any more.
+    /// Returns whether nothing can be sent any more.
     pub(super) fn is_over(&self) -> bool {
         self.state.lock().is_over()
     }
@@ -228,7 +228,7 @@ impl Channel {
         }
     }
 
-    /// Whether something that came waits for the handler.
+    /// Returns whether a received message waits for the handler.
     pub(super) fn has_incoming(&self) -> bool {
         !self.state.lock().incoming.is_empty()
     }
@@ -255,7 +255,7 @@ impl Channel {
             batch.push(item);
         }
         if state.outgoing.is_empty() {
-            let_go(&mut state.outgoing);
+            shrink(&mut state.outgoing);
         }
         if let Some(waiting) = &mut state.waiting {
             waiting.room.drain(..).for_each(Waker::wake);
@@ -292,9 +292,9 @@ impl Channel {
     }
 }
 
-/// An empty queue keeps room for one: the common single message need not allocate each time, and who was busy once does
-/// not hold its queue for ever.
-fn let_go<T>(queue: &mut VecDeque<T>) {
+/// Shrinks an empty queue to room for one: a single message, the common case, need not allocate each time, and a
+/// connection that was busy once does not keep its queue.
+fn shrink<T>(queue: &mut VecDeque<T>) {
     if queue.capacity() > 1 {
         *queue = VecDeque::new();
     }
@@ -330,7 +330,7 @@ impl State {
         Some(item)
     }
 
-    /// Wakes those who would wait in vain from now on.
+    /// Wakes the tasks that would wait in vain from now on.
     fn end_waiting(&mut self) {
         if let Some(receiver) = self.receiver.take() {
             receiver.wake();

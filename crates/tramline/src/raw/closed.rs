@@ -1,14 +1,14 @@
-//! Why connections end.
+//! Reasons for the end of a connection.
 
 use std::fmt;
 
 use bytestring::ByteString;
 use tramline_websocket::CloseCode;
 
+use super::channel::Channel;
 use super::stats::RawCounters;
-use crate::model::inbound::SessionInfo;
-use crate::model::user::User;
 use crate::net::transport::Lost;
+use crate::net::transport::task::{Severity, log_end};
 
 /// Why a connection ended, and by whose doing: from [`SocketSender::closed`](super::SocketSender::closed).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl Closed {
         }
     }
 
-    /// Whether there is nobody to say goodbye to.
+    /// Returns whether the client is gone, so that there is no close handshake.
     pub(super) fn is_silent(&self) -> bool {
         matches!(self, Self::Vanished { .. } | Self::Silent { .. })
     }
@@ -91,25 +91,22 @@ impl Closed {
         }
     }
 
-    /// One line for each session; at INFO or WARN when it ends for a reason other than its own wish.
-    pub(super) fn log(&self, stack: &str, info: &SessionInfo, transport: &str) {
-        macro_rules! log {
-            ($level:ident) => {
-                tracing::$level!(
-                    stack,
-                    session = %info.id,
-                    user = info.user.as_ref().map(User::name),
-                    remote = ?info.handshake.remote,
-                    transport,
-                    "session ended: {self}"
-                )
-            };
-        }
-        match self {
-            Self::ByClient { .. } | Self::ByServer { .. } => log!(debug),
-            Self::Vanished { .. } | Self::Silent { .. } | Self::Idle { .. } => log!(info),
-            Self::Violation { .. } | Self::TooSlow { .. } => log!(warn),
-        }
+    /// Logs the end; at INFO or WARN when the connection ends for a reason other than either side's wish.
+    pub(super) fn log(&self, channel: &Channel) {
+        let severity = match self {
+            Self::ByClient { .. } | Self::ByServer { .. } => Severity::Usual,
+            Self::Vanished { .. } | Self::Silent { .. } | Self::Idle { .. } => Severity::Notable,
+            Self::Violation { .. } | Self::TooSlow { .. } => Severity::Fault,
+        };
+        log_end!(
+            severity,
+            self,
+            stack = %channel.shared.name,
+            session = %channel.opening.info.id,
+            user = channel.opening.info.user.as_ref().map(crate::model::user::User::name),
+            remote = ?channel.opening.info.handshake.remote,
+            transport = channel.transport
+        );
     }
 }
 

@@ -33,6 +33,6 @@ counters! {
     slow_consumers,
     /// Sessions ended because the client did not answer a ping, or neither side had anything to say.
     timeouts,
-    /// Sessions whose client vanished without saying goodbye.
+    /// Sessions whose client vanished without a close.
     vanished,
 }

@@ -1,69 +1,44 @@
-//! One connection's life: one task, which runs its handler and its socket.
+//! One raw socket's life: its handler and its connection, in one task.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use bytestring::ByteString;
 use tramline_websocket::CloseCode;
 
 use super::channel::{Asked, Channel, Opening, Taken};
 use super::closed::Closed;
 use super::shared::{HandlerFuture, Shared};
-use crate::model::panics::panic_text;
 use crate::net::message::{Item, Received};
-use crate::net::transport::Goodbye;
 use crate::net::transport::io::Batch;
 use crate::net::transport::messages::RawTransport;
-use crate::net::wheel::{Alarm, earliest};
+use crate::net::transport::panic::Caught;
+use crate::net::transport::task::{BATCH_BYTES, BATCH_ITEMS, Link, Protocol, Round, Task, lend};
+use crate::net::wheel::{Wheel, earliest};
 
-/// A connection and its handler, as a future to be spawned.
+/// A socket and its handler, as a future to be spawned.
 ///
-/// Each poll goes round: timers, input, the handler, output. So what the handler sends while it works on one read's
-/// messages goes out in one write, and a handler that waits for something else holds nothing up. It ends when both the
+/// In each round the handler is polled between input and output. So what it sends while it works on one read's messages
+/// goes out in one write, and a handler that waits for something else holds nothing up. The task ends when both the
 /// connection and the handler have.
-pub(super) struct RawTask<T: RawTransport> {
+pub(super) type RawTask<T> = Task<T, RawSession>;
+
+/// A raw socket, whatever carries it.
+pub(super) struct RawSession {
     channel: Arc<Channel>,
-    handler: Option<HandlerFuture>,
-    /// Gone as soon as the connection is.
-    transport: Option<T>,
-    closing: Option<Box<Closing>>,
-    alarm: Alarm,
-    /// While the transport takes nothing more.
-    blocked: Option<Box<Blocked>>,
+    handler: Option<Caught<HandlerFuture>>,
     /// When a message came or went.
     active: Instant,
-    /// Nothing was read because messages waited for the handler.
-    paused: bool,
 }
-
-/// The client takes nothing.
-struct Blocked {
-    since: Instant,
-    /// How much is left, by which progress shows.
-    unsent: usize,
-}
-
-/// The end is decided.
-struct Closing {
-    why: Closed,
-    /// What the handler said to what came before the client's close.
-    answers: VecDeque<Item>,
-    goodbye: Goodbye,
-}
-
-/// Messages that one write carries at most, and bytes of them: enough that a write's own cost is spread thin, and few
-/// enough that the rest stays in the outbox, where it is counted.
-const BATCH_ITEMS: usize = 64;
-const BATCH_BYTES: usize = 64 * 1024;
 
 thread_local! {
-    /// Lent to whichever connection of this worker reads or writes.
+    /// Lent to the socket that reads or writes.
     static RECEIVED: Cell<Vec<Received>> = const { Cell::new(Vec::new()) };
     static ITEMS: Cell<Vec<Item>> = const { Cell::new(Vec::new()) };
 }
@@ -74,40 +49,115 @@ impl<T: RawTransport> RawTask<T> {
         let shared = &channel.shared;
         shared.opened(&channel);
         tracing::debug!(stack = %shared.name, session = %channel.opening.info.id, transport = T::NAME, "session opened");
-        Self {
-            handler: Some((shared.handler)(Arc::clone(&channel))),
-            transport: Some(transport),
-            closing: None,
-            alarm: Alarm::default(),
-            blocked: None,
+        let session = RawSession {
+            handler: Some(Caught((shared.handler)(Arc::clone(&channel)))),
             active: shared.wheel.now(),
-            paused: false,
             channel,
-        }
+        };
+        Self::over(transport, session)
     }
+}
 
-    /// Goes round once; ready with whether there was input, so that there may be more.
-    fn poll_open(&mut self, context: &mut Context<'_>) -> Result<bool, Closed> {
-        if self.alarm.rang(&self.channel.shared.wheel) {
-            self.handle_timeouts()?;
+impl<T: RawTransport> Protocol<T> for RawSession {
+    type End = Closed;
+    /// With what the handler said to the messages that came before the client's close.
+    type Last = (Closed, VecDeque<Item>);
+    type Sleeper = Channel;
+
+    fn poll_round(
+        &mut self,
+        link: &mut Link<T>,
+        context: &mut Context<'_>,
+    ) -> Result<Round, Closed> {
+        self.channel.set_awake(true);
+        if link.is_due(&self.channel.shared.wheel) {
+            self.handle_timeouts(link)?;
         }
-        let input = self.poll_input(context);
+        // Nothing is read while messages wait for the handler.
+        let waiting = self.channel.has_incoming();
+        let read = if waiting {
+            Ok(false)
+        } else {
+            self.poll_input(&mut link.transport, context)
+        };
         self.poll_handler(context);
         self.channel.set_awake(false);
-        let input = input?;
-        self.poll_output(context)?;
-        Ok(input)
+        let read = read?;
+        self.poll_output(link, context)?;
+        Ok(if read {
+            Round::Read
+        } else if waiting && !self.channel.has_incoming() {
+            Round::Progress
+        } else {
+            Round::Idle
+        })
     }
 
-    fn handle_timeouts(&mut self) -> Result<(), Closed> {
+    fn next_timeout(&self, link: &Link<T>) -> Option<Instant> {
+        let limits = &self.channel.shared.limits;
+        earliest([
+            link.transport.next_timeout(),
+            link.send_deadline(limits.send_time),
+            limits.idle_timeout.map(|limit| self.active + limit),
+        ])
+    }
+
+    fn end(&mut self, why: Closed) -> Option<Self::Last> {
+        why.count(&self.channel.shared.counters);
+        why.log(&self.channel);
+        let answers = self.channel.end(why.clone());
+        if why.is_silent() {
+            return None;
+        }
+        let counters = &self.channel.shared.counters;
+        counters.messages_sent.add(messages(&answers));
+        Some((why, answers))
+    }
+
+    fn poll_handlers(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.channel.set_awake(false);
+        self.poll_handler(context);
+        match self.handler {
+            Some(_) => Poll::Pending,
+            None => Poll::Ready(()),
+        }
+    }
+
+    fn close_reason(&self, (why, _): &Self::Last) -> (u16, ByteString) {
+        let (code, reason) = why.close();
+        (code, reason.into())
+    }
+
+    fn last_output(&mut self, (_, answers): &mut Self::Last, transport: &mut T, batch: &mut Batch) {
+        for item in answers.drain(..) {
+            transport.item(&item, batch);
+        }
+    }
+
+    fn wheel(&self) -> &Wheel {
+        &self.channel.shared.wheel
+    }
+
+    fn sleeper(&self) -> &Arc<Channel> {
+        &self.channel
+    }
+
+    fn register(&self, context: &mut Context<'_>) {
+        self.channel.poll_overflow(context);
+    }
+}
+
+impl RawSession {
+    #[cold]
+    fn handle_timeouts<T: RawTransport>(&mut self, link: &mut Link<T>) -> Result<(), Closed> {
         let shared = &self.channel.shared;
         let now = shared.wheel.now();
-        if let Some(transport) = &mut self.transport {
-            transport.handle_timeout(now)?;
-        }
+        link.transport.handle_timeout(now)?;
         let limit = shared.limits.send_time;
-        let blocked = self.blocked.as_ref();
-        if blocked.is_some_and(|blocked| blocked.since + limit <= now) {
+        if link
+            .send_deadline(limit)
+            .is_some_and(|deadline| deadline <= now)
+        {
             return Err(Closed::TooSlow {
                 error: format!("nothing could be written for {limit:?} (`RawLimits::send_time`)")
                     .into(),
@@ -117,7 +167,7 @@ impl<T: RawTransport> RawTask<T> {
             && self.active + limit <= now
         {
             if self.channel.has_incoming() {
-                // It is the handler who takes its time.
+                // It is the handler that takes its time.
                 self.active = now;
             } else {
                 return Err(Closed::Idle {
@@ -131,45 +181,31 @@ impl<T: RawTransport> RawTask<T> {
         Ok(())
     }
 
-    fn next_timeout(&self) -> Option<Instant> {
-        let limits = &self.channel.shared.limits;
-        earliest([
-            self.transport.as_ref().and_then(T::next_timeout),
-            self.blocked
-                .as_ref()
-                .map(|blocked| blocked.since + limits.send_time),
-            limits.idle_timeout.map(|limit| self.active + limit),
-        ])
-    }
-
-    /// One read, if nothing waits for the handler; whether it brought anything.
-    fn poll_input(&mut self, context: &mut Context<'_>) -> Result<bool, Closed> {
-        let Some(transport) = &mut self.transport else {
-            return Ok(false);
-        };
-        self.paused = self.channel.has_incoming();
-        if self.paused {
-            return Ok(false);
-        }
+    /// Reads once; whether that brought anything.
+    fn poll_input<T: RawTransport>(
+        &mut self,
+        transport: &mut T,
+        context: &mut Context<'_>,
+    ) -> Result<bool, Closed> {
         let shared = &self.channel.shared;
-        let mut received = RECEIVED.take();
-        let read = transport.poll_messages(context, shared.parts, &mut |event| {
-            if shared.pongs || !matches!(event, Received::Pong(_)) {
-                received.push(event);
+        let read = lend(&RECEIVED, |received| {
+            let read = transport.poll_messages(context, shared.parts, received);
+            if !shared.pongs {
+                received.retain(|event| !matches!(event, Received::Pong(_)));
             }
+            if !received.is_empty() {
+                let pongs = received
+                    .iter()
+                    .filter(|event| matches!(event, Received::Pong(_)));
+                let messages = received.len() - pongs.count();
+                if messages > 0 {
+                    shared.counters.messages_received.add(messages);
+                    self.active = shared.wheel.now();
+                }
+                self.channel.received(received, context);
+            }
+            read
         });
-        if !received.is_empty() {
-            let pongs = received
-                .iter()
-                .filter(|event| matches!(event, Received::Pong(_)));
-            let messages = received.len() - pongs.count();
-            if messages > 0 {
-                shared.counters.messages_received.add(messages);
-                self.active = shared.wheel.now();
-            }
-            self.channel.received(&mut received, context);
-        }
-        RECEIVED.set(received);
         match read {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(())) => Ok(true),
@@ -177,20 +213,12 @@ impl<T: RawTransport> RawTask<T> {
         }
     }
 
-    /// Whether the handler has taken meanwhile what kept us from reading.
-    fn is_behind(&self) -> bool {
-        self.paused && !self.channel.has_incoming()
-    }
-
     fn poll_handler(&mut self, context: &mut Context<'_>) {
         let Some(handler) = &mut self.handler else {
             return;
         };
-        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(context)));
-        let outcome = match polled {
-            Ok(Poll::Pending) => return,
-            Ok(Poll::Ready(outcome)) => Ok(outcome),
-            Err(panic) => Err(panic),
+        let Poll::Ready(outcome) = Pin::new(handler).poll(context) else {
+            return;
         };
         self.handler = None;
         let (shared, id) = (&self.channel.shared, self.channel.opening.info.id);
@@ -207,73 +235,66 @@ impl<T: RawTransport> RawTask<T> {
             }
             Err(panic) => {
                 shared.counters.handler_panics.increment();
-                let panic = panic_text(&*panic);
-                tracing::error!(stack = %shared.name, session = %id, panic, "handler panicked");
+                tracing::error!(stack = %shared.name, session = %id, %panic, "handler panicked");
                 failed(CloseCode::INTERNAL_ERROR);
             }
         }
     }
 
     /// Writes what is queued, until nothing is or the transport is full; the task is woken when that changes.
-    fn poll_output(&mut self, context: &mut Context<'_>) -> Result<(), Closed> {
-        while self.is_ready(context)? {
-            let Some(transport) = &mut self.transport else {
-                return Ok(());
-            };
-            let mut items = ITEMS.take();
-            let taken = self
-                .channel
-                .take(context, &mut items, BATCH_ITEMS, BATCH_BYTES);
-            let written = Batch::with(|batch| {
-                transport.transmit(batch);
-                for item in &items {
-                    transport.item(item, batch);
-                }
-                // Not every transport queues into the batch.
-                if batch.is_empty() && items.is_empty() {
-                    return Ok(());
-                }
-                transport.write(context, batch)
-            });
-            if !items.is_empty() {
-                let shared = &self.channel.shared;
-                let messages = messages(&items);
-                if messages > 0 {
-                    shared.counters.messages_sent.add(messages);
-                    self.active = shared.wheel.now();
-                }
-                items.clear();
-            }
-            ITEMS.set(items);
-            written.map_err(|error| vanished(&error))?;
-            match taken {
-                Taken::Asked(asked) => return Err(self.asked(asked)),
-                Taken::Items { more: true } => {}
-                Taken::Items { more: false } | Taken::Nothing => {
-                    // What could not be written is found out, and the transport registered, by asking once more.
-                    self.is_ready(context)?;
-                    return Ok(());
-                }
+    fn poll_output<T: RawTransport>(
+        &mut self,
+        link: &mut Link<T>,
+        context: &mut Context<'_>,
+    ) -> Result<(), Closed> {
+        while self.is_ready(link, context)? {
+            let more = lend(&ITEMS, |items| self.write_batch(link, items, context))?;
+            if !more {
+                // Asked once more, so that the transport wakes the task if something could not be written.
+                self.is_ready(link, context)?;
+                break;
             }
         }
         Ok(())
     }
 
-    /// Whether everything written before is out; if not, how long that has been without progress is watched.
-    fn is_ready(&mut self, context: &mut Context<'_>) -> Result<bool, Closed> {
-        let Some(transport) = &mut self.transport else {
-            return Ok(false);
-        };
-        let ready = transport.poll_ready(context);
-        if ready.map_err(|error| vanished(&error))?.is_ready() {
-            self.blocked = None;
-            return Ok(true);
+    /// Writes one batch of what is queued; whether there is more.
+    fn write_batch<T: RawTransport>(
+        &mut self,
+        link: &mut Link<T>,
+        items: &mut Vec<Item>,
+        context: &mut Context<'_>,
+    ) -> Result<bool, Closed> {
+        let taken = self.channel.take(context, items, BATCH_ITEMS, BATCH_BYTES);
+        let written = link.write(context, |transport, batch| {
+            for item in &*items {
+                transport.item(item, batch);
+            }
+            !items.is_empty()
+        });
+        let messages = messages(&*items);
+        if messages > 0 {
+            let shared = &self.channel.shared;
+            shared.counters.messages_sent.add(messages);
+            self.active = shared.wheel.now();
         }
-        let unsent = transport.unsent();
-        let before = self.blocked.as_ref().map(|blocked| blocked.unsent);
-        if before != Some(unsent) {
-            let since = self.channel.shared.wheel.now();
-            self.blocked = Some(Box::new(Blocked { since, unsent }));
+        written.map_err(|error| vanished(&error))?;
+        match taken {
+            Taken::Asked(asked) => Err(self.asked(asked)),
+            Taken::Items { more } => Ok(more),
+            Taken::Nothing => Ok(false),
+        }
+    }
+
+    /// Returns whether everything written before is out.
+    fn is_ready<T: RawTransport>(
+        &self,
+        link: &mut Link<T>,
+        context: &mut Context<'_>,
+    ) -> Result<bool, Closed> {
+        let ready = link.poll_ready(&self.channel.shared.wheel, context);
+        if ready.map_err(|error| vanished(&error))?.is_ready() {
+            return Ok(true);
         }
         match self.channel.poll_overflow(context) {
             Some(queued) => Err(self.asked(Asked::Overflow { queued })),
@@ -295,63 +316,9 @@ impl<T: RawTransport> RawTask<T> {
             }
         }
     }
-
-    /// Tells everyone who needs to know, once: senders, handler, counters, log.
-    fn ended(&mut self, why: Closed) {
-        why.count(&self.channel.shared.counters);
-        let channel = &self.channel;
-        why.log(
-            &channel.shared.name,
-            &channel.opening.info,
-            channel.transport,
-        );
-        let answers = self.channel.end(why.clone());
-        if why.is_silent() {
-            self.transport = None;
-        } else {
-            let shared = &self.channel.shared;
-            shared.counters.messages_sent.add(messages(&answers));
-            self.closing = Some(Box::new(Closing {
-                why,
-                answers,
-                goodbye: Goodbye::new(shared.wheel.now()),
-            }));
-        }
-    }
-
-    fn poll_goodbye(&mut self, context: &mut Context<'_>) {
-        let (Some(closing), Some(transport)) = (&mut self.closing, &mut self.transport) else {
-            return;
-        };
-        let wheel = &self.channel.shared.wheel;
-        let Closing {
-            why,
-            answers,
-            goodbye,
-        } = &mut **closing;
-        self.alarm
-            .set(Some(goodbye.deadline()), wheel, &self.channel);
-        // Registers the task with the wheel's way to wake it.
-        self.channel.poll_overflow(context);
-        let over = goodbye.poll(
-            transport,
-            wheel.now(),
-            context,
-            why.close(),
-            |transport, batch| {
-                for item in answers.drain(..) {
-                    transport.item(&item, batch);
-                }
-            },
-        );
-        if over.is_ready() {
-            self.transport = None;
-            self.closing = None;
-        }
-    }
 }
 
-/// How many are no pings.
+/// The number of items that are no pings.
 fn messages<'a>(items: impl IntoIterator<Item = &'a Item>) -> usize {
     items.into_iter().filter_map(Item::message).count()
 }
@@ -362,45 +329,7 @@ fn vanished(error: &std::io::Error) -> Closed {
     }
 }
 
-impl<T: RawTransport> Future for RawTask<T> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let task = self.get_mut();
-        task.channel.set_awake(true);
-        while task.closing.is_none() && task.transport.is_some() {
-            match task.poll_open(context) {
-                Ok(true) => {
-                    // One read at a time: what it set going is for others of this worker to take before more comes.
-                    context.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                Ok(false) if task.is_behind() => task.channel.set_awake(true),
-                Ok(false) => {
-                    let next = task.next_timeout();
-                    let wheel = &task.channel.shared.wheel;
-                    task.alarm.set(next, wheel, &task.channel);
-                    return Poll::Pending;
-                }
-                Err(why) => {
-                    task.ended(why);
-                    // The handler learns of it.
-                    task.poll_handler(context);
-                }
-            }
-        }
-        task.channel.set_awake(false);
-        task.poll_handler(context);
-        task.poll_goodbye(context);
-        if task.transport.is_none() && task.handler.is_none() {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    }
-}
-
-impl<T: RawTransport> Drop for RawTask<T> {
+impl Drop for RawSession {
     fn drop(&mut self) {
         // Told already where the task ran to its end; for the first time where its runtime went away.
         self.channel.end(Closed::Vanished {
@@ -410,11 +339,10 @@ impl<T: RawTransport> Drop for RawTask<T> {
     }
 }
 
-impl<T: RawTransport> fmt::Debug for RawTask<T> {
+impl fmt::Debug for RawSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RawTask")
+        f.debug_struct("RawSession")
             .field("channel", &self.channel)
-            .field("transport", &self.transport)
             .finish_non_exhaustive()
     }
 }

@@ -1,25 +1,23 @@
-//! What clients acknowledge, and what is acknowledged for them.
+//! ACK and NACK, and the acknowledgements for clients that send none.
 
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytestring::ByteString;
 use tramline_broker::{Confirm, DeliveryRef, Outcome, Settle, SettleError};
-use tramline_stomp::{Acknowledge, DeliveryId};
+use tramline_stomp::{Acknowledge, DeliveryId, ServerEvent};
 
 use super::Session;
 use super::transactions::Later;
-use super::work::Work;
-use crate::stack::dispatch;
+use super::work::{Waiting, Work};
 
-/// A broker that confirms later what was settled.
-pub(super) struct Settling {
-    confirm: Confirm<Result<(), SettleError>>,
-    receipt: Option<ByteString>,
-}
+/// An ACK or NACK that the broker has not confirmed, and its receipt.
+pub(super) type Settling = Waiting<Confirm<Result<(), SettleError>>, Option<ByteString>>;
+
+/// Receipts owed for a batch of SENDs, each with the place of its message there.
+pub(super) type Receipts = Vec<(usize, ByteString)>;
 
 impl Session {
-    pub(super) fn nack(&mut self, nack: Acknowledge) {
+    pub(super) fn nack(&mut self, nack: Acknowledge) -> Option<Work> {
         match nack.headers.get("requeue") {
             None | Some("true") => self.acknowledge(nack, Outcome::Released),
             Some("false") => self.acknowledge(nack, Outcome::Rejected),
@@ -27,12 +25,13 @@ impl Session {
                 let value: String = value.chars().take(32).collect();
                 let detail = format!("the header `requeue` is {value:?}; it must be true or false");
                 self.refuse("not acknowledged", detail, nack.receipt);
+                None
             }
         }
     }
 
-    pub(super) fn acknowledge(&mut self, ack: Acknowledge, outcome: Outcome) {
-        let settle = match ack.delivery {
+    pub(super) fn acknowledge(&mut self, ack: Acknowledge, outcome: Outcome) -> Option<Work> {
+        let settle = match ack.delivery.clone() {
             DeliveryId::Tag { slot, tag } => {
                 Settle::new(Some(slot), DeliveryRef::Tag(tag), outcome)
             }
@@ -41,40 +40,48 @@ impl Session {
             }
         };
         if let Some(id) = ack.transaction {
-            return self.send_later(&id, Later::Settle(settle), ack.receipt);
+            self.add_to_transaction(&id, Later::Settle(settle), ack.receipt);
+            return None;
         }
-        let confirm = dispatch::settle(&*self.shared.broker, self.record.id(), settle);
-        let receipt = ack.receipt;
+        let confirm = self.shared.hub.settle(self.record.id(), settle);
+        let receipt = ack.receipt.clone();
         match confirm.into_ready() {
-            Ok(answer) => self.settled(answer, receipt),
-            Err(confirm) => self.settle_later(Settling { confirm, receipt }),
-        }
-    }
-
-    fn settle_later(&mut self, settling: Settling) {
-        match self.work.as_deref_mut() {
-            Some(Work::Sends { settling: all, .. }) => all.push(settling),
-            _ => {
-                let settling = vec![settling];
-                self.work = Some(Box::new(Work::Settle { settling }));
+            Ok(Err(_)) if self.work.is_some() => {
+                // Its ERROR comes after the answers to the SENDs in front: it is tried again then.
+                let event = match outcome {
+                    Outcome::Accepted => ServerEvent::Ack(ack),
+                    Outcome::Released | Outcome::Rejected => ServerEvent::Nack(ack),
+                };
+                self.order.held_back = Some(Box::new((event, None)));
+                None
+            }
+            Ok(answer) => {
+                self.settled(answer, receipt);
+                None
+            }
+            Err(confirm) => {
+                self.order.settling.push(Waiting::new(confirm, receipt));
+                // SENDs that are waited for are followed by what was settled meanwhile.
+                self.work.is_none().then_some(Work::Settle)
             }
         }
     }
 
-    /// Looks for confirmations, in order; gives what still waits.
-    pub(super) fn poll_settling(
-        &mut self,
-        settling: Vec<Settling>,
-        context: &mut Context<'_>,
-    ) -> Vec<Settling> {
-        let mut waiting = settling.into_iter();
-        while let Some(mut next) = waiting.next() {
-            match Pin::new(&mut next.confirm).poll(context) {
-                Poll::Ready(answer) => self.settled(answer, next.receipt),
-                Poll::Pending => return std::iter::once(next).chain(waiting).collect(),
-            }
+    /// Ready when the broker has confirmed all ACKs and NACKs; their receipts are written in order.
+    pub(super) fn poll_settling(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut settling = std::mem::take(&mut self.order.settling);
+        let mut confirmed = 0;
+        for next in settling.iter_mut() {
+            let Poll::Ready((answer, receipt)) = next.poll(context) else {
+                break;
+            };
+            self.settled(answer, receipt);
+            confirmed += 1;
         }
-        Vec::new()
+        settling.remove_first(confirmed);
+        let all = settling.is_empty();
+        self.order.settling = settling;
+        if all { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn settled(&mut self, answer: Result<(), SettleError>, receipt: Option<ByteString>) {
@@ -84,16 +91,12 @@ impl Session {
         }
     }
 
-    /// Settles what was written to subscriptions of the mode `auto`: those clients say nothing.
+    /// Settles what was written to subscriptions of the mode `auto`, whose clients send no ACK.
     pub(super) fn settle_written(&self, written: &[(u32, u32)]) {
         for (slot, tag) in written {
             let settle = Settle::new(Some(*slot), DeliveryRef::Tag(*tag), Outcome::Accepted);
-            // Nobody waits for the answer; a delivery that is not there any more went with its subscription.
-            drop(dispatch::settle(
-                &*self.shared.broker,
-                self.record.id(),
-                settle,
-            ));
+            // The answer does not matter: a delivery that is missing left with its subscription.
+            drop(self.shared.hub.settle(self.record.id(), settle));
         }
     }
 }

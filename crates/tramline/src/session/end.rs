@@ -1,4 +1,4 @@
-//! Why sessions end, and who hears of it.
+//! Reasons for the end of a session, and what client, application and log are told.
 
 use std::fmt;
 
@@ -7,11 +7,14 @@ use tramline_stomp::ServerError;
 
 use crate::model::disconnected::{DisconnectCause, Disconnected};
 use crate::model::inbound::SessionRecord;
+use crate::model::user::User;
+use crate::net::transport::Lost;
+use crate::net::transport::task::{Severity, log_end};
 use crate::stack::stats::Counters;
 
-/// Why a session ends.
+/// The reason why a session ends.
 #[derive(Debug)]
-pub(super) enum End {
+pub(crate) enum End {
     /// It sent DISCONNECT.
     Disconnected,
     /// It closed its side of the transport.
@@ -90,7 +93,7 @@ impl End {
         }
     }
 
-    /// Whether there is nobody to say goodbye to.
+    /// Returns whether the client is gone, so that there is no close handshake.
     pub(super) fn is_silent(&self) -> bool {
         matches!(self, Self::Vanished(_) | Self::Silent(_))
     }
@@ -113,35 +116,42 @@ impl End {
         counter.increment();
     }
 
-    /// One line for each session; at INFO or WARN when it ends for a reason other than its own wish.
+    /// Logs the end; at INFO or WARN when the session ends for a reason other than its client's wish.
     pub(super) fn log(&self, stack: &str, session: &SessionRecord, transport: &'static str) {
-        macro_rules! log {
-            ($level:ident) => {
-                tracing::$level!(
-                    stack,
-                    session = %session.id(),
-                    user = session.user().map(crate::model::user::User::name),
-                    remote = ?session.handshake().remote,
-                    transport,
-                    "session ended: {self}"
-                )
-            };
-        }
-        match self {
-            Self::Disconnected | Self::PeerClosed { .. } => log!(debug),
+        let severity = match self {
+            Self::Disconnected | Self::PeerClosed { .. } => Severity::Usual,
             Self::Vanished(_)
             | Self::Silent(_)
             | Self::HalfClosed
             | Self::NoConnect
-            | Self::Requested { .. } => {
-                log!(info);
-            }
+            | Self::Requested { .. } => Severity::Notable,
             Self::Violation { .. }
             | Self::Stomp(_)
             | Self::Refused { .. }
             | Self::SlowLogin
             | Self::TooSlow(_)
-            | Self::NotText { .. } => log!(warn),
+            | Self::NotText { .. } => Severity::Fault,
+        };
+        log_end!(
+            severity,
+            self,
+            stack,
+            session = %session.id(),
+            user = session.user().as_ref().map(User::name),
+            remote = ?session.handshake().remote,
+            transport
+        );
+    }
+}
+
+impl From<Lost> for End {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Closed { code, reason } => Self::PeerClosed { code, reason },
+            Lost::Vanished(how) => Self::Vanished(how),
+            Lost::HalfClosed => Self::HalfClosed,
+            Lost::Silent(how) => Self::Silent(how),
+            Lost::Violation { code, error } => Self::Violation { code, error },
         }
     }
 }

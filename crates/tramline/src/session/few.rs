@@ -20,6 +20,22 @@ impl<T> Few<T> {
         Some(items.swap_remove(at))
     }
 
+    /// Removes the first `count` items.
+    pub(super) fn remove_first(&mut self, count: usize) {
+        if let Some(items) = &mut self.0 {
+            items.drain(..count);
+        }
+        self.trim();
+    }
+
+    /// Keeps the items for which `keep` says so, in their order.
+    pub(super) fn retain_mut(&mut self, keep: impl FnMut(&mut T) -> bool) {
+        if let Some(items) = &mut self.0 {
+            items.retain_mut(keep);
+        }
+        self.trim();
+    }
+
     /// Keeps no memory for what is not there.
     pub(super) fn trim(&mut self) {
         if self.is_empty() {

@@ -1,220 +1,168 @@
-//! What each frame of a client sets going.
+//! The frames of a client: what each asks for.
 
-use std::num::NonZeroU32;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::task::Context;
 
 use bytes::Bytes;
 use bytestring::ByteString;
 use tramline_broker::{
-    Destination, DestinationError, Headers, OpenSession, Outcome, Pattern, Publish, Source,
-    SubscribeRequest, Target,
+    Destination, DestinationError, Headers, OpenSession, Outcome, Publish, Target,
 };
-use tramline_stomp::{AckMode, Send, ServerEvent, Subscribe, Unsubscribe};
+use tramline_stomp::{ErrorReply, Send, ServerEvent};
 
 use super::Session;
 use super::end::End;
+use super::handlers::{About, Call};
+use super::state::Login;
 use super::transactions::Later;
-use super::work::{About, Call, Subscribing, Work};
+use super::work::Work;
 use crate::app::interceptor::{ClientFrame, Refusal, Refused};
 use crate::model::events::Event;
 use crate::model::inbound::{Cause, Inbound};
-use crate::model::panics::panic_text;
 use crate::model::reply::is_servers;
-use crate::stack::dispatch;
+use crate::model::user::User;
+use crate::net::transport::panic::{Panic, caught};
 use crate::stack::policy::{Action, Decision};
 use crate::stack::prefix::below;
 
-/// A frame that the interceptors have seen, and what they have against it.
+/// A frame that the interceptors have seen, and their refusal of it.
 pub(super) type Seen = (ServerEvent, Option<Box<Refusal>>);
 
 impl Session {
-    /// Looks at the frames that have arrived, until one has to be waited for.
-    pub(super) fn process(&mut self, context: &mut Context<'_>) {
-        while self.may_process() {
-            let (event, refusal) = match self.held_back.take() {
-                Some(seen) => *seen,
-                None => match self.stomp.poll_event() {
-                    Some(event) => self.intercept(event),
-                    None => return,
-                },
-            };
-            let settles = matches!(
-                &event,
-                ServerEvent::Ack(ack) | ServerEvent::Nack(ack) if ack.transaction.is_none()
-            ) && refusal.is_none();
-            // Only sends to the broker may wait for more of their kind; all else comes after what is corked.
-            let corkable = refusal.is_none() && self.can_be_corked(&event);
-            if !corkable && self.work.is_none() {
-                self.uncork();
-            }
-            // What a full queue waits for may be just this session's ACKs, and they may stand behind more SENDs.
-            let goes_on = settles || (corkable && self.corked_bytes() < CORKED_WHILE_WAITING);
-            if self.work.is_some() && !goes_on {
-                self.held_back = Some(Box::new((event, refusal)));
-                return;
-            }
-            if let Some(refusal) = refusal {
-                self.refused(event, *refusal, context);
-                continue;
-            }
-            match event {
-                ServerEvent::Connect(connect) => self.login(connect, context),
-                ServerEvent::Send(send) => self.send(send, context),
-                // Who is gone hears nothing, and the broker knows it no more.
-                ServerEvent::Subscribe(_) | ServerEvent::Unsubscribe(_) if self.lost.is_some() => {}
-                // What it had is with others already.
-                ServerEvent::Ack(_) | ServerEvent::Nack(_) if settles && self.lost.is_some() => {}
-                ServerEvent::Subscribe(subscribe) => self.subscribe(subscribe, context),
-                ServerEvent::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe, context),
-                ServerEvent::Ack(ack) => self.acknowledge(ack, Outcome::Accepted),
-                ServerEvent::Nack(nack) => self.nack(nack),
-                ServerEvent::Begin(begin) => {
-                    self.transactions.begin(&begin.id);
-                    self.receipt(begin.receipt);
-                }
-                ServerEvent::Commit(commit) => self.commit(commit, context),
-                ServerEvent::Abort(abort) => {
-                    self.transactions.end(&abort.id);
-                    self.receipt(abort.receipt);
-                }
-                ServerEvent::Disconnect(disconnect) => {
-                    let receipt = disconnect.receipt;
-                    self.step(Work::Disconnect { receipt }, context);
-                }
-                ServerEvent::Failed(error) => self.end_with(End::Stomp(error)),
-                _ => {}
-            }
+    /// Does what a frame asks for, whose turn it is; gives the work that the frames behind it wait for.
+    pub(super) fn handle_frame(&mut self, (event, refusal): Seen) -> Option<Work> {
+        if let Some(refusal) = refusal {
+            return self.refused(event, *refusal);
         }
+        // A client that is gone receives nothing, and its deliveries have returned to their queues.
+        let is_gone = self.state.is_gone();
+        match event {
+            ServerEvent::Connect(connect) => return self.login(connect),
+            ServerEvent::Send(send) => return self.send(send),
+            ServerEvent::Subscribe(_) | ServerEvent::Unsubscribe(_) if is_gone => {}
+            ServerEvent::Ack(ack) | ServerEvent::Nack(ack)
+                if is_gone && ack.transaction.is_none() => {}
+            ServerEvent::Subscribe(subscribe) => return self.subscribe(subscribe),
+            ServerEvent::Unsubscribe(unsubscribe) => return Some(self.unsubscribe(unsubscribe)),
+            ServerEvent::Ack(ack) => return self.acknowledge(ack, Outcome::Accepted),
+            ServerEvent::Nack(nack) => return self.nack(nack),
+            ServerEvent::Begin(begin) => {
+                self.order.transactions.begin(&begin.id);
+                self.receipt(begin.receipt);
+            }
+            ServerEvent::Commit(commit) => return self.commit(commit),
+            ServerEvent::Abort(abort) => {
+                self.order.transactions.end(&abort.id);
+                self.receipt(abort.receipt);
+            }
+            ServerEvent::Disconnect(disconnect) => {
+                let receipt = disconnect.receipt;
+                return Some(Work::Disconnect { receipt });
+            }
+            ServerEvent::Failed(error) => self.state.end(End::Stomp(error)),
+            _ => {}
+        }
+        None
     }
 
     /// Shows a frame to the interceptors.
-    fn intercept(&self, mut event: ServerEvent) -> Seen {
+    pub(super) fn intercept(&self, mut event: ServerEvent) -> Seen {
         let interceptors = &self.shared.interceptors;
         if interceptors.is_empty() || matches!(event, ServerEvent::Failed(_)) {
             return (event, None);
         }
         let mut frame = ClientFrame::new(&self.record, &mut event);
-        let seen = std::panic::catch_unwind(AssertUnwindSafe(|| interceptors.inbound(&mut frame)));
+        let seen = caught(|| interceptors.inbound(&mut frame));
         let seen = seen.unwrap_or_else(|panic| {
-            self.interceptor_panicked(&*panic);
+            self.interceptor_panicked(&panic);
             Err(Refusal::close("the server failed to look at this frame"))
         });
         (event, seen.err().map(Box::new))
     }
 
-    /// Says what becomes of a frame that an interceptor did not let pass.
-    fn refused(&mut self, event: ServerEvent, refusal: Refusal, context: &mut Context<'_>) {
+    /// Answers a frame that an interceptor refused.
+    fn refused(&mut self, event: ServerEvent, refusal: Refusal) -> Option<Work> {
         self.shared.counters.refused.increment();
         match (event, refusal.0) {
             (ServerEvent::Send(send), Refused::Reject(rejection)) => {
                 let mut about = About::of(send.destination, &send.headers);
                 about.receipt = send.receipt;
-                let news = self.news(&rejection, &about);
-                let confirm = self.shared.publisher.publish_all(news);
-                let rest = Vec::new();
-                self.step(
-                    Work::News {
-                        confirm,
-                        rest,
-                        about,
-                    },
-                    context,
-                );
+                Some(self.notify(&rejection, Vec::new(), about))
             }
             (event, refused) => {
                 let (reply, error) = Refusal(refused).error();
-                self.connect_by = None;
                 self.stomp.error(reply.receipt(receipt(event)));
-                self.end_with(End::Refused { error });
+                self.state.end(End::Refused { error });
+                None
             }
         }
     }
 
-    pub(super) fn interceptor_panicked(&self, panic: &(dyn std::any::Any + std::marker::Send)) {
+    pub(super) fn interceptor_panicked(&self, panic: &Panic) {
         self.shared.counters.handler_panics.increment();
         tracing::error!(
             stack = %self.shared.name,
             session = %self.record.id(),
-            panic = panic_text(panic),
+            panic = %panic,
             "interceptor panicked"
         );
     }
 
-    fn corked_bytes(&self) -> usize {
-        let sizes = self.cork.iter().map(|publish| publish.get().size_hint());
-        sizes.sum()
-    }
-
-    /// Whether the next frame may be looked at: when nothing is being worked on, or only a full queue is waited for.
-    fn may_process(&self) -> bool {
-        let waits_for_room = || matches!(self.work.as_deref(), Some(Work::Sends { .. }));
-        // Who has to go sets nothing more going.
-        self.end.is_none()
-            && self.requested.is_none()
-            && !self.record.is_expelled()
-            && (self.work.is_none() || (waits_for_room() && self.held_back.is_none()))
-    }
-
     /// Opens the session, if its user may have one.
-    pub(super) fn connect(&mut self, context: &mut Context<'_>) {
-        self.announced = true;
+    pub(super) fn connect(&mut self) -> Option<Work> {
+        self.login = Login::Decided;
         self.tell(|session| Event::Connect { session });
         let user = self.record.user();
         let open = OpenSession::new(
             self.record.id(),
-            user.map(|user| user.shared_name().clone()),
-            Arc::clone(&self.outbox),
+            user.as_ref().map(|user| user.shared_name().clone()),
+            Arc::clone(self.member.outbox()),
         );
-        self.connect_by = None;
-        match self.shared.policy.authorize(Action::Connect, user, open) {
+        let policy = &self.shared.policy;
+        match policy.authorize(Action::Connect, user.as_ref(), open) {
             Ok(open) => {
-                let confirm = dispatch::open(&*self.shared.broker, open);
-                self.step(Work::Open { confirm }, context);
+                let confirm = self.shared.hub.open(open);
+                Some(Work::Open(confirm))
             }
-            Err(decision) => self.denied("CONNECT", None, &decision, None),
+            Err(decision) => {
+                self.denied("CONNECT", None, &decision, None);
+                None
+            }
         }
     }
 
-    /// The broker knows the session: now its client may.
+    /// Tells the client that its session is open.
     pub(super) fn connected(&mut self) {
         let session = self.record.id().to_string();
         let now = self.shared.wheel.now();
-        let user = self.record.user().map(crate::model::user::User::name);
-        self.stomp.accept(user, Some(&session), now);
-        self.just_connected = true;
-        self.record.connected.store(true, Ordering::Release);
-        self.shared.users.add(&self.record);
+        let user = self.record.user();
+        let name = user.as_ref().map(User::name);
+        self.stomp.accept(name, Some(&session), now);
+        self.login = Login::Accepted;
         self.tell(|session| Event::Connected { session });
+        if self.state.is_gone() {
+            // The client left before; what it sent is still handled.
+            self.leave();
+        }
     }
 
-    fn can_be_corked(&self, event: &ServerEvent) -> bool {
-        let ServerEvent::Send(send) = event else {
-            return false;
-        };
-        send.transaction.is_none() && self.shared.application_path(&send.destination).is_none()
-    }
-
-    fn send(&mut self, send: Send, context: &mut Context<'_>) {
+    fn send(&mut self, send: Send) -> Option<Work> {
         self.shared.counters.messages_received.increment();
         if let Some(path) = self.shared.application_path(&send.destination) {
             let path_from = send.destination.len() - path.len();
-            return self.handle(send, path_from, context);
+            return self.handle(send, path_from);
         }
         let (destination, headers, body) = passed_on(send.destination, send.headers, send.body);
         let receipt = send.receipt;
         let target = if let Some(path) = below(&destination, &self.shared.user_prefix) {
             user_target(path).map_err(|error| error.to_string())
-        } else if self.shared.broker.serves(&destination) {
+        } else if self.shared.hub.serves(&destination) {
             Destination::parse(destination.clone())
                 .map(Target::from)
                 .map_err(|error| error.to_string())
         } else {
             Err(self.shared.nowhere(&destination))
         };
-        // Asked first, so that who may not send there does not learn what is there.
+        // The policy is asked first, so that a client that may not send there does not learn what exists there.
         let publish = target.map(|target| {
             self.shared
                 .publisher
@@ -222,27 +170,23 @@ impl Session {
         });
         match self.shared.policy.authorize(
             Action::Message(&destination),
-            self.record.user(),
+            self.record.user().as_ref(),
             publish,
         ) {
             Ok(publish) => match publish.transpose() {
                 Ok(publish) => match send.transaction {
-                    Some(id) => self.send_later(&id, Later::Publish(publish), receipt),
-                    None => {
-                        let at = self.cork.len();
-                        self.corked_receipts
-                            .extend(receipt.map(|receipt| (at, receipt)));
-                        self.cork.push(publish);
-                    }
+                    Some(id) => self.add_to_transaction(&id, Later::Publish(publish), receipt),
+                    None => self.add_to_batch(publish, receipt),
                 },
                 Err(detail) => self.refuse("bad destination", detail, receipt),
             },
             Err(decision) => self.denied("SEND to", Some(&destination), &decision, receipt),
         }
+        None
     }
 
     /// Starts the handler for what follows the application prefix, at `path_from` of the destination.
-    fn handle(&mut self, send: Send, path_from: usize, context: &mut Context<'_>) {
+    fn handle(&mut self, send: Send, path_from: usize) -> Option<Work> {
         let Send {
             destination,
             headers,
@@ -257,187 +201,53 @@ impl Session {
         inbound.body = body;
         let action = Action::Message(&destination);
         let user = self.record.user();
-        let inbound = match self.shared.policy.authorize(action, user, inbound) {
+        let inbound = match self.shared.policy.authorize(action, user.as_ref(), inbound) {
             Ok(inbound) => inbound,
-            Err(decision) => return self.denied("SEND to", Some(&destination), &decision, receipt),
+            Err(decision) => {
+                self.denied("SEND to", Some(&destination), &decision, receipt);
+                return None;
+            }
         };
         let call = Call { inbound, path_from };
         if let Some(id) = transaction {
-            return self.send_later(&id, Later::Call(call), receipt);
+            self.add_to_transaction(&id, Later::Call(call), receipt);
+            return None;
         }
         let mut about = About::of(destination, &call.inbound.get().headers);
         about.receipt = receipt;
-        self.step(Work::Call { call, about }, context);
+        Some(Work::Call(Some((call, about))))
     }
 
-    fn subscribe(&mut self, subscribe: Subscribe, context: &mut Context<'_>) {
-        if let Some(path) = self.shared.application_path(&subscribe.destination) {
-            let path_from = subscribe.destination.len() - path.len();
-            return self.ask(subscribe, path_from, context);
-        }
-        let Subscribe {
-            id,
-            destination,
-            slot,
-            ack,
-            headers,
-            receipt,
-            ..
-        } = subscribe;
-        // What is no pattern at all is told as that, not as a matter of rights.
-        let separator = self.shared.broker.separator(&destination);
-        let pattern = match Pattern::parse_separated(destination.clone(), separator) {
-            Ok(pattern) => pattern,
-            Err(error) => return self.refuse("subscription refused", error.to_string(), receipt),
-        };
-        let prefetch = match prefetch_count(&headers) {
-            Ok(prefetch) => prefetch,
-            Err(detail) => return self.refuse("subscription refused", detail, receipt),
-        };
-        let source = self.source(pattern);
-        let request = source.map(|source| {
-            let mut request =
-                SubscribeRequest::new(self.record.id(), slot, source).acknowledged(ack);
-            request.prefetch = prefetch;
-            request
-        });
-        // Asked first, so that who may not subscribe there does not learn what is there.
-        let action = Action::Subscribe(&destination);
-        match self
-            .shared
-            .policy
-            .authorize(action, self.record.user(), request)
-        {
-            Ok(request) => match request.transpose() {
-                Ok(request) => {
-                    let confirm = dispatch::subscribe(&*self.shared.broker, request);
-                    let subscribing = Subscribing {
-                        slot,
-                        id,
-                        destination,
-                        receipt,
-                    };
-                    self.step(
-                        Work::Subscribe {
-                            confirm,
-                            subscribing,
-                        },
-                        context,
-                    );
-                }
-                Err(detail) => self.refuse("subscription refused", detail, receipt),
-            },
-            Err(decision) => self.denied("SUBSCRIBE to", Some(&destination), &decision, receipt),
+    pub(super) fn receipt(&mut self, receipt: Option<ByteString>) {
+        if let Some(receipt) = receipt {
+            self.stomp.receipt(&receipt);
         }
     }
 
-    /// Asks the handler for what follows the application prefix, at `path_from` of the destination.
-    fn ask(&mut self, subscribe: Subscribe, path_from: usize, context: &mut Context<'_>) {
-        let Subscribe {
-            id,
-            destination,
-            slot,
-            ack,
-            headers,
-            receipt,
-            ..
-        } = subscribe;
-        let session = Arc::clone(&self.record);
-        let mut inbound = Inbound::new(session, Cause::Subscribe, destination.clone());
-        inbound.headers = headers;
-        let action = Action::Subscribe(&destination);
-        let user = self.record.user();
-        let inbound = match self.shared.policy.authorize(action, user, inbound) {
-            Ok(inbound) => inbound,
-            Err(decision) => {
-                return self.denied("SUBSCRIBE to", Some(&destination), &decision, receipt);
-            }
-        };
-        let path = &destination[path_from..];
-        let wrong = if self.shared.routes.subscribe(path).is_none() {
-            Some("no handler answers subscriptions there")
-        } else if destination.contains(['*', '?']) {
-            Some("a handler answers for one destination, and this is a pattern")
-        } else if ack != AckMode::Auto {
-            Some("a handler's answer needs no acknowledgement; subscribe with `ack:auto`")
-        } else {
-            None
-        };
-        if let Some(wrong) = wrong {
-            let detail = format!("nothing can be subscribed to at {destination:?}: {wrong}");
-            return self.refuse("subscription refused", detail, receipt);
-        }
-        let subscribing = Subscribing {
-            slot,
-            id,
-            destination,
-            receipt,
-        };
-        self.subscribed(&subscribing);
-        let call = Call { inbound, path_from };
-        let mut about = About::of(subscribing.destination, &call.inbound.get().headers);
-        about.slot = Some(slot);
-        about.receipt = subscribing.receipt;
-        self.step(Work::Call { call, about }, context);
-    }
-
-    /// A subscription is active: registry, presence and listeners hear of it.
-    pub(super) fn subscribed(&mut self, subscribing: &Subscribing) {
-        let Subscribing {
-            slot,
-            id,
-            destination,
-            ..
-        } = subscribing;
-        if !self.record.is_connected() {
+    /// Ends the session with an ERROR: the client asked for something that cannot be done.
+    pub(super) fn refuse(&mut self, message: &str, detail: String, receipt: Option<ByteString>) {
+        if self.record.is_expelled() {
+            // Its client receives the reason of that, and not that the broker has removed the session already.
             return;
         }
-        // In this order: whoever ends the session meanwhile takes away what is noted, and that has come.
-        self.shared.came(&self.record, destination);
-        if !self.record.subscriptions.add(*slot, id, destination) {
-            self.shared.went(&self.record, destination);
-            return;
-        }
-        self.tell(|session| Event::Subscribed {
-            session,
-            id: id.clone(),
-            destination: destination.clone(),
-        });
+        self.shared.counters.rejected.increment();
+        self.end_with_error(message, detail, receipt);
     }
 
-    /// What a subscription's destination means.
-    fn source(&self, pattern: Pattern) -> Result<Source, String> {
-        let destination = pattern.as_str();
-        if let Some(path) = below(destination, &self.shared.user_prefix) {
-            if path.contains(['*', '?']) {
-                return Err(format!(
-                    "{destination:?}: what is for users has one destination, and this is a pattern"
-                ));
-            }
-            let path = Destination::parse(path).map_err(|error| error.to_string())?;
-            return Ok(Source::User { path });
-        }
-        if !self.shared.broker.serves(destination) {
-            return Err(self.shared.nowhere(destination));
-        }
-        Ok(pattern.into())
+    pub(super) fn end_with_error(
+        &mut self,
+        message: &str,
+        detail: String,
+        receipt: Option<ByteString>,
+    ) {
+        let reply = ErrorReply::new(message)
+            .detail(detail.clone())
+            .receipt(receipt);
+        self.stomp.error(reply);
+        self.state.end(End::Refused { error: detail });
     }
 
-    fn unsubscribe(&mut self, unsubscribe: Unsubscribe, context: &mut Context<'_>) {
-        let Unsubscribe { slot, receipt, .. } = unsubscribe;
-        let confirm = dispatch::unsubscribe(&*self.shared.broker, self.record.id(), slot);
-        if let Some((id, destination)) = self.record.subscriptions.remove(slot) {
-            self.shared.went(&self.record, &destination);
-            self.tell(|session| Event::Unsubscribed {
-                session,
-                id: id.into(),
-                destination: destination.into(),
-            });
-        }
-        self.step(Work::Unsubscribe { confirm, receipt }, context);
-    }
-
-    fn denied(
+    pub(super) fn denied(
         &mut self,
         frame: &str,
         destination: Option<&ByteString>,
@@ -475,19 +285,6 @@ fn receipt(event: ServerEvent) -> Option<ByteString> {
     }
 }
 
-/// The header `prefetch-count`, as RabbitMQ has it.
-fn prefetch_count(headers: &Headers) -> Result<Option<NonZeroU32>, String> {
-    let Some(value) = headers.get("prefetch-count") else {
-        return Ok(None);
-    };
-    let count = value.parse().map(Some);
-    count.map_err(|_| {
-        let value: String = value.chars().take(32).collect();
-        let most = u32::MAX;
-        format!("the header `prefetch-count` is {value:?}; it must be a number from 1 to {most}")
-    })
-}
-
 /// The target of a client's SEND to `/user/NAME/path`, given `/NAME/path`; a `/` in the name is written `%2F`.
 fn user_target(path: &str) -> Result<Target, DestinationError> {
     let (name, path) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
@@ -497,7 +294,7 @@ fn user_target(path: &str) -> Result<Target, DestinationError> {
     })
 }
 
-/// What of a SEND its receivers see: all headers but those that are about the SEND, and those the server owns.
+/// The part of a SEND that its receivers see: all headers but those about the SEND itself and those that the server owns.
 fn passed_on(
     destination: ByteString,
     mut headers: Headers,
@@ -509,7 +306,7 @@ fn passed_on(
     if whole <= 2 * kept + SMALL {
         return (destination, headers, body);
     }
-    // Slices would keep the whole frame alive, which nobody's limits count.
+    // Slices would keep the whole frame in memory, which no limit counts.
     let copy = |text: &str| ByteString::from(text);
     let headers = headers
         .iter()
@@ -518,10 +315,7 @@ fn passed_on(
     (copy(&destination), headers, Bytes::copy_from_slice(&body))
 }
 
-/// Bytes of SENDs that are taken behind one that waits for a full queue, to get at the ACKs behind them.
-const CORKED_WHILE_WAITING: usize = 64 * 1024;
-
-/// What a frame's own headers may take without its message being copied out of it.
+/// Bytes of a frame beside its message, up to which the message is not copied out of it.
 const SMALL: usize = 512;
 
 #[cfg(test)]

@@ -1,70 +1,47 @@
-//! One client's STOMP life: one task, which owns all of it.
+//! A session: one client's STOMP life, from the first byte to its disconnect handlers, in one task.
 
 mod acks;
 mod end;
+mod ending;
 pub(crate) mod endpoint;
 mod few;
 mod frames;
+mod handlers;
 mod login;
+mod order;
 mod output;
 mod serve;
+mod state;
+mod subscriptions;
 pub(crate) mod tcp;
 mod transactions;
 mod work;
 
 use std::fmt;
-use std::future::Future;
-use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
-use tramline_broker::{Outbox, Publish};
-use tramline_stomp::{ByteString, ErrorReply, ServerConnection};
+use bytestring::ByteString;
+use tramline_broker::{Member, Outbox};
+use tramline_stomp::{ErrorReply, ServerConnection};
 
 use self::end::End;
 use self::few::Few;
-use self::frames::Seen;
-use self::transactions::Transactions;
-use self::work::{About, Work};
+use self::order::Order;
+use self::state::{Login, State};
+use self::work::Work;
 use crate::model::connected::ConnectedSession;
-use crate::model::disconnected::{DisconnectCause, Disconnected};
 use crate::model::events::Event;
-use crate::model::inbound::{Cause, Inbound, SessionInfo, SessionRecord};
-use crate::model::panics::panic_text;
-use crate::net::transport::{Goodbye, Lost, Transport};
-use crate::net::wheel::{Alarm, earliest};
-use crate::stack::policy::Authorized;
+use crate::model::inbound::{SessionInfo, SessionRecord};
+use crate::net::transport::io::Batch;
+use crate::net::transport::task::{Link, Protocol, Round, Task};
+use crate::net::transport::{Chunks, Lost, Transport};
+use crate::net::wheel::{Wheel, earliest};
 use crate::stack::shared::Shared;
 
 /// A session on its transport, as a future to be spawned.
-///
-/// Each poll goes round: timers, what is being worked on, input, output, until none of them can go on. There is no lock
-/// on its state and no second task, so a handler that runs is one branch beside the others: while it runs, deliveries
-/// and heart-beats go out.
-#[derive(Debug)]
-pub(crate) struct SessionTask<T: Transport> {
-    transport: T,
-    session: Session,
-    phase: Phase,
-}
-
-#[derive(Debug)]
-enum Phase {
-    Open,
-    /// Boxed, because most of the time it is not so.
-    Closing(Box<Closing>),
-}
-
-/// The end is decided.
-#[derive(Debug)]
-struct Closing {
-    end: End,
-    /// `None` where there is nobody to say it to, or it is said.
-    goodbye: Option<Goodbye>,
-}
+pub(crate) type SessionTask<T> = Task<T, Session>;
 
 /// Bytes of undecoded frames from which nothing more is read while a handler runs. A few frames show early that the
 /// peer went away; more would only move its backlog here.
@@ -73,196 +50,138 @@ pub(crate) const READ_AHEAD: usize = 16 * 1024;
 /// Bytes of answers that the peer has not taken from which nothing more is read from it: who wants receipts reads them.
 pub(crate) const UNHEARD: usize = 64 * 1024;
 
-/// What a session is, whatever carries it.
-struct Session {
+/// A session, whatever carries it.
+pub(crate) struct Session {
     shared: Arc<Shared>,
     record: Arc<SessionRecord>,
-    outbox: Arc<Outbox>,
+    /// The session, as the hub knows it.
+    member: Arc<Member>,
     stomp: ServerConnection,
-    /// Sends to the broker that arrived in one read, to go out in one batch.
-    cork: Vec<Authorized<Publish>>,
-    /// Receipts owed for what is corked, each with the place of its message there.
-    corked_receipts: Vec<(usize, ByteString)>,
-    /// What COMMITs will do.
-    transactions: Transactions,
-    /// A frame that has to wait until what was corked before it is confirmed.
-    held_back: Option<Box<Seen>>,
-    /// What has to be finished before the next frame is looked at.
+    login: Login,
+    state: State,
+    /// Frames that wait for others.
+    order: Order,
+    /// The work that the next frame waits for.
     work: Option<Box<Work>>,
-    /// Handlers that run beside each other, of routes that are [concurrent](crate::MessageHandler::concurrent).
-    beside: Few<Work>,
-    /// The end, once decided.
-    end: Option<Box<End>>,
-    /// Somebody on the server's side wants the end, after what is being done.
-    requested: Option<Box<End>>,
-    /// The peer is gone or said goodbye. What it sent before is still worked on.
-    lost: Option<Box<End>>,
-    /// Until when CONNECT has to come and its login to be decided, while they have not.
-    connect_by: Option<Instant>,
-    just_connected: bool,
-    /// Whether anybody was told of the session.
-    announced: bool,
-    /// How it ended, for the disconnect handlers.
-    disconnected: Option<Arc<Disconnected>>,
-    /// How many of them have been called.
-    farewells: u32,
-    /// While the transport takes nothing more: since when, and how much is left.
-    blocked: Option<(Instant, usize)>,
-    alarm: Alarm,
-    /// What it was last asked to be set for.
-    armed_for: Option<Instant>,
+    /// Running handlers of routes that are [concurrent](crate::MessageHandler::concurrent).
+    concurrent: Few<Work>,
 }
 
 impl<T: Transport> SessionTask<T> {
     pub(crate) fn new(shared: Arc<Shared>, info: SessionInfo, transport: T) -> Self {
         let now = shared.wheel.now();
-        let outbox = Arc::new(Outbox::new(
-            shared.limits.outbox,
-            shared.limits.overflow.clone(),
-        ));
-        let record = SessionRecord::new(
-            info,
-            Arc::downgrade(&shared.for_handlers),
-            Arc::clone(&outbox),
-        );
+        let record = SessionRecord::new(info, Arc::downgrade(&shared.for_handlers));
         let record = Arc::new(record);
-        shared.session_opened(&record);
+        let member = shared.session_opened(&record);
         tracing::debug!(stack = %shared.name, session = %record.id(), transport = T::NAME, "session opened");
+        let deadline = now + shared.limits.connect_time;
         let session = Session {
             stomp: ServerConnection::new(Arc::clone(&shared.stomp), now),
             record,
-            outbox,
-            cork: Vec::new(),
-            corked_receipts: Vec::new(),
-            transactions: Transactions::default(),
-            held_back: None,
+            member,
+            login: Login::Awaited { deadline },
+            state: State::Open,
+            order: Order::default(),
             work: None,
-            beside: Few::default(),
-            end: None,
-            requested: None,
-            lost: None,
-            connect_by: Some(now + shared.limits.connect_time),
-            just_connected: false,
-            announced: false,
-            disconnected: None,
-            farewells: 0,
-            blocked: None,
-            alarm: Alarm::default(),
-            armed_for: None,
+            concurrent: Few::default(),
             shared,
         };
-        Self {
-            transport,
-            session,
-            phase: Phase::Open,
-        }
-    }
-
-    /// Goes round while anything goes on; ready when the end is decided.
-    fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<End> {
-        let Self {
-            transport, session, ..
-        } = self;
-        loop {
-            session.handle_timeouts(transport, context);
-            let mut progress = !session.beside.is_empty() && session.poll_beside(context);
-            progress |= session.poll_work(context);
-            let input = session.poll_input(transport, context).is_ready();
-            if std::mem::take(&mut session.just_connected) && session.stomp.sends_heart_beats() {
-                transport.heart_beats_agreed();
-            }
-            let unheard = session.is_unheard();
-            session.poll_output(transport, context);
-            progress |= unheard && !session.is_unheard();
-            if session.may_end()
-                && let Some(end) = session.take_end()
-            {
-                return Poll::Ready(*end);
-            }
-            if input {
-                // One read at a time: what it set going is for others of this worker to take before more comes.
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            if !progress {
-                session.arm(session.next_timeout(transport));
-                return Poll::Pending;
-            }
-        }
-    }
-
-    #[cold]
-    fn close(&mut self, end: End) {
-        self.session.ended(T::NAME, &end);
-        let now = self.session.shared.wheel.now();
-        self.phase = Phase::Closing(Box::new(Closing {
-            goodbye: (!end.is_silent()).then(|| Goodbye::new(now)),
-            end,
-        }));
-    }
-
-    #[cold]
-    fn poll_closing(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let told = self.session.poll_farewell(context);
-        ready!(self.poll_goodbye(context));
-        told
-    }
-
-    /// Writes what is owed and says goodbye; then waits for the peer's goodbye.
-    fn poll_goodbye(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Phase::Closing(closing) = &mut self.phase else {
-            return Poll::Pending;
-        };
-        let Closing { end, goodbye } = &mut **closing;
-        let Some(waiting) = goodbye else {
-            return Poll::Ready(());
-        };
-        let Self {
-            transport, session, ..
-        } = self;
-        session.arm(Some(waiting.deadline()));
-        session.outbox.poll_overflow(context);
-        let (code, reason) = end.close();
-        let now = session.shared.wheel.now();
-        ready!(waiting.poll(
-            transport,
-            now,
-            context,
-            (code, &reason),
-            |transport, batch| {
-                if !T::TELLS_WHY && !reason.is_empty() {
-                    // Does nothing where the end is an ERROR already.
-                    session.stomp.error(ErrorReply::new(reason.clone()));
-                }
-                while let Some(frame) = session.stomp.poll_transmit() {
-                    transport.frame(&frame, batch);
-                }
-            },
-        ));
-        *goodbye = None;
-        Poll::Ready(())
+        Self::over(transport, session)
     }
 }
 
-impl<T: Transport> Future for SessionTask<T> {
-    type Output = ();
+impl<T: Transport> Protocol<T> for Session {
+    type End = Box<End>;
+    type Last = Box<End>;
+    type Sleeper = Outbox;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if matches!(self.phase, Phase::Open) {
-            let end = ready!(self.poll_open(context));
-            self.close(end);
+    fn poll_round(
+        &mut self,
+        link: &mut Link<T>,
+        context: &mut Context<'_>,
+    ) -> Result<Round, Box<End>> {
+        if link.is_due(&self.shared.wheel) {
+            self.handle_timeouts(link, context);
         }
-        self.poll_closing(context)
+        let mut progress = !self.concurrent.is_empty() && self.poll_concurrent(context);
+        progress |= self.work.is_some() && self.poll_work(context);
+        let read = self.poll_input(&mut link.transport, context).is_ready();
+        if matches!(self.login, Login::Accepted) {
+            self.login = Login::Done;
+            if self.stomp.sends_heart_beats() {
+                link.transport.heart_beats_agreed();
+            }
+        }
+        let unheard = self.is_unheard();
+        self.poll_output(link, context);
+        progress |= unheard && !self.is_unheard();
+        if !self.state.is_open()
+            && let Some(end) = self.state.take_end(self.is_idle(), self.member.outbox())
+        {
+            return Err(end);
+        }
+        Ok(match (read, progress) {
+            (true, _) => Round::Read,
+            (false, true) => Round::Progress,
+            (false, false) => Round::Idle,
+        })
+    }
+
+    fn next_timeout(&self, link: &Link<T>) -> Option<Instant> {
+        earliest([
+            self.stomp.next_timeout(),
+            link.transport.next_timeout(),
+            self.login.deadline(),
+            link.send_deadline(self.shared.limits.send_time),
+        ])
+    }
+
+    fn end(&mut self, end: Box<End>) -> Option<Box<End>> {
+        self.ended(&end, T::NAME);
+        (!end.is_silent()).then_some(end)
+    }
+
+    fn poll_handlers(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.poll_disconnect_handlers(context)
+    }
+
+    fn close_reason(&self, end: &Box<End>) -> (u16, ByteString) {
+        end.close()
+    }
+
+    fn last_output(&mut self, end: &mut Box<End>, transport: &mut T, batch: &mut Batch) {
+        let (_, reason) = end.close();
+        if !T::TELLS_WHY && !reason.is_empty() {
+            // Does nothing where the end is an ERROR already.
+            self.stomp.error(ErrorReply::new(reason));
+        }
+        while let Some(frame) = self.stomp.poll_transmit() {
+            transport.frame(&frame, batch);
+        }
+    }
+
+    fn wheel(&self) -> &Wheel {
+        &self.shared.wheel
+    }
+
+    fn sleeper(&self) -> &Arc<Outbox> {
+        self.member.outbox()
+    }
+
+    fn register(&self, context: &mut Context<'_>) {
+        self.member.outbox().poll_overflow(context);
     }
 }
 
 impl Session {
+    /// Reads once, and handles the frames that this brought; ready if it brought anything.
+    #[inline]
     fn poll_input<T: Transport>(
         &mut self,
         transport: &mut T,
         context: &mut Context<'_>,
     ) -> Poll<()> {
-        let over = self.requested.is_some() || self.lost.is_some() || self.end.is_some();
+        let over = !self.state.is_open();
         let busy = self.stomp.buffered() >= READ_AHEAD
             && (self.work.is_some() || self.record.is_expelled());
         let unheard = self.is_unheard();
@@ -271,208 +190,81 @@ impl Session {
         if over || busy || unheard {
             return Poll::Pending;
         }
-        let received = transport.poll_receive(context, &mut |context, chunk| {
-            self.stomp.receive(chunk, self.shared.wheel.now());
-            self.process(context);
-        });
-        let Poll::Ready(received) = received else {
+        let mut chunks = Chunks::default();
+        let Poll::Ready(read) = transport.poll_receive(context, &mut chunks) else {
             return Poll::Pending;
         };
-        self.uncork();
-        match received {
-            Ok(()) => {}
-            Err(lost @ Lost::Violation { .. }) => self.end_with(lost.into()),
-            Err(lost) => self.lose(lost.into()),
-        }
+        self.received(chunks, read, context);
         Poll::Ready(())
     }
 
-    /// Whether so many answers wait for the peer to take them that it is not listened to.
+    /// Handles what one read brought. Out of line: most polls read nothing.
+    #[inline(never)]
+    fn received(&mut self, chunks: Chunks, read: Result<(), Lost>, context: &mut Context<'_>) {
+        for chunk in chunks {
+            self.stomp.receive(chunk, self.shared.wheel.now());
+            self.process(context);
+        }
+        self.publish_batch();
+        match read {
+            Ok(()) => {}
+            Err(lost @ Lost::Violation { .. }) => self.state.end(lost.into()),
+            Err(lost) => self.lose(lost.into()),
+        }
+    }
+
+    /// Returns whether so many answers wait for the client that nothing more is read from it.
     fn is_unheard(&self) -> bool {
         self.stomp.queued() >= UNHEARD
     }
 
-    /// Looks at the deadlines, when the wheel says that it is time.
-    fn handle_timeouts<T: Transport>(&mut self, transport: &mut T, context: &mut Context<'_>) {
-        if !self.alarm.rang(&self.shared.wheel) {
-            return;
-        }
+    /// Returns whether no handler runs, and no answer of the broker is waited for.
+    fn is_idle(&self) -> bool {
+        self.work.is_none() && self.concurrent.is_empty()
+    }
+
+    /// Looks at all deadlines.
+    #[cold]
+    fn handle_timeouts<T: Transport>(&mut self, link: &mut Link<T>, context: &mut Context<'_>) {
         let now = self.shared.wheel.now();
         self.stomp.handle_timeout(now);
         // A heart-beat that did not come shows as an event.
         self.process(context);
-        if let Err(lost) = transport.handle_timeout(now) {
+        if let Err(lost) = link.transport.handle_timeout(now) {
             self.lose(lost.into());
         }
-        if self.connect_by.is_some_and(|deadline| deadline <= now) {
-            let login = matches!(self.work.as_deref(), Some(Work::Login { .. }));
-            self.end_with(if login {
+        if self
+            .login
+            .deadline()
+            .is_some_and(|deadline| deadline <= now)
+        {
+            let running = matches!(self.work.as_deref(), Some(Work::Login(_)));
+            self.state.end(if running {
                 End::SlowLogin
             } else {
                 End::NoConnect
             });
         }
-        if self.send_deadline().is_some_and(|deadline| deadline <= now) {
-            let limit = self.shared.limits.send_time;
-            let error = format!("nothing could be written for {limit:?} (`Limits::send_time`)");
-            self.end_with(End::TooSlow(error));
-        }
-    }
-
-    fn next_timeout<T: Transport>(&self, transport: &T) -> Option<Instant> {
-        earliest([
-            self.stomp.next_timeout(),
-            transport.next_timeout(),
-            self.connect_by,
-            self.send_deadline(),
-        ])
-    }
-
-    fn send_deadline(&self) -> Option<Instant> {
-        let (since, _) = self.blocked?;
-        Some(since + self.shared.limits.send_time)
-    }
-
-    /// Has the wheel wake this session at `deadline`, unless it will do so earlier.
-    #[inline]
-    fn arm(&mut self, deadline: Option<Instant>) {
-        // Asked at every poll, where comparing is cheaper than working out a tick.
-        let earlier = self.armed_for.zip(deadline);
-        if earlier.is_some_and(|(armed, deadline)| armed <= deadline)
-            && self.alarm.is_set(&self.shared.wheel)
+        let limit = self.shared.limits.send_time;
+        if link
+            .send_deadline(limit)
+            .is_some_and(|deadline| deadline <= now)
         {
-            return;
-        }
-        self.set_alarm(deadline);
-    }
-
-    #[cold]
-    fn set_alarm(&mut self, deadline: Option<Instant>) {
-        self.alarm.set(deadline, &self.shared.wheel, &self.outbox);
-        self.armed_for = deadline;
-    }
-
-    /// The session ends with what is being worked on.
-    fn end_with(&mut self, end: End) {
-        if self.end.is_none() {
-            self.end = Some(Box::new(end));
+            let error = format!("nothing could be written for {limit:?} (`Limits::send_time`)");
+            self.state.end(End::TooSlow(error));
         }
     }
 
-    /// The peer is gone: it subscribes to nothing any more, but what it sent before is still worked on.
+    /// The client is gone: it subscribes to nothing any more, but what it sent before is still handled.
     fn lose(&mut self, end: End) {
-        if self.lost.is_none() {
-            self.lost = Some(Box::new(end));
+        if self.state.lose(end) {
             self.leave();
-        }
-    }
-
-    /// Nothing is delivered to the session any more, and it is nowhere any more.
-    fn leave(&mut self) {
-        self.shared.leave(&self.record);
-        self.outbox.close();
-    }
-
-    /// Whether there is an end in sight: asked at every poll.
-    fn may_end(&self) -> bool {
-        self.end.is_some() || self.lost.is_some() || self.requested.is_some()
-    }
-
-    /// The end, if it has come: at once where the session cannot go on, else when nothing is being worked on.
-    #[cold]
-    fn take_end(&mut self) -> Option<Box<End>> {
-        if self.end.is_some() || self.work.is_some() || !self.beside.is_empty() {
-            return self.end.take();
-        }
-        // Nobody may add to what such a session still has to write, or it would never come to its end.
-        let requested = self.requested.take_if(|_| self.outbox.seal());
-        self.lost.take().or(requested)
-    }
-
-    /// Tells everyone who needs to know, once: broker, counters, log, listeners.
-    fn ended(&mut self, transport: &'static str, end: &End) {
-        self.uncork();
-        self.work = None;
-        self.beside.clear();
-        self.leave();
-        end.count(&self.shared.counters);
-        end.log(&self.shared.name, &self.record, transport);
-        let connected = self.record.connected.load(Ordering::Acquire);
-        self.disconnect(end.disconnected());
-        if !connected {
-            // Its disconnect handlers are not asked.
-            self.farewells = u32::MAX;
-        }
-    }
-
-    /// Leaves the registry and tells listeners, once.
-    fn disconnect(&mut self, why: Disconnected) {
-        self.record.connected.store(false, Ordering::Release);
-        let why = Arc::new(why);
-        self.disconnected = Some(Arc::clone(&why));
-        if std::mem::take(&mut self.announced) {
-            self.tell(|session| Event::Disconnected {
-                session,
-                reason: Disconnected::clone(&why),
-            });
         }
     }
 
     fn tell(&self, event: impl FnOnce(ConnectedSession) -> Event) {
         self.shared
-            .tell(|| event(ConnectedSession(Arc::clone(&self.record))));
-    }
-
-    /// Calls the disconnect handlers, one after the other, and after the last what waits for the session's end.
-    fn poll_farewell(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        loop {
-            if let Some(work) = self.work.take()
-                && let Some(waiting) = self.run(*work, context)
-            {
-                self.work = Some(Box::new(waiting));
-                return Poll::Pending;
-            }
-            let shared = Arc::clone(&self.shared);
-            let next = shared.routes.disconnect.get(self.farewells as usize);
-            let (Some(handler), Some(why)) = (next, &self.disconnected) else {
-                self.end_attributes();
-                return Poll::Ready(());
-            };
-            self.farewells += 1;
-            let cause = Cause::Disconnect(Arc::clone(why));
-            let inbound = Inbound::new(Arc::clone(&self.record), cause, ByteString::new());
-            let about = About::of(ByteString::from_static("(disconnect)"), &inbound.headers);
-            self.work = self.start(handler, inbound, about).map(Box::new);
-        }
-    }
-
-    fn end_attributes(&self) {
-        for callback in self.record.attributes.end() {
-            let called = std::panic::catch_unwind(AssertUnwindSafe(callback));
-            if let Err(panic) = called {
-                self.shared.counters.handler_panics.increment();
-                tracing::error!(
-                    stack = %self.shared.name,
-                    session = %self.record.id(),
-                    panic = panic_text(&*panic),
-                    "what an application does at a session's end panicked"
-                );
-            }
-        }
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        // Again where the task ran to its end; for the first time where its runtime went away.
-        self.leave();
-        self.disconnect(Disconnected {
-            cause: DisconnectCause::Server,
-            code: 1001,
-            reason: ByteString::from_static("the server's runtime went away"),
-        });
-        self.end_attributes();
-        self.shared.session_closed(&self.record);
+            .tell(|| event(ConnectedSession::here(&self.member, &self.record)));
     }
 }
 
@@ -480,20 +272,24 @@ impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
             .field("record", &self.record)
-            .field("outbox", &self.outbox)
+            .field("outbox", self.member.outbox())
             .field("work", &self.work)
             .finish_non_exhaustive()
     }
 }
 
-impl From<Lost> for End {
-    fn from(lost: Lost) -> Self {
-        match lost {
-            Lost::Closed { code, reason } => Self::PeerClosed { code, reason },
-            Lost::Vanished(how) => Self::Vanished(how),
-            Lost::HalfClosed => Self::HalfClosed,
-            Lost::Silent(how) => Self::Silent(how),
-            Lost::Violation { code, error } => Self::Violation { code, error },
-        }
+#[cfg(test)]
+mod tests {
+    use crate::net::transport::websocket::{Plain, WebSocket};
+
+    use super::*;
+
+    #[test]
+    fn an_idle_sessions_task_is_small() {
+        let size = size_of::<SessionTask<WebSocket<Plain>>>();
+        // With what tokio adds it should not begin another 128 bytes.
+        assert!(size <= 640, "{size}");
+        // Boxed while it waits.
+        assert!(size_of::<Work>() <= 288, "{}", size_of::<Work>());
     }
 }

@@ -2,12 +2,11 @@
 
 use std::cell::Cell;
 use std::io;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use tramline_broker::{Delivery, Ending, Headers, Message, Taken};
+use tramline_broker::{Control, Delivery, Ending, Headers, Message, Taken};
 use tramline_stomp::{AckMode, ErrorReply};
 
 use super::Session;
@@ -16,15 +15,11 @@ use crate::app::interceptor::OutgoingDelivery;
 use crate::model::reply::Payload;
 use crate::net::transport::Transport;
 use crate::net::transport::io::Batch;
-use crate::stack::dispatch;
-
-/// Deliveries that one write carries at most, and bytes of them: enough that a write's own cost is spread thin, and few
-/// enough that the rest stays in the outbox, where it is counted.
-const BATCH_ITEMS: usize = 64;
-const BATCH_BYTES: usize = 64 * 1024;
+use crate::net::transport::panic::caught;
+use crate::net::transport::task::{BATCH_BYTES, BATCH_ITEMS, Link, lend};
 
 thread_local! {
-    /// Lent to whichever session of this worker writes.
+    /// Lent to the session that writes.
     static DELIVERIES: Cell<Vec<Delivery>> = const { Cell::new(Vec::new()) };
 }
 
@@ -32,97 +27,107 @@ impl Session {
     /// Writes what is queued, until nothing is or the transport is full; the task is woken when that changes.
     pub(super) fn poll_output<T: Transport>(
         &mut self,
-        transport: &mut T,
+        link: &mut Link<T>,
         context: &mut Context<'_>,
     ) {
-        if self.lost.is_some() {
-            // Its outbox is closed and forgot who to wake; the wheel still comes by it.
-            self.outbox.poll_overflow(context);
+        if self.state.is_gone() {
+            // Its outbox was closed, and dropped the waker that the wheel needs.
+            self.member.outbox().poll_overflow(context);
         }
-        while self.end.is_none() && self.lost.is_none() {
-            if !self.is_ready(transport, context) {
-                return;
-            }
-            let mut deliveries = DELIVERIES.take();
-            let taken = self
-                .outbox
-                .poll_take(context, &mut deliveries, BATCH_ITEMS, BATCH_BYTES);
-            let mut dropped = Vec::new();
-            if !self.shared.interceptors.is_empty() {
-                dropped = self.intercept_outgoing(&mut deliveries);
-                if self.end.is_some() {
-                    deliveries.clear();
-                    DELIVERIES.set(deliveries);
-                    return;
-                }
-            }
-            let written = Batch::with(|batch| {
-                transport.transmit(batch);
-                // Not every transport queues into the batch.
-                let mut queued = !batch.is_empty() || !deliveries.is_empty();
-                while let Some(frame) = self.stomp.poll_transmit() {
-                    transport.frame(&frame, batch);
-                    queued = true;
-                }
-                let to_settle = self.encode(transport, &deliveries, batch);
-                if queued {
-                    transport.write(context, batch)?;
-                }
-                if !to_settle.is_empty() {
-                    self.settle_written(&to_settle);
-                }
-                // Where one before it could not be written, settling it would settle that too.
-                if !dropped.is_empty() && self.end.is_none() {
-                    self.settle_written(&dropped);
-                }
-                io::Result::Ok(())
+        while self.state.writes() && self.is_ready(link, context) {
+            let more = lend(&DELIVERIES, |deliveries| {
+                self.write_batch(link, deliveries, context)
             });
-            let more = matches!(taken, Taken::Some { more: true, .. });
-            if matches!(taken, Taken::Some { resume: true, .. }) {
-                dispatch::resume(&*self.shared.broker, self.record.id());
-            }
-            if !deliveries.is_empty() {
-                self.stomp.wrote(self.shared.wheel.now());
-                deliveries.clear();
-            }
-            DELIVERIES.set(deliveries);
-            if let Taken::Ending(ending) = taken {
-                self.take_ending(ending);
-            }
-            if let Err(error) = written {
-                return self.lose(End::Vanished(error.to_string()));
-            }
-            if self.end.is_some() {
-                return;
-            }
             if !more {
-                // What could not be written is found out, and the transport registered, by asking once more.
-                self.is_ready(transport, context);
+                // Asked once more, so that the transport wakes the task if something could not be written.
+                if self.state.writes() {
+                    self.is_ready(link, context);
+                }
                 return;
             }
         }
     }
 
-    /// Whether everything written before is out; if not, how long that has been without progress is watched.
-    fn is_ready<T: Transport>(&mut self, transport: &mut T, context: &mut Context<'_>) -> bool {
-        match transport.poll_ready(context) {
-            Poll::Ready(Ok(())) => {
-                self.blocked = None;
-                true
+    /// Writes one batch of what is queued; whether there is more.
+    fn write_batch<T: Transport>(
+        &mut self,
+        link: &mut Link<T>,
+        deliveries: &mut Vec<Delivery>,
+        context: &mut Context<'_>,
+    ) -> bool {
+        let taken = self
+            .member
+            .outbox()
+            .poll_take(context, deliveries, BATCH_ITEMS, BATCH_BYTES);
+        let mut dropped = Vec::new();
+        if !self.shared.interceptors.is_empty() {
+            dropped = self.intercept_outgoing(deliveries);
+            if self.state.is_ending() {
+                return false;
             }
-            Poll::Ready(Err(error)) => {
-                self.lose(End::Vanished(error.to_string()));
+        }
+        let mut to_settle = Vec::new();
+        let written = link.write(context, |transport, batch| {
+            let mut filled = !deliveries.is_empty();
+            while let Some(frame) = self.stomp.poll_transmit() {
+                transport.frame(&frame, batch);
+                filled = true;
+            }
+            to_settle = self.encode(transport, deliveries, batch);
+            filled
+        });
+        if written.is_ok() {
+            if !to_settle.is_empty() {
+                self.settle_written(&to_settle);
+            }
+            // Settling one would settle those before it too, which may not have been written.
+            if !dropped.is_empty() && !self.state.is_ending() {
+                self.settle_written(&dropped);
+            }
+        }
+        if !deliveries.is_empty() {
+            self.stomp.wrote(self.shared.wheel.now());
+        }
+        let more = match taken {
+            Taken::Some { more, room_wanted } => {
+                if room_wanted {
+                    self.shared.hub.room_again(self.record.id());
+                }
+                more
+            }
+            Taken::Control(Control::End(ending)) => {
+                self.take_ending(ending);
                 false
             }
+            _ => false,
+        };
+        if let Err(error) = written {
+            self.lose(End::Vanished(error.to_string()));
+        }
+        more
+    }
+
+    /// Returns whether everything written before is out.
+    #[inline]
+    fn is_ready<T: Transport>(&mut self, link: &mut Link<T>, context: &mut Context<'_>) -> bool {
+        let ready = link.poll_ready(&self.shared.wheel, context);
+        if matches!(ready, Poll::Ready(Ok(()))) {
+            return true;
+        }
+        self.not_ready(ready, context);
+        false
+    }
+
+    /// Finds out why nothing can be written: the client is gone, or slow.
+    #[cold]
+    fn not_ready(&mut self, ready: Poll<io::Result<()>>, context: &mut Context<'_>) {
+        match ready {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => self.lose(End::Vanished(error.to_string())),
             Poll::Pending => {
-                let unsent = transport.unsent();
-                if self.blocked.is_none_or(|(_, before)| before != unsent) {
-                    self.blocked = Some((self.shared.wheel.now(), unsent));
-                }
-                if let Some(ending) = self.outbox.poll_overflow(context) {
+                if let Some(ending) = self.member.outbox().poll_overflow(context) {
                     self.take_ending(ending);
                 }
-                false
             }
         }
     }
@@ -138,18 +143,21 @@ impl Session {
         let mut to_settle: Vec<(u32, u32)> = Vec::new();
         let mut own_head = Vec::new();
         for Delivery {
-            message, slot, tag, ..
+            message,
+            slot,
+            tag,
+            redeliveries,
+            ..
         } in deliveries
         {
             // A subscription that ended meanwhile gets nothing more.
             let Some(mut head) = self.stomp.message_head(*slot) else {
                 continue;
             };
-            let redeliveries = message.redeliveries();
-            if *tag > 0 || redeliveries > 0 {
+            if *tag > 0 || *redeliveries > 0 {
                 own_head.clear();
                 self.stomp
-                    .tagged_head(*slot, *tag, redeliveries, &mut own_head);
+                    .tagged_head(*slot, *tag, *redeliveries, &mut own_head);
                 head = &own_head;
             }
             if transport.message(head, version, message, batch) {
@@ -166,7 +174,7 @@ impl Session {
             let destination = message.destination().to_owned();
             self.stomp
                 .error(ErrorReply::new("message cannot be carried").detail(not_text(&destination)));
-            self.end_with(End::NotText { destination });
+            self.state.end(End::NotText { destination });
             break;
         }
         if sent > 0 {
@@ -175,8 +183,8 @@ impl Session {
         to_settle
     }
 
-    /// Shows the interceptors what is about to be written; what they drop is gone, and has to be settled where it has a
-    /// tag. One that panics ends the session: what it was to get from queues goes to others.
+    /// Shows the interceptors the deliveries that are about to be written. Returns those that they dropped and that have to
+    /// be settled. A panic ends the session, so that its deliveries return to their queues.
     #[cold]
     fn intercept_outgoing(&mut self, deliveries: &mut Vec<Delivery>) -> Vec<(u32, u32)> {
         let mut dropped = Vec::new();
@@ -214,11 +222,9 @@ impl Session {
         };
         let interceptors = &self.shared.interceptors;
         let replaced = |payload: Payload| replaced(message, payload);
-        let seen = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            interceptors.outbound(&self.record, message, replaced)
-        }));
+        let seen = caught(|| interceptors.outbound(&self.record, message, replaced));
         let outgoing = seen
-            .map_err(|panic| self.interceptor_panicked(&*panic))
+            .map_err(|panic| self.interceptor_panicked(&panic))
             .ok()?;
         let cumulative = tag > 0 && ack == AckMode::Client;
         Some(match outgoing {
@@ -233,9 +239,9 @@ impl Session {
     fn take_ending(&mut self, ending: Ending) {
         match ending {
             Ending::Requested { code, reason } => {
-                self.requested = Some(Box::new(End::Requested { code, reason }));
+                self.state.drain(End::Requested { code, reason });
             }
-            Ending::Overflow { queued, limit } => self.end_with(End::TooSlow(format!(
+            Ending::Overflow { queued, limit } => self.state.end(End::TooSlow(format!(
                 "the client reads too slowly: {queued} bytes would wait for it, and {limit} may (`Limits::outbox`)"
             ))),
             _ => {}

@@ -33,12 +33,13 @@ impl Stack for Shared {
     }
 
     fn is_closing(&self) -> bool {
-        self.sessions.is_closing()
+        self.lifecycle.is_closing()
     }
 
     fn close(&self) {
-        for session in self.sessions.close() {
-            session.outbox.end(going_away());
+        self.lifecycle.close();
+        for member in self.hub.members() {
+            member.outbox().end(going_away());
         }
     }
 

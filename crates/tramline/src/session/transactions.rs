@@ -1,4 +1,4 @@
-//! Open transactions: what their frames asked for, kept until COMMIT.
+//! Open transactions, whose frames are kept until COMMIT.
 
 use bytestring::ByteString;
 use tramline_broker::{DeliveryRef, Publish, Settle};
@@ -6,8 +6,8 @@ use tramline_stomp::Transaction;
 
 use super::Session;
 use super::few::Few;
-use super::work::{About, Call, Work};
-use crate::stack::dispatch;
+use super::handlers::{About, Call};
+use super::work::{Waiting, Work};
 use crate::stack::policy::Authorized;
 
 /// The open transactions of a session. Which ids are open is the protocol machine's to check.
@@ -16,7 +16,7 @@ pub(super) struct Transactions {
     open: Few<(ByteString, Open)>,
 }
 
-/// What one transaction has so far.
+/// The frames of one transaction so far.
 #[derive(Default)]
 pub(super) struct Open {
     settles: Vec<Settle>,
@@ -25,7 +25,7 @@ pub(super) struct Open {
     bytes: usize,
 }
 
-/// What a frame inside a transaction asks for.
+/// A frame inside a transaction.
 pub(super) enum Later {
     Settle(Settle),
     Publish(Authorized<Publish>),
@@ -38,7 +38,7 @@ impl Transactions {
         self.open.push((ByteString::from(id), Open::default()));
     }
 
-    /// Forgets a transaction, and gives what was in it.
+    /// Removes a transaction, and gives its frames.
     pub(super) fn end(&mut self, id: &str) -> Option<Open> {
         let at = self.open.iter().position(|(open, _)| *open == id)?;
         let (_, ended) = self.open.swap_remove(at)?;
@@ -59,13 +59,18 @@ impl Open {
 }
 
 impl Session {
-    /// Keeps for COMMIT what a frame asks for; its receipt says that it is accepted.
-    pub(super) fn send_later(&mut self, id: &str, later: Later, receipt: Option<ByteString>) {
+    /// Keeps a frame for COMMIT; its receipt says that it is accepted.
+    pub(super) fn add_to_transaction(
+        &mut self,
+        id: &str,
+        later: Later,
+        receipt: Option<ByteString>,
+    ) {
         let (frames, bytes) = {
             let limits = &self.shared.limits;
             (limits.transaction_frames, limits.transaction_bytes)
         };
-        let Some(open) = self.transactions.get_mut(id) else {
+        let Some(open) = self.order.transactions.get_mut(id) else {
             return;
         };
         open.bytes += later.size();
@@ -96,23 +101,18 @@ impl Session {
     }
 
     /// Hands the broker its part of the transaction as one, and the handlers theirs, in order, when that is done.
-    pub(super) fn commit(&mut self, commit: Transaction, context: &mut std::task::Context<'_>) {
-        let Some(open) = self.transactions.end(&commit.id) else {
-            return;
-        };
+    pub(super) fn commit(&mut self, commit: Transaction) -> Option<Work> {
+        let open = self.order.transactions.end(&commit.id)?;
         let calls = Calls {
             calls: open.calls.into_iter(),
             receipt: commit.receipt,
         };
         if open.settles.is_empty() && open.publishes.is_empty() {
-            if let Some(work) = self.call_next(calls) {
-                self.step(work, context);
-            }
-            return;
+            return self.call_next(calls);
         }
-        let broker = &*self.shared.broker;
-        let confirm = dispatch::commit(broker, self.record.id(), open.settles, open.publishes);
-        self.step(Work::Commit { confirm, calls }, context);
+        let hub = &self.shared.hub;
+        let confirm = hub.commit(self.record.id(), open.settles, open.publishes);
+        Some(Work::Commit(Waiting::new(confirm, calls)))
     }
 
     /// The next handler of a committed transaction; after the last, the receipt of its COMMIT.
@@ -124,11 +124,11 @@ impl Session {
         let inbound = call.inbound.get();
         let mut about = About::of(inbound.destination.clone(), &inbound.headers);
         about.then = Some(Box::new(calls));
-        Some(Work::Call { call, about })
+        Some(Work::Call(Some((call, about))))
     }
 }
 
-/// What is left of a committed transaction.
+/// The handlers of a committed transaction that were not called yet.
 pub(super) struct Calls {
     calls: std::vec::IntoIter<Call>,
     pub(super) receipt: Option<ByteString>,

@@ -100,12 +100,13 @@ fn a_builder_and_a_broker_have_the_same_defaults() {
     );
 
     let everything = tramline_broker::Pattern::parse("/**").unwrap();
-    let limit = |broker: &EmbeddedBroker| {
-        tramline_broker::Broker::statistics(broker, &everything, 0).max_bytes
+    let limit = |broker: EmbeddedBroker| {
+        let hub = tramline_broker::Hub::new(broker);
+        hub.statistics(&everything, 0).max_bytes
     };
     assert_eq!(
-        limit(&settings.broker.embedded()),
-        limit(&EmbeddedBroker::new())
+        limit(settings.broker.embedded()),
+        limit(EmbeddedBroker::new())
     );
 }
 

@@ -7,16 +7,17 @@ use std::sync::atomic::AtomicU64;
 use bytestring::ByteString;
 use http::HeaderName;
 use parking_lot::Mutex;
-use tramline_broker::{Broker, Separator};
+use tramline_broker::{Broker, Hub, Separator};
 use tramline_stomp::ServerConfig;
 
+use super::clients::ClientHub;
 use super::extract::for_handlers;
 use super::limits::Limits;
 use super::messaging::Messaging;
+use super::observer::StackObserver;
 use super::policy::Policy;
 use super::prefix::below;
 use super::presence::{PresenceTable, Presences};
-use super::registry::Users;
 use super::shared::Shared;
 use super::stats::Counters;
 use crate::app::interceptor::{Interceptor, Interceptors};
@@ -27,7 +28,7 @@ use crate::model::clock::now;
 use crate::model::events::{Event, Listeners};
 use crate::net::compression::Compression;
 use crate::net::endpoint::{Front, Handle, Origins, Proxies, SockJs};
-use crate::net::open_sessions::OpenSessions;
+use crate::net::lifecycle::Lifecycle;
 use crate::net::wheel::{Driver, Wheel};
 
 /// Makes a [`Messaging`]; every mistake in what it is given is reported by [`build`](Self::build), all at once.
@@ -38,7 +39,7 @@ pub struct MessagingBuilder {
     app_prefixes: Vec<ByteString>,
     app_separator: Separator,
     user_prefix: ByteString,
-    broker: Option<Arc<dyn Broker>>,
+    hub: Option<Hub>,
     listeners: Listeners,
     interceptors: Interceptors,
     presences: Presences,
@@ -57,7 +58,7 @@ impl fmt::Debug for MessagingBuilder {
         f.debug_struct("MessagingBuilder")
             .field("name", &self.name)
             .field("routes", &self.routes)
-            .field("broker", &self.broker)
+            .field("hub", &self.hub)
             .field("policy", &self.policy)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
@@ -72,7 +73,7 @@ impl Default for MessagingBuilder {
             app_prefixes: vec![ByteString::from_static("/app")],
             app_separator: Separator::Slash,
             user_prefix: ByteString::from_static("/user"),
-            broker: None,
+            hub: None,
             listeners: Listeners::default(),
             interceptors: Interceptors::default(),
             presences: Presences::new(),
@@ -131,7 +132,7 @@ impl MessagingBuilder {
 
     /// What carries messages. Must be said.
     pub fn broker(mut self, broker: impl Broker) -> Self {
-        self.broker = Some(Arc::new(broker));
+        self.hub = Some(Hub::new(broker));
         self
     }
 
@@ -271,14 +272,11 @@ impl MessagingBuilder {
     /// [`BuildError`] with every mistake that was made.
     pub fn build(self) -> Result<Messaging, BuildError> {
         let mut mistakes: Vec<String> = Vec::new();
-        let carried = |destination: &str| {
-            self.broker
-                .as_ref()
-                .is_none_or(|broker| broker.serves(destination))
-        };
+        let carried =
+            |destination: &str| self.hub.as_ref().is_none_or(|hub| hub.serves(destination));
         let separator = |destination: &str| {
-            let broker = self.broker.as_ref();
-            broker.map_or(Separator::Slash, |broker| broker.separator(destination))
+            let hub = self.hub.as_ref();
+            hub.map_or(Separator::Slash, |hub| hub.separator(destination))
         };
         let prefixes = self
             .app_prefixes
@@ -289,7 +287,7 @@ impl MessagingBuilder {
                 mistakes.push(format!(
                     "{what} prefix {prefix:?}: must begin with `/` and not end with it"
                 ));
-            } else if self.broker.is_some() && carried(&format!("{prefix}/x")) {
+            } else if self.hub.is_some() && carried(&format!("{prefix}/x")) {
                 mistakes.push(format!(
                     "{what} prefix {prefix:?}: the broker carries destinations there too"
                 ));
@@ -303,11 +301,11 @@ impl MessagingBuilder {
         mistakes.extend(wrong);
         mistakes.extend(self.origins.mistakes.iter().cloned());
         mistakes.extend(self.proxies.mistakes.iter().cloned());
-        if let Some(broker) = &self.broker {
-            mistakes.extend(broker.mistakes());
+        if let Some(hub) = &self.hub {
+            mistakes.extend(hub.errors());
         }
-        let policy = match (self.policy, &self.broker) {
-            (Some(policy), Some(broker)) => {
+        let policy = match (self.policy, &self.hub) {
+            (Some(policy), Some(hub)) => {
                 let dotted = match self.app_separator {
                     Separator::Slash => Vec::new(),
                     _ => self.app_prefixes.clone(),
@@ -318,12 +316,12 @@ impl MessagingBuilder {
                          pattern with a wildcard for a part of the prefix has `/`"
                     )
                 }));
-                let (prefixes, broker) = (self.app_prefixes.clone(), Arc::clone(broker));
+                let (prefixes, hub) = (self.app_prefixes.clone(), hub.clone());
                 Some(policy.separated(dotted, move |pattern| {
                     let mut prefixes = prefixes.iter();
                     match prefixes.any(|prefix| below(pattern, prefix).is_some()) {
                         true => Separator::Slash,
-                        false => broker.separator(pattern),
+                        false => hub.separator(pattern),
                     }
                 }))
             }
@@ -339,13 +337,13 @@ impl MessagingBuilder {
         } else {
             mistakes.push("no policy: say what clients may do with `.policy(..)`".into());
         }
-        if self.broker.is_none() {
+        if self.hub.is_none() {
             mistakes.push(
                 "no broker: say what carries messages with `.broker(EmbeddedBroker::new()..)`"
                     .into(),
             );
         }
-        let (Some(broker), Some(policy), true) = (self.broker, policy, mistakes.is_empty()) else {
+        let (Some(hub), Some(policy), true) = (self.hub, policy, mistakes.is_empty()) else {
             return Err(BuildError::new("the messaging", mistakes));
         };
         let mut stomp_limits = tramline_stomp::Limits::default();
@@ -357,13 +355,10 @@ impl MessagingBuilder {
         stomp.heart_beat = self.limits.heart_beat;
         stomp.max_subscriptions = self.limits.subscriptions;
         stomp.max_transactions = self.limits.transactions;
-        let publisher = Publisher {
-            broker: Arc::clone(&broker),
-            user_prefix: self.user_prefix.clone(),
-        };
+        let publisher = Publisher::new(hub.clone(), self.user_prefix.clone());
         let shared = Arc::new_cyclic(|stack| Shared {
             name: self.name,
-            broker,
+            hub: ClientHub::new(hub),
             routes,
             app_prefixes: self.app_prefixes,
             user_prefix: self.user_prefix,
@@ -384,21 +379,13 @@ impl MessagingBuilder {
             listeners: self.listeners,
             interceptors: self.interceptors,
             presence,
-            users: Users::default(),
             answers: AtomicU64::new(0),
-            sessions: OpenSessions::default(),
+            lifecycle: Lifecycle::default(),
             driver: Driver::default(),
             next_sweep: Mutex::new(now()),
         });
-        let told = Arc::downgrade(&shared);
-        shared.broker.watch(Box::new(move |available| {
-            if let Some(shared) = told.upgrade() {
-                shared.tell(|| match available {
-                    true => Event::BrokerAvailable,
-                    false => Event::BrokerUnavailable,
-                });
-            }
-        }));
+        let observer = StackObserver(Arc::downgrade(&shared));
+        shared.hub.observe(Arc::new(observer));
         Ok(Messaging {
             handle: Arc::new(Handle { shared }),
         })

@@ -1,10 +1,10 @@
 //! What an application holds of a stack: ways in, counters, shutdown.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
-use tramline_broker::{BrokerStatistics, DestinationError, Pattern};
+use tramline_broker::{BrokerStatistics, DestinationError, Pattern, StartError, Timestamp};
 
 use super::builder::MessagingBuilder;
 use super::policy::Policy;
@@ -13,6 +13,7 @@ use super::registry::Registry;
 use super::shared::Shared;
 use super::stats::Stats;
 use crate::app::publisher::Publisher;
+use crate::model::clock::wall_clock;
 use crate::model::events::Event;
 use crate::net::endpoint::{Handle, Stack};
 
@@ -117,16 +118,26 @@ impl Messaging {
         pattern: impl Into<ByteString>,
         limit: usize,
     ) -> Result<BrokerStatistics, DestinationError> {
-        let broker = &self.handle.shared.broker;
+        let hub = &self.handle.shared.hub;
         let pattern = pattern.into();
-        let separator = broker.separator(&pattern);
+        let separator = hub.separator(&pattern);
         let pattern = Pattern::parse_separated(pattern, separator)?;
-        Ok(broker.statistics(&pattern, limit))
+        Ok(hub.statistics(&pattern, limit))
     }
 
     /// The policy as it is applied here: with the separators that the broker has.
     pub fn policy(&self) -> &Policy {
         &self.handle.shared.policy
+    }
+
+    /// Starts the broker, and waits until it has: for an application that is not to run without it. Otherwise the first
+    /// connection, or the first message that is sent, starts it. Has no effect on a broker that is started.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] of the broker's; [`EmbeddedBroker`](crate::EmbeddedBroker) has none.
+    pub async fn start(&self) -> Result<(), StartError> {
+        self.handle.shared.hub.start().await
     }
 
     /// Ends all sessions and waits for them, until `deadline` at most; gives how many were still there then.
@@ -135,11 +146,17 @@ impl Messaging {
     /// clients are closed with 1001, "going away". Dropping the future stops the waiting, not the ending.
     pub async fn shutdown(&self, deadline: Duration) -> usize {
         let shared = &self.handle.shared;
-        let was_closing = shared.sessions.is_closing();
+        let was_closing = shared.lifecycle.is_closing();
         shared.close();
-        let left = shared.sessions.all_gone(deadline).await;
+        let until = Instant::now() + deadline;
+        let registered = || shared.hub.registered();
+        let left = shared.lifecycle.all_gone(deadline, registered).await;
         if !was_closing {
             shared.tell(|| Event::BrokerUnavailable);
+            let left = until.saturating_duration_since(Instant::now());
+            let stopped = shared.hub.stop(Timestamp::from(wall_clock()) + left);
+            // An engine that does not stop in time is left to itself.
+            let _ = tokio::time::timeout(left, stopped).await;
         }
         left
     }

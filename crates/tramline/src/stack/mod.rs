@@ -1,10 +1,11 @@
 //! One messaging stack: its builder, and what its sessions share.
 
 pub(crate) mod builder;
-pub(crate) mod dispatch;
+pub(crate) mod clients;
 mod extract;
 pub(crate) mod limits;
 pub(crate) mod messaging;
+mod observer;
 pub mod policy;
 pub(crate) mod prefix;
 pub(crate) mod presence;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 
 use bytestring::ByteString;
 use parking_lot::Mutex;
@@ -14,9 +14,7 @@ use crate::app::extract::Json;
 use crate::app::router::{as_written, captures, slashed};
 use crate::app::template::{ReplyTo, Template, TemplateError};
 use crate::model::events::Event;
-use crate::model::inbound::SessionRecord;
 use crate::model::reply::{IntoReply, Payload};
-use crate::model::user::User;
 
 /// The destinations that presence is kept for: which users are subscribed to each, and who comes and goes.
 ///
@@ -80,7 +78,7 @@ impl Presences {
 /// Who is at the destinations that [presence](Presences) is kept for: from
 /// [`Messaging::presence`](crate::Messaging::presence), or an extractor.
 ///
-/// It knows this node only. Keeping one does not keep the messaging alive.
+/// It knows all nodes that the broker joins. Keeping one does not keep the messaging alive.
 #[derive(Clone)]
 pub struct Presence(Weak<Shared>);
 
@@ -180,6 +178,10 @@ impl PresenceTable {
         (table, mistakes)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.is_empty
+    }
+
     fn members(&self, destination: &str) -> Vec<String> {
         let state = self.state.lock();
         let here = state.here.get(destination).into_iter();
@@ -218,45 +220,45 @@ impl PresenceTable {
 }
 
 impl Shared {
-    /// A subscription of `session` to `destination` is active.
-    pub(crate) fn came(self: &Arc<Self>, session: &SessionRecord, destination: &str) {
-        self.moved(session, destination, |here, user| {
-            let count = here.entry(user.shared_name().clone()).or_default();
+    /// A subscription of `user` to `destination` is active, on this node (`here`) or on another.
+    pub(crate) fn came(&self, user: &ByteString, destination: &str, here: bool) {
+        self.moved(user, destination, here, |here, user| {
+            let count = here.entry(user.clone()).or_default();
             *count += 1;
             (*count == 1).then_some("joined")
         });
     }
 
-    /// A subscription of `session` to `destination` is over.
-    pub(crate) fn went(self: &Arc<Self>, session: &SessionRecord, destination: &str) {
-        self.moved(session, destination, |here, user| {
-            let count = here.get_mut(user.name())?;
+    /// A subscription of `user` to `destination` has ended.
+    pub(crate) fn went(&self, user: &ByteString, destination: &str, here: bool) {
+        self.moved(user, destination, here, |here, user| {
+            let count = here.get_mut(user)?;
             *count -= 1;
             (*count == 0).then(|| {
-                here.remove(user.name());
+                here.remove(user);
                 "left"
             })
         });
     }
 
     fn moved(
-        self: &Arc<Self>,
-        session: &SessionRecord,
+        &self,
+        user: &ByteString,
         destination: &str,
-        change: impl FnOnce(&mut BTreeMap<ByteString, u32>, &User) -> Option<&'static str>,
+        here: bool,
+        change: impl FnOnce(&mut BTreeMap<ByteString, u32>, &ByteString) -> Option<&'static str>,
     ) {
         let table = &self.presence;
-        let (false, Some(user)) = (table.is_empty, session.user()) else {
-            return;
-        };
-        let separator = self.broker.separator(destination);
         // A pattern is no place to be at.
-        if destination.contains(['*', '?']) {
+        if table.is_empty || destination.contains(['*', '?']) {
             return;
         }
+        let separator = self.hub.separator(destination);
         let Some(topic) = table.topic(destination, separator) else {
             return;
         };
+        // The node that has the session announces; the others would only repeat it.
+        let topic = topic.filter(|_| here);
         let mut state = table.state.lock();
         let here = state.here.entry(destination.into()).or_default();
         let event = change(here, user);
@@ -269,7 +271,7 @@ impl Shared {
         let Some(event) = event else {
             return;
         };
-        let (destination, user) = (ByteString::from(destination), user.shared_name().clone());
+        let (destination, user) = (ByteString::from(destination), user.clone());
         let event = match event {
             "joined" => Event::Joined { destination, user },
             _ => Event::Left { destination, user },
@@ -336,13 +338,9 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Weak;
-
-    use tramline_broker::{EmbeddedBroker, Outbox, Overflow, SessionId};
+    use tramline_broker::EmbeddedBroker;
 
     use super::*;
-    use crate::model::inbound::SessionInfo;
-    use crate::model::user::Handshake;
     use crate::stack::messaging::Messaging;
     use crate::stack::policy::{Policy, permit};
 
@@ -355,16 +353,10 @@ mod tests {
             .build()
             .unwrap();
         let shared = &messaging.handle.shared;
-        let info = SessionInfo {
-            id: SessionId::random(),
-            user: Some(User::new("alice")),
-            handshake: Handshake::default(),
-        };
-        let outbox = Arc::new(Outbox::new(0, Overflow::Close));
-        let session = SessionRecord::new(info, Weak::new(), outbox);
+        let alice = ByteString::from_static("alice");
         let rooms = 0..10_000;
         for room in rooms.clone() {
-            shared.came(&session, &format!("/topic/{room}"));
+            shared.came(&alice, &format!("/topic/{room}"), true);
         }
         let kept = |shared: &Shared| {
             let state = shared.presence.state.lock();
@@ -372,9 +364,9 @@ mod tests {
         };
         assert_eq!(kept(shared).0, rooms.len());
         for room in rooms {
-            shared.went(&session, &format!("/topic/{room}"));
+            shared.went(&alice, &format!("/topic/{room}"), true);
             // Once more than it came, which changes nothing.
-            shared.went(&session, &format!("/topic/{room}"));
+            shared.went(&alice, &format!("/topic/{room}"), true);
         }
         let (here, capacity) = kept(shared);
         assert!(here == 0 && capacity < 64, "room for {capacity}");

@@ -1,71 +1,20 @@
 //! Who is connected, and to what they subscribed.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 
 use bytestring::ByteString;
-use parking_lot::Mutex;
-use tramline_broker::{Ending, Pattern, SessionId};
+use tramline_broker::{Pattern, SessionId};
 
 use super::shared::Shared;
 use crate::model::connected::{ConnectedSession, ConnectedSubscription};
-use crate::model::inbound::SessionRecord;
 use crate::model::user::User;
-use crate::stack::dispatch;
-
-/// The sessions of each user of this node, by name.
-#[derive(Default)]
-pub(crate) struct Users(Mutex<HashMap<ByteString, Vec<Weak<SessionRecord>>>>);
-
-impl Users {
-    pub(crate) fn add(&self, session: &Arc<SessionRecord>) {
-        if let Some(user) = session.user() {
-            let mut users = self.0.lock();
-            let sessions = users.entry(user.shared_name().clone()).or_default();
-            if sessions.is_empty() {
-                sessions.reserve_exact(1);
-            }
-            sessions.push(Arc::downgrade(session));
-        }
-    }
-
-    pub(crate) fn remove(&self, session: &SessionRecord) {
-        let Some(user) = session.user() else {
-            return;
-        };
-        let mut users = self.0.lock();
-        let Some(sessions) = users.get_mut(user.name()) else {
-            return;
-        };
-        sessions.retain(|known| !std::ptr::eq(known.as_ptr(), session));
-        if sessions.is_empty() {
-            users.remove(user.name());
-            if users.len() < users.capacity() / 4 {
-                users.shrink_to_fit();
-            }
-        }
-    }
-
-    fn sessions(&self, name: &str) -> Vec<Arc<SessionRecord>> {
-        let users = self.0.lock();
-        let sessions = users.get(name).into_iter().flatten();
-        sessions.filter_map(Weak::upgrade).collect()
-    }
-
-    fn names(&self) -> Vec<ByteString> {
-        let mut names: Vec<_> = self.0.lock().keys().cloned().collect();
-        names.sort_unstable();
-        names
-    }
-}
 
 /// Who is connected to a stack, and to what they subscribed: from [`Messaging::registry`](crate::Messaging::registry), or
 /// an extractor.
 ///
 /// A session is here from its CONNECTED to its end, a subscription from when it is active. What is given is a copy of a
-/// moment. It knows this node only. Keeping one does not keep the messaging alive; of a stack that is gone it knows
+/// moment. It knows all nodes that the broker joins: the sessions of others as they were last described. Keeping one does not keep the messaging alive; of a stack that is gone it knows
 /// nobody. Spring: `SimpUserRegistry`.
 ///
 /// # Example: how many see a room, and who leaves it
@@ -97,24 +46,27 @@ impl Registry {
         let Some(stack) = self.0.upgrade() else {
             return Vec::new();
         };
-        let names = stack.users.names().into_iter();
+        let names = stack.hub.users().into_iter();
         names.filter_map(|name| self.user(&name)).collect()
     }
 
     /// How many users have a session.
     pub fn user_count(&self) -> usize {
-        self.0
-            .upgrade()
-            .map_or(0, |stack| stack.users.0.lock().len())
+        self.0.upgrade().map_or(0, |stack| stack.hub.users().len())
     }
 
     /// The user `name`, if a session of that name is connected.
     pub fn user(&self, name: &str) -> Option<ConnectedUser> {
-        let sessions = self.0.upgrade()?.users.sessions(name);
-        let user = sessions.first()?.user()?.clone();
+        let stack = self.0.upgrade()?;
+        let here = stack.hub.members_of(name).into_iter();
+        let elsewhere = stack.hub.remote_members_of(name).into_iter();
+        let sessions: Vec<ConnectedSession> = here
+            .filter_map(ConnectedSession::of)
+            .chain(elsewhere.map(ConnectedSession::elsewhere))
+            .collect();
         Some(ConnectedUser {
-            user,
-            sessions: sessions.into_iter().map(ConnectedSession).collect(),
+            user: sessions.first()?.user()?,
+            sessions,
         })
     }
 
@@ -123,16 +75,22 @@ impl Registry {
         let Some(stack) = self.0.upgrade() else {
             return Vec::new();
         };
-        let all = stack.sessions.all().into_iter();
-        all.filter(|session| session.is_connected())
-            .map(ConnectedSession)
+        let here = stack.hub.members().into_iter();
+        let elsewhere = stack.hub.remote_members().into_iter();
+        here.filter(|member| member.is_open())
+            .filter_map(ConnectedSession::of)
+            .chain(elsewhere.map(ConnectedSession::elsewhere))
             .collect()
     }
 
     /// The session `id`.
     pub fn session(&self, id: SessionId) -> Option<ConnectedSession> {
-        let found = self.0.upgrade()?.sessions.find(id)?;
-        found.is_connected().then_some(ConnectedSession(found))
+        let hub = &self.0.upgrade()?.hub;
+        let here = hub.member(id).filter(|member| member.is_open());
+        match here {
+            Some(member) => ConnectedSession::of(member),
+            None => hub.remote_member(id).map(ConnectedSession::elsewhere),
+        }
     }
 
     /// The subscriptions that a message to `destination` would reach, as clients wrote them: those to just this destination,
@@ -149,7 +107,7 @@ impl Registry {
                 || (subscribed.contains(['*', '?', '{'])
                     && Pattern::parse_separated(
                         ByteString::from(subscribed),
-                        stack.broker.separator(subscribed),
+                        stack.hub.separator(subscribed),
                     )
                     .is_ok_and(|pattern| pattern.matches(destination)))
         };
@@ -162,56 +120,31 @@ impl Registry {
     /// Ends the session `id`: its client is closed with 1008 and `reason` (at most 123 bytes of it, over WebSocket), after
     /// what is queued for it. False if there is no such session.
     ///
-    /// The session is nowhere any more at once: not here, not present, and nothing is published to it. Of what it has sent,
+    /// A session of this node is nowhere any more when this returns: not here, not present, and nothing is published to it; one
+    /// of another node is ended there, and goes from here when that node announces it. Of what it has sent,
     /// nothing more is looked at. A handler that runs for it is waited for, and its connection stays so long: one that may
     /// have no end needs a [time limit](crate::MessageRouter::layer). Nothing keeps the client from connecting again: for
     /// that, let the [`connect`](crate::MessageRouter::connect) handler refuse it.
     pub fn close_session(&self, id: SessionId, reason: impl Into<ByteString>) -> bool {
-        let found = self.session(id);
-        if let (Some(ConnectedSession(session)), Some(stack)) = (&found, self.0.upgrade()) {
-            stack.expel(session, reason.into());
-        }
-        found.is_some()
+        let stack = self.0.upgrade();
+        stack.is_some_and(|stack| stack.hub.end_session(id, POLICY_VIOLATION, reason.into()))
     }
 
     /// Ends every session of the user `name`, as [`close_session`](Self::close_session) does; gives how many there were.
     pub fn close_user(&self, name: &str, reason: impl Into<ByteString>) -> usize {
         let reason = reason.into();
-        let Some(stack) = self.0.upgrade() else {
+        let Some(user) = self.user(name) else {
             return 0;
         };
-        let sessions = stack.users.sessions(name);
-        for session in &sessions {
-            stack.expel(session, reason.clone());
-        }
-        sessions.len()
+        let sessions = user.sessions().iter();
+        sessions
+            .filter(|session| self.close_session(session.id(), reason.clone()))
+            .count()
     }
 }
 
-impl Shared {
-    /// Ends a session that the application does not want any more.
-    fn expel(self: &Arc<Self>, session: &SessionRecord, reason: ByteString) {
-        session.expelled.store(true, Ordering::Release);
-        // First, since leaving the broker seals the outbox: what is queued there is still written.
-        session.outbox.end(closed_by_application(reason));
-        self.leave(session);
-    }
-
-    /// Nothing is published to the session any more, and it is nowhere any more. Once or several times.
-    pub(crate) fn leave(self: &Arc<Self>, session: &SessionRecord) {
-        session.gone.store(true, Ordering::Release);
-        dispatch::close(&*self.broker, session.id());
-        self.users.remove(session);
-        for destination in session.subscriptions.take() {
-            self.went(session, &destination);
-        }
-    }
-}
-
-/// Policy violation: what a client hears that may not stay. Spring Session closes with it too.
-fn closed_by_application(reason: ByteString) -> Ending {
-    Ending::Requested { code: 1008, reason }
-}
+/// The close code of a client that may not stay. Spring Session closes with it too.
+const POLICY_VIOLATION: u16 = 1008;
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,29 +8,29 @@ use std::time::Instant;
 use bytestring::ByteString;
 use http::Extensions;
 use parking_lot::Mutex;
-use tramline_broker::{Broker, Ending};
+use tramline_broker::{Ending, Member, Outbox};
 use tramline_stomp::ServerConfig;
 
+use super::clients::ClientHub;
 use super::limits::Limits;
 use super::policy::Policy;
 use super::prefix::below;
 use super::presence::PresenceTable;
-use super::registry::Users;
 use super::stats::Counters;
 use crate::app::interceptor::Interceptors;
 use crate::app::publisher::Publisher;
 use crate::app::router::RouteTable;
-use crate::model::clock::{SWEEP, wall_clock};
+use crate::model::clock::SWEEP;
 use crate::model::events::{Event, Listeners};
 use crate::model::inbound::SessionRecord;
 use crate::net::endpoint::{Front, SockJs};
-use crate::net::open_sessions::OpenSessions;
+use crate::net::lifecycle::Lifecycle;
 use crate::net::wheel::{Driven, Driver, Wheel};
 
 /// What all sessions of a stack share.
 pub(crate) struct Shared {
     pub(crate) name: ByteString,
-    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) hub: ClientHub,
     pub(crate) routes: RouteTable,
     pub(crate) app_prefixes: Vec<ByteString>,
     pub(crate) user_prefix: ByteString,
@@ -47,8 +47,7 @@ pub(crate) struct Shared {
     pub(crate) listeners: Listeners,
     pub(crate) interceptors: Interceptors,
     pub(crate) presence: PresenceTable,
-    pub(crate) users: Users,
-    pub(crate) sessions: OpenSessions<SessionRecord>,
+    pub(crate) lifecycle: Lifecycle,
     /// Counts the answers of `subscribe` handlers, for their `message-id`.
     pub(crate) answers: AtomicU64,
     pub(super) driver: Driver,
@@ -58,7 +57,7 @@ pub(crate) struct Shared {
 impl Shared {
     /// Waits until newcomers are refused.
     pub(crate) async fn closed(&self) {
-        self.sessions.closed().await;
+        self.lifecycle.closed().await;
     }
 
     /// Tells whoever listens.
@@ -67,17 +66,23 @@ impl Shared {
         self.listeners.tell(&self.name, panics, event);
     }
 
-    pub(crate) fn session_opened(&self, session: &Arc<SessionRecord>) {
+    /// Makes a new connection's session known to the hub.
+    pub(crate) fn session_opened(&self, session: &Arc<SessionRecord>) -> Arc<Member> {
         self.counters.sessions_open.increment();
         self.counters.sessions_total.increment();
-        if !self.sessions.add(session.id(), session) {
-            session.outbox.end(going_away());
+        let outbox = Outbox::new(self.limits.outbox, self.limits.overflow.clone());
+        let member = self.hub.register(session, outbox);
+        if self.lifecycle.is_closing() {
+            // The others were told just before.
+            member.outbox().end(going_away());
         }
+        member
     }
 
-    pub(crate) fn session_closed(&self, session: &SessionRecord) {
+    pub(crate) fn session_gone(&self, session: &SessionRecord) {
         self.counters.sessions_open.decrement();
-        self.sessions.remove(session.id());
+        self.hub.unregister(session.id());
+        self.lifecycle.session_gone();
     }
 
     /// What follows an application prefix in `destination`.
@@ -118,7 +123,7 @@ impl Driven for Shared {
         if *next_sweep <= now {
             *next_sweep = now + SWEEP;
             drop(next_sweep);
-            self.broker.sweep(wall_clock().into());
+            self.hub.sweep();
         }
     }
 }
@@ -134,8 +139,8 @@ impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Messaging")
             .field("name", &self.name)
-            .field("broker", &self.broker)
-            .field("sessions", &self.sessions)
+            .field("hub", &self.hub)
+            .field("lifecycle", &self.lifecycle)
             .finish_non_exhaustive()
     }
 }

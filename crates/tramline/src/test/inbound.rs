@@ -6,13 +6,11 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use http::{Extensions, HeaderName, HeaderValue, Request};
 use serde::Serialize;
-use tramline_broker::Outbox;
 use tramline_stomp::Headers;
 
 use crate::model::inbound::{Cause, Inbound, SessionRecord};
 use crate::model::user::User;
 use crate::net::endpoint::{Front, session_info};
-use crate::stack::limits::Limits;
 
 /// Begins a client's message to `destination`, for testing an extractor of your own by itself.
 ///
@@ -133,9 +131,7 @@ impl TestInbound {
         if let Some(user) = self.user {
             request.extensions.insert(user);
         }
-        let limits = Limits::default();
-        let outbox = Arc::new(Outbox::new(limits.outbox, limits.overflow));
-        let session = SessionRecord::new(session_info(&front, &request), Weak::new(), outbox);
+        let session = SessionRecord::new(session_info(&front, &request), Weak::new());
         Inbound {
             captures: self.captures,
             headers: self.headers,

@@ -78,6 +78,7 @@ pub use self::subscription::{TestSubscribe, TestSubscription};
 
 use self::link::{At, Link};
 use self::transport::{Close, Memory};
+use crate::model::inbound::SessionRecord;
 use crate::model::user::User;
 use crate::net::endpoint::session_info;
 use crate::session::SessionTask;
@@ -290,9 +291,12 @@ impl TestMessaging {
     /// Why the policy would deny a session to subscribe to `destination`, if it would: a denial ends the session.
     fn denies(&self, session: SessionId, destination: &str) -> Option<String> {
         let stack = self.stack();
-        let session = stack.sessions.find(session);
-        let user = session.as_ref().and_then(|session| session.user());
-        let decision = stack.policy.explain(Action::Subscribe(destination), user);
+        let member = stack.hub.member(session);
+        let record = member.and_then(|member| member.context::<SessionRecord>());
+        let user = record.and_then(|record| record.user());
+        let decision = stack
+            .policy
+            .explain(Action::Subscribe(destination), user.as_ref());
         let rule = decision.rule();
         let why = format!("the policy denies SUBSCRIBE to {destination:?} ({rule})");
         (!decision.is_permitted()).then_some(why)

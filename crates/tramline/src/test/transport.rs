@@ -4,14 +4,13 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use tokio::io::DuplexStream;
 use tramline_broker::Message;
 use tramline_stomp::Version;
 
 use crate::net::transport::io::{Batch, Io};
 use crate::net::transport::tcp::Tcp;
-use crate::net::transport::{Lost, Transport};
+use crate::net::transport::{Chunks, Lost, Transport};
 
 /// Code and reason that a browser would get with the close of its WebSocket.
 pub(super) type Close = OnceLock<(u16, String)>;
@@ -39,9 +38,9 @@ impl Transport for Memory {
     fn poll_receive(
         &mut self,
         context: &mut Context<'_>,
-        sink: &mut dyn FnMut(&mut Context<'_>, Bytes),
+        chunks: &mut Chunks,
     ) -> Poll<Result<(), Lost>> {
-        self.stream.poll_receive(context, sink).map_err(|lost| {
+        self.stream.poll_receive(context, chunks).map_err(|lost| {
             if matches!(lost, Lost::HalfClosed) {
                 return Lost::Vanished("the test's client is gone".to_owned());
             }

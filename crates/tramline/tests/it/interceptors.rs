@@ -58,7 +58,9 @@ async fn every_frame_is_seen_once_and_in_order() {
     let server = Setup::open_to_all(broker())
         .builder(move |builder| {
             builder.interceptor(inbound(move |frame| {
-                let user = frame.user().map_or("nobody", |user| user.name());
+                let user = frame
+                    .user()
+                    .map_or("nobody".to_owned(), |user| user.name().to_owned());
                 let destination = frame.destination().unwrap_or("-").to_owned();
                 noted.add(format!("{} {destination} {user}", frame.command()));
                 Ok(())
@@ -322,7 +324,9 @@ fn censor(seen: &Arc<AtomicUsize>) -> impl Interceptor {
             b"replace" => {
                 let own = format!(
                     "for {}",
-                    message.user().map_or("nobody", |user| user.name())
+                    message
+                        .user()
+                        .map_or("nobody".to_owned(), |user| user.name().to_owned())
                 );
                 let mut payload = Payload::new("text/x-own", own);
                 payload.headers.push(

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tramline::{Broker, ClientFrame, EmbeddedBroker, Interceptor, Refusal, Rejection};
 use tramline_broker::{
-    CommitError, Confirm, OpenError, OpenSession, Publish, Published, Refused, Settle, SettleError,
-    SubscribeError, SubscribeRequest, Timestamp, Transaction,
+    Activation, Capabilities, Commit, CommitError, Confirm, Consumer, Feed, HubSettings, LocalHub,
+    Outcome, Publish, Published, Refused, SettleError, StartError, SubscribeError, Subscribed,
+    Token,
 };
 
 use crate::support::{Client, ERRORS, FrameExt, SHORT, Server, Setup, ack, broker, rejected};
@@ -15,57 +16,62 @@ use crate::support::{Client, ERRORS, FrameExt, SHORT, Server, Setup, ack, broker
 #[derive(Debug)]
 struct Late(Arc<EmbeddedBroker>);
 
+const DELAY: Duration = Duration::from_millis(20);
+
 fn late<T: Send + 'static>(answer: Confirm<T>) -> Confirm<T> {
     Confirm::later(async {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(DELAY).await;
         answer.await
     })
 }
 
 impl Broker for Late {
-    fn serves(&self, destination: &str) -> bool {
-        self.0.serves(destination)
+    fn settings(&self) -> HubSettings {
+        self.0.settings()
     }
 
-    fn open(&self, session: OpenSession) -> Confirm<Result<(), OpenError>> {
-        late(self.0.open(session))
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default().interest(true)
     }
 
-    fn close(&self, session: tramline::SessionId) {
-        self.0.close(session);
+    fn start(&self, hub: Arc<LocalHub>) -> Confirm<Result<(), StartError>> {
+        self.0.start(hub)
     }
 
-    fn subscribe(&self, request: SubscribeRequest) -> Confirm<Result<(), SubscribeError>> {
-        late(self.0.subscribe(request))
+    fn activate(&self, activation: Activation) {
+        tokio::spawn(async move {
+            tokio::time::sleep(DELAY).await;
+            activation.confirm(Feed::NODE);
+        });
     }
 
-    fn unsubscribe(&self, session: tramline::SessionId, slot: u32) -> Confirm<()> {
-        late(self.0.unsubscribe(session, slot))
+    fn publish(&self, batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
+        late(self.0.publish(batch))
     }
 
-    fn publish(&self, batch: Vec<Publish>, now: Timestamp) -> Confirm<Result<Published, Refused>> {
-        late(self.0.publish(batch, now))
+    fn consume(&self, consumer: Arc<Consumer>) -> Confirm<Result<Subscribed, SubscribeError>> {
+        late(self.0.consume(consumer))
+    }
+
+    fn cancel(&self, consumer: &Arc<Consumer>) -> Confirm<()> {
+        late(self.0.cancel(consumer))
     }
 
     fn settle(
         &self,
-        session: tramline::SessionId,
-        settle: Settle,
+        consumer: &Arc<Consumer>,
+        tokens: &[Token],
+        outcome: Outcome,
     ) -> Confirm<Result<(), SettleError>> {
-        late(self.0.settle(session, settle))
+        late(self.0.settle(consumer, tokens, outcome))
     }
 
-    fn commit(
-        &self,
-        session: tramline::SessionId,
-        transaction: Transaction,
-        now: Timestamp,
-    ) -> Confirm<Result<Published, CommitError>> {
-        late(self.0.commit(session, transaction, now))
+    fn commit(&self, commit: Commit) -> Confirm<Result<Published, CommitError>> {
+        late(self.0.commit(commit))
     }
 
-    fn resume(&self, session: tramline::SessionId) {
-        self.0.resume(session);
+    fn room_again(&self, consumer: &Arc<Consumer>) {
+        self.0.room_again(consumer);
     }
 }
 

@@ -37,7 +37,7 @@ async fn login(connect: Connect) -> Result<Option<User>, ConnectRefused> {
             let roles = roles_of(login, connect.passcode())?;
             Ok(Some(User::new(login).with_roles(roles.iter().copied())))
         }
-        None => Ok(connect.user().cloned()),
+        None => Ok(connect.user()),
     }
 }
 
@@ -182,6 +182,7 @@ async fn the_handler_sees_frame_and_handshake() {
                     "{debug}"
                 );
                 let tenant = HeaderName::from_static("x-tenant");
+                let user = connect.user();
                 let seen = [
                     connect.login(),
                     connect.passcode(),
@@ -190,7 +191,7 @@ async fn the_handler_sees_frame_and_handshake() {
                     connect.headers().get("passcode"),
                     connect.handshake().header(&tenant),
                     Some(connect.handshake().path()),
-                    connect.user().map(User::name),
+                    user.as_ref().map(User::name),
                 ];
                 assert!(connect.handshake().remote().unwrap().ip().is_loopback());
                 let seen = seen.map(|value| value.unwrap_or("-")).join(" ");

@@ -42,7 +42,7 @@ async fn what_a_connect_handler_may_return() {
     let server = Setup::new()
         .routes(|routes| {
             routes.connect(async |connect: tramline::Connect| match connect.login() {
-                None => Ok(connect.user().cloned()),
+                None => Ok(connect.user()),
                 Some("banned") => Err(Banned),
                 Some("nobody") => Ok(None),
                 Some(login) => Ok(Some(User::new(login.to_owned()))),

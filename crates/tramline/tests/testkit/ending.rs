@@ -139,7 +139,7 @@ async fn a_login_is_exercised() {
         match (connect.login(), connect.headers().get("token")) {
             (Some("ann"), _) if connect.passcode() == Some("secret") => Ok(Some("Ann".into())),
             (None, Some("t0")) => Ok(Some(User::new("robot"))),
-            (None, None) => Ok(connect.user().cloned()),
+            (None, None) => Ok(connect.user()),
             _ => Err(ConnectRefused::new("who are you?")),
         }
     }

@@ -19,9 +19,7 @@ mod transactions;
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
-use tramline_broker::{
-    AckMode, Broker, Counts, EmbeddedBroker, Outbox, Outcome, Position, SessionId, Timestamp,
-};
+use tramline_broker::{AckMode, Counts, Hub, Outbox, Outcome, Position, SessionId, Timestamp};
 
 pub(crate) use self::letters::{Letter, Life, To};
 use self::publishing::{Answer, Job};
@@ -97,7 +95,7 @@ pub(crate) enum Named {
 
 /// The broker, and what it should be.
 pub(crate) struct World {
-    broker: EmbeddedBroker,
+    broker: Hub,
     now: u64,
     swept: Option<u64>,
     sessions: Vec<Session>,
@@ -144,6 +142,8 @@ struct Item {
     tag: u32,
     /// Items of one turn go to different subscriptions in any order.
     turn: usize,
+    /// The message's count when it was delivered.
+    redeliveries: u32,
 }
 
 struct Subscription {

@@ -2,7 +2,7 @@
 
 use std::task::{Context, Waker};
 
-use tramline_broker::{AckMode, Broker, Delivery, Ending, Taken};
+use tramline_broker::{AckMode, Control, Delivery, Ending, Taken};
 
 use super::rules::Slow;
 use super::{Item, Source, World};
@@ -37,6 +37,7 @@ impl World {
             slot,
             tag,
             turn,
+            redeliveries: self.messages[message].redeliveries,
         });
         true
     }
@@ -119,6 +120,7 @@ impl World {
             slot,
             tag: 0,
             turn,
+            redeliveries: 0,
         });
     }
 
@@ -193,7 +195,7 @@ impl World {
         if self.sessions[at].items.is_empty() {
             assert!(batch.is_empty(), "for nobody: {batch:?}");
             if std::mem::take(&mut self.sessions[at].ended) {
-                let ending = matches!(taken, Taken::Ending(Ending::Overflow { .. }));
+                let ending = matches!(taken, Taken::Control(Control::End(Ending::Overflow { .. })));
                 assert!(ending, "{taken:?}");
                 self.close(at);
             } else {
@@ -210,17 +212,17 @@ impl World {
         let limit = self.sessions[at].limit.unwrap_or(usize::MAX);
         let half_free = self.waiting_units(at) <= limit / 2;
         let session = &mut self.sessions[at];
-        let resume = session.room_wanted && half_free;
+        let room_wanted = session.room_wanted && half_free;
         let more = !session.items.is_empty();
-        assert_eq!(taken, Taken::Some { more, resume });
-        if resume {
+        assert_eq!(taken, Taken::Some { more, room_wanted });
+        if room_wanted {
             session.room_wanted = false;
-            self.broker.resume(session.id);
-            self.resume(at);
+            self.broker.room_again(session.id);
+            self.room_again(at);
         }
     }
 
-    fn resume(&mut self, session: usize) {
+    fn room_again(&mut self, session: usize) {
         if !self.sessions[session].open {
             return;
         }
@@ -251,7 +253,7 @@ impl World {
         let header = |name| message.headers().get(name);
         assert_eq!(header("n"), Some(&*known.letter.number.to_string()));
         assert_eq!(message.destination(), known.destination);
-        assert_eq!(message.redeliveries(), known.redeliveries, "{message:?}");
+        assert_eq!(delivery.redeliveries, item.redeliveries, "{message:?}");
         assert_eq!(message.body().len(), known.letter.units * super::UNIT);
         let dead = known.dead.as_ref();
         let count = dead.map(|(_, _, count)| count.to_string());

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use tramline_broker::{Broker, CommitError, Confirm, PublishError, Published, Refused};
+use tramline_broker::{CommitError, Confirm, PublishError, Published, Refused};
 
 use super::rules::{Rules, Slow};
 use super::transactions::Commit;

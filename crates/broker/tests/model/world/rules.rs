@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tramline_broker::{
-    EmbeddedBroker, Overflow, Prefix, QueueSettings, Separator, TopicSettings, WhenFull,
+    EmbeddedBroker, Hub, Overflow, Prefix, QueueSettings, Separator, TopicSettings, WhenFull,
 };
 
 use super::{MEMORY, UNIT};
@@ -116,7 +116,7 @@ impl Rules {
         }
     }
 
-    pub(super) fn broker() -> EmbeddedBroker {
+    pub(super) fn broker() -> Hub {
         let to = |overflow| TopicSettings::default().overflow(overflow);
         let rejecting = TopicSettings::default().dead_letters("/q/dead");
         let broker = EmbeddedBroker::new()
@@ -129,9 +129,9 @@ impl Rules {
             .topic_settings("/t/new", to(Overflow::DropNewest))
             .topic_settings("/t/last", to(Overflow::latest("key")))
             .topic_settings("/t/reject", rejecting);
-        SPECIAL.into_iter().fold(broker, |broker, name| {
+        Hub::new(SPECIAL.into_iter().fold(broker, |broker, name| {
             broker.queue_settings(name, Self::of(name).settings())
-        })
+        }))
     }
 
     pub(super) fn is_queue(text: &str) -> bool {

@@ -4,8 +4,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use tramline_broker::{
-    AckMode, Broker, Destination, OpenSession, Outbox, Overflow, Pattern, SessionId,
-    SubscribeError, SubscribeRequest,
+    AckMode, Destination, OpenSession, Outbox, Overflow, Pattern, SessionId, SubscribeError,
+    SubscribeRequest,
 };
 
 use super::rules::{Rules, limit};
@@ -93,13 +93,13 @@ impl World {
                 } else {
                     Source::Topic(text)
                 };
-                (source, tramline_broker::Source::from(pattern))
+                (source, tramline_broker::Address::from(pattern))
             }
             Wanted::User(text) => {
                 let Ok(path) = Destination::parse(text.clone()) else {
                     return;
                 };
-                (Source::User(text), tramline_broker::Source::User { path })
+                (Source::User(text), tramline_broker::Address::User { path })
             }
         };
         let slot = self.subscriptions.len() as u32;

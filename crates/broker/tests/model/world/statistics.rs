@@ -1,6 +1,6 @@
 //! What the broker says of itself, compared.
 
-use tramline_broker::{Broker, DestinationKind, DestinationStatistics};
+use tramline_broker::{DestinationKind, DestinationStatistics};
 
 use super::rules::Rules;
 use super::{Load, Source, UNIT, World, patterns};

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use tramline_broker::{AckMode, Broker, DeliveryRef, Outcome, Settle, Transaction};
+use tramline_broker::{AckMode, DeliveryRef, Outcome, Settle, Transaction};
 
 use super::publishing::{Job, Kind};
 use super::rules::{Full, Rules};
@@ -137,13 +137,24 @@ impl World {
             }
             reserved.push((queue, needs));
         }
+        let is_queue =
+            |slot: u32| matches!(self.subscriptions[slot as usize].source, Source::Queue(_));
+        let (of_queues, of_topics): (Vec<_>, Vec<_>) =
+            groups.into_iter().partition(|(slot, _)| is_queue(*slot));
+        self.settle_all(of_queues);
+        let letters = commit.letters.iter().cloned();
+        let receivers = letters.map(|letter| self.publish_reserved(letter)).sum();
+        // The hub settles its windows when the engine has committed.
+        self.settle_all(of_topics);
+        Ok(receivers)
+    }
+
+    fn settle_all(&mut self, groups: Vec<Group>) {
         for (slot, settles) in groups {
             for (delivery, outcome) in settles {
                 assert!(self.settle_at(slot, &delivery, outcome), "it was checked");
             }
         }
-        let letters = commit.letters.iter().cloned();
-        Ok(letters.map(|letter| self.publish_reserved(letter)).sum())
     }
 
     /// The deliveries by their subscriptions.
@@ -169,7 +180,7 @@ impl World {
             let held = &self.subscriptions[*slot as usize];
             let mut left: VecDeque<(u32, usize)> = held.unsettled.iter().copied().collect();
             let mut load = Load::default();
-            for (delivery, _) in settles {
+            for (delivery, outcome) in settles {
                 let at = self.position(*slot, delivery).ok_or(Kind::Delivery)?;
                 let meant = held.unsettled[at];
                 let at = left.iter().position(|other| *other == meant);
@@ -179,13 +190,13 @@ impl World {
                     _ => 0,
                 };
                 for (_, message) in left.drain(first..=at) {
-                    load = load.plus(self.load_of(message));
+                    // A released message stays in its queue.
+                    if *outcome != Outcome::Released {
+                        load = load.plus(self.load_of(message));
+                    }
                 }
             }
-            let stays = |(_, outcome): &(DeliveryRef, Outcome)| *outcome == Outcome::Released;
-            if let Source::Queue(name) = &held.source
-                && !settles.iter().any(stays)
-            {
+            if let Source::Queue(name) = &held.source {
                 frees.push((name.clone(), load));
             }
         }

@@ -131,7 +131,7 @@ impl<S: Sync> FromMessageParts<S> for User {
                 "this destination takes messages of users only",
             )
         };
-        message.user().cloned().ok_or_else(anonymous)
+        message.user().ok_or_else(anonymous)
     }
 }
 
@@ -139,7 +139,7 @@ impl<S: Sync> OptionalFromMessageParts<S> for User {
     type Rejection = Infallible;
 
     async fn from_message_parts(message: &Inbound, _: &S) -> Result<Option<Self>, Infallible> {
-        Ok(message.user().cloned())
+        Ok(message.user())
     }
 }
 

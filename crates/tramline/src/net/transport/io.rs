@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// What a connection runs on: the bare socket where that is possible, anything else behind a box.
+/// A byte stream: the bare socket where that is possible, anything else behind a box.
 pub(crate) enum Io {
     Tcp(TcpStream),
     Other(Box<dyn Stream>),
@@ -41,12 +41,12 @@ impl Io {
         self.writer().poll_shutdown(context)
     }
 
-    /// One read into the worker's scratch buffer; `consume` gets what came and must take all of it. End of stream is
+    /// One read into the worker's scratch buffer; `consume` gets the input and must take all of it. End of stream is
     /// an empty slice.
     pub(crate) fn poll_read<T>(
         &mut self,
         context: &mut Context<'_>,
-        consume: impl FnOnce(&mut Context<'_>, &mut [u8]) -> T,
+        consume: impl FnOnce(&mut [u8]) -> T,
     ) -> Poll<io::Result<T>> {
         let mut scratch = READ_SCRATCH.take();
         scratch.resize(READ_SIZE, 0);
@@ -55,7 +55,7 @@ impl Io {
             .reader()
             .poll_read(context, &mut buffer)
             .map_ok(|()| buffer.filled().len());
-        let outcome = result.map_ok(|len| consume(context, &mut scratch[..len]));
+        let outcome = result.map_ok(|len| consume(&mut scratch[..len]));
         READ_SCRATCH.set(scratch);
         outcome
     }
@@ -70,7 +70,7 @@ impl fmt::Debug for Io {
     }
 }
 
-/// How much one read takes at most. It bounds what a session can have waiting while a handler runs, and is enough
+/// The most bytes that one read takes. It bounds what a session can have waiting while a handler runs, and is enough
 /// that a burst of small frames arrives in one read.
 const READ_SIZE: usize = 64 * 1024;
 
@@ -83,7 +83,7 @@ thread_local! {
     static BATCH: Cell<Batch> = const { Cell::new(Batch { bytes: Vec::new(), large: Vec::new() }) };
 }
 
-/// What goes out in one write: small things copied one behind the other, large payloads by reference between them.
+/// The content of one write: small pieces copied one behind the other, large payloads by reference between them.
 #[derive(Default)]
 pub(crate) struct Batch {
     pub(crate) bytes: Vec<u8>,
@@ -161,7 +161,7 @@ impl Piece<'_> {
     }
 }
 
-/// What the socket did not take yet. Most sockets take everything: then this is one empty pointer.
+/// Bytes that the socket has not taken yet. Most sockets take everything: then this is one empty pointer.
 #[derive(Debug, Default)]
 #[expect(
     clippy::box_collection,
@@ -252,7 +252,7 @@ impl Unsent {
     }
 }
 
-/// What a write took: nothing where it would have to wait.
+/// The bytes that a write took: none where it would have to wait.
 fn taken(write: Poll<io::Result<usize>>) -> io::Result<usize> {
     match write {
         Poll::Ready(written) => written,

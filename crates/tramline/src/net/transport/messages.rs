@@ -10,27 +10,27 @@ use crate::net::message::{Item, Message, Received};
 use crate::net::transport::io::Batch;
 use crate::net::transport::sockjs::SockJsHttp;
 use crate::net::transport::websocket::{Framing, Plain, Sharing, SockJs, WebSocket};
-use crate::net::transport::{Lost, Transport};
+use crate::net::transport::{Chunks, Lost, Transport};
 use crate::net::wire;
 
 /// A transport that carries messages as they are, besides chunks of STOMP.
 pub(crate) trait RawTransport: Transport {
-    /// Whether text is all that can travel.
+    /// Only text can be carried.
     const TEXT_ONLY: bool;
 
-    /// As [`poll_receive`](Transport::poll_receive), for messages; in parts where they are wanted.
+    /// As [`poll_receive`](Transport::poll_receive), for messages and pongs; in parts where they are wanted.
     fn poll_messages(
         &mut self,
         context: &mut Context<'_>,
         parts: bool,
-        sink: &mut dyn FnMut(Received),
+        messages: &mut Vec<Received>,
     ) -> Poll<Result<(), Lost>>;
 
-    /// Adds what was sent. What cannot travel was refused before, and is left out.
+    /// Adds one item. What cannot be carried was refused before, and is left out.
     fn item(&mut self, item: &Item, batch: &mut Batch);
 }
 
-/// How an application's messages stand in WebSocket messages.
+/// The form that an application's messages have in WebSocket messages.
 pub(crate) trait RawFraming: Framing {
     const TEXT_ONLY: bool;
 
@@ -46,22 +46,22 @@ impl<F: RawFraming> RawTransport for WebSocket<F> {
         &mut self,
         context: &mut Context<'_>,
         parts: bool,
-        sink: &mut dyn FnMut(Received),
+        messages: &mut Vec<Received>,
     ) -> Poll<Result<(), Lost>> {
         // SockJS's messages are whole: they are elements of an array.
         let in_parts = parts && !F::TEXT_ONLY;
-        self.poll_events(context, in_parts, |_, framing, event, is_last| {
+        self.poll_events(context, in_parts, |framing, event, is_last| {
             let message = match event {
                 Event::Text(text) => Message::Text(text),
                 Event::Binary(bytes) => Message::Binary(bytes),
                 Event::Pong(payload) => {
-                    sink(Received::Pong(payload));
+                    messages.push(Received::Pong(payload));
                     return Ok(());
                 }
                 Event::Ping(_) | Event::Close(_) => return Ok(()),
             };
             framing.messages(message, &mut |message| {
-                sink(received(message, parts, is_last));
+                messages.push(received(message, parts, is_last));
             })
         })
     }
@@ -131,13 +131,16 @@ impl RawTransport for SockJsHttp {
         &mut self,
         context: &mut Context<'_>,
         parts: bool,
-        sink: &mut dyn FnMut(Received),
+        messages: &mut Vec<Received>,
     ) -> Poll<Result<(), Lost>> {
-        self.poll_receive(context, &mut |_, chunk| {
+        let mut chunks = Chunks::default();
+        let read = self.poll_receive(context, &mut chunks);
+        messages.extend(chunks.into_iter().map(|chunk| {
             let message = ByteString::try_from(chunk.clone())
                 .map_or_else(|_| Message::Binary(chunk), Message::Text);
-            sink(received(message, parts, true));
-        })
+            received(message, parts, true)
+        }));
+        read
     }
 
     fn item(&mut self, item: &Item, _: &mut Batch) {

@@ -1,17 +1,19 @@
-//! What carries a session's chunks of STOMP: one small type each, over the same scratch memory.
+//! Transports, which carry chunks of STOMP: one small type each, over the same scratch memory.
 
 pub(crate) mod io;
 pub(crate) mod keep_alive;
 pub(crate) mod messages;
+pub(crate) mod panic;
 pub(crate) mod slices;
 pub(crate) mod sockjs;
+pub(crate) mod task;
 pub(crate) mod tcp;
 pub(crate) mod violation;
 pub(crate) mod websocket;
 
 use std::fmt;
-use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -22,27 +24,30 @@ use self::io::Batch;
 
 /// The session's side of a transport.
 ///
-/// Chunks come in by [`poll_receive`](Self::poll_receive). What goes out is put into a [`Batch`] by [`frame`](Self::frame)
-/// and [`message`](Self::message) and leaves with [`write`](Self::write), which is called only after
-/// [`poll_ready`](Self::poll_ready) said that everything before is out.
+/// Chunks are received by [`poll_receive`](Self::poll_receive). Output is added to a [`Batch`] by
+/// [`frame`](Self::frame) and [`message`](Self::message) and sent by [`write`](Self::write), which is called only after
+/// [`poll_ready`](Self::poll_ready) said that everything written before is out.
 pub(crate) trait Transport: fmt::Debug + Send + Unpin + 'static {
     /// The name for logs and counters.
     const NAME: &'static str;
 
-    /// Whether [`close`](Self::close) tells the peer code and reason. Where it does not, an ERROR frame has to.
+    /// [`close`](Self::close) tells the peer code and reason. Where it does not, an ERROR frame has to.
     const TELLS_WHY: bool = true;
 
-    /// Hands what one read brings to `sink`; `Err` once the peer is gone or says goodbye. Nothing comes after that.
+    /// Appends the chunks of one read to `chunks`.
+    ///
+    /// `Err` once the peer is gone or has closed: the chunks that were received before that are appended all the same,
+    /// and nothing is received after it. While pending, nothing is appended.
     fn poll_receive(
         &mut self,
         context: &mut Context<'_>,
-        sink: &mut dyn FnMut(&mut Context<'_>, Bytes),
+        chunks: &mut Chunks,
     ) -> Poll<Result<(), Lost>>;
 
     /// Ready when everything written before is out.
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>>;
 
-    /// As [`poll_ready`](Self::poll_ready), for the goodbye.
+    /// As [`poll_ready`](Self::poll_ready), for the close handshake.
     fn poll_ready_to_close(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         self.poll_ready(context)
     }
@@ -73,10 +78,10 @@ pub(crate) trait Transport: fmt::Debug + Send + Unpin + 'static {
     /// STOMP's own heart-beats are sent, so that the transport's are not needed.
     fn heart_beats_agreed(&mut self) {}
 
-    /// Adds the goodbye, or what is owed of it when the peer began; nothing is added to batches after that.
+    /// Adds our part of the close handshake, if it is still owed; nothing is added to batches after that.
     fn close(&mut self, code: u16, reason: &str, batch: &mut Batch);
 
-    /// Writes what is left and waits for the peer's part of the goodbye.
+    /// Writes what is left and waits for the peer's part of the close handshake.
     fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<()>;
 
     /// When the transport wants [`handle_timeout`](Self::handle_timeout) to be called.
@@ -90,74 +95,55 @@ pub(crate) trait Transport: fmt::Debug + Send + Unpin + 'static {
     }
 }
 
-/// How a transport ended from the peer's side.
+/// The chunks of one read, usually one: that one needs no memory of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Chunks {
+    first: Option<Bytes>,
+    rest: Vec<Bytes>,
+}
+
+impl Chunks {
+    pub(crate) fn push(&mut self, chunk: Bytes) {
+        if self.first.is_none() {
+            self.first = Some(chunk);
+            return;
+        }
+        if self.rest.capacity() == 0 {
+            self.rest.reserve(15);
+        }
+        self.rest.push(chunk);
+    }
+}
+
+impl Extend<Bytes> for Chunks {
+    fn extend<I: IntoIterator<Item = Bytes>>(&mut self, chunks: I) {
+        chunks.into_iter().for_each(|chunk| self.push(chunk));
+    }
+}
+
+impl IntoIterator for Chunks {
+    type Item = Bytes;
+    type IntoIter = std::iter::Chain<std::option::IntoIter<Bytes>, std::vec::IntoIter<Bytes>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.first.into_iter().chain(self.rest)
+    }
+}
+
+/// The way in which the peer ended a transport.
 #[derive(Debug)]
 pub(crate) enum Lost {
-    /// It said goodbye, with this code if it gave one.
+    /// It closed, with this code if it gave one.
     Closed {
         code: Option<u16>,
         reason: ByteString,
     },
     /// It vanished: the stream ended, failed, or nobody came to collect.
     Vanished(String),
-    /// It sends nothing more and did not say goodbye, but may still listen.
+    /// It ended its side of the stream without a close, and may still read.
     HalfClosed,
     /// It does not answer any more.
     Silent(String),
     /// It broke the transport's protocol; the transport's close is already under way.
     Violation { code: u16, error: String },
-}
-
-/// A session's end on its transport: what is owed is written, the goodbye last, and the peer's is waited for.
-#[derive(Debug)]
-pub(crate) struct Goodbye {
-    said: bool,
-    deadline: Instant,
-}
-
-/// How long writing what is owed and the peer's part of the closing handshake may take together.
-pub(crate) const GOODBYE: Duration = Duration::from_secs(5);
-
-impl Goodbye {
-    pub(crate) fn new(now: Instant) -> Self {
-        Self {
-            said: false,
-            deadline: now + GOODBYE,
-        }
-    }
-
-    pub(crate) fn deadline(&self) -> Instant {
-        self.deadline
-    }
-
-    /// Ready when it is over, said or not; `owed` adds what goes before the close.
-    pub(crate) fn poll<T: Transport>(
-        &mut self,
-        transport: &mut T,
-        now: Instant,
-        context: &mut Context<'_>,
-        (code, reason): (u16, &str),
-        owed: impl FnOnce(&mut T, &mut Batch),
-    ) -> Poll<()> {
-        if now >= self.deadline {
-            return Poll::Ready(());
-        }
-        if !self.said {
-            if ready!(transport.poll_ready_to_close(context)).is_err() {
-                return Poll::Ready(());
-            }
-            self.said = true;
-            let written = Batch::with(|batch| {
-                transport.transmit(batch);
-                owed(transport, batch);
-                transport.close(code, reason, batch);
-                transport.write(context, batch)
-            });
-            if written.is_err() {
-                // The peer does not listen any more, and that it ended is logged already.
-                return Poll::Ready(());
-            }
-        }
-        transport.poll_close(context)
-    }
 }

@@ -8,12 +8,12 @@ use tramline_websocket::{Connection, Error, Event};
 
 use super::io::Io;
 
-/// What a connection with compression has read, and has not looked at because enough was inflated for one turn.
+/// Input of a connection with compression that was read but not inflated, since one turn had inflated enough.
 #[derive(Debug, Default)]
 pub(super) struct Unread {
     bytes: Vec<u8>,
     taken: usize,
-    /// Others had their turn since.
+    /// Other tasks had their turn since.
     waited: bool,
 }
 
@@ -23,7 +23,7 @@ impl Unread {
     }
 }
 
-/// Bytes inflated after which a connection lets others go first. Inflating these takes a fraction of a millisecond, and
+/// Bytes inflated after which a connection yields to others. Inflating these takes a fraction of a millisecond, and
 /// what they hold waits for the handler.
 pub(crate) const INFLATED: usize = 256 * 1024;
 
@@ -36,7 +36,7 @@ pub(super) fn poll_read<T>(
     io: &mut Io,
     unread: &mut Option<Box<Unread>>,
     context: &mut Context<'_>,
-    take: impl FnOnce(&mut Context<'_>, &mut [u8]) -> Result<usize, T>,
+    take: impl FnOnce(&mut [u8]) -> Result<usize, T>,
 ) -> Poll<std::io::Result<Result<(), T>>> {
     if let Some(unread) = unread
         && !unread.is_empty()
@@ -51,7 +51,7 @@ pub(super) fn poll_read<T>(
         let Unread {
             mut bytes, taken, ..
         } = std::mem::take(&mut **unread);
-        return Poll::Ready(Ok(take(context, &mut bytes[taken..]).map(|more| {
+        return Poll::Ready(Ok(take(&mut bytes[taken..]).map(|more| {
             let taken = taken + more;
             if taken < bytes.len() {
                 **unread = Unread {
@@ -62,8 +62,8 @@ pub(super) fn poll_read<T>(
             }
         })));
     }
-    io.poll_read(context, |context, input| {
-        let taken = take(context, input)?;
+    io.poll_read(context, |input| {
+        let taken = take(input)?;
         if let Some(unread) = unread {
             unread.bytes.extend_from_slice(&input[taken..]);
         }

@@ -19,7 +19,7 @@ use tramline_sockjs::{Output, Receive, Receiver as Receiving, Session, TimedOut}
 use tramline_stomp::Version;
 
 use super::io::Batch;
-use super::{Lost, Transport};
+use super::{Chunks, Lost, Transport};
 use crate::net::wheel::Wheel;
 use crate::net::wire;
 
@@ -211,27 +211,25 @@ impl Transport for SockJsHttp {
     fn poll_receive(
         &mut self,
         context: &mut Context<'_>,
-        sink: &mut dyn FnMut(&mut Context<'_>, Bytes),
+        chunks: &mut Chunks,
     ) -> Poll<Result<(), Lost>> {
-        let chunks = {
-            let mut state = self.shared.state.lock();
-            if state.inbound.is_empty() {
-                if let Some(violation) = state.violation.take() {
-                    return Poll::Ready(Err(violation));
-                }
-                if state.machine.is_closed() {
-                    return Poll::Ready(Err(Lost::Vanished(
-                        "the receiving request was cut off".into(),
-                    )));
-                }
-                state.register(context);
-                return Poll::Pending;
+        let mut state = self.shared.state.lock();
+        if state.inbound.is_empty() {
+            if let Some(violation) = state.violation.take() {
+                return Poll::Ready(Err(violation));
             }
-            state.inbound_bytes = 0;
-            wake(&mut state.sender);
-            std::mem::take(&mut state.inbound)
-        };
-        chunks.into_iter().for_each(|chunk| sink(context, chunk));
+            if state.machine.is_closed() {
+                return Poll::Ready(Err(Lost::Vanished(
+                    "the receiving request was cut off".into(),
+                )));
+            }
+            state.register(context);
+            return Poll::Pending;
+        }
+        state.inbound_bytes = 0;
+        wake(&mut state.sender);
+        // Taken whole: an idle session keeps no queue.
+        chunks.extend(std::mem::take(&mut state.inbound));
         Poll::Ready(Ok(()))
     }
 

@@ -8,7 +8,7 @@ use tramline_broker::Message;
 use tramline_stomp::Version;
 
 use super::io::{Batch, Io, Unsent};
-use super::{Lost, Transport};
+use super::{Chunks, Lost, Transport};
 use crate::net::wire;
 
 /// A stream whose bytes are STOMP and nothing else.
@@ -36,13 +36,13 @@ impl Transport for Tcp {
     fn poll_receive(
         &mut self,
         context: &mut Context<'_>,
-        sink: &mut dyn FnMut(&mut Context<'_>, Bytes),
+        chunks: &mut Chunks,
     ) -> Poll<Result<(), Lost>> {
-        let read = self.io.poll_read(context, |context, input| {
+        let read = self.io.poll_read(context, |input| {
             if input.is_empty() {
                 return Err(Lost::HalfClosed);
             }
-            sink(context, Bytes::copy_from_slice(input));
+            chunks.push(Bytes::copy_from_slice(input));
             Ok(())
         });
         read.map(|read| read.unwrap_or_else(|error| Err(Lost::Vanished(error.to_string()))))
@@ -84,15 +84,15 @@ impl Transport for Tcp {
     fn close(&mut self, _: u16, _: &str, _: &mut Batch) {}
 
     fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        // What the peer sent meanwhile is read: a socket that is dropped with unread bytes is reset, and the peer might
-        // never see what was written last.
+        // The peer's last input is read: a socket that is dropped with unread bytes is reset, and the peer might never see
+        // what was written last.
         let mut close = || -> Poll<io::Result<()>> {
             ready!(self.unsent.poll_flush(&mut self.io, context))?;
             if !self.shut_down {
                 ready!(self.io.poll_shutdown(context))?;
                 self.shut_down = true;
             }
-            while !ready!(self.io.poll_read(context, |_, input| input.is_empty()))? {}
+            while !ready!(self.io.poll_read(context, |input| input.is_empty()))? {}
             Poll::Ready(Ok(()))
         };
         close().map(|_| ())

@@ -1,11 +1,11 @@
-//! What a peer did wrong, by the names that limits have where they are set.
+//! Violations by the peer, with the names of the options that it exceeded.
 
 use tramline_sockjs::PayloadError;
 use tramline_websocket::{CloseCode, Error};
 
 use super::Lost;
 
-/// Who set the limits.
+/// The options that set the limits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LimitsOf {
     /// [`Limits`](crate::Limits), from which those of the transport follow.

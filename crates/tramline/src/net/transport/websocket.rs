@@ -17,7 +17,7 @@ use super::io::{Batch, Io, Unsent};
 use super::keep_alive::KeepAlive;
 use super::slices::{self, Unread};
 use super::violation::{self, LimitsOf};
-use super::{Lost, Transport};
+use super::{Chunks, Lost, Transport};
 use crate::net::wheel::earliest;
 use crate::net::wire;
 
@@ -40,29 +40,29 @@ pub(crate) struct WebSocket<F: Framing> {
     shut_down: bool,
 }
 
-/// What the peer did wrong.
+/// A violation by the peer, by which the close handshake differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     Nothing,
-    /// It broke the protocol: then it hears the Close alone, as the SockJS tests want it.
+    /// It broke the protocol, and gets the Close frame alone, as the SockJS tests want it.
     Broken,
-    /// It sent more than it may: then it hears that in the framing's own words too.
+    /// It sent more than it may, and gets the framing's own close first.
     TooBig,
 }
 
 /// Which messages go out with a tail that was compressed for all who share it: those whose tail has so many bytes.
 pub(crate) type Sharing = Option<u32>;
 
-/// How chunks of STOMP stand in WebSocket messages.
+/// The form that chunks of STOMP have in WebSocket messages.
 pub(crate) trait Framing: std::fmt::Debug + Send + Unpin + 'static {
     const NAME: &'static str;
 
-    /// What one WebSocket message may be, by what its content may be.
+    /// The limits of a WebSocket message, by those of its content.
     fn config(&self, content: Config) -> Config {
         content
     }
 
-    /// Who set the limits that hold then.
+    /// The options that set the limits of a WebSocket message.
     fn limits_of(content: LimitsOf) -> LimitsOf {
         content
     }
@@ -70,8 +70,8 @@ pub(crate) trait Framing: std::fmt::Debug + Send + Unpin + 'static {
     /// Adds what is sent before anything else.
     fn open(&self, batch: &mut Batch);
 
-    /// Takes a message apart into chunks.
-    fn receive(&self, message: Bytes, sink: &mut dyn FnMut(Bytes)) -> Result<(), Lost>;
+    /// Appends the chunks of a message.
+    fn receive(&self, message: Bytes, chunks: &mut Chunks) -> Result<(), Lost>;
 
     /// Adds an encoded frame.
     fn frame(frame: &[u8], batch: &mut Batch);
@@ -132,17 +132,18 @@ impl<F: Framing> WebSocket<F> {
         }
     }
 
-    /// Hands the events of one read to `sink`, or of a part of it where that inflates to much; with `parts`, what came
-    /// of a message without its end too, as an event that is not the last of its message.
+    /// Unframes one read, or a part of it where that inflates to much, and passes each event to `sink`, which only keeps
+    /// it: the input lies in memory that all connections of the worker share. With `parts`, the beginning of a message
+    /// whose end has not arrived is an event too, one that is not the last of its message.
     pub(crate) fn poll_events(
         &mut self,
         context: &mut Context<'_>,
         parts: bool,
-        mut sink: impl FnMut(&mut Context<'_>, &F, Event, IsLast) -> Result<(), Lost>,
+        mut sink: impl FnMut(&F, Event, IsLast) -> Result<(), Lost>,
     ) -> Poll<Result<(), Lost>> {
         let (machine, framing, limits_of) = (&mut self.machine, &self.framing, self.limits_of);
         let compressed = self.unread.is_some();
-        let read = slices::poll_read(&mut self.io, &mut self.unread, context, |context, input| {
+        let read = slices::poll_read(&mut self.io, &mut self.unread, context, |input| {
             if input.is_empty() {
                 return Err(Lost::Vanished(
                     "the stream ended without a closing handshake".into(),
@@ -153,11 +154,11 @@ impl<F: Framing> WebSocket<F> {
                     code: frame.as_ref().map(|frame| frame.code.as_u16()),
                     reason: frame.map(|frame| frame.reason).unwrap_or_default(),
                 }),
-                Ok(event) => sink(context, framing, event, true),
+                Ok(event) => sink(framing, event, true),
                 Err(error) => Err(violation::of_websocket(&error, limits_of)),
             })?;
             if let Some(part) = parts.then(|| machine.take_part()).flatten() {
-                sink(context, framing, part, false)?;
+                sink(framing, part, false)?;
             }
             Ok(taken)
         });
@@ -194,7 +195,7 @@ impl<F: Framing> WebSocket<F> {
 /// The peer has ended its side.
 struct AtEnd;
 
-/// Whether an event is the end of its message, or the whole of it.
+/// True for the end of a message, or the whole of it.
 type IsLast = bool;
 
 impl<F: Framing> Transport for WebSocket<F> {
@@ -203,15 +204,15 @@ impl<F: Framing> Transport for WebSocket<F> {
     fn poll_receive(
         &mut self,
         context: &mut Context<'_>,
-        sink: &mut dyn FnMut(&mut Context<'_>, Bytes),
+        chunks: &mut Chunks,
     ) -> Poll<Result<(), Lost>> {
-        self.poll_events(context, false, |context, framing, event, _| {
+        self.poll_events(context, false, |framing, event, _| {
             let message = match event {
                 Event::Text(text) => text.into_bytes(),
                 Event::Binary(bytes) => bytes,
                 Event::Ping(_) | Event::Pong(_) | Event::Close(_) => return Ok(()),
             };
-            framing.receive(message, &mut |chunk| sink(context, chunk))
+            framing.receive(message, chunks)
         })
     }
 
@@ -292,7 +293,7 @@ impl<F: Framing> Transport for WebSocket<F> {
         if too_big || (open && self.fault == Fault::Nothing) {
             F::close(code, reason, batch);
         }
-        // What the machine would say to what is too big names no option.
+        // The machine's own reason for a message that is too big names no option.
         if too_big || open {
             // Only codes that may be sent come here; another would be our own mistake, and says so.
             let code = CloseCode::new(code).unwrap_or(CloseCode::INTERNAL_ERROR);
@@ -319,18 +320,17 @@ impl<F: Framing> Transport for WebSocket<F> {
                     self.shut_down = true;
                 }
                 let (machine, compressed) = (&mut self.machine, self.unread.is_some());
-                let read =
-                    slices::poll_read(&mut self.io, &mut self.unread, context, |_, input| {
-                        if input.is_empty() {
-                            return Err(AtEnd);
-                        }
-                        slices::take(machine, input, compressed, |_| Ok(()))
-                    });
+                let read = slices::poll_read(&mut self.io, &mut self.unread, context, |input| {
+                    if input.is_empty() {
+                        return Err(AtEnd);
+                    }
+                    slices::take(machine, input, compressed, |_| Ok(()))
+                });
                 if ready!(read)?.is_err() {
                     return Poll::Ready(Ok(()));
                 }
                 if compressed {
-                    // What still comes is inflated too: others go first.
+                    // The rest of the input is inflated too: other tasks go first.
                     context.waker().wake_by_ref();
                     return Poll::Pending;
                 }
@@ -349,8 +349,8 @@ impl Framing for Plain {
 
     fn open(&self, _: &mut Batch) {}
 
-    fn receive(&self, message: Bytes, sink: &mut dyn FnMut(Bytes)) -> Result<(), Lost> {
-        sink(message);
+    fn receive(&self, message: Bytes, chunks: &mut Chunks) -> Result<(), Lost> {
+        chunks.push(message);
         Ok(())
     }
 
@@ -478,12 +478,9 @@ impl Framing for SockJs {
         text(sockjs_frame::OPEN, batch);
     }
 
-    fn receive(&self, message: Bytes, sink: &mut dyn FnMut(Bytes)) -> Result<(), Lost> {
+    fn receive(&self, message: Bytes, chunks: &mut Chunks) -> Result<(), Lost> {
         let messages = self.parse(&message)?;
-        messages
-            .into_iter()
-            .map(ByteString::into_bytes)
-            .for_each(sink);
+        chunks.extend(messages.into_iter().map(ByteString::into_bytes));
         Ok(())
     }
 

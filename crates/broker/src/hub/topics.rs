@@ -1,24 +1,29 @@
-//! Topics: who subscribed, and the one order of each destination's messages.
+//! Topics: their subscribers, and the one order of each destination's messages.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytestring::ByteString;
 
-use super::names::{Names, NoMoreNames, Quota};
+use super::names::{NameQuota, Names, NoMoreNames};
+use super::outbox::Burst;
 use super::patterns::{Group, Patterns};
-use super::settings::TopicSettings;
+use super::settings::{HubSettings, TopicSettings};
 use super::subscribers::{Key, Sink, Subscribers};
+use super::window::Origin;
+use crate::broker::Feed;
 use crate::destination::Segments;
-use crate::outbox::Burst;
-use crate::statistics::{DestinationKind, DestinationStatistics};
+use crate::destination::{Destination, Pattern, Separator};
+use crate::hub::Lost;
+use crate::message::{Message, Position, Publish};
+use crate::statistics::{Count, Counters, DestinationKind, DestinationStatistics, Meter};
 use crate::sync::{AtomicU64, Mutex, RwLock};
-use crate::window::Origin;
-use crate::{Destination, Message, Pattern, Position, Publish, Separator};
 
-/// All topics of a broker.
+/// All topics of a hub.
 #[derive(Debug)]
 pub(super) struct Topics {
+    settings: Arc<HubSettings>,
+    totals: Arc<Counters>,
     names: Names<Topic>,
     patterns: RwLock<Patterns>,
     /// Counts changes of the set of pattern groups; topics remember which set they saw.
@@ -30,6 +35,7 @@ pub(super) struct Topics {
 /// subscriber sees the same order.
 #[derive(Debug)]
 pub(super) struct Topic {
+    name: ByteString,
     state: Mutex<TopicState>,
     settings: Arc<TopicSettings>,
     pub(super) origin: Arc<Origin>,
@@ -39,6 +45,8 @@ pub(super) struct Topic {
 struct TopicState {
     epoch: u64,
     sequence: u64,
+    /// The feed that brings the messages of those who subscribed to just this destination.
+    feed: Feed,
     subscribers: Subscribers,
     groups: Vec<Arc<Group>>,
     groups_version: u64,
@@ -55,13 +63,28 @@ pub(super) enum Place {
     Group(Arc<Group>, Key),
 }
 
-/// What a topic that becomes known needs: its settings and its books.
-pub(super) type Details = (Arc<TopicSettings>, Arc<Origin>);
+impl Place {
+    /// What was subscribed to.
+    pub(super) fn pattern(&self) -> Option<Pattern> {
+        match self {
+            // It was a pattern without wildcards, which is read the same with any separator.
+            Self::Topic(topic, _) => Pattern::parse(topic.name.clone()).ok(),
+            Self::Group(group, _) => Some(group.pattern.clone()),
+        }
+    }
+}
 
 impl Topics {
     /// `first_epoch` must differ between starts of the process.
-    pub(super) fn new(first_epoch: u64, quota: Arc<Quota>) -> Self {
+    pub(super) fn new(
+        first_epoch: u64,
+        quota: Arc<NameQuota>,
+        settings: Arc<HubSettings>,
+        totals: Arc<Counters>,
+    ) -> Self {
         Self {
+            settings,
+            totals,
             names: Names::new(quota),
             patterns: RwLock::default(),
             patterns_version: AtomicU64::new(1),
@@ -69,11 +92,12 @@ impl Topics {
         }
     }
 
+    /// Adds a subscriber. `feed` brings its messages; where others are subscribed already, theirs stays.
     pub(super) fn subscribe(
         &self,
         pattern: &Pattern,
         sink: Sink,
-        details: impl Fn(&str) -> Details,
+        feed: Feed,
     ) -> Result<Place, NoMoreNames> {
         let Some(destination) = pattern.as_destination() else {
             // Under the index's lock, so that the group is not forgotten between being found and being used.
@@ -81,15 +105,19 @@ impl Topics {
             let (group, new) = patterns.group(pattern);
             let key = group.subscribers.lock().add(sink);
             if new {
+                group.set_feed(feed);
                 self.patterns_version.fetch_add(1, Ordering::Release);
             }
             return Ok(Place::Group(group, key));
         };
         loop {
-            let topic = self.topic(&destination, (Vec::new(), 0), &details)?;
+            let topic = self.topic(&destination, (Vec::new(), 0))?;
             let mut state = topic.state.lock();
             if !state.forgotten {
                 state.used = true;
+                if state.subscribers.is_empty() {
+                    state.feed = feed;
+                }
                 let key = state.subscribers.add(sink);
                 drop(state);
                 return Ok(Place::Topic(topic, key));
@@ -110,18 +138,34 @@ impl Topics {
         }
     }
 
-    /// Publishes messages that all go to `destination`, in one turn; gives how many subscriptions they reached, and
-    /// `None` where nobody listens.
-    pub(super) fn publish(
+    /// Changes the feed of those who subscribed to `pattern`.
+    pub(super) fn set_feed(&self, pattern: &Pattern, feed: Feed) {
+        match pattern.as_destination() {
+            Some(destination) => {
+                if let Some(topic) = self.names.get(&destination) {
+                    topic.state.lock().feed = feed;
+                }
+            }
+            None => {
+                if let Some(group) = self.patterns.read().find(pattern) {
+                    group.set_feed(feed);
+                }
+            }
+        }
+    }
+
+    /// Delivers messages that all go to `destination`, and that `feed` brought, in one turn; gives how many subscriptions
+    /// they reached, and `None` where there is no subscription at all.
+    pub(super) fn deliver(
         &self,
+        feed: Feed,
         destination: &Destination,
         separator: Separator,
         messages: Vec<Publish>,
-        details: impl Fn(&str) -> Details,
         mut make: impl FnMut(Publish, Position) -> Arc<Message>,
     ) -> Result<Option<usize>, NoMoreNames> {
         loop {
-            let Some(topic) = self.topic_for_publish(destination, separator, &details)? else {
+            let Some(topic) = self.topic_for_publish(destination, separator)? else {
                 return Ok(None);
             };
             let mut state = topic.state.lock();
@@ -141,38 +185,39 @@ impl Topics {
                 .collect();
             let overflow = &topic.settings.overflow;
             let burst = Burst::new(&messages, overflow);
-            let mut lost = state.subscribers.deliver(&messages, &burst, &topic.origin);
-            let mut receivers = state.subscribers.len();
-            for group in &state.groups {
+            let (mut lost, mut receivers) = (Lost::default(), 0);
+            if state.feed == feed {
+                lost = state.subscribers.deliver(&messages, &burst, &topic.origin);
+                receivers = state.subscribers.len();
+            }
+            for group in state.groups.iter().filter(|group| group.feed() == feed) {
                 let subscribers = group.subscribers.lock();
                 lost += subscribers.deliver(&messages, &burst, &topic.origin);
                 receivers += subscribers.len();
             }
             let deliveries = receivers * messages.len();
             let meter = &topic.origin.meter;
-            meter.add(|counters| &counters.published, messages.len());
-            meter.add(|counters| &counters.delivered, deliveries);
+            meter.count(Count::Published, messages.len());
+            meter.count(Count::Delivered, deliveries);
             meter.lost(lost, overflow);
             return Ok(Some(deliveries));
         }
     }
 
-    /// Makes sure that publishing to `destination` finds it known, if anybody listens.
+    /// Makes sure that publishing to `destination` finds it known, if it has subscribers.
     pub(super) fn prepare(
         &self,
         destination: &Destination,
         separator: Separator,
-        details: impl Fn(&str) -> Details,
     ) -> Result<(), NoMoreNames> {
-        self.topic_for_publish(destination, separator, &details)
-            .map(drop)
+        self.topic_for_publish(destination, separator).map(drop)
     }
 
     /// Forgets topics that have no subscribers and were not used since the sweep before.
     pub(super) fn sweep(&self, seconds: f32) {
         self.names.sweep(|topic| {
             topic.origin.meter.measure(seconds);
-            // A topic whose turn somebody has is used; nobody waits for it with the shard in hand.
+            // A topic whose lock is taken is in use; no thread blocks on it while holding the shard's lock.
             let Some(mut state) = topic.state.try_lock() else {
                 return true;
             };
@@ -185,12 +230,12 @@ impl Topics {
     pub(super) fn statistics(
         &self,
         select: impl Fn(&str) -> bool,
-        separator: impl Fn(&str) -> Separator,
     ) -> impl Iterator<Item = DestinationStatistics> {
         let selected = self.names.select(|name, _| select(name)).into_iter();
         selected.map(move |(destination, topic)| {
             let mut state = topic.state.lock();
-            self.look_again(&mut state, &destination, separator(&destination));
+            let separator = self.settings.separator(&destination);
+            self.look_again(&mut state, &destination, separator);
             let groups = state.groups.iter();
             let of_patterns: usize = groups.map(|group| group.subscribers.lock().len()).sum();
             let meter = &topic.origin.meter;
@@ -213,12 +258,17 @@ impl Topics {
         &self,
         destination: &Destination,
         (groups, groups_version): (Vec<Arc<Group>>, u64),
-        details: impl Fn(&str) -> Details,
     ) -> Result<Arc<Topic>, NoMoreNames> {
-        self.names.get_or_insert(destination, |_: ByteString| {
-            let (settings, origin) = details(destination);
+        self.names.get_or_insert(destination, |name| {
+            let settings = self.settings.settings_of_topic(destination);
+            let origin = Arc::new(Origin {
+                meter: Meter::new(&self.totals),
+                dead_letters: settings.dead_letters.clone(),
+            });
             Topic {
+                name,
                 state: Mutex::new(TopicState {
+                    feed: Feed::NODE,
                     epoch: self.next_epoch.fetch_add(1, Ordering::Relaxed),
                     sequence: 0,
                     subscribers: Subscribers::default(),
@@ -233,12 +283,11 @@ impl Topics {
         })
     }
 
-    /// As [`Topics::topic`], but a name that nobody listens to is not remembered.
+    /// As [`Topics::topic`], but a name without subscribers is not remembered.
     fn topic_for_publish(
         &self,
         destination: &Destination,
         separator: Separator,
-        details: impl Fn(&str) -> Details,
     ) -> Result<Option<Arc<Topic>>, NoMoreNames> {
         if let Some(topic) = self.names.get(destination) {
             return Ok(Some(topic));
@@ -249,8 +298,7 @@ impl Topics {
         if groups.is_empty() {
             return Ok(None);
         }
-        self.topic(destination, (groups, version), details)
-            .map(Some)
+        self.topic(destination, (groups, version)).map(Some)
     }
 
     /// Makes sure that a topic knows the groups that match it.

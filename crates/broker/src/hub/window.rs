@@ -6,55 +6,60 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use crate::consumer::{Carries, Consumer, Settled};
+use super::unsettled::{Identified, Settled, Unsettled};
+use crate::AckMode;
+use crate::hub::{Ending, Lost, Outbox, Overflow};
+use crate::message::Message;
+use crate::request::DeliveryRef;
 use crate::statistics::Meter;
 use crate::sync::Mutex;
-use crate::{AckMode, DeliveryRef, Ending, Lost, Message, Outbox, Overflow};
 
-/// One subscription that acknowledges what a topic sends it. What goes beyond the window waits here, as it would in the
-/// outbox, and under the same limit and policy; it ends with the subscription.
+/// A subscription that acknowledges a topic's messages. Messages beyond the window wait here, as they would in the
+/// outbox, and under the same limit and policy; they end with the subscription.
 #[derive(Debug)]
 pub(crate) struct Window {
     outbox: Arc<Outbox>,
-    state: Mutex<State>,
+    slot: u32,
+    prefetch: u32,
+    state: Mutex<Waiting>,
 }
 
 #[derive(Debug)]
-struct State {
-    consumer: Consumer<Entry>,
+struct Waiting {
+    unsettled: Unsettled<Entry>,
     waiting: VecDeque<Entry>,
-    /// Of what waits.
+    /// The bytes of `waiting`.
     bytes: usize,
 }
 
-/// A message in a window, and its topic's books; a user destination has none.
+/// A message in a window, and its topic; a user destination has none.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) message: Arc<Message>,
     pub(crate) origin: Option<Arc<Origin>>,
 }
 
-/// What a message's topic wants to know of it.
+/// The topic of a message: where it is counted, and where it goes when it is rejected.
 #[derive(Debug)]
 pub(crate) struct Origin {
     pub(crate) meter: Meter,
-    /// Where what is rejected goes.
     pub(crate) dead_letters: Option<ByteString>,
 }
 
-impl Carries for Entry {
-    fn message(&self) -> &Arc<Message> {
-        &self.message
+impl Identified for Entry {
+    fn id(&self) -> Option<ByteString> {
+        Some(self.message.id().clone())
     }
 }
 
 impl Window {
     pub(crate) fn new(outbox: Arc<Outbox>, slot: u32, ack: AckMode, prefetch: NonZeroU32) -> Self {
-        let consumer = Consumer::new(Arc::clone(&outbox), slot, ack, prefetch);
         Self {
             outbox,
-            state: Mutex::new(State {
-                consumer,
+            slot,
+            prefetch: prefetch.get(),
+            state: Mutex::new(Waiting {
+                unsettled: Unsettled::new(ack),
                 waiting: VecDeque::new(),
                 bytes: 0,
             }),
@@ -74,9 +79,7 @@ impl Window {
                 message: Arc::clone(message),
                 origin: origin.cloned(),
             };
-            if state.waiting.is_empty()
-                && let Ok(()) = state.consumer.offer(entry.clone())
-            {
+            if state.waiting.is_empty() && self.offer(&mut state, &entry) {
                 continue;
             }
             if self.outbox.is_closed() {
@@ -88,38 +91,48 @@ impl Window {
     }
 
     /// Whether all of `deliveries` can be settled one after the other; if not, which cannot.
-    pub(crate) fn check<'a>(&self, deliveries: &[&'a DeliveryRef]) -> Result<(), &'a DeliveryRef> {
+    pub(crate) fn check<'a>(&self, deliveries: &'a [DeliveryRef]) -> Result<(), &'a DeliveryRef> {
         let mut state = self.state.lock();
-        state.consumer.would_settle(deliveries).map(drop)
+        let settled = state.unsettled.would_settle(deliveries);
+        settled.map(drop)
     }
 
-    /// Settles `delivery` and moves on; gives what that settled.
+    /// Settles `delivery`, and delivers what waited for that; gives the entries that it settled.
     pub(crate) fn settle(&self, delivery: &DeliveryRef) -> Option<Settled<Entry>> {
         let mut state = self.state.lock();
-        let settled = state.consumer.settle(delivery)?;
-        state.refill();
+        let settled = state.unsettled.settle(delivery)?;
+        self.refill(&mut state);
         Some(settled)
     }
 
-    /// Looks whether there is room in the outbox again.
-    pub(crate) fn resume(&self) {
-        self.state.lock().refill();
+    /// Delivers what waits, as far as the outbox has room again.
+    pub(crate) fn room_again(&self) {
+        self.refill(&mut self.state.lock());
+    }
+
+    fn offer(&self, state: &mut Waiting, entry: &Entry) -> bool {
+        let has_room = state.unsettled.len() < self.prefetch as usize;
+        let place = (&*self.outbox, self.slot);
+        has_room
+            && state
+                .unsettled
+                .offer(&entry.message, 0, place, || entry.clone())
+    }
+
+    fn refill(&self, state: &mut Waiting) {
+        while let Some(entry) = state.waiting.pop_front() {
+            let size = entry.message.size();
+            if !self.offer(state, &entry) {
+                state.waiting.push_front(entry);
+                return;
+            }
+            state.bytes -= size;
+        }
+        state.waiting = VecDeque::new();
     }
 }
 
-impl State {
-    fn refill(&mut self) {
-        while let Some(entry) = self.waiting.pop_front() {
-            let size = entry.message.size();
-            if let Err(entry) = self.consumer.offer(entry) {
-                self.waiting.push_front(entry);
-                return;
-            }
-            self.bytes -= size;
-        }
-        self.waiting = VecDeque::new();
-    }
-
+impl Waiting {
     fn wait(&mut self, entry: Entry, overflow: &Overflow, outbox: &Outbox) -> Lost {
         let mut lost = Lost::default();
         if let Overflow::Latest { key } = overflow

@@ -5,19 +5,33 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytestring::ByteString;
 
 use super::subscribers::Subscribers;
-use crate::Pattern;
+use crate::broker::Feed;
+use crate::destination::Pattern;
 use crate::destination::{Segments, is_any, segment_matches};
-use crate::sync::Mutex;
+use crate::sync::{AtomicU64, Mutex};
 
 /// All subscriptions to one pattern.
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) pattern: Pattern,
     pub(super) subscribers: Mutex<Subscribers>,
+    feed: AtomicU64,
+}
+
+impl Group {
+    /// The feed that brings its messages.
+    pub(super) fn feed(&self) -> Feed {
+        Feed(self.feed.load(Ordering::Acquire))
+    }
+
+    pub(super) fn set_feed(&self, feed: Feed) {
+        self.feed.store(feed.0, Ordering::Release);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -51,9 +65,19 @@ impl Patterns {
         let group = Arc::new(Group {
             pattern: pattern.detached(),
             subscribers: Mutex::default(),
+            feed: AtomicU64::new(Feed::NODE.0),
         });
         node.group = Some(Arc::clone(&group));
         (group, true)
+    }
+
+    /// The group of `pattern`, if it has subscribers.
+    pub(super) fn find(&self, pattern: &Pattern) -> Option<&Arc<Group>> {
+        let mut node = &self.root;
+        for segment in pattern.segments() {
+            node = node.known_child(segment)?;
+        }
+        node.group.as_ref()
     }
 
     /// Forgets the group of `pattern` if it has no subscribers; whether it did.
@@ -111,6 +135,18 @@ impl Node {
             }
         };
         &mut self.wild[at].1
+    }
+
+    fn known_child(&self, segment: &str) -> Option<&Self> {
+        if is_any(segment) {
+            return self.any.as_deref();
+        }
+        if !segment.contains(['*', '?']) {
+            return self.exact.get(segment);
+        }
+        let mut wild = self.wild.iter();
+        let (_, child) = wild.find(|(part, _)| part == segment)?;
+        Some(child)
     }
 
     /// Adds this node, and what `**` reaches from it without taking a segment.

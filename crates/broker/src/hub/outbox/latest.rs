@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::Message;
+use crate::message::Message;
 
 /// An index over the places of an outbox that conflates; it lives while messages wait.
 #[derive(Debug, Default)]

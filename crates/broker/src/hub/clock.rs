@@ -1,23 +1,23 @@
-//! What time it is, as far as the broker was told.
+//! The time, as callers say it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::Timestamp;
+use crate::timestamp::Timestamp;
 
-/// The latest time that was said, in milliseconds; and how long it has gone on, whatever steps the callers' clock made.
+/// The latest time that a caller said, in milliseconds; and a steady time, whatever steps the callers' clock made.
 #[derive(Debug, Default)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     latest: AtomicU64,
     /// The sum of all steps back.
     stepped_back: AtomicU64,
 }
 
-/// A step back of less is no step, but a caller who looked at the clock before another and came after it.
+/// A smaller step back is a caller who read the clock before another and came after it.
 const STEP: u64 = 5_000;
 
 impl Clock {
-    /// Takes note of the time; it goes back only where the caller's clock was set back.
-    pub(super) fn set(&self, now: Timestamp) -> Timestamp {
+    /// Notes the time; it goes back only where the caller's clock was set back.
+    pub(crate) fn set(&self, now: Timestamp) -> Timestamp {
         let said = now.as_millis();
         let before = self.latest.fetch_max(said, Ordering::Relaxed);
         let back = before.saturating_sub(said);
@@ -31,15 +31,34 @@ impl Clock {
         self.now()
     }
 
-    /// The time, for what expires.
-    pub(super) fn now(&self) -> Timestamp {
+    /// The time, for expiry.
+    pub(crate) fn now(&self) -> Timestamp {
         Timestamp::from_millis(self.latest.load(Ordering::Relaxed))
     }
 
-    /// A time that never goes back, for who waits.
-    pub(super) fn steady(&self) -> Timestamp {
+    /// A time that never goes back, for waits.
+    pub(crate) fn steady(&self) -> Timestamp {
         let stepped_back = self.stepped_back.load(Ordering::Relaxed);
         Timestamp::from_millis(self.now().as_millis() + stepped_back)
+    }
+}
+
+/// Work that is done every ten seconds: each time it goes over all destinations.
+#[derive(Debug, Default)]
+pub(crate) struct Periodic(AtomicU64);
+
+impl Periodic {
+    const PERIOD: u64 = 10_000;
+
+    /// The seconds since the last time, where it is time again by the `steady` time.
+    pub(crate) fn due(&self, steady: Timestamp) -> Option<f32> {
+        let before = self.0.load(Ordering::Relaxed);
+        let since = steady.as_millis().saturating_sub(before);
+        let due = since >= Self::PERIOD;
+        if before == 0 || due {
+            self.0.store(steady.as_millis(), Ordering::Relaxed);
+        }
+        (before > 0 && due).then_some(since as f32 / 1000.0)
     }
 }
 

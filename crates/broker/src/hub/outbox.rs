@@ -10,7 +10,7 @@ use std::task::{Context, Waker};
 use bytestring::ByteString;
 
 use self::latest::Latest;
-use crate::Message;
+use crate::message::Message;
 use crate::sync::Mutex;
 
 /// The bounded queue toward one session: the broker puts deliveries in, the session's task takes them out.
@@ -20,7 +20,7 @@ use crate::sync::Mutex;
 ///   passes when the queue is empty. What happens beyond is the [`Overflow`] policy, the destination's or else the
 ///   outbox's own.
 /// * **Deliveries with a tag** have to be settled, and are only put in where there is room.
-/// * **Cost**: an empty outbox holds no queue; a delivery costs its place in the queue (16 bytes) and no allocation
+/// * **Cost**: an empty outbox holds no queue; a delivery costs its place in the queue (24 bytes) and no allocation
 ///   of its own.
 ///
 /// # Example: a slow consumer is closed, not waited for
@@ -28,7 +28,7 @@ use crate::sync::Mutex;
 /// ```
 /// use std::sync::Arc;
 /// use std::task::{Context, Waker};
-/// use tramline_broker::{Destination, Ending, Headers, Message, Outbox, Overflow, Publish, Taken};
+/// use tramline_broker::{Control, Destination, Ending, Headers, Message, Outbox, Overflow, Publish, Taken};
 ///
 /// let outbox = Outbox::new(1024, Overflow::Close);
 /// let body = vec![b'x'; 1000];
@@ -39,7 +39,7 @@ use crate::sync::Mutex;
 ///
 /// let mut batch = Vec::new();
 /// let taken = outbox.poll_take(&mut Context::from_waker(Waker::noop()), &mut batch, 64, 65_536);
-/// assert!(matches!(taken, Taken::Ending(Ending::Overflow { limit: 1024, .. })));
+/// assert!(matches!(taken, Taken::Control(Control::End(Ending::Overflow { limit: 1024, .. }))));
 /// # Ok::<(), tramline_broker::DestinationError>(())
 /// ```
 pub struct Outbox {
@@ -55,9 +55,10 @@ struct State {
     /// How many of them are `None`.
     empty: u32,
     bytes: usize,
-    ending: Option<Box<Ending>>,
+    /// Instructions for the session that it has not taken.
+    control: Option<Box<Control>>,
     closed: bool,
-    /// A broker found no room and wants to hear when there is some.
+    /// A delivery with a tag found no room: there is to be word when there is some.
     room_wanted: bool,
     waker: Option<Waker>,
     latest: Option<Box<Latest>>,
@@ -69,11 +70,21 @@ struct State {
 pub struct Delivery {
     /// The message, shared with its other receivers.
     pub message: Arc<Message>,
-    /// The session's name for the subscription: what it gave to [`Broker::subscribe`](crate::Broker::subscribe).
+    /// The session's number for the subscription: what it gave to [`Hub::subscribe`](crate::Hub::subscribe).
     pub slot: u32,
-    /// By what the delivery has to be [settled](crate::Broker::settle), unique within the subscription; 0 where nothing
-    /// has to be.
+    /// The number to [settle](crate::Hub::settle) the delivery by, unique within the subscription; 0 where nothing has
+    /// to be settled.
     pub tag: u32,
+    /// How often the message was delivered before, or may have been: 0 the first time, and always for topics.
+    pub redeliveries: u32,
+}
+
+/// An instruction to a session, beside its deliveries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Control {
+    /// To end.
+    End(Ending),
 }
 
 /// What happens to messages for a subscriber whose outbox is full.
@@ -115,12 +126,12 @@ pub enum Taken {
     Some {
         /// Whether there is more to take right now.
         more: bool,
-        /// Whether a broker waits for the room that there is now: tell it by
-        /// [`Broker::resume`](crate::Broker::resume).
-        resume: bool,
+        /// Whether deliveries that found no room wait for it: say that there is some by
+        /// [`Hub::room_again`](crate::Hub::room_again).
+        room_wanted: bool,
     },
-    /// Nothing is queued, and the session has to end. Said once.
-    Ending(Ending),
+    /// An instruction. Given once; an [`End`](Control::End) only when nothing is queued.
+    Control(Control),
     /// Nothing is queued.
     Nothing,
 }
@@ -159,7 +170,7 @@ impl Outbox {
     /// own policy. Gives how many messages were lost to it. For brokers.
     ///
     /// Never blocks on the session. An outbox whose session ended takes nothing and says nothing: the broker hears of
-    /// that end by [`Broker::close`](crate::Broker::close).
+    /// that end by [`Hub::close`](crate::Hub::close).
     pub fn push(&self, slot: u32, messages: &[Arc<Message>]) -> Lost {
         self.push_burst(slot, &Burst::new(messages, &self.overflow))
     }
@@ -208,6 +219,7 @@ impl Outbox {
                 message: Arc::clone(message),
                 slot,
                 tag: 0,
+                redeliveries: 0,
             }));
         }
         if was_empty && !state.queue.is_empty() {
@@ -216,12 +228,12 @@ impl Outbox {
         lost
     }
 
-    /// Queues a message that has to be settled by `tag`, if there is room for it; if not, what
-    /// [`poll_take`](Self::poll_take) says tells when to try again. For brokers.
-    pub fn try_push(&self, slot: u32, tag: u32, message: &Arc<Message>) -> bool {
+    /// Queues a message that has to be settled by `tag`, if there is room for it; if not,
+    /// [`poll_take`](Self::poll_take) reports when to try again.
+    pub fn try_push(&self, slot: u32, tag: u32, message: &Arc<Message>, redeliveries: u32) -> bool {
         let mut state = self.state.lock();
-        // Others can have what waits in queues; a session that has to end would not come to it before they are empty.
-        if state.closed || state.ending.is_some() {
+        // Other consumers can have a queue's messages; a session that is to end would write them before its end.
+        if state.closed || state.control.is_some() {
             return false;
         }
         let queued = state.bytes + message.size();
@@ -235,6 +247,7 @@ impl Outbox {
             message: Arc::clone(message),
             slot,
             tag,
+            redeliveries,
         }));
         if was_empty {
             state.wake();
@@ -246,10 +259,26 @@ impl Outbox {
     /// written, unless the session is too slow for that; the first request counts.
     pub fn end(&self, ending: Ending) {
         let mut state = self.state.lock();
-        if !state.closed && state.ending.is_none() {
-            state.ending = Some(Box::new(ending));
+        if !state.closed && state.control.is_none() {
+            state.control = Some(Box::new(Control::End(ending)));
             state.wake();
         }
+    }
+
+    /// Takes deliveries with a tag that wait for the subscription `slot` back out: they are not the session's any more.
+    pub(crate) fn withdraw(&self, slot: u32) {
+        let mut state = self.state.lock();
+        let (mut bytes, mut withdrawn) = (0, 0);
+        for place in &mut state.queue {
+            if let Some(delivery) =
+                place.take_if(|delivery| delivery.slot == slot && delivery.tag != 0)
+            {
+                bytes += delivery.message.size();
+                withdrawn += 1;
+            }
+        }
+        state.bytes -= bytes;
+        state.emptied(withdrawn);
     }
 
     /// Wakes the session's task without giving it anything, so that it looks at its timers.
@@ -272,9 +301,9 @@ impl Outbox {
         if state.queue.is_empty() {
             state.register(context.waker());
             return state
-                .ending
+                .control
                 .take()
-                .map_or(Taken::Nothing, |ending| Taken::Ending(*ending));
+                .map_or(Taken::Nothing, |control| Taken::Control(*control));
         }
         let mut bytes = 0;
         while batch.len() < max_items && bytes < max_bytes {
@@ -286,11 +315,11 @@ impl Outbox {
         }
         state.bytes -= bytes;
         // Half of it, so that a full outbox is not refilled one by one.
-        let resume = state.room_wanted && state.bytes <= self.limit / 2;
-        if resume {
+        let room_wanted = state.room_wanted && state.bytes <= self.limit / 2;
+        if room_wanted {
             state.room_wanted = false;
         }
-        let more = !state.queue.is_empty() || state.ending.is_some();
+        let more = !state.queue.is_empty() || state.control.is_some();
         if state.queue.is_empty() {
             state.latest = None;
             // A session that was busy once does not hold its queue for ever.
@@ -299,17 +328,21 @@ impl Outbox {
             }
             state.register(context.waker());
         }
-        Taken::Some { more, resume }
+        Taken::Some { more, room_wanted }
     }
 
     /// For a session that cannot write: registers it to be woken, and tells whether it overflowed meanwhile.
     pub fn poll_overflow(&self, context: &mut Context<'_>) -> Option<Ending> {
         let mut state = self.state.lock();
         state.register(context.waker());
-        state
-            .ending
-            .take_if(|ending| matches!(**ending, Ending::Overflow { .. }))
-            .map(|ending| *ending)
+        match state.control.as_deref() {
+            Some(Control::End(ending @ Ending::Overflow { .. })) => {
+                let ending = ending.clone();
+                state.control = None;
+                Some(ending)
+            }
+            _ => None,
+        }
     }
 
     /// Drops what is queued and takes nothing more: the session is over.
@@ -492,7 +525,7 @@ impl State {
         self.latest = None;
         self.bytes = 0;
         self.closed = true;
-        self.ending = Some(Box::new(ending));
+        self.control = Some(Box::new(Control::End(ending)));
         self.wake();
     }
 
@@ -518,7 +551,7 @@ impl fmt::Debug for Outbox {
             .field("overflow", &self.overflow)
             .field("queued", &state.queue.len())
             .field("bytes", &state.bytes)
-            .field("ending", &state.ending)
+            .field("control", &state.control)
             .field("closed", &state.closed)
             .finish_non_exhaustive()
     }
@@ -562,11 +595,11 @@ mod tests {
 
     const ALL: Taken = Taken::Some {
         more: false,
-        resume: false,
+        room_wanted: false,
     };
     const MORE: Taken = Taken::Some {
         more: true,
-        resume: false,
+        room_wanted: false,
     };
 
     #[test]
@@ -616,7 +649,7 @@ mod tests {
         assert_eq!(take(&outbox, Waker::noop(), 64, 1000), (MORE, 2));
         assert_eq!(
             take(&outbox, Waker::noop(), 64, 1000),
-            (Taken::Ending(ending), 0)
+            (Taken::Control(Control::End(ending)), 0)
         );
         outbox.push(0, &[message(10)]);
         assert_eq!(
@@ -673,7 +706,7 @@ mod tests {
     #[test]
     fn an_idle_outbox_is_small_and_holds_no_queue() {
         assert!(size_of::<Outbox>() <= 120, "{}", size_of::<Outbox>());
-        assert_eq!(size_of::<Delivery>(), 16);
+        assert_eq!(size_of::<Delivery>(), 24);
         let outbox = Outbox::new(100_000, Overflow::Close);
         for _ in 0..100 {
             outbox.push(0, &[message(10)]);

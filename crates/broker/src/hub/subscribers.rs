@@ -1,10 +1,11 @@
-//! Who receives: a list with constant-time removal.
+//! The subscribers of a destination or pattern: a list with constant-time removal.
 
 use std::sync::Arc;
 
-use crate::outbox::Burst;
-use crate::window::{Origin, Window};
-use crate::{Lost, Message, Outbox};
+use super::outbox::Burst;
+use super::window::{Origin, Window};
+use crate::hub::{Lost, Outbox};
+use crate::message::Message;
 
 /// One subscription's place to deliver to.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! What is known by name: topics, queues.
+//! Maps from destinations, and how many destinations there may be.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -8,54 +8,67 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytestring::ByteString;
 
-use crate::Destination;
+use crate::destination::Destination;
 use crate::sync::RwLock;
 
-/// One for models: whom a shard separates they are to see together.
+/// One in models, so that they see what shards would hide.
 const SHARDS: usize = if cfg!(loom) { 1 } else { 64 };
 
 /// A map from destinations, whose size counts against a quota.
 #[derive(Debug)]
-pub(super) struct Names<T> {
+pub(crate) struct Names<T> {
     shards: [RwLock<HashMap<ByteString, Arc<T>>>; SHARDS],
     hasher: RandomState,
-    quota: Arc<Quota>,
+    quota: Arc<NameQuota>,
 }
 
-/// How many destinations there are and may be.
+/// The number of destinations that a hub and its engine keep, and the most they may: from
+/// [`LocalHub::quota`](crate::LocalHub::quota).
 #[derive(Debug)]
-pub(super) struct Quota {
+pub struct NameQuota {
     used: AtomicUsize,
-    limit: AtomicUsize,
+    limit: usize,
 }
 
 /// There are as many destinations as there may be.
 #[derive(Debug)]
-pub(super) struct NoMoreNames;
+pub(crate) struct NoMoreNames;
 
-impl Quota {
-    pub(super) fn new(limit: usize) -> Self {
+impl NameQuota {
+    pub(crate) fn new(limit: usize) -> Self {
         Self {
             used: AtomicUsize::new(0),
-            limit: AtomicUsize::new(limit),
+            limit,
         }
     }
 
-    pub(super) fn limit(&self) -> usize {
-        self.limit.load(Ordering::Relaxed)
+    /// Takes a place for one more destination; false where there is none.
+    pub fn take(&self) -> bool {
+        let taken = self.used.fetch_add(1, Ordering::Relaxed) < self.limit;
+        if !taken {
+            self.give_back(1);
+        }
+        taken
     }
 
-    pub(super) fn set_limit(&self, limit: usize) {
-        self.limit.store(limit, Ordering::Relaxed);
+    /// Gives back the places of `count` destinations that are not kept any more.
+    pub fn give_back(&self, count: usize) {
+        self.used.fetch_sub(count, Ordering::Relaxed);
     }
 
-    pub(super) fn used(&self) -> usize {
+    /// The most destinations.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// The destinations that are kept.
+    pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 }
 
 impl<T> Names<T> {
-    pub(super) fn new(quota: Arc<Quota>) -> Self {
+    pub(crate) fn new(quota: Arc<NameQuota>) -> Self {
         Self {
             shards: std::array::from_fn(|_| RwLock::default()),
             hasher: RandomState::new(),
@@ -63,14 +76,14 @@ impl<T> Names<T> {
         }
     }
 
-    pub(super) fn get(&self, destination: &Destination) -> Option<Arc<T>> {
+    pub(crate) fn get(&self, destination: &Destination) -> Option<Arc<T>> {
         self.shard(destination)
             .read()
             .get(destination.as_str())
             .cloned()
     }
 
-    pub(super) fn get_or_insert(
+    pub(crate) fn get_or_insert(
         &self,
         destination: &Destination,
         make: impl FnOnce(ByteString) -> T,
@@ -82,8 +95,7 @@ impl<T> Names<T> {
         if let Some(known) = shard.get(destination.as_str()) {
             return Ok(Arc::clone(known));
         }
-        if self.quota.used.fetch_add(1, Ordering::Relaxed) >= self.quota.limit() {
-            self.quota.used.fetch_sub(1, Ordering::Relaxed);
+        if !self.quota.take() {
             return Err(NoMoreNames);
         }
         // A copy: the text may be a slice of a whole frame, which must not be kept alive.
@@ -93,22 +105,21 @@ impl<T> Names<T> {
         Ok(new)
     }
 
-    /// Forgets what `is_used` denies.
-    pub(super) fn sweep(&self, is_used: impl Fn(&T) -> bool) {
+    /// Removes the entries that are not used any more.
+    pub(crate) fn sweep(&self, is_used: impl Fn(&T) -> bool) {
         for shard in &self.shards {
             let mut shard = shard.write();
             let before = shard.len();
             shard.retain(|_, known| is_used(known));
-            let gone = before - shard.len();
-            self.quota.used.fetch_sub(gone, Ordering::Relaxed);
+            self.quota.give_back(before - shard.len());
             if shard.len() < shard.capacity() / 4 {
                 shard.shrink_to_fit();
             }
         }
     }
 
-    /// What is known under the names that `select` picks.
-    pub(super) fn select(&self, select: impl Fn(&str, &T) -> bool) -> Vec<(ByteString, Arc<T>)> {
+    /// The entries that `select` picks.
+    pub(crate) fn select(&self, select: impl Fn(&str, &T) -> bool) -> Vec<(ByteString, Arc<T>)> {
         let mut selected = Vec::new();
         for shard in &self.shards {
             let shard = shard.read();

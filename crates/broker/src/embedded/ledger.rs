@@ -1,0 +1,120 @@
+//! The books of a queue: how many messages, of how many bytes, are where.
+
+/// A number of messages and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Load {
+    pub(super) messages: usize,
+    pub(super) bytes: usize,
+}
+
+impl Load {
+    /// One message of `bytes`.
+    pub(super) fn one(bytes: usize) -> Self {
+        Self { messages: 1, bytes }
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+    }
+
+    /// Subtracts a part of this load.
+    ///
+    /// # Panics
+    ///
+    /// When `part` is not a part of it: the books are wrong, and bounds that rest on them would not hold.
+    pub(super) fn less(self, part: Self) -> Self {
+        let messages = self.messages.checked_sub(part.messages);
+        let bytes = self.bytes.checked_sub(part.bytes);
+        match (messages, bytes) {
+            (Some(messages), Some(bytes)) => Self { messages, bytes },
+            _ => panic!("{part:?} is not a part of {self:?}"),
+        }
+    }
+
+    /// Subtracts an estimate, which may be larger.
+    pub(super) fn less_about(self, estimate: Self) -> Self {
+        Self {
+            messages: self.messages.saturating_sub(estimate.messages),
+            bytes: self.bytes.saturating_sub(estimate.bytes),
+        }
+    }
+}
+
+/// Where a queue's messages can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum At {
+    /// Waiting for a consumer.
+    Ready,
+    /// Given to a consumer, and not settled.
+    Given,
+    /// Given to a consumer, and being settled by a transaction.
+    Held,
+    /// Not there yet: room that a transaction has set aside.
+    Reserved,
+}
+
+/// The loads at each place. A message that is taken away from a place was there: nothing is rounded up to zero.
+#[derive(Debug, Default)]
+pub(super) struct Ledger([Load; 4]);
+
+impl Ledger {
+    pub(super) fn at(&self, at: At) -> Load {
+        self.0[at as usize]
+    }
+
+    /// The load that counts against the queue's bounds: that of all places.
+    pub(super) fn total(&self) -> Load {
+        let mut total = Load::default();
+        for load in self.0 {
+            total.add(load);
+        }
+        total
+    }
+
+    pub(super) fn add(&mut self, at: At, load: Load) {
+        self.0[at as usize].add(load);
+    }
+
+    /// Takes a load away from its place.
+    ///
+    /// # Panics
+    ///
+    /// When it is not there, as [`Load::less`].
+    pub(super) fn remove(&mut self, at: At, load: Load) {
+        self.0[at as usize] = self.at(at).less(load);
+    }
+
+    pub(super) fn shift(&mut self, from: At, to: At, load: Load) {
+        self.remove(from, load);
+        self.add(to, load);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_at_one_place_at_a_time() {
+        let mut ledger = Ledger::default();
+        ledger.add(At::Ready, Load::one(10));
+        ledger.add(At::Reserved, Load::one(5));
+        ledger.shift(At::Ready, At::Given, Load::one(10));
+        let total = Load {
+            messages: 2,
+            bytes: 15,
+        };
+        assert_eq!(ledger.total(), total);
+        ledger.remove(At::Given, Load::one(10));
+        assert_eq!(ledger.total(), ledger.at(At::Reserved));
+    }
+
+    #[test]
+    #[should_panic(expected = "is not a part of")]
+    fn what_is_not_there_cannot_be_taken_away() {
+        let mut ledger = Ledger::default();
+        ledger.add(At::Ready, Load::one(10));
+        ledger.remove(At::Given, Load::one(10));
+    }
+}

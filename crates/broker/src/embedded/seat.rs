@@ -1,0 +1,106 @@
+//! The consumers of a queue, and the messages that they have.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::ledger::Load;
+use crate::broker::Token;
+use crate::hub::Consumer;
+use crate::message::Message;
+use crate::request::Outcome;
+use crate::timestamp::Timestamp;
+
+/// A message in a queue.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// Its place among the others, for when it comes back.
+    pub(super) sequence: u64,
+    pub(super) message: Arc<Message>,
+    pub(super) expires_at: Option<Timestamp>,
+    /// How often it was delivered and came back.
+    pub(super) redeliveries: u32,
+}
+
+impl Entry {
+    pub(super) fn load(&self) -> Load {
+        Load::one(self.message.size())
+    }
+}
+
+/// A consumer, and the messages that it has not settled.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) number: u32,
+    pub(super) consumer: Arc<Consumer>,
+    pub(super) in_turn: bool,
+    pub(super) last_token: u64,
+    /// By token.
+    pub(super) given: VecDeque<(Token, Entry)>,
+    /// Of its messages, those that a transaction is settling.
+    pub(super) held: usize,
+}
+
+impl Seat {
+    /// Gives a message to the consumer, or back where there is no credit or no room.
+    pub(super) fn offer(&mut self, entry: Entry) -> Result<(), Entry> {
+        let token = Token(self.last_token + 1);
+        let credit = self.given.len() + self.held < self.consumer.credit().get() as usize;
+        if !credit
+            || !self
+                .consumer
+                .offer(token, &entry.message, entry.redeliveries)
+        {
+            return Err(entry);
+        }
+        self.last_token = token.0;
+        self.given.push_back((token, entry));
+        Ok(())
+    }
+
+    pub(super) fn take(&mut self, token: Token) -> Option<Entry> {
+        let at = self.given.binary_search_by_key(&token, |(token, _)| *token);
+        let (_, entry) = self.given.remove(at.ok()?)?;
+        if self.given.is_empty() && self.given.capacity() > KEPT_GIVEN {
+            self.given = VecDeque::new();
+        }
+        Some(entry)
+    }
+
+    pub(super) fn put_back(&mut self, token: Token, entry: Entry) {
+        let at = self.given.partition_point(|(other, _)| *other < token);
+        self.given.insert(at, (token, entry));
+    }
+}
+
+/// Identifies a consumer of a queue. Seats are used again, so that an old key must not find the consumer that has the seat
+/// now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SeatKey {
+    pub(super) at: u32,
+    pub(super) number: u32,
+}
+
+/// Messages that a transaction has taken from their consumer, to settle them or to put them back.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) key: SeatKey,
+    pub(super) entries: Vec<(Token, Entry)>,
+    pub(super) outcome: Outcome,
+}
+
+impl Held {
+    /// The room that settling makes in the queue.
+    pub(super) fn frees(&self) -> Load {
+        let mut freed = Load::default();
+        // A released message stays in the queue.
+        if self.outcome != Outcome::Released {
+            for (_, entry) in &self.entries {
+                freed.add(entry.load());
+            }
+        }
+        freed
+    }
+}
+
+/// Capacity that a consumer's list may keep while it is empty, so that single messages do not allocate each time.
+const KEPT_GIVEN: usize = 16;

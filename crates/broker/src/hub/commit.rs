@@ -1,0 +1,181 @@
+//! Transactions: the hub checks its windows, the engine commits, the hub settles.
+
+use std::sync::Arc;
+
+use super::Hub;
+use super::members::{Member, Place};
+use crate::broker::{Commit, Settlement, Token};
+use crate::confirm::Confirm;
+use crate::errors::{CommitError, PublishError, SettleError};
+use crate::request::{DeliveryRef, Outcome, Published, Settle, Transaction};
+use crate::session_id::SessionId;
+use crate::timestamp::Timestamp;
+
+/// A transaction's deliveries at one subscription, in order.
+struct Settling {
+    slot: u32,
+    place: Place,
+    deliveries: Vec<DeliveryRef>,
+    outcomes: Vec<Outcome>,
+}
+
+impl Hub {
+    /// Carries out all of a session's transaction or nothing of it: settles first, then publishes in order. One that still
+    /// waits for room when its session is closed, and has deliveries to settle, is not carried out.
+    ///
+    /// The windows of topics are settled when the engine has committed.
+    pub fn commit(
+        &self,
+        session: SessionId,
+        transaction: Transaction,
+        now: Timestamp,
+    ) -> Confirm<Result<Published, CommitError>> {
+        self.local().clock.set(now);
+        self.ensure_started();
+        let Transaction { settles, publishes } = transaction;
+        let member = self.local().members.get(session);
+        let checked = settling(member.as_deref(), settles).and_then(|settling| {
+            let settlements = check(&settling)?;
+            Ok((settling, settlements))
+        });
+        let (settling, settlements) = match checked {
+            Ok(checked) => checked,
+            Err(error) => return Confirm::ready(Err(error.into())),
+        };
+        let first = settling.iter().flat_map(|settling| &settling.deliveries);
+        let first = first.clone().next().cloned();
+        for settlement in &settlements {
+            settlement.consumer.commit_begins(&settlement.tokens);
+        }
+        let commit = Commit::new(session, settlements.clone(), publishes);
+        let committed = self.in_time(self.broker().commit(commit));
+        let hub = self.clone();
+        let done = move |answer: Result<Published, CommitError>| {
+            hub.commit_ended(&settling, &settlements, &answer);
+            match (answer, first) {
+                (Err(CommitError::Settle(SettleError::Gone)), Some(delivery)) => {
+                    Err(SettleError::UnknownDelivery { delivery }.into())
+                }
+                (answer, _) => answer,
+            }
+        };
+        match committed.into_ready() {
+            Ok(answer) => Confirm::ready(done(answer)),
+            Err(committed) => Confirm::later(async move { done(committed.await) }),
+        }
+    }
+
+    /// Settles what the engine has committed: in the windows here, and in the records of its consumers. Those keep the
+    /// engine's tokens: the names that the client used may mean nothing any more.
+    fn commit_ended(
+        &self,
+        settling: &[Settling],
+        settlements: &[Settlement],
+        answer: &Result<Published, CommitError>,
+    ) {
+        use PublishError::OutcomeUnknown;
+        for settlement in settlements {
+            let Settlement {
+                consumer, tokens, ..
+            } = settlement;
+            match answer {
+                Ok(_) => consumer.committed(tokens),
+                // It may be done, and others sent in their place.
+                Err(CommitError::Publish(OutcomeUnknown)) => {}
+                Err(_) => consumer.commit_failed(tokens),
+            }
+        }
+        if answer.is_err() {
+            return;
+        }
+        for settling in settling {
+            for (delivery, outcome) in settling.deliveries.iter().zip(&settling.outcomes) {
+                if settling.place.window().is_some() {
+                    drop(self.settle_at(&settling.place, delivery, *outcome));
+                }
+            }
+        }
+    }
+}
+
+/// The deliveries that `settles` name, by their subscriptions.
+fn settling(member: Option<&Member>, settles: Vec<Settle>) -> Result<Vec<Settling>, SettleError> {
+    let by_any = settles.iter().any(|settle| settle.slot.is_none());
+    let places = member.filter(|_| by_any);
+    let places = places.map_or_else(Vec::new, Member::places);
+    let mut all: Vec<Settling> = Vec::new();
+    for settle in settles {
+        let Settle {
+            slot,
+            delivery,
+            outcome,
+        } = settle;
+        let slot = slot.or_else(|| {
+            let mut places = places.iter();
+            let (slot, _) = places.find(|(_, place)| has(place, &delivery))?;
+            Some(*slot)
+        });
+        let known = |slot: u32| all.iter().position(|settling| settling.slot == slot);
+        let at = match slot.map(|slot| (slot, known(slot))) {
+            Some((_, Some(at))) => at,
+            Some((slot, None)) => {
+                let place = member.and_then(|member| member.place(slot));
+                let Some(place) = place else {
+                    return Err(SettleError::UnknownDelivery { delivery });
+                };
+                all.push(Settling {
+                    slot,
+                    place,
+                    deliveries: Vec::new(),
+                    outcomes: Vec::new(),
+                });
+                all.len() - 1
+            }
+            None => return Err(SettleError::UnknownDelivery { delivery }),
+        };
+        all[at].deliveries.push(delivery);
+        all[at].outcomes.push(outcome);
+    }
+    Ok(all)
+}
+
+fn has(place: &Place, delivery: &DeliveryRef) -> bool {
+    let one = std::slice::from_ref(delivery);
+    match place {
+        Place::Consumer(consumer) => consumer.would_settle(one).is_ok(),
+        place => place
+            .window()
+            .is_some_and(|window| window.check(one).is_ok()),
+    }
+}
+
+/// Checks that the deliveries can be settled one after the other; gives the engine's part of that.
+fn check(all: &[Settling]) -> Result<Vec<Settlement>, SettleError> {
+    let mut settlements = Vec::new();
+    for settling in all {
+        let deliveries = &settling.deliveries;
+        let unknown = |delivery: &DeliveryRef| SettleError::UnknownDelivery {
+            delivery: delivery.clone(),
+        };
+        match &settling.place {
+            Place::Consumer(consumer) => {
+                let tokens = consumer.would_settle(deliveries).map_err(unknown)?;
+                let outcome = |(at, _): &(usize, Token)| settling.outcomes[*at];
+                // Messages that are released one after the other go back one after the other.
+                let together = tokens.chunk_by(|a, b| {
+                    a.0 == b.0 || (outcome(a) == outcome(b) && outcome(a) == Outcome::Accepted)
+                });
+                settlements.extend(together.map(|tokens| {
+                    let outcome = outcome(&tokens[0]);
+                    let tokens = tokens.iter().map(|(_, token)| *token).collect();
+                    Settlement::new(Arc::clone(consumer), tokens, outcome)
+                }));
+            }
+            place => match place.window() {
+                Some(window) => window.check(deliveries).map_err(unknown)?,
+                None => return Err(unknown(&deliveries[0])),
+            },
+        }
+    }
+    Ok(settlements)
+}

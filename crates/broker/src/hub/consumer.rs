@@ -1,0 +1,342 @@
+//! The hub's half of a queue subscription.
+
+use std::any::Any;
+use std::collections::{HashSet, VecDeque};
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::{Arc, OnceLock, Weak};
+
+use bytestring::ByteString;
+
+use super::unsettled::{Identified, Unsettled};
+use crate::AckMode;
+use crate::broker::Token;
+use crate::destination::Pattern;
+use crate::hub::Outbox;
+use crate::message::Message;
+use crate::request::{DeliveryRef, SubscribeOptions};
+use crate::session_id::SessionId;
+use crate::sync::Mutex;
+
+/// A session's subscription to a queue, or a durable subscription: what an engine delivers to, and is told settlements of.
+///
+/// The engine numbers its deliveries with [`Token`]s of its own and has at most [`credit`](Self::credit) of them unsettled.
+/// An engine in the same process [offers](Self::offer) messages, and keeps those that are turned down for other consumers;
+/// one far away has sent them already and [delivers](Self::deliver) them.
+pub struct Consumer {
+    session: SessionId,
+    slot: u32,
+    pattern: Pattern,
+    ack: AckMode,
+    credit: NonZeroU32,
+    options: SubscribeOptions,
+    outbox: Arc<Outbox>,
+    state: Mutex<Deliveries>,
+    record: OnceLock<Box<dyn Any + Send + Sync>>,
+}
+
+#[derive(Debug)]
+struct Deliveries {
+    unsettled: Unsettled<Entry>,
+    /// Delivered from afar, and not in the outbox for want of room; at most the credit.
+    waiting: VecDeque<Waiting>,
+    /// How many of the unsettled are in a commit that the engine has not answered.
+    committing: usize,
+    asked: Asked,
+    ended: bool,
+}
+
+/// Whether the engine was asked to deliver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Not,
+    /// It is being called.
+    Now,
+    Yes,
+}
+
+/// A delivery that the session has.
+#[derive(Debug)]
+struct Entry {
+    token: Token,
+    message: Kept,
+    committing: bool,
+}
+
+/// A message, kept until it is settled: by an engine that offered it, so that its memory is free once it is settled there.
+#[derive(Debug)]
+enum Kept {
+    ByEngine(Weak<Message>),
+    Here(Arc<Message>),
+}
+
+impl Identified for Entry {
+    fn id(&self) -> Option<ByteString> {
+        match &self.message {
+            Kept::ByEngine(message) => Some(message.upgrade()?.id().clone()),
+            Kept::Here(message) => Some(message.id().clone()),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Waiting {
+    token: Token,
+    message: Arc<Message>,
+    redeliveries: u32,
+}
+
+impl Consumer {
+    pub(super) fn new(
+        (session, slot): (SessionId, u32),
+        pattern: Pattern,
+        ack: AckMode,
+        credit: NonZeroU32,
+        options: SubscribeOptions,
+        outbox: Arc<Outbox>,
+    ) -> Self {
+        Self {
+            session,
+            slot,
+            pattern,
+            ack,
+            credit,
+            options,
+            outbox,
+            state: Mutex::new(Deliveries {
+                unsettled: Unsettled::new(ack),
+                waiting: VecDeque::new(),
+                committing: 0,
+                asked: Asked::Not,
+                ended: false,
+            }),
+            record: OnceLock::new(),
+        }
+    }
+
+    /// The session.
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// The session's number for the subscription.
+    pub fn slot(&self) -> u32 {
+        self.slot
+    }
+
+    /// The queue, or what a durable subscription covers.
+    pub fn pattern(&self) -> &Pattern {
+        &self.pattern
+    }
+
+    /// How the client acknowledges. Settlements reach the engine one by one all the same.
+    pub fn ack(&self) -> AckMode {
+        self.ack
+    }
+
+    /// The most deliveries that may be unsettled.
+    pub fn credit(&self) -> NonZeroU32 {
+        self.credit
+    }
+
+    /// The options of the subscription.
+    pub fn options(&self) -> &SubscribeOptions {
+        &self.options
+    }
+
+    /// Queues a message toward the session, which had it or may have had it `redeliveries` times; false where its outbox has
+    /// no room, or it is about to end: [`Broker::room_again`](crate::Broker::room_again) reports room. The engine keeps
+    /// the message either way, until it is settled.
+    pub fn offer(&self, token: Token, message: &Arc<Message>, redeliveries: u32) -> bool {
+        let mut state = self.state.lock();
+        let place = (&*self.outbox, self.slot);
+        let entry = || Entry {
+            token,
+            message: Kept::ByEngine(Arc::downgrade(message)),
+            committing: false,
+        };
+        !state.ended
+            && state.waiting.is_empty()
+            && state.unsettled.offer(message, redeliveries, place, entry)
+    }
+
+    /// Takes a message that the engine has sent already; it waits here while the outbox has no room. False for a consumer that
+    /// has ended, or that has as many unsettled as its credit allows: such a message is still the engine's. What a
+    /// [commit](crate::Broker::commit) settles counts no more from when the engine is asked for it.
+    pub fn deliver(&self, token: Token, message: Arc<Message>, redeliveries: u32) -> bool {
+        let mut state = self.state.lock();
+        let unsettled = state.unsettled.len() - state.committing + state.waiting.len();
+        if state.ended || unsettled >= self.credit.get() as usize {
+            return false;
+        }
+        state.waiting.push_back(Waiting {
+            token,
+            message,
+            redeliveries,
+        });
+        self.refill(&mut state);
+        true
+    }
+
+    /// Forgets all deliveries: their link is lost, and the engine has them again. Those that are not written yet are
+    /// withdrawn; settling the others answers [`SettleError::UnknownDelivery`](crate::SettleError::UnknownDelivery).
+    pub fn void(&self) {
+        let mut state = self.state.lock();
+        state.clear();
+        self.outbox.withdraw(self.slot);
+    }
+
+    /// Keeps a record of the engine's own with the consumer. Done once, by [`Broker::consume`](crate::Broker::consume);
+    /// false if there is one.
+    pub fn set_record<T: Any + Send + Sync>(&self, record: T) -> bool {
+        self.record.set(Box::new(record)).is_ok()
+    }
+
+    /// The engine's record.
+    pub fn record<T: Any>(&self) -> Option<&T> {
+        self.record.get()?.downcast_ref()
+    }
+
+    /// Removes what `delivery` settles and hands the tokens to `settle`, in order; `None` where there is no such delivery.
+    pub(super) fn settle<R>(
+        &self,
+        delivery: &DeliveryRef,
+        settle: impl FnOnce(&[Token]) -> R,
+    ) -> Option<R> {
+        let mut settled = {
+            let mut state = self.state.lock();
+            let settled = state.unsettled.settle(delivery)?;
+            if state.committing > 0 {
+                let left = state.unsettled.entries_mut();
+                state.committing = left.filter(|entry| entry.committing).count();
+            }
+            self.refill(&mut state);
+            settled
+        };
+        // Nearly always one.
+        let first = settled.next()?;
+        let Some(second) = settled.next() else {
+            return Some(settle(&[first.token]));
+        };
+        let all = [first, second].into_iter().chain(settled);
+        let tokens: Vec<Token> = all.map(|entry| entry.token).collect();
+        Some(settle(&tokens))
+    }
+
+    /// The tokens that settling `deliveries` one after the other would settle, in order, each with the index of its
+    /// delivery; or the first delivery that would not be there.
+    pub(super) fn would_settle<'a>(
+        &self,
+        deliveries: &'a [DeliveryRef],
+    ) -> Result<Vec<(usize, Token)>, &'a DeliveryRef> {
+        let mut state = self.state.lock();
+        let settled = state.unsettled.would_settle(deliveries)?;
+        Ok(settled.map(|(at, entry)| (at, entry.token)).collect())
+    }
+
+    /// Takes note that the engine is asked to commit the settlement of `tokens`: once it has, and before the hub knows, it
+    /// may send as many other messages.
+    pub(super) fn commit_begins(&self, tokens: &[Token]) {
+        self.mark(tokens, true);
+    }
+
+    /// Takes note that nothing of a commit was done.
+    pub(super) fn commit_failed(&self, tokens: &[Token]) {
+        self.mark(tokens, false);
+    }
+
+    /// Removes what the engine has committed.
+    pub(super) fn committed(&self, tokens: &[Token]) {
+        let tokens: HashSet<Token> = tokens.iter().copied().collect();
+        let mut state = self.state.lock();
+        let Deliveries {
+            unsettled,
+            committing,
+            ..
+        } = &mut *state;
+        unsettled.remove_if(|entry| {
+            let settled = tokens.contains(&entry.token);
+            *committing -= usize::from(settled && entry.committing);
+            settled
+        });
+        self.refill(&mut state);
+    }
+
+    fn mark(&self, tokens: &[Token], committing: bool) {
+        let tokens: HashSet<Token> = tokens.iter().copied().collect();
+        let mut state = self.state.lock();
+        for entry in state.unsettled.entries_mut() {
+            if tokens.contains(&entry.token) {
+                entry.committing = committing;
+            }
+        }
+        let all = state.unsettled.entries_mut();
+        state.committing = all.filter(|entry| entry.committing).count();
+    }
+
+    /// Delivers what waits here, as far as the outbox has room again.
+    pub(super) fn room_again(&self) {
+        self.refill(&mut self.state.lock());
+    }
+
+    /// Notes that the engine is now asked to deliver; false where the subscription has ended already.
+    pub(super) fn ask(&self) -> bool {
+        let mut state = self.state.lock();
+        if !state.ended {
+            state.asked = Asked::Now;
+        }
+        !state.ended
+    }
+
+    /// Notes that the engine was asked; true where the subscription ended meanwhile, and is to be cancelled now.
+    pub(super) fn asked(&self) -> bool {
+        let mut state = self.state.lock();
+        state.asked = Asked::Yes;
+        state.ended
+    }
+
+    /// Takes nothing more; whether the engine is to be told.
+    pub(super) fn end(&self) -> bool {
+        let mut state = self.state.lock();
+        let first = !std::mem::replace(&mut state.ended, true);
+        state.clear();
+        first && state.asked == Asked::Yes
+    }
+
+    fn refill(&self, state: &mut Deliveries) {
+        let place = (&*self.outbox, self.slot);
+        while let Some(next) = state.waiting.front() {
+            let entry = || Entry {
+                token: next.token,
+                message: Kept::Here(Arc::clone(&next.message)),
+                committing: false,
+            };
+            let offered = state
+                .unsettled
+                .offer(&next.message, next.redeliveries, place, entry);
+            if !offered {
+                return;
+            }
+            state.waiting.pop_front();
+        }
+    }
+}
+
+impl Deliveries {
+    fn clear(&mut self) {
+        self.unsettled.clear();
+        self.waiting = VecDeque::new();
+        self.committing = 0;
+    }
+}
+
+impl fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumer")
+            .field("session", &self.session)
+            .field("slot", &self.slot)
+            .field("pattern", &self.pattern)
+            .field("credit", &self.credit)
+            .finish_non_exhaustive()
+    }
+}

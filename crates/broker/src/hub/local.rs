@@ -1,0 +1,517 @@
+//! The engine's half of the hub.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+use bytestring::ByteString;
+
+use super::budget::Budget;
+use super::clock::{Clock, Periodic};
+use super::members::Place;
+use super::members::{Member, Members, Released};
+use super::names::{NameQuota, NoMoreNames};
+use super::nodes::{Command, MemberDescription, MemberEvent, NodeId, Observer, Remote};
+use super::settings::HubSettings;
+use super::sources::{Answered, Sources};
+use super::topics::Topics;
+use crate::broker::{Broker, Capabilities, Feed, Source};
+use crate::confirm::Confirm;
+use crate::destination::{Destination, Target};
+use crate::errors::{PublishError, StartError};
+use crate::hub::Ending;
+use crate::message::{Message, Position, Publish};
+use crate::session_id::SessionId;
+use crate::statistics::{Count, Counters, Meter};
+use crate::timestamp::Timestamp;
+
+/// A hub as its engine sees it: where messages from the engine are delivered, and what the engine needs of the node.
+///
+/// The engine gets it by [`Broker::start`] and may keep it; it does not keep the engine alive.
+pub struct LocalHub {
+    node: NodeId,
+    pub(super) settings: Arc<HubSettings>,
+    pub(super) capabilities: Capabilities,
+    pub(super) broker: Weak<dyn Broker>,
+    pub(super) members: Members,
+    pub(super) topics: Topics,
+    pub(super) sources: Sources,
+    pub(super) remote: Remote,
+    pub(super) quota: Arc<NameQuota>,
+    pub(super) budget: Arc<Budget>,
+    pub(super) totals: Arc<Counters>,
+    pub(super) clock: Clock,
+    topics_swept: Periodic,
+    available: AtomicBool,
+    observer: OnceLock<Arc<dyn Observer>>,
+    watched: AtomicBool,
+    /// Begins every message id of this start of this hub.
+    id_prefix: String,
+    next_id: AtomicU64,
+}
+
+impl LocalHub {
+    pub(super) fn new(
+        settings: HubSettings,
+        capabilities: Capabilities,
+        broker: Weak<dyn Broker>,
+    ) -> Self {
+        let start = u64::from_ne_bytes(crate::random_bytes());
+        let settings = Arc::new(settings);
+        let quota = Arc::new(NameQuota::new(settings.max_destinations));
+        let totals = Arc::default();
+        Self {
+            node: NodeId::random(),
+            topics: Topics::new(
+                start,
+                Arc::clone(&quota),
+                Arc::clone(&settings),
+                Arc::clone(&totals),
+            ),
+            budget: Arc::new(Budget::new(settings.max_bytes)),
+            settings,
+            capabilities,
+            broker,
+            members: Members::default(),
+            sources: Sources::default(),
+            remote: Remote::default(),
+            quota,
+            totals,
+            clock: Clock::default(),
+            topics_swept: Periodic::default(),
+            available: AtomicBool::new(false),
+            observer: OnceLock::new(),
+            watched: AtomicBool::new(false),
+            id_prefix: format!("{:x}-", start as u32),
+            next_id: AtomicU64::new(1),
+        }
+    }
+
+    /// This node's id, from the hub's making to its end.
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// What [`Broker::settings`] answered.
+    pub fn settings(&self) -> &HubSettings {
+        &self.settings
+    }
+
+    /// The time, as the hub's callers say it: for expiry. It goes back where their clock was set back.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// A time that never goes back, for waits.
+    pub fn steady(&self) -> Timestamp {
+        self.clock.steady()
+    }
+
+    /// Delivers messages that `feed` brought, in order, to the subscribers of the sources with that feed. Each run of
+    /// messages to one destination shares one turn of its lock, in which they are numbered unless the engine
+    /// [numbered](Publish::numbered) them, and one wake of each subscriber. A message for a user or session is delivered
+    /// as by [`deliver_here`](Self::deliver_here).
+    ///
+    /// Gives the number of deliveries. A message without a subscriber is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::TooManyDestinations`] where only patterns cover a destination and the hub has no place for one
+    /// more; the messages from there on are not delivered.
+    pub fn deliver(&self, feed: Feed, messages: Vec<Publish>) -> Result<usize, PublishError> {
+        let mut receivers = 0;
+        let mut rest = messages.into_iter().peekable();
+        while let Some(first) = rest.next() {
+            let Some(destination) = first.destination().cloned() else {
+                receivers += self.deliver_here(first);
+                continue;
+            };
+            let mut run = vec![first];
+            while let Some(next) = rest.next_if(|next| next.destination() == Some(&destination)) {
+                run.push(next);
+            }
+            receivers += self.deliver_run(feed, &destination, run)?;
+        }
+        Ok(receivers)
+    }
+
+    /// As [`deliver`](Self::deliver), for messages that all go to `destination`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`deliver`](Self::deliver).
+    pub fn deliver_run(
+        &self,
+        feed: Feed,
+        destination: &Destination,
+        messages: Vec<Publish>,
+    ) -> Result<usize, PublishError> {
+        let count = messages.len();
+        let separator = self.settings.separator(destination);
+        let make = |publish: Publish, position| {
+            let here = (feed == Feed::NODE).then_some(position);
+            self.numbered(publish, here)
+        };
+        match self
+            .topics
+            .deliver(feed, destination, separator, messages, make)
+        {
+            Ok(Some(receivers)) => Ok(receivers),
+            Ok(None) => {
+                self.totals.count(Count::Published, count);
+                Ok(0)
+            }
+            Err(NoMoreNames) => Err(self.no_more_names()),
+        }
+    }
+
+    /// Delivers a message for a user or a session to the subscriptions of this node; gives their number.
+    pub fn deliver_here(&self, publish: Publish) -> usize {
+        let (members, path) = match &publish.target {
+            Target::User { name, path } => (self.members.of_user(name), path.clone()),
+            Target::Session { id, path } => {
+                let member = self.members.get(*id);
+                (member.into_iter().collect(), path.clone())
+            }
+            Target::Destination(_) => return 0,
+        };
+        let message = self.message(publish);
+        let mut receivers = 0;
+        for member in members {
+            let (delivered, lost) = member.deliver(&path, &message);
+            receivers += delivered;
+            self.totals.lost(lost, member.outbox().policy());
+        }
+        self.totals.count(Count::Published, 1);
+        self.totals.count(Count::Delivered, receivers);
+        receivers
+    }
+
+    /// Makes sure that the next message to a topic finds a place for its name, where the topic has subscribers: for
+    /// transactions, which are checked before anything is done.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::TooManyDestinations`] where it does not.
+    pub fn prepare(&self, destination: &Destination) -> Result<(), PublishError> {
+        let separator = self.settings.separator(destination);
+        let prepared = self.topics.prepare(destination, separator);
+        prepared.map_err(|NoMoreNames| self.no_more_names())
+    }
+
+    /// The message that consumers receive for a `publish`: with an id, and counted against the hub's memory while it
+    /// exists.
+    pub fn message(&self, publish: Publish) -> Arc<Message> {
+        self.numbered(publish, None)
+    }
+
+    /// Checks that messages of `bytes` fit into the memory that is left. Publishers that ask at the same time may go
+    /// beyond the limit together, by one message each.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::OutOfMemory`], counted as refused.
+    pub fn check_memory(&self, bytes: usize) -> Result<(), PublishError> {
+        if self.budget.has_room(bytes) {
+            return Ok(());
+        }
+        self.totals.count(Count::Refused, 1);
+        Err(PublishError::OutOfMemory {
+            limit: self.budget.limit(),
+        })
+    }
+
+    /// Whether messages of `bytes` fit into the memory that is left.
+    pub fn has_memory(&self, bytes: usize) -> bool {
+        self.budget.has_room(bytes)
+    }
+
+    /// The number of destinations that hub and engine may keep together.
+    pub fn quota(&self) -> &Arc<NameQuota> {
+        &self.quota
+    }
+
+    /// Counts for one destination of the engine, which go into the hub's totals too.
+    pub fn meter(&self) -> Meter {
+        Meter::new(&self.totals)
+    }
+
+    /// The error for a destination that no prefix covers.
+    pub fn unknown_destination(&self, destination: &str) -> PublishError {
+        PublishError::UnknownDestination {
+            destination: destination.into(),
+            prefixes: self.settings.prefixes(),
+        }
+    }
+
+    /// The error for a name beyond the [`quota`](Self::quota), which is counted as refused.
+    pub fn no_more_names(&self) -> PublishError {
+        self.totals.count(Count::Refused, 1);
+        PublishError::TooManyDestinations {
+            limit: self.quota.limit(),
+        }
+    }
+
+    /// Says whether the engine takes messages. Until it is said for the first time it does not.
+    pub fn set_available(&self, available: bool) {
+        let before = self.available.swap(available, Ordering::AcqRel);
+        if before != available
+            && let Some(observer) = self.observer.get()
+        {
+            observer.available(available);
+        }
+    }
+
+    /// Whether the engine takes messages, as it last [said](Self::set_available).
+    pub fn is_available(&self) -> bool {
+        self.available.load(Ordering::Acquire)
+    }
+
+    /// The open sessions of this node, for a node that joins the others: to be [announced](Self::announced) there as
+    /// [`Opened`](MemberEvent::Opened), in order with the events that [`Broker::announce`] was called with. An event that
+    /// was under way meanwhile may repeat what is described.
+    pub fn described_members(&self) -> Vec<MemberDescription> {
+        let members = self.members.all().into_iter();
+        let open = members.filter(|member| member.is_open());
+        open.map(|member| member.described(self.node)).collect()
+    }
+
+    /// Takes note of another node's announcement. A node's own announcements that come back are ignored.
+    pub fn announced(&self, node: NodeId, event: MemberEvent) {
+        if node == self.node {
+            return;
+        }
+        self.observe(node, &self.remote.note(node, event));
+    }
+
+    /// Forgets the sessions of a node that is gone.
+    pub fn node_gone(&self, node: NodeId) {
+        self.observe(node, &self.remote.lost(node));
+    }
+
+    /// Carries out another node's command.
+    pub fn command(self: &Arc<Self>, command: Command) {
+        let Command::End {
+            session,
+            code,
+            reason,
+        } = command;
+        if let (Some(member), Some(broker)) = (self.members.get(session), self.broker.upgrade()) {
+            self.end(&*broker, &member, code, reason);
+        }
+    }
+
+    pub(super) fn set_observer(&self, observer: Arc<dyn Observer>) -> bool {
+        let wants_members = observer.wants_members();
+        let set = self.observer.set(observer).is_ok();
+        if set {
+            self.watched.store(wants_members, Ordering::Release);
+        }
+        if let (true, true, Some(observer)) = (set, self.is_available(), self.observer.get()) {
+            observer.available(true);
+        }
+        set
+    }
+
+    pub(super) fn start_failed(&self, error: &StartError) {
+        if let Some(observer) = self.observer.get() {
+            observer.start_failed(error);
+        }
+    }
+
+    pub(super) fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    pub(super) fn set_feed(&self, source: &Source, feed: Feed) {
+        if let Source::Pattern(pattern) = source {
+            self.topics.set_feed(pattern, feed);
+        }
+    }
+
+    /// Makes a subscription active and announces it; false where its session has closed meanwhile.
+    pub(super) fn activate(&self, member: &Member, slot: u32) -> bool {
+        if !self.is_watched() {
+            return member.activate(slot);
+        }
+        let Some(subscription) = member.describe(slot) else {
+            return false;
+        };
+        let (session, user) = (member.id(), member.user());
+        // First, since whoever closes the session announces the end of what is active.
+        self.tell(MemberEvent::Subscribed {
+            session,
+            user: user.clone(),
+            subscription: subscription.clone(),
+        });
+        let active = member.activate(slot);
+        if !active {
+            self.tell(MemberEvent::Unsubscribed {
+                session,
+                user,
+                subscription,
+            });
+        }
+        active
+    }
+
+    /// Ends a session at the application's wish.
+    pub(super) fn end(
+        self: &Arc<Self>,
+        broker: &dyn Broker,
+        member: &Arc<Member>,
+        code: u16,
+        reason: ByteString,
+    ) -> bool {
+        if !member.is_open() {
+            return false;
+        }
+        if let Some(observer) = self.observer.get() {
+            observer.ending(member, code, &reason);
+        }
+        // First, since closing seals the outbox: what is queued there is still written.
+        member.outbox().end(Ending::Requested { code, reason });
+        self.close(broker, member);
+        true
+    }
+
+    /// Ends a member's subscriptions. Once or several times.
+    pub(super) fn close(&self, broker: &dyn Broker, member: &Member) {
+        let (released, was_open) = self.members.close(member);
+        // A queue's message that one of its subscriptions had is not for another of them.
+        member.outbox().seal();
+        for released in released {
+            drop(self.let_go(broker, member, released));
+        }
+        if !was_open {
+            return;
+        }
+        self.leave(
+            broker,
+            &Source::Session(member.id()),
+            (member.id(), u32::MAX),
+        );
+        if let Some(user) = member.user() {
+            self.leave(broker, &Source::User(user), (member.id(), u32::MAX));
+        }
+        if self.is_watched() {
+            let session = member.id();
+            self.tell(MemberEvent::Closed { session });
+        }
+    }
+
+    /// Ends a subscription that was taken out of its member's record.
+    pub(super) fn let_go(
+        &self,
+        broker: &dyn Broker,
+        member: &Member,
+        (slot, released): (u32, Released),
+    ) -> Confirm<()> {
+        if let Some(subscription) = released.described.filter(|_| self.is_watched()) {
+            self.tell(MemberEvent::Unsubscribed {
+                session: member.id(),
+                user: member.user(),
+                subscription,
+            });
+        }
+        match &released.place {
+            Place::User(..) | Place::Application => {}
+            Place::Topic(place, _) => {
+                self.topics.unsubscribe(place);
+                if self.capabilities.interest
+                    && let Some(pattern) = place.pattern()
+                {
+                    self.leave(broker, &Source::Pattern(pattern), (member.id(), slot));
+                }
+            }
+            Place::Consumer(consumer) => {
+                if consumer.end() {
+                    return broker.cancel(consumer);
+                }
+            }
+        }
+        Confirm::ready(())
+    }
+
+    /// Joins a source for an open session.
+    pub(super) fn join_open(
+        self: &Arc<Self>,
+        broker: &dyn Broker,
+        source: &Source,
+        member: &Member,
+        answered: Answered,
+    ) {
+        let user = (member.id(), u32::MAX);
+        self.sources.join(self, broker, source, user, answered);
+        if !member.is_open() {
+            // It was closed before it joined.
+            self.leave(broker, source, user);
+        }
+    }
+
+    pub(super) fn leave(&self, broker: &dyn Broker, source: &Source, user: (SessionId, u32)) {
+        if self.capabilities.interest {
+            self.sources.leave(broker, source, user);
+        }
+    }
+
+    /// Whether anything wants to know of members.
+    pub(super) fn is_watched(&self) -> bool {
+        self.capabilities.nodes || self.watched.load(Ordering::Acquire)
+    }
+
+    /// Tells the observer, and the other nodes, of a change here.
+    pub(super) fn tell(&self, event: MemberEvent) {
+        self.observe(self.node, std::slice::from_ref(&event));
+        if self.capabilities.nodes
+            && let Some(broker) = self.broker.upgrade()
+        {
+            broker.announce(event);
+        }
+    }
+
+    fn observe(&self, node: NodeId, events: &[MemberEvent]) {
+        let watched = self.watched.load(Ordering::Acquire);
+        if let Some(observer) = self.observer.get().filter(|_| watched) {
+            for event in events {
+                observer.member(node, event);
+            }
+        }
+    }
+
+    /// Drops what is no longer used.
+    pub(super) fn sweep(&self) {
+        if let Some(seconds) = self.topics_swept.due(self.steady()) {
+            self.topics.sweep(seconds);
+        }
+    }
+
+    fn numbered(&self, publish: Publish, here: Option<Position>) -> Arc<Message> {
+        let id = publish.id().cloned();
+        let id = id.unwrap_or_else(|| self.message_id());
+        let position = publish.position().or(here);
+        Arc::new(Message::new(publish, id, position).charged(&self.budget))
+    }
+
+    fn message_id(&self) -> ByteString {
+        let number = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let digits = number.checked_ilog10().unwrap_or(0) + 1;
+        // Of its exact length: `Bytes` takes that over as it is.
+        let mut id = String::with_capacity(self.id_prefix.len() + digits as usize);
+        id.push_str(&self.id_prefix);
+        let digit = |at| b'0' + (number / 10_u64.pow(at) % 10) as u8;
+        id.extend((0..digits).rev().map(|at| char::from(digit(at))));
+        id.into()
+    }
+}
+
+impl fmt::Debug for LocalHub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalHub")
+            .field("node", &self.node)
+            .field("members", &self.members.len())
+            .field("destinations", &self.quota.used())
+            .field("bytes", &self.budget.used())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,410 @@
+//! The sessions of this node: who they are, and what they subscribed to.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::collections::hash_map::{Entry, RandomState};
+use std::fmt;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use bytestring::ByteString;
+
+use super::consumer::Consumer;
+use super::nodes::{MemberDescription, NodeId, SubscriptionDescription};
+use super::topics;
+use super::window::Window;
+use crate::Headers;
+use crate::destination::Destination;
+use crate::hub::{Lost, Outbox};
+use crate::message::Message;
+use crate::session_id::SessionId;
+use crate::sync::Mutex;
+
+/// One in models, so that they see what shards would hide.
+const SHARDS: usize = if cfg!(loom) { 1 } else { 16 };
+
+/// The members of a hub, by id and by the name of their user. A member is in the first map from its registration, in the
+/// second while it is open.
+#[derive(Debug)]
+pub(super) struct Members {
+    by_id: [Mutex<HashMap<SessionId, Arc<Member>>>; SHARDS],
+    by_user: [Mutex<HashMap<ByteString, Vec<Arc<Member>>>>; SHARDS],
+    hasher: RandomState,
+}
+
+/// A session, as the hub of its node knows it.
+pub struct Member {
+    id: SessionId,
+    outbox: Arc<Outbox>,
+    context: Option<Arc<dyn SessionContext>>,
+    state: Mutex<MemberState>,
+}
+
+#[derive(Debug, Default)]
+struct MemberState {
+    phase: Phase,
+    user: Option<ByteString>,
+    held: Vec<Held>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    /// Registered, and not open.
+    #[default]
+    Connecting,
+    Open,
+    /// Its subscriptions have ended, and no new ones are made.
+    Closed,
+}
+
+/// A record of the caller's own for a session: what it knows beyond id, user and subscriptions.
+pub trait SessionContext: Any + fmt::Debug + Send + Sync {
+    /// What other nodes are to know of the session.
+    fn describe(&self) -> Headers {
+        Headers::new()
+    }
+}
+
+/// A subscription of a member.
+#[derive(Debug)]
+struct Held {
+    slot: u32,
+    /// Bytes of the id in `texts`.
+    id_len: u32,
+    /// The client's id, and behind it the destination as the client wrote it: one allocation.
+    texts: Box<str>,
+    active: bool,
+    place: Place,
+}
+
+impl Held {
+    fn described(&self) -> SubscriptionDescription {
+        let (id, destination) = self.texts.split_at(self.id_len as usize);
+        SubscriptionDescription {
+            slot: self.slot,
+            id: id.into(),
+            destination: destination.into(),
+        }
+    }
+}
+
+/// The place where a subscription's messages come from.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    /// One of the session's user destinations.
+    User(Destination, Option<Arc<Window>>),
+    /// A topic or a pattern of topics.
+    Topic(topics::Place, Option<Arc<Window>>),
+    /// The engine.
+    Consumer(Arc<Consumer>),
+    /// The application.
+    Application,
+}
+
+impl Place {
+    pub(super) fn window(&self) -> Option<&Arc<Window>> {
+        match self {
+            Self::User(_, window) | Self::Topic(_, window) => window.as_ref(),
+            Self::Consumer(_) | Self::Application => None,
+        }
+    }
+}
+
+/// A subscription that was taken out of its member's record.
+#[derive(Debug)]
+pub(super) struct Released {
+    pub(super) place: Place,
+    /// `None` where it was never active.
+    pub(super) described: Option<SubscriptionDescription>,
+}
+
+impl From<Held> for Released {
+    fn from(held: Held) -> Self {
+        Self {
+            described: held.active.then(|| held.described()),
+            place: held.place,
+        }
+    }
+}
+
+impl Default for Members {
+    fn default() -> Self {
+        Self {
+            by_id: Default::default(),
+            by_user: Default::default(),
+            hasher: RandomState::new(),
+        }
+    }
+}
+
+impl Members {
+    pub(super) fn register(
+        &self,
+        id: SessionId,
+        outbox: Arc<Outbox>,
+        context: Option<Arc<dyn SessionContext>>,
+    ) -> Arc<Member> {
+        let member = Arc::new(Member {
+            id,
+            outbox,
+            context,
+            state: Mutex::default(),
+        });
+        self.id_shard(id).lock().insert(id, Arc::clone(&member));
+        member
+    }
+
+    /// Makes a member a target of messages; false where it is closed already.
+    pub(super) fn open(&self, member: &Arc<Member>, user: Option<ByteString>) -> bool {
+        let mut state = member.state.lock();
+        if state.phase == Phase::Closed {
+            return false;
+        }
+        state.phase = Phase::Open;
+        state.user.clone_from(&user);
+        // Under the member's lock: who closes it finds it in the map.
+        if let Some(user) = user {
+            let mut users = self.user_shard(&user).lock();
+            let members = users.entry(user).or_default();
+            if members.is_empty() {
+                members.reserve_exact(1);
+            }
+            members.push(Arc::clone(member));
+        }
+        true
+    }
+
+    /// Ends a member's subscriptions, and makes it no target any more; gives them, and whether it was open.
+    pub(super) fn close(&self, member: &Member) -> (Vec<(u32, Released)>, bool) {
+        let mut state = member.state.lock();
+        if state.phase == Phase::Connecting {
+            // It has nothing yet, and may still be opened: by what its client sent before it left.
+            return (Vec::new(), false);
+        }
+        let was = std::mem::replace(&mut state.phase, Phase::Closed);
+        if was == Phase::Open
+            && let Some(user) = &state.user
+        {
+            let mut users = self.user_shard(user).lock();
+            if let Entry::Occupied(mut members) = users.entry(user.clone()) {
+                members.get_mut().retain(|other| other.id != member.id);
+                if members.get().is_empty() {
+                    members.remove();
+                    if users.len() < users.capacity() / 4 {
+                        users.shrink_to_fit();
+                    }
+                }
+            }
+        }
+        let held = std::mem::take(&mut state.held);
+        let released = held.into_iter().map(|held| (held.slot, held.into()));
+        (released.collect(), was == Phase::Open)
+    }
+
+    pub(super) fn remove(&self, id: SessionId) {
+        let mut members = self.id_shard(id).lock();
+        members.remove(&id);
+        if members.len() < members.capacity() / 4 {
+            members.shrink_to_fit();
+        }
+    }
+
+    pub(super) fn get(&self, id: SessionId) -> Option<Arc<Member>> {
+        self.id_shard(id).lock().get(&id).cloned()
+    }
+
+    pub(super) fn of_user(&self, name: &str) -> Vec<Arc<Member>> {
+        let users = self.user_shard(name).lock();
+        users.get(name).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn user_names(&self) -> Vec<ByteString> {
+        let mut names = Vec::new();
+        for shard in &self.by_user {
+            names.extend(shard.lock().keys().cloned());
+        }
+        names.sort_unstable();
+        names
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Member>> {
+        let mut all = Vec::new();
+        for shard in &self.by_id {
+            all.extend(shard.lock().values().cloned());
+        }
+        all
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_id.iter().map(|shard| shard.lock().len()).sum()
+    }
+
+    fn id_shard(&self, id: SessionId) -> &Mutex<HashMap<SessionId, Arc<Member>>> {
+        &self.by_id[id.shard(SHARDS)]
+    }
+
+    fn user_shard(&self, name: &str) -> &Mutex<HashMap<ByteString, Vec<Arc<Member>>>> {
+        &self.by_user[self.hasher.hash_one(name) as usize % SHARDS]
+    }
+}
+
+impl Member {
+    /// The session's id.
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// The queue of its deliveries.
+    pub fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    /// The name of its user, from when it is open.
+    pub fn user(&self) -> Option<ByteString> {
+        self.state.lock().user.clone()
+    }
+
+    /// Whether the hub knows it only while it is open: it was not registered.
+    pub(super) fn is_temporary(&self) -> bool {
+        self.context.is_none()
+    }
+
+    /// Whether messages can reach it: from [`Hub::open`](crate::Hub::open) to [`Hub::close`](crate::Hub::close).
+    pub fn is_open(&self) -> bool {
+        self.state.lock().phase == Phase::Open
+    }
+
+    /// The record it was [registered](crate::Hub::register) with.
+    pub fn context<T: SessionContext>(&self) -> Option<Arc<T>> {
+        let context: Arc<dyn Any + Send + Sync> = self.context.clone()?;
+        context.downcast().ok()
+    }
+
+    /// Its subscriptions that are active, of those that `wanted` picks by id and destination.
+    pub fn subscriptions(
+        &self,
+        wanted: impl Fn(&str, &str) -> bool,
+    ) -> Vec<SubscriptionDescription> {
+        let state = self.state.lock();
+        let active = state.held.iter().filter(|held| held.active);
+        active
+            .filter(|held| {
+                let (id, destination) = held.texts.split_at(held.id_len as usize);
+                wanted(id, destination)
+            })
+            .map(Held::described)
+            .collect()
+    }
+
+    pub(super) fn described(&self, node: NodeId) -> MemberDescription {
+        MemberDescription {
+            node,
+            session: self.id,
+            user: self.user(),
+            details: self
+                .context
+                .as_ref()
+                .map_or_else(Headers::new, |context| context.describe()),
+            subscriptions: self.subscriptions(|_, _| true),
+        }
+    }
+
+    /// Records a subscription that is not active yet; gives its place back where the session is not open.
+    pub(super) fn hold(
+        &self,
+        slot: u32,
+        id: &str,
+        destination: &str,
+        place: Place,
+    ) -> Result<(), Place> {
+        let mut state = self.state.lock();
+        if state.phase != Phase::Open {
+            return Err(place);
+        }
+        let held = &mut state.held;
+        // Most sessions have one or two.
+        if held.len() == held.capacity() && held.len() < 4 {
+            held.reserve_exact(1);
+        }
+        held.push(Held {
+            slot,
+            id_len: u32::try_from(id.len()).unwrap_or(u32::MAX),
+            texts: [id, destination].concat().into(),
+            active: false,
+            place,
+        });
+        Ok(())
+    }
+
+    /// Makes a recorded subscription active; false where it has ended.
+    pub(super) fn activate(&self, slot: u32) -> bool {
+        let mut state = self.state.lock();
+        let held = state.held.iter_mut().find(|held| held.slot == slot);
+        held.map(|held| held.active = true).is_some()
+    }
+
+    /// The subscription `slot`, if it is active.
+    pub fn subscription(&self, slot: u32) -> Option<SubscriptionDescription> {
+        let state = self.state.lock();
+        let mut active = state.held.iter().filter(|held| held.active);
+        Some(active.find(|held| held.slot == slot)?.described())
+    }
+
+    /// The description of the subscription `slot`, active or not.
+    pub(super) fn describe(&self, slot: u32) -> Option<SubscriptionDescription> {
+        let state = self.state.lock();
+        let held = state.held.iter().find(|held| held.slot == slot)?;
+        Some(held.described())
+    }
+
+    /// Removes the record of a subscription.
+    pub(super) fn release(&self, slot: u32) -> Option<Released> {
+        let mut state = self.state.lock();
+        let at = state.held.iter().position(|held| held.slot == slot)?;
+        Some(state.held.remove(at).into())
+    }
+
+    /// The place of the subscription `slot`.
+    pub(super) fn place(&self, slot: u32) -> Option<Place> {
+        let state = self.state.lock();
+        let held = state.held.iter().find(|held| held.slot == slot)?;
+        Some(held.place.clone())
+    }
+
+    /// The places of all subscriptions, by their slots.
+    pub(super) fn places(&self) -> Vec<(u32, Place)> {
+        let state = self.state.lock();
+        let held = state.held.iter();
+        held.map(|held| (held.slot, held.place.clone())).collect()
+    }
+
+    /// Queues a message for each of the subscriptions to the user destination `path`.
+    pub(super) fn deliver(&self, path: &Destination, message: &Arc<Message>) -> (usize, Lost) {
+        let message = std::slice::from_ref(message);
+        let state = self.state.lock();
+        let (mut receivers, mut lost) = (0, Lost::default());
+        for held in &state.held {
+            match &held.place {
+                Place::User(subscribed, window) if subscribed == path => {
+                    lost += match window {
+                        Some(window) => window.push(message, self.outbox.policy(), None),
+                        None => self.outbox.push(held.slot, message),
+                    };
+                    receivers += 1;
+                }
+                _ => {}
+            }
+        }
+        (receivers, lost)
+    }
+}
+
+impl fmt::Debug for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Member")
+            .field("id", &self.id)
+            .field("user", &self.user())
+            .field("context", &self.context)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,689 @@
+//! Everything that is local to a node, once for all engines: sessions and users, subscriptions and fan-out, windows of
+//! acknowledgement, outboxes, memory, counters.
+//!
+//! Sessions call the [`Hub`]; the engine behind it, a [`Broker`], is asked for what leaves or outlives the node, and
+//! delivers through the [`LocalHub`].
+
+mod budget;
+mod clock;
+mod commit;
+mod consumer;
+mod deadlines;
+mod local;
+mod members;
+mod names;
+mod nodes;
+mod outbox;
+mod patterns;
+mod settings;
+mod settling;
+mod sources;
+mod subscribers;
+mod topics;
+mod unsettled;
+mod window;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use bytestring::ByteString;
+use parking_lot::ReentrantMutex;
+
+pub(crate) use self::budget::{Budget, Charge};
+pub(crate) use self::clock::Periodic;
+pub use self::consumer::Consumer;
+use self::deadlines::Deadlines;
+pub use self::local::LocalHub;
+use self::members::Place;
+pub use self::members::{Member, SessionContext};
+pub use self::names::NameQuota;
+pub(crate) use self::names::{Names, NoMoreNames};
+pub use self::nodes::{
+    Command, MemberDescription, MemberEvent, NodeId, Observer, SubscriptionDescription,
+};
+pub use self::outbox::{Control, Delivery, Ending, Lost, Outbox, Overflow, Taken};
+pub use self::settings::{HubSettings, Prefix, TopicSettings};
+use self::settling::DeadLetter;
+pub use self::sources::Activation;
+use self::sources::Answered;
+use self::subscribers::{Sink, Subscriber};
+use self::window::Window;
+use crate::AckMode;
+use crate::broker::{Broker, Feed, Source};
+use crate::confirm::Unanswered;
+use crate::confirm::{Confirm, Promise};
+use crate::destination::{Pattern, Separator};
+use crate::errors::{OpenError, Refused, StartError, SubscribeError};
+use crate::message::Publish;
+use crate::request::{Address, OpenSession, Published, SubscribeRequest, Subscribed};
+use crate::session_id::SessionId;
+use crate::statistics::DestinationKind;
+use crate::statistics::{BrokerStatistics, DestinationStatistics};
+use crate::sync::Mutex;
+use crate::timestamp::Timestamp;
+
+/// The sessions of a node, and the engine that carries their messages.
+///
+/// * **Order**: the messages of a topic are numbered, and all its subscribers see them in that order, whoever published
+///   them and whatever else they are subscribed to, as far as the engine
+///   [promises](crate::Capabilities::order) it.
+/// * **Confirmation**: a request is carried out when its [`Confirm`] answers; with an engine in the same process that is at
+///   once. No answer is waited for without end: after the engine's
+///   [time](crate::Capabilities::answer_time) it is `OutcomeUnknown`.
+/// * **Acknowledgement**: a queue's message leaves the queue when it is accepted. On topics and user destinations it is a
+///   flow window: what is rejected goes to the dead letters if the topic has any, and nothing outlives the subscription.
+/// * **Bounds**: outboxes, queues and windows are bounded in bytes, and so are all messages together
+///   ([`HubSettings::max_bytes`]).
+/// * **Cost**: publishing to a topic without subscribers costs a look-up and leaves nothing behind; a destination that is no
+///   longer used is removed within half a minute of [sweeps](Self::sweep).
+///
+/// Cheap to clone. It reads no clock: the callers of `publish`, `commit` and `sweep` say the time.
+///
+/// # Example: publish and subscribe
+///
+/// ```
+/// use std::sync::Arc;
+/// use tramline_broker::{
+///     Destination, EmbeddedBroker, Headers, Hub, OpenSession, Outbox, Overflow, Pattern, Publish, SessionId,
+///     SubscribeRequest, Timestamp,
+/// };
+///
+/// let hub = Hub::new(EmbeddedBroker::new().topics("/topic").queues("/queue"));
+/// let (session, outbox) = (SessionId::random(), Arc::new(Outbox::new(65_536, Overflow::Close)));
+/// hub.open(OpenSession::new(session, None, outbox.clone())).into_ready().unwrap()?;
+/// let request = SubscribeRequest::new(session, 0, Pattern::parse("/topic/rooms/*")?);
+/// hub.subscribe(request).into_ready().unwrap()?;
+///
+/// let now = Timestamp::from_millis(1_000);
+/// let publish = Publish::new(Destination::parse("/topic/rooms/7")?, Headers::new(), "hello");
+/// let published = hub.publish(vec![publish], now).into_ready().unwrap()?;
+/// assert_eq!(published.local_receivers, 1);
+/// assert!(outbox.queued_bytes() > 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Hub(Arc<Inner>);
+
+struct Inner {
+    local: Arc<LocalHub>,
+    broker: Arc<dyn Broker>,
+    start_turn: ReentrantMutex<()>,
+    start_begun: AtomicBool,
+    /// `Broker::start` has returned.
+    started: AtomicBool,
+    /// The answer to a start at first use, while it is owed.
+    starting: Mutex<Option<Confirm<Result<(), StartError>>>>,
+    deadlines: Deadlines,
+    /// Dead letters that the engine has not confirmed.
+    burials: Mutex<Vec<DeadLetter>>,
+}
+
+impl Hub {
+    /// A hub in front of `broker`. Starts nothing, unless the engine [starts at
+    /// once](crate::Capabilities::starts_at_once).
+    pub fn new(broker: impl Broker) -> Self {
+        Self::of(Arc::new(broker))
+    }
+
+    /// As [`new`](Self::new), for an engine that is shared already.
+    pub fn of(broker: Arc<dyn Broker>) -> Self {
+        let local = LocalHub::new(
+            broker.settings(),
+            broker.capabilities(),
+            Arc::downgrade(&broker),
+        );
+        let hub = Self(Arc::new(Inner {
+            local: Arc::new(local),
+            broker,
+            start_turn: ReentrantMutex::new(()),
+            start_begun: AtomicBool::new(false),
+            started: AtomicBool::new(false),
+            starting: Mutex::default(),
+            deadlines: Deadlines::default(),
+            burials: Mutex::default(),
+        }));
+        if hub.local().capabilities.starts_at_once {
+            hub.ensure_started();
+        }
+        hub
+    }
+
+    /// Errors in the configuration of hub and engine, one text each, for whoever builds with it.
+    pub fn errors(&self) -> Vec<String> {
+        let mut errors = self.local().settings.errors();
+        errors.extend(self.broker().errors());
+        errors
+    }
+
+    /// Calls `observer` with every change in the sessions of all nodes, and in the engine's availability, from now on. For
+    /// whoever builds with the hub, before its first session; false if there is one already.
+    pub fn observe(&self, observer: Arc<dyn Observer>) -> bool {
+        self.local().set_observer(observer)
+    }
+
+    /// Starts the engine. Otherwise its first use does.
+    pub fn start(&self) -> Confirm<Result<(), StartError>> {
+        // Requests of other threads wait for it; those that the engine makes from within `start` do not.
+        let _turn = self.0.start_turn.lock();
+        if self.0.start_begun.swap(true, Ordering::AcqRel) {
+            return Confirm::ready(Ok(()));
+        }
+        let started = self.broker().start(Arc::clone(self.local()));
+        self.0.started.store(true, Ordering::Release);
+        self.in_time(started)
+    }
+
+    /// Stops the engine: it finishes what is under way, until `deadline` at most.
+    pub fn stop(&self, deadline: Timestamp) -> Confirm<()> {
+        self.broker().stop(deadline)
+    }
+
+    /// This node's id.
+    pub fn node(&self) -> NodeId {
+        self.local().node()
+    }
+
+    /// Whether `destination`, the text of a destination or pattern, is one that the engine carries.
+    pub fn serves(&self, destination: &str) -> bool {
+        self.local().settings.serves(destination)
+    }
+
+    /// The separator of the segments of `destination`, which may be a pattern's text.
+    pub fn separator(&self, destination: &str) -> Separator {
+        self.local().settings.separator(destination)
+    }
+
+    /// Whether the engine takes messages.
+    pub fn is_available(&self) -> bool {
+        self.local().is_available()
+    }
+
+    /// Makes a session known that is not open yet, with a record of the caller's own. It stays until
+    /// [`unregister`](Self::unregister).
+    pub fn register(
+        &self,
+        id: SessionId,
+        outbox: Arc<Outbox>,
+        context: Arc<dyn SessionContext>,
+    ) -> Arc<Member> {
+        self.local().members.register(id, outbox, Some(context))
+    }
+
+    /// Removes a session, which is [closed](Self::close) if it was not.
+    pub fn unregister(&self, id: SessionId) {
+        self.close(id);
+        self.local().members.remove(id);
+    }
+
+    /// Opens a session: once confirmed, it can subscribe and be a target.
+    ///
+    /// One that was not [registered](Self::register) is known from now on until it is closed. The engine may refuse it, which
+    /// closes it.
+    pub fn open(&self, session: OpenSession) -> Confirm<Result<(), OpenError>> {
+        self.ensure_started();
+        let OpenSession { id, user, outbox } = session;
+        let local = self.local();
+        let known = local.members.get(id);
+        let member = known.unwrap_or_else(|| local.members.register(id, outbox, None));
+        if !local.members.open(&member, user.clone()) {
+            return Confirm::ready(Err(OpenError::Closed));
+        }
+        if local.is_watched() {
+            local.tell(MemberEvent::Opened(member.described(local.node())));
+        }
+        if !local.capabilities.interest {
+            return Confirm::ready(Ok(()));
+        }
+        let (promise, confirm) = Promise::new();
+        let (broker, opened) = (Arc::clone(self.broker()), Arc::clone(&member));
+        let of_session: Answered = Box::new(move |local, answer| match (answer, user) {
+            (Ok(_), Some(user)) => {
+                let answered: Answered = Box::new(move |_, answer| {
+                    promise.keep(answer.map(drop).map_err(OpenError::from));
+                });
+                local.join_open(&*broker, &Source::User(user), &opened, answered);
+            }
+            (answer, _) => promise.keep(answer.map(drop).map_err(OpenError::from)),
+        });
+        local.join_open(&**self.broker(), &Source::Session(id), &member, of_session);
+        let hub = self.clone();
+        self.in_time(confirm).then(move |answer| {
+            if answer.is_err() {
+                hub.close(id);
+            }
+            answer
+        })
+    }
+
+    /// Closes a session: its subscriptions end, and nothing is put into its outbox any more. A session that is not known, or
+    /// closed, is ignored.
+    pub fn close(&self, session: SessionId) {
+        let Some(member) = self.local().members.get(session) else {
+            return;
+        };
+        self.local().close(&**self.broker(), &member);
+        if member.is_temporary() {
+            self.local().members.remove(session);
+        }
+    }
+
+    /// Ends a session at the application's wish, on this node or another: its client is closed with `code` and `reason`, after
+    /// what is queued for it. On this node it is closed when this returns. False where no node has it open.
+    pub fn end_session(
+        &self,
+        session: SessionId,
+        code: u16,
+        reason: impl Into<ByteString>,
+    ) -> bool {
+        let reason = reason.into();
+        if let Some(member) = self.local().members.get(session) {
+            return self.local().end(&**self.broker(), &member, code, reason);
+        }
+        let Some(remote) = self.local().remote.find(session) else {
+            return false;
+        };
+        let command = Command::End {
+            session,
+            code,
+            reason,
+        };
+        self.broker().command(remote.node, command);
+        true
+    }
+
+    /// Starts a subscription of an open session. Once confirmed, every message published later reaches it.
+    pub fn subscribe(
+        &self,
+        request: SubscribeRequest,
+    ) -> Confirm<Result<Subscribed, SubscribeError>> {
+        let session = request.session;
+        let member = self.local().members.get(session);
+        let Some(member) = member.filter(|member| member.is_open()) else {
+            return Confirm::ready(Err(SubscribeError::UnknownSession { session }));
+        };
+        match self.place_for(&member, &request) {
+            Ok(place) => self.subscribe_at(&member, request, place),
+            Err(error) => Confirm::ready(Err(error)),
+        }
+    }
+
+    /// Ends the subscription that the session knows as `slot`. Deliveries without a tag that are already in the outbox
+    /// stay there.
+    pub fn unsubscribe(&self, session: SessionId, slot: u32) -> Confirm<()> {
+        let Some(member) = self.local().members.get(session) else {
+            return Confirm::ready(());
+        };
+        match member.release(slot) {
+            Some(released) => {
+                let broker = &**self.broker();
+                let ended = self.local().let_go(broker, &member, (slot, released));
+                self.in_time(ended)
+            }
+            None => Confirm::ready(()),
+        }
+    }
+
+    /// Publishes messages that are independent of each other, in order. The first that is refused ends the batch: those
+    /// before it are published, and no later one.
+    pub fn publish(
+        &self,
+        batch: Vec<Publish>,
+        now: Timestamp,
+    ) -> Confirm<Result<Published, Refused>> {
+        self.local().clock.set(now);
+        self.ensure_started();
+        self.in_time(self.broker().publish(batch))
+    }
+
+    /// Reports that there is room again in the outbox of a session that had none for a delivery with a tag.
+    pub fn room_again(&self, session: SessionId) {
+        let Some(member) = self.local().members.get(session) else {
+            return;
+        };
+        for (_, place) in member.places() {
+            match &place {
+                Place::Consumer(consumer) => {
+                    consumer.room_again();
+                    self.broker().room_again(consumer);
+                }
+                place => {
+                    if let Some(window) = place.window() {
+                        window.room_again();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does what is due by now, and drops what is no longer used. To be called about once a second.
+    pub fn sweep(&self, now: Timestamp) {
+        self.local().clock.set(now);
+        self.0.deadlines.pass(self.local().steady());
+        self.poll_start();
+        self.poll_burials();
+        self.broker().sweep();
+        self.local().sweep();
+    }
+
+    /// Statistics over everything, and of at most `limit` of the destinations that `pattern` covers, in the order of
+    /// their names.
+    pub fn statistics(&self, pattern: &Pattern, limit: usize) -> BrokerStatistics {
+        let local = self.local();
+        let select = |destination: &str| pattern.matches(destination);
+        let mut selected: Vec<DestinationStatistics> = local.topics.statistics(select).collect();
+        selected.extend(self.broker().statistics(pattern, limit));
+        selected.sort_by(|a, b| a.destination.cmp(&b.destination));
+        selected.truncate(limit);
+        BrokerStatistics {
+            sessions: self.sessions(),
+            destinations: self.destinations(),
+            bytes: local.budget.used(),
+            max_bytes: local.budget.limit(),
+            totals: local.totals.read(),
+            selected,
+        }
+    }
+
+    /// The number of destinations that hub and engine keep.
+    pub fn destinations(&self) -> usize {
+        self.local().quota.used()
+    }
+
+    /// The number of sessions of this node that are open.
+    pub fn sessions(&self) -> usize {
+        let members = self.local().members.all();
+        members.iter().filter(|member| member.is_open()).count()
+    }
+
+    /// The number of sessions of this node that are registered, open or not.
+    pub fn registered(&self) -> usize {
+        self.local().members.len()
+    }
+
+    /// The session `id` of this node, open or not.
+    pub fn member(&self, id: SessionId) -> Option<Arc<Member>> {
+        self.local().members.get(id)
+    }
+
+    /// The sessions of this node, open or not, in no order.
+    pub fn members(&self) -> Vec<Arc<Member>> {
+        self.local().members.all()
+    }
+
+    /// The open sessions of the user `name` on this node, in the order they were opened.
+    pub fn members_of(&self, name: &str) -> Vec<Arc<Member>> {
+        self.local().members.of_user(name)
+    }
+
+    /// The names of the users that have an open session on any node, in order.
+    pub fn users(&self) -> Vec<ByteString> {
+        let local = self.local();
+        let mut names = local.members.user_names();
+        names.extend(
+            local
+                .remote
+                .all()
+                .into_iter()
+                .filter_map(|member| member.user),
+        );
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// The open sessions of other nodes, in no order.
+    pub fn remote_members(&self) -> Vec<MemberDescription> {
+        self.local().remote.all()
+    }
+
+    /// The open sessions of the user `name` on other nodes.
+    pub fn remote_members_of(&self, name: &str) -> Vec<MemberDescription> {
+        self.local().remote.of_user(name)
+    }
+
+    /// The session `id` of another node.
+    pub fn remote_member(&self, id: SessionId) -> Option<MemberDescription> {
+        self.local().remote.find(id)
+    }
+
+    fn local(&self) -> &Arc<LocalHub> {
+        &self.0.local
+    }
+
+    fn broker(&self) -> &Arc<dyn Broker> {
+        &self.0.broker
+    }
+
+    /// Starts the engine unless it is.
+    fn ensure_started(&self) {
+        if !self.0.started.load(Ordering::Acquire) {
+            self.start_at_first_use();
+        }
+    }
+
+    #[cold]
+    fn start_at_first_use(&self) {
+        match self.start().into_ready() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.local().start_failed(&error),
+            Err(confirm) => *self.0.starting.lock() = Some(confirm),
+        }
+    }
+
+    fn poll_start(&self) {
+        let mut starting = self.0.starting.lock();
+        let Some(confirm) = &mut *starting else {
+            return;
+        };
+        if let Poll::Ready(started) = poll_once(confirm) {
+            *starting = None;
+            drop(starting);
+            if let Err(error) = started {
+                self.local().start_failed(&error);
+            }
+        }
+    }
+
+    /// The answer of an engine, or that it is unknown once the engine's time for answers is over.
+    fn in_time<T: Unanswered + Send + 'static>(&self, confirm: Confirm<T>) -> Confirm<T> {
+        match self.local().capabilities.answer_time {
+            None => confirm,
+            Some(time) => {
+                let since = self.local().steady();
+                self.0.deadlines.watch(confirm, since, time)
+            }
+        }
+    }
+
+    /// Finds the place of a subscription, and adds it there.
+    fn place_for(
+        &self,
+        member: &Member,
+        request: &SubscribeRequest,
+    ) -> Result<Place, SubscribeError> {
+        let local = self.local();
+        let (slot, ack) = (request.slot, request.ack);
+        let prefetch = local.settings.prefetch_of(request.prefetch);
+        let prefetch = prefetch.map_err(|limit| SubscribeError::PrefetchTooLarge {
+            wanted: request.prefetch.map_or(0, std::num::NonZeroU32::get),
+            limit,
+        })?;
+        if let Some(option) = request.options.unsupported(local.capabilities.options) {
+            return Err(SubscribeError::Unsupported { option });
+        }
+        let outbox = || Arc::clone(member.outbox());
+        let window =
+            || (ack != AckMode::Auto).then(|| Arc::new(Window::new(outbox(), slot, ack, prefetch)));
+        let pattern = match &request.address {
+            Address::Application => return Ok(Place::Application),
+            Address::User { path } => return Ok(Place::User(path.clone(), window())),
+            Address::Pattern(pattern) => pattern,
+        };
+        let text = pattern.as_str();
+        let kind = local.settings.kind(text);
+        let (kind, _) = kind.ok_or_else(|| SubscribeError::UnknownDestination {
+            destination: text.into(),
+            prefixes: local.settings.prefixes(),
+        })?;
+        let durable = request.options.durable.is_some();
+        if kind == DestinationKind::Topic && !durable {
+            let window = window();
+            let sink = match &window {
+                Some(window) => Sink::Window(Arc::clone(window)),
+                None => Sink::Direct(Subscriber {
+                    outbox: outbox(),
+                    slot,
+                }),
+            };
+            let feed = match local.capabilities.interest {
+                true => Feed::NONE,
+                false => Feed::NODE,
+            };
+            let place = local.topics.subscribe(pattern, sink, feed);
+            let place = place.map_err(|NoMoreNames| SubscribeError::TooManyDestinations {
+                limit: local.quota.limit(),
+            })?;
+            return Ok(Place::Topic(place, window));
+        }
+        if kind == DestinationKind::Queue && pattern.as_destination().is_none() {
+            return Err(SubscribeError::PatternOnQueue {
+                pattern: text.into(),
+            });
+        }
+        Ok(Place::Consumer(Arc::new(Consumer::new(
+            (member.id(), slot),
+            pattern.detached(),
+            ack,
+            prefetch,
+            request.options.clone(),
+            outbox(),
+        ))))
+    }
+
+    /// Records a subscription and makes it active, once the engine delivers its source.
+    fn subscribe_at(
+        &self,
+        member: &Arc<Member>,
+        request: SubscribeRequest,
+        place: Place,
+    ) -> Confirm<Result<Subscribed, SubscribeError>> {
+        let local = self.local();
+        let SubscribeRequest {
+            session,
+            slot,
+            id,
+            destination,
+            ..
+        } = request;
+        let consumer = match &place {
+            Place::Consumer(consumer) => Some(Arc::clone(consumer)),
+            _ => None,
+        };
+        let source = match &place {
+            Place::Topic(place, _) if local.capabilities.interest => place.pattern(),
+            _ => None,
+        };
+        if let Err(place) = member.hold(slot, &id, &destination, place) {
+            if let Place::Topic(place, _) = &place {
+                local.topics.unsubscribe(place);
+            }
+            return Confirm::ready(Err(SubscribeError::UnknownSession { session }));
+        }
+        if let Some(consumer) = consumer {
+            if !consumer.ask() {
+                return Confirm::ready(Err(SubscribeError::UnknownSession { session }));
+            }
+            let consumed = self.in_time(self.broker().consume(Arc::clone(&consumer)));
+            if consumer.asked() {
+                drop(self.broker().cancel(&consumer));
+            }
+            let (hub, member) = (self.clone(), Arc::clone(member));
+            // A session that does not wait any more has ended, and its consumer with it.
+            return consumed.then(move |answer| hub.subscribed(&member, slot, answer));
+        }
+        let Some(pattern) = source else {
+            return Confirm::ready(self.subscribed(member, slot, Ok(Subscribed::default())));
+        };
+        let (promise, confirm) = Promise::new();
+        let answered: Answered = {
+            let member = Arc::clone(member);
+            Box::new(move |local, answer| {
+                let answer = match answer {
+                    Ok(subscribed) if local.activate(&member, slot) => Ok(subscribed),
+                    Ok(_) => Err(SubscribeError::UnknownSession { session }),
+                    Err(error) => {
+                        if let Some(released) = member.release(slot)
+                            && let Place::Topic(place, _) = &released.place
+                        {
+                            local.topics.unsubscribe(place);
+                        }
+                        Err(error)
+                    }
+                };
+                promise.keep(answer);
+            })
+        };
+        let (source, broker) = (Source::Pattern(pattern), &**self.broker());
+        let user = (session, slot);
+        local.sources.join(local, broker, &source, user, answered);
+        if member.place(slot).is_none() {
+            // It ended before it joined, or was refused.
+            local.leave(broker, &source, user);
+        }
+        let (hub, member) = (self.clone(), Arc::clone(member));
+        self.in_time(confirm).then(move |answer| {
+            if answer == Err(SubscribeError::OutcomeUnknown)
+                && let Some(released) = member.release(slot)
+            {
+                let broker = &**hub.broker();
+                drop(hub.local().let_go(broker, &member, (slot, released)));
+            }
+            answer
+        })
+    }
+
+    /// Ends what it takes to subscribe: makes the subscription active, or removes it.
+    fn subscribed(
+        &self,
+        member: &Member,
+        slot: u32,
+        answer: Result<Subscribed, SubscribeError>,
+    ) -> Result<Subscribed, SubscribeError> {
+        match answer {
+            Ok(subscribed) if self.local().activate(member, slot) => Ok(subscribed),
+            Ok(_) => Err(SubscribeError::UnknownSession {
+                session: member.id(),
+            }),
+            Err(error) => {
+                if let Some(Place::Consumer(consumer)) =
+                    member.release(slot).map(|released| released.place)
+                {
+                    let asked = consumer.end();
+                    if asked && error == SubscribeError::OutcomeUnknown {
+                        // The engine may have it.
+                        drop(self.broker().cancel(&consumer));
+                    }
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Polls an answer that is looked at now and then.
+fn poll_once<T>(confirm: &mut Confirm<T>) -> Poll<T> {
+    let mut context = Context::from_waker(Waker::noop());
+    std::pin::Pin::new(confirm).poll(&mut context)
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("local", self.local())
+            .field("broker", self.broker())
+            .finish_non_exhaustive()
+    }
+}

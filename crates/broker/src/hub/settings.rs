@@ -1,0 +1,314 @@
+//! The destinations that a hub serves, and its limits.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use bytestring::ByteString;
+
+use crate::destination::{Destination, Pattern, Separator};
+use crate::hub::Overflow;
+use crate::statistics::DestinationKind;
+
+/// The destinations that an engine carries, and the limits of its node's hub: what an engine answers to
+/// [`Broker::settings`](crate::Broker::settings).
+///
+/// # Example: dots below a prefix
+///
+/// ```
+/// use tramline_broker::{HubSettings, Prefix, Separator};
+///
+/// let settings = HubSettings::new().topics(Prefix::new("/topic").separator(Separator::Dot)).queues("/queue");
+/// assert_eq!(settings.separator("/topic/price.stock.*"), Separator::Dot);
+/// assert_eq!(settings.separator("/queue/orders"), Separator::Slash);
+/// assert!(!settings.serves("/exchange/orders"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct HubSettings {
+    prefixes: Vec<(Prefix, DestinationKind)>,
+    topic_settings: Vec<(ByteString, Arc<TopicSettings>)>,
+    pub(crate) max_destinations: usize,
+    pub(crate) max_bytes: usize,
+    pub(crate) prefetch: NonZeroU32,
+    pub(crate) max_prefetch: u32,
+}
+
+impl HubSettings {
+    /// The default of [`max_bytes`](Self::max_bytes): 1 GiB.
+    pub const DEFAULT_MAX_BYTES: usize = 1024 * 1024 * 1024;
+
+    /// The default of [`max_destinations`](Self::max_destinations).
+    pub const DEFAULT_MAX_DESTINATIONS: usize = 1_000_000;
+
+    /// The default of [`default_prefetch`](Self::default_prefetch).
+    pub const DEFAULT_PREFETCH: NonZeroU32 = NonZeroU32::new(100).unwrap();
+
+    /// The default of [`max_prefetch`](Self::max_prefetch).
+    pub const DEFAULT_MAX_PREFETCH: u32 = 10_000;
+
+    /// Settings without any destinations: name them with [`topics`](Self::topics) and [`queues`](Self::queues).
+    pub fn new() -> Self {
+        Self {
+            prefixes: Vec::new(),
+            topic_settings: Vec::new(),
+            max_destinations: Self::DEFAULT_MAX_DESTINATIONS,
+            max_bytes: Self::DEFAULT_MAX_BYTES,
+            prefetch: Self::DEFAULT_PREFETCH,
+            max_prefetch: Self::DEFAULT_MAX_PREFETCH,
+        }
+    }
+
+    /// Serves the destinations below `prefix` as topics: `/topic` for `/topic/greetings`. May be called repeatedly.
+    #[must_use]
+    pub fn topics(mut self, prefix: impl Into<Prefix>) -> Self {
+        self.prefixes.push((prefix.into(), DestinationKind::Topic));
+        self
+    }
+
+    /// Serves the destinations below `prefix` as queues: `/queue` for `/queue/orders`. May be called repeatedly.
+    #[must_use]
+    pub fn queues(mut self, prefix: impl Into<Prefix>) -> Self {
+        self.prefixes.push((prefix.into(), DestinationKind::Queue));
+        self
+    }
+
+    /// Gives the topics that `pattern` covers settings of their own. The first pattern that covers a topic counts.
+    #[must_use]
+    pub fn topic_settings(
+        mut self,
+        pattern: impl Into<ByteString>,
+        settings: TopicSettings,
+    ) -> Self {
+        self.topic_settings
+            .push((pattern.into(), Arc::new(settings)));
+        self
+    }
+
+    /// The most destinations that the hub and its engine keep at a time; beyond it, SUBSCRIBE and SEND to a new name are
+    /// refused by name. Default 1,000,000: at about a kilobyte each they stay below what a server has, and no sensible
+    /// application comes near.
+    #[must_use]
+    pub fn max_destinations(mut self, limit: usize) -> Self {
+        self.max_destinations = limit;
+        self
+    }
+
+    /// The most bytes of messages that may wait in queues, in outboxes, and to be settled, each counted once, by its
+    /// headers and body. Beyond the limit publishing is refused by name. Default 1,073,741,824 (1 GiB).
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// The number of unsettled deliveries that a subscription may have when it does not ask for a `prefetch-count`.
+    /// Default 100: enough that no consumer waits for the way there and back, and few enough that the work spreads over
+    /// the consumers.
+    #[must_use]
+    pub fn default_prefetch(mut self, count: NonZeroU32) -> Self {
+        self.prefetch = count;
+        self
+    }
+
+    /// The largest `prefetch-count` that a subscription may ask for; a larger one is refused. Default 10,000.
+    #[must_use]
+    pub fn max_prefetch(mut self, count: u32) -> Self {
+        self.max_prefetch = count;
+        self
+    }
+
+    /// Whether `destination`, the text of a destination or pattern, is below one of the prefixes.
+    pub fn serves(&self, destination: &str) -> bool {
+        self.kind(destination).is_some()
+    }
+
+    /// The separator of the segments of `destination`, the text of a destination or pattern.
+    pub fn separator(&self, destination: &str) -> Separator {
+        self.kind(destination)
+            .map_or(Separator::Slash, |(_, separator)| separator)
+    }
+
+    /// Whether `destination` is a topic or a queue, and the separator of its segments; `None` where no prefix covers it.
+    pub fn kind(&self, destination: &str) -> Option<(DestinationKind, Separator)> {
+        let (prefix, kind) = self
+            .prefixes
+            .iter()
+            .find(|(prefix, _)| prefix.covers(destination))?;
+        Some((*kind, prefix.separator))
+    }
+
+    /// The settings of a topic.
+    pub fn settings_of_topic(&self, destination: &str) -> Arc<TopicSettings> {
+        self.first_covering(&self.topic_settings, destination)
+    }
+
+    /// The first of `all` whose pattern covers `destination`, or the default.
+    pub(crate) fn first_covering<T: Default>(
+        &self,
+        all: &[(ByteString, Arc<T>)],
+        destination: &str,
+    ) -> Arc<T> {
+        let separator = self.separator(destination);
+        let covering = all.iter().find(|(pattern, _)| {
+            Pattern::parse_separated(pattern.clone(), separator)
+                .is_ok_and(|pattern| pattern.matches(destination))
+        });
+        covering.map_or_else(Arc::default, |(_, settings)| Arc::clone(settings))
+    }
+
+    /// The prefixes, as a text for errors.
+    pub(crate) fn prefixes(&self) -> ByteString {
+        if self.prefixes.is_empty() {
+            return "no prefix at all (none was configured)".into();
+        }
+        let prefixes: Vec<&str> = self
+            .prefixes
+            .iter()
+            .map(|(prefix, _)| &*prefix.text)
+            .collect();
+        prefixes.join(", ").into()
+    }
+
+    /// The prefetch of a subscription that asks for `wanted`; an error, with the limit, where that is too much.
+    pub(crate) fn prefetch_of(&self, wanted: Option<NonZeroU32>) -> Result<NonZeroU32, u32> {
+        let most = NonZeroU32::new(self.max_prefetch).unwrap_or(NonZeroU32::MIN);
+        match wanted {
+            None => Ok(self.prefetch.min(most)),
+            Some(wanted) if wanted <= most => Ok(wanted),
+            Some(_) => Err(self.max_prefetch),
+        }
+    }
+
+    /// Errors in the prefixes and in the settings of topics, one text each.
+    pub(crate) fn errors(&self) -> Vec<String> {
+        let mut errors = Vec::new();
+        for (at, (prefix, _)) in self.prefixes.iter().enumerate() {
+            let text = &prefix.text;
+            if !text.starts_with('/') {
+                errors.push(format!("broker prefix {text:?}: must begin with `/`"));
+            }
+            let mut before = self.prefixes[..at].iter();
+            if before.any(|(other, _)| {
+                other.text == *text || other.covers(text) || prefix.covers(&other.text)
+            }) {
+                errors.push(format!("broker prefix {text:?}: overlaps with another one"));
+            }
+        }
+        for (pattern, settings) in &self.topic_settings {
+            let dead_letters = settings.dead_letters.as_ref();
+            errors.extend(self.settings_error(pattern, DestinationKind::Topic, dead_letters));
+        }
+        errors
+    }
+
+    /// The error in settings for the destinations that `pattern` covers, if there is one.
+    pub(crate) fn settings_error(
+        &self,
+        pattern: &ByteString,
+        wanted: DestinationKind,
+        dead_letters: Option<&ByteString>,
+    ) -> Option<String> {
+        let what = match wanted {
+            DestinationKind::Topic => "topic",
+            DestinationKind::Queue => "queue",
+        };
+        if let Err(error) = Pattern::parse_separated(pattern.clone(), self.separator(pattern)) {
+            return Some(format!("{what} settings for {pattern:?}: {error}"));
+        }
+        if self.kind(pattern).is_none_or(|(kind, _)| kind != wanted) {
+            return Some(format!(
+                "{what} settings for {pattern:?}: no prefix of {what}s covers that"
+            ));
+        }
+        let place = dead_letters?;
+        (Destination::parse(place.clone()).is_err() || !self.serves(place)).then(|| {
+            format!(
+                "{what} settings for {pattern:?}: dead letters go to {place:?}, which the broker does not carry"
+            )
+        })
+    }
+}
+
+impl Default for HubSettings {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A prefix of destinations, for [`EmbeddedBroker::topics`](crate::EmbeddedBroker::topics) and
+/// [`queues`](crate::EmbeddedBroker::queues); a text is one by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prefix {
+    pub(crate) text: ByteString,
+    pub(crate) separator: Separator,
+}
+
+impl Prefix {
+    /// `text` as a prefix, with or without a `/` at its end.
+    pub fn new(text: impl Into<ByteString>) -> Self {
+        let text: ByteString = text.into();
+        Self {
+            text: text.trim_end_matches('/').into(),
+            separator: Separator::Slash,
+        }
+    }
+
+    /// With another separator of the segments below it. Default [`Separator::Slash`].
+    #[must_use]
+    pub fn separator(mut self, separator: Separator) -> Self {
+        self.separator = separator;
+        self
+    }
+
+    pub(crate) fn covers(&self, destination: &str) -> bool {
+        destination
+            .strip_prefix(&*self.text)
+            .is_some_and(|rest| rest.starts_with('/'))
+    }
+}
+
+impl From<&'static str> for Prefix {
+    fn from(text: &'static str) -> Self {
+        Self::new(text)
+    }
+}
+
+impl From<String> for Prefix {
+    fn from(text: String) -> Self {
+        Self::new(text)
+    }
+}
+
+impl From<ByteString> for Prefix {
+    fn from(text: ByteString) -> Self {
+        Self::new(text)
+    }
+}
+
+/// The treatment of a topic's messages: see
+/// [`EmbeddedBroker::topic_settings`](crate::EmbeddedBroker::topic_settings).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicSettings {
+    /// The treatment of messages for subscribers that are too slow. Default [`Overflow::Close`].
+    pub overflow: Overflow,
+    /// The destination of messages that a subscriber rejects; they go there with the headers that
+    /// [`QueueSettings::dead_letters`](crate::QueueSettings::dead_letters) names. Default none, since the topic's other
+    /// subscribers had them.
+    pub dead_letters: Option<ByteString>,
+}
+
+impl TopicSettings {
+    /// With another [`TopicSettings::overflow`].
+    #[must_use]
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = overflow;
+        self
+    }
+
+    /// With a place for [`TopicSettings::dead_letters`].
+    #[must_use]
+    pub fn dead_letters(mut self, destination: impl Into<ByteString>) -> Self {
+        self.dead_letters = Some(destination.into());
+        self
+    }
+}

@@ -1,0 +1,120 @@
+//! Acknowledgements: of the hub's own windows, and on their way to the engine.
+
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::members::Place;
+use super::window::{Entry, Origin};
+use super::{Hub, poll_once};
+use crate::confirm::Confirm;
+use crate::destination::Destination;
+use crate::errors::{Refused, SettleError};
+use crate::message::DeadLetterReason;
+use crate::request::{DeliveryRef, Outcome, Published, Settle};
+use crate::session_id::SessionId;
+use crate::statistics::Count;
+
+/// A dead letter of a topic that the engine has not confirmed.
+pub(super) struct DeadLetter {
+    origin: Arc<Origin>,
+    confirm: Confirm<Result<Published, Refused>>,
+}
+
+/// The answer to a settlement, where the delivery was there.
+pub(super) type Settled = Option<Confirm<Result<(), SettleError>>>;
+
+impl Hub {
+    /// Settles a delivery that has a tag: all before it of the same subscription too, unless that acknowledges each
+    /// [on its own](crate::AckMode::ClientIndividual).
+    pub fn settle(&self, session: SessionId, settle: Settle) -> Confirm<Result<(), SettleError>> {
+        let Settle {
+            slot,
+            delivery,
+            outcome,
+        } = settle;
+        let settle = |place: Place| self.settle_at(&place, &delivery, outcome);
+        let member = self.local().members.get(session);
+        let settled = member.and_then(|member| match slot {
+            Some(slot) => member.place(slot).and_then(settle),
+            None => {
+                let mut places = member.places().into_iter();
+                places.find_map(|(_, place)| settle(place))
+            }
+        });
+        let Some(settled) = settled else {
+            return Confirm::ready(Err(SettleError::UnknownDelivery { delivery }));
+        };
+        let named = move |answer: Result<(), SettleError>| match answer {
+            Err(SettleError::Gone) => Err(SettleError::UnknownDelivery { delivery }),
+            answer => answer,
+        };
+        match settled.into_ready() {
+            Ok(answer) => Confirm::ready(named(answer)),
+            Err(settled) => Confirm::later(async move { named(settled.await) }),
+        }
+    }
+
+    /// Settles a delivery at one subscription.
+    pub(super) fn settle_at(
+        &self,
+        place: &Place,
+        delivery: &DeliveryRef,
+        outcome: Outcome,
+    ) -> Settled {
+        if let Place::Consumer(consumer) = place {
+            return consumer.settle(delivery, |tokens| {
+                self.in_time(self.broker().settle(consumer, tokens, outcome))
+            });
+        }
+        for entry in place.window()?.settle(delivery)? {
+            self.settled_on_topic(entry, outcome);
+        }
+        Some(Confirm::ready(Ok(())))
+    }
+
+    fn settled_on_topic(&self, entry: Entry, outcome: Outcome) {
+        let Some(origin) = entry.origin else {
+            return;
+        };
+        if outcome == Outcome::Accepted {
+            return origin.meter.count(Count::Acked, 1);
+        }
+        let destination = origin.dead_letters.as_ref();
+        let destination = destination.filter(|to| **to != entry.message.destination());
+        let Some(destination) = destination.and_then(|to| Destination::parse(to.clone()).ok())
+        else {
+            return origin.meter.count(Count::Discarded, 1);
+        };
+        let letter = entry
+            .message
+            .dead_letter(destination, DeadLetterReason::Rejected, 1);
+        let confirm = self.in_time(self.broker().publish(vec![letter]));
+        match confirm.into_ready() {
+            Ok(answer) => origin.buried(&answer),
+            Err(confirm) => self.0.burials.lock().push(DeadLetter { origin, confirm }),
+        }
+    }
+
+    /// Counts the dead letters that the engine has confirmed meanwhile.
+    pub(super) fn poll_burials(&self) {
+        self.0.burials.lock().retain_mut(|letter| {
+            let answer = poll_once(&mut letter.confirm);
+            if let Poll::Ready(answer) = &answer {
+                letter.origin.buried(answer);
+            }
+            answer.is_pending()
+        });
+    }
+}
+
+impl Origin {
+    fn buried(&self, answer: &Result<Published, Refused>) {
+        self.meter.count(
+            match answer {
+                Ok(_) => Count::DeadLettered,
+                Err(_) => Count::Discarded,
+            },
+            1,
+        );
+    }
+}

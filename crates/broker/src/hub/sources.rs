@@ -1,0 +1,272 @@
+//! The sources that an engine is asked for: each once, however many subscriptions share it.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use super::LocalHub;
+use crate::broker::{Broker, Feed, Source};
+use crate::errors::SubscribeError;
+use crate::request::Subscribed;
+use crate::session_id::SessionId;
+use crate::sync::Mutex;
+
+/// The sources with subscribers on this node, for engines that want to know of interest.
+#[derive(Debug, Default)]
+pub(super) struct Sources(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    known: HashMap<Source, Known>,
+    /// The sources that the engine is being called about, and what it is to be called with next: by one thread at a time,
+    /// so that the calls about a source come in order without a lock being held.
+    calls: HashMap<Source, VecDeque<Call>>,
+    next: u64,
+}
+
+/// A call to the engine about a source.
+#[derive(Debug)]
+enum Call {
+    Activate(Activation),
+    Deactivate,
+}
+
+#[derive(Debug)]
+struct Known {
+    /// Tells this life of the source from an earlier one, whose answer may still come.
+    life: u64,
+    users: HashSet<SourceUser>,
+    state: State,
+}
+
+/// A subscription, by its session and slot.
+pub(super) type SourceUser = (SessionId, u32);
+
+enum State {
+    /// The engine has not answered; those who wait share its answer.
+    Asked(Vec<Answered>),
+    Active(Feed, Subscribed),
+}
+
+/// Called with the engine's answer.
+pub(super) type Answered =
+    Box<dyn FnOnce(&Arc<LocalHub>, Result<Subscribed, SubscribeError>) + Send>;
+
+impl Sources {
+    /// Adds a user of `source`; `answered` is called once it is active, or refused. Asks the engine where it is new.
+    pub(super) fn join(
+        &self,
+        hub: &Arc<LocalHub>,
+        broker: &dyn Broker,
+        source: &Source,
+        user: SourceUser,
+        answered: Answered,
+    ) {
+        let mut table = self.0.lock();
+        let life = table.next;
+        let call = match table.known.entry(source.clone()) {
+            Entry::Occupied(mut known) => {
+                let known = known.get_mut();
+                known.users.insert(user);
+                match &mut known.state {
+                    State::Asked(waiting) => waiting.push(answered),
+                    State::Active(feed, subscribed) => {
+                        let subscribed = *subscribed;
+                        // The last subscriber may just have left.
+                        hub.set_feed(source, *feed);
+                        drop(table);
+                        answered(hub, Ok(subscribed));
+                    }
+                }
+                return;
+            }
+            Entry::Vacant(vacant) => {
+                vacant.insert(Known {
+                    life,
+                    users: HashSet::from([user]),
+                    state: State::Asked(vec![answered]),
+                });
+                // One who left may have had another.
+                hub.set_feed(source, Feed::NONE);
+                table.next += 1;
+                Call::Activate(Activation {
+                    hub: Arc::downgrade(hub),
+                    source: source.clone(),
+                    life,
+                    answered: false,
+                })
+            }
+        };
+        let call = table.next_call(source, call);
+        drop(table);
+        self.call(broker, source, call);
+    }
+
+    /// Removes a user of `source`. The last one's end is the source's.
+    pub(super) fn leave(&self, broker: &dyn Broker, source: &Source, user: SourceUser) {
+        let mut table = self.0.lock();
+        let Entry::Occupied(mut known) = table.known.entry(source.clone()) else {
+            // The engine refused it, and its users with it.
+            return;
+        };
+        let left = known.get_mut().users.remove(&user);
+        if !left || !known.get().users.is_empty() {
+            return;
+        }
+        let ended = known.remove();
+        let call = table.next_call(source, Call::Deactivate);
+        drop(table);
+        // Those who wait for its answer get none: outside the lock, since they are woken.
+        drop(ended);
+        self.call(broker, source, call);
+    }
+
+    /// Calls the engine with `call`, and with what is to follow it.
+    fn call(&self, broker: &dyn Broker, source: &Source, mut call: Option<Call>) {
+        while let Some(now) = call {
+            match now {
+                Call::Activate(activation) => broker.activate(activation),
+                Call::Deactivate => broker.deactivate(source),
+            }
+            let mut table = self.0.lock();
+            call = table.calls.get_mut(source).and_then(VecDeque::pop_front);
+            if call.is_none() {
+                table.calls.remove(source);
+            }
+        }
+    }
+
+    /// Makes the life `life` of a source active; gives those who wait, and nothing where that life has ended.
+    fn confirm(
+        &self,
+        hub: &LocalHub,
+        (source, life): (&Source, u64),
+        feed: Feed,
+        subscribed: Subscribed,
+    ) -> Vec<Answered> {
+        let mut table = self.0.lock();
+        let known = table.known.get_mut(source);
+        let Some(known) = known.filter(|known| known.life == life) else {
+            return Vec::new();
+        };
+        hub.set_feed(source, feed);
+        match std::mem::replace(&mut known.state, State::Active(feed, subscribed)) {
+            State::Asked(waiting) => waiting,
+            State::Active(..) => Vec::new(),
+        }
+    }
+
+    /// Ends the life `life` of a source; gives those who wait.
+    fn refuse(&self, source: &Source, life: u64) -> Vec<Answered> {
+        let mut table = self.0.lock();
+        let Entry::Occupied(known) = table.known.entry(source.clone()) else {
+            return Vec::new();
+        };
+        if known.get().life != life || matches!(known.get().state, State::Active(..)) {
+            return Vec::new();
+        }
+        match known.remove().state {
+            State::Asked(waiting) => waiting,
+            State::Active(..) => Vec::new(),
+        }
+    }
+}
+
+impl Table {
+    /// The call that is to be made now: none where another thread calls the engine about the source, and makes it after
+    /// that.
+    fn next_call(&mut self, source: &Source, call: Call) -> Option<Call> {
+        match self.calls.entry(source.clone()) {
+            Entry::Occupied(mut calls) => {
+                calls.get_mut().push_back(call);
+                None
+            }
+            Entry::Vacant(vacant) => {
+                vacant.insert(VecDeque::new());
+                Some(call)
+            }
+        }
+    }
+}
+
+/// A source that the engine is to deliver from now on: the engine answers with one of its methods, at once or later.
+///
+/// Dropping it answers that the outcome is unknown. An answer for a source that has ended meanwhile means nothing, and
+/// the engine was told of that end by [`Broker::deactivate`](crate::Broker::deactivate).
+#[must_use = "answer it, or its subscribers are refused"]
+pub struct Activation {
+    hub: Weak<LocalHub>,
+    source: Source,
+    life: u64,
+    answered: bool,
+}
+
+impl Activation {
+    /// The source.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// From now on every message to the source comes by `feed`. Whatever the engine delivers after this call reaches the
+    /// source's subscribers.
+    pub fn confirm(self, feed: Feed) {
+        self.confirm_at(feed, Subscribed::default());
+    }
+
+    /// As [`confirm`](Self::confirm), with the position that the source starts at.
+    pub fn confirm_at(mut self, feed: Feed, subscribed: Subscribed) {
+        self.answered = true;
+        let Some(hub) = self.hub.upgrade() else {
+            return;
+        };
+        let life = (&self.source, self.life);
+        let waiting = hub.sources().confirm(&hub, life, feed, subscribed);
+        for answered in waiting {
+            answered(&hub, Ok(subscribed));
+        }
+    }
+
+    /// The source is not delivered; its subscriptions are refused with `error`.
+    pub fn refuse(mut self, error: SubscribeError) {
+        self.refused(error);
+    }
+
+    fn refused(&mut self, error: SubscribeError) {
+        self.answered = true;
+        let Some(hub) = self.hub.upgrade() else {
+            return;
+        };
+        let mut waiting = hub.sources().refuse(&self.source, self.life);
+        let last = waiting.pop();
+        for answered in waiting {
+            answered(&hub, Err(error.clone()));
+        }
+        if let Some(answered) = last {
+            answered(&hub, Err(error));
+        }
+    }
+}
+
+impl Drop for Activation {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.refused(SubscribeError::OutcomeUnknown);
+        }
+    }
+}
+
+impl fmt::Debug for Activation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Activation").field(&self.source).finish()
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Asked(waiting) => write!(f, "Asked, {} wait", waiting.len()),
+            Self::Active(feed, _) => write!(f, "Active by {feed:?}"),
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Requests of sessions and publishers, and the answers to them.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use bytestring::ByteString;
+
+use crate::AckMode;
+use crate::destination::{Destination, Pattern};
+use crate::hub::Outbox;
+use crate::message::{Position, Publish};
+use crate::session_id::SessionId;
+
+/// A session that [`Hub::open`](crate::Hub::open) makes a member of the hub.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct OpenSession {
+    /// Its id.
+    pub id: SessionId,
+    /// The name of its user; `None` for an anonymous session.
+    pub user: Option<ByteString>,
+    /// The queue of its deliveries.
+    pub outbox: Arc<Outbox>,
+}
+
+impl OpenSession {
+    /// A session of `user`, or anonymous, that takes its deliveries from `outbox`.
+    pub fn new(id: SessionId, user: Option<ByteString>, outbox: Arc<Outbox>) -> Self {
+        Self { id, user, outbox }
+    }
+}
+
+/// A request to start a subscription, for [`Hub::subscribe`](crate::Hub::subscribe).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SubscribeRequest {
+    /// The subscribing session.
+    pub session: SessionId,
+    /// The session's number for the subscription, unique within it: deliveries carry it.
+    pub slot: u32,
+    /// What to receive.
+    pub address: Address,
+    /// Whether and how its messages are acknowledged. On topics and user destinations [`AckMode::Auto`] means that
+    /// deliveries need not be settled; on queues they always do, and whoever writes them to an `Auto` client settles
+    /// them.
+    pub ack: AckMode,
+    /// How many deliveries may wait to be settled; the hub's default where `None`.
+    pub prefetch: Option<NonZeroU32>,
+    /// The client's id of the subscription, for the registry.
+    pub id: ByteString,
+    /// The destination as the client wrote it, for the registry.
+    pub destination: ByteString,
+    /// Where the subscription starts, and which messages it receives.
+    pub options: SubscribeOptions,
+}
+
+impl SubscribeRequest {
+    /// A request of `session` for `address`, which it will know as `slot`.
+    pub fn new(session: SessionId, slot: u32, address: impl Into<Address>) -> Self {
+        Self {
+            session,
+            slot,
+            address: address.into(),
+            ack: AckMode::Auto,
+            prefetch: None,
+            id: ByteString::new(),
+            destination: ByteString::new(),
+            options: SubscribeOptions::default(),
+        }
+    }
+
+    /// With another [`SubscribeRequest::ack`].
+    #[must_use]
+    pub fn acknowledged(mut self, ack: AckMode) -> Self {
+        self.ack = ack;
+        self
+    }
+
+    /// With a [`SubscribeRequest::prefetch`].
+    #[must_use]
+    pub fn prefetch(mut self, count: NonZeroU32) -> Self {
+        self.prefetch = Some(count);
+        self
+    }
+
+    /// With the client's own [`id`](Self::id) and [`destination`](Self::destination), which the registry shows.
+    #[must_use]
+    pub fn described(
+        mut self,
+        id: impl Into<ByteString>,
+        destination: impl Into<ByteString>,
+    ) -> Self {
+        self.id = id.into();
+        self.destination = destination.into();
+        self
+    }
+
+    /// With [`SubscribeRequest::options`].
+    #[must_use]
+    pub fn options(mut self, options: SubscribeOptions) -> Self {
+        self.options = options;
+        self
+    }
+}
+
+/// What a subscription receives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Address {
+    /// Messages to these destinations.
+    Pattern(Pattern),
+    /// Messages to this session, or to its user, at `path`.
+    User {
+        /// What follows the user prefix: `/queue/errors` for a client's `/user/queue/errors`.
+        path: Destination,
+    },
+    /// One answer of the application, which the session delivers itself. The hub records the subscription and delivers
+    /// nothing to it.
+    Application,
+}
+
+impl From<Pattern> for Address {
+    fn from(pattern: Pattern) -> Self {
+        Self::Pattern(pattern)
+    }
+}
+
+/// Options of a subscription beyond acknowledgement. An engine declares which of them it supports
+/// ([`Capabilities::options`](crate::Capabilities::options)); the hub refuses the others by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SubscribeOptions {
+    /// The first message to receive. Default [`Start::Live`].
+    pub start: Start,
+    /// Whether the last value is delivered before the live messages. Default false.
+    pub retained: bool,
+    /// The name under which the engine keeps the subscription, with its messages, while no session has it. Default
+    /// none: the subscription ends with its session.
+    pub durable: Option<ByteString>,
+    /// A condition on a message's headers; only messages that meet it are delivered. Default none.
+    pub selector: Option<ByteString>,
+    /// Whether a queue's messages are shown and stay in the queue. Default false.
+    pub browse: bool,
+}
+
+/// The first message of a subscription.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Start {
+    /// The first one published after the subscription is active.
+    #[default]
+    Live,
+    /// The one after this position.
+    After(Position),
+}
+
+/// Which [`SubscribeOptions`] an engine supports. Default none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OptionSupport {
+    /// [`Start::After`].
+    pub resume: bool,
+    /// [`SubscribeOptions::retained`].
+    pub retained: bool,
+    /// [`SubscribeOptions::durable`].
+    pub durable: bool,
+    /// [`SubscribeOptions::selector`].
+    pub selector: bool,
+    /// [`SubscribeOptions::browse`].
+    pub browse: bool,
+}
+
+impl SubscribeOptions {
+    /// The first of the options that is asked for and not supported, by the STOMP header that asks for it.
+    pub(crate) fn unsupported(&self, support: OptionSupport) -> Option<&'static str> {
+        let asked = [
+            (self.start != Start::Live, support.resume, "resume-from"),
+            (self.retained, support.retained, "retained"),
+            (self.durable.is_some(), support.durable, "durable"),
+            (self.selector.is_some(), support.selector, "selector"),
+            (self.browse, support.browse, "browser"),
+        ];
+        let missing = asked.into_iter().find(|(asked, has, _)| *asked && !has);
+        missing.map(|(_, _, header)| header)
+    }
+}
+
+/// A subscription that is active: every message published from now on reaches it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Subscribed {
+    /// The position before the subscription's first message, where the engine knows it.
+    pub start: Option<Position>,
+    /// Messages between [`Start::After`] and the first one delivered that are not kept any more.
+    pub gap: Option<Gap>,
+}
+
+impl Subscribed {
+    /// A subscription that starts behind `start`.
+    pub fn after(start: Position) -> Self {
+        Self {
+            start: Some(start),
+            gap: None,
+        }
+    }
+
+    /// With messages missing.
+    #[must_use]
+    pub fn gap(mut self, gap: Gap) -> Self {
+        self.gap = Some(gap);
+        self
+    }
+}
+
+/// Messages that a subscription misses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The last position that the client had.
+    pub after: Position,
+    /// The last position that is missing.
+    pub up_to: Position,
+}
+
+/// A session's verdict on a delivery that it received, for [`Hub::settle`](crate::Hub::settle).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settle {
+    /// The subscription; `None` for whichever of the session's has the delivery.
+    pub slot: Option<u32>,
+    /// Which delivery.
+    pub delivery: DeliveryRef,
+    /// The verdict.
+    pub outcome: Outcome,
+}
+
+impl Settle {
+    /// The `outcome` of a `delivery` to the subscription `slot`.
+    pub fn new(slot: Option<u32>, delivery: DeliveryRef, outcome: Outcome) -> Self {
+        Self {
+            slot,
+            delivery,
+            outcome,
+        }
+    }
+}
+
+/// The name of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeliveryRef {
+    /// By its [tag](crate::Delivery::tag).
+    Tag(u32),
+    /// By the id of its message.
+    MessageId(ByteString),
+}
+
+impl fmt::Display for DeliveryRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tag(tag) => write!(f, "{tag}"),
+            Self::MessageId(id) => f.write_str(id),
+        }
+    }
+}
+
+/// How a delivery is settled, in AMQP's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was processed: STOMP's ACK.
+    Accepted,
+    /// Another consumer is to try: STOMP's NACK. A topic has no other, so there it is the same as
+    /// [`Rejected`](Self::Rejected).
+    Released,
+    /// No consumer is to try again: NACK with `requeue:false`. The message becomes a dead letter.
+    Rejected,
+}
+
+/// A session's transaction, STOMP's BEGIN to COMMIT, for [`Hub::commit`](crate::Hub::commit).
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Transaction {
+    /// Deliveries to settle.
+    pub settles: Vec<Settle>,
+    /// Messages to publish, in order.
+    pub publishes: Vec<Publish>,
+}
+
+impl Transaction {
+    /// A transaction of these parts.
+    pub fn new(settles: Vec<Settle>, publishes: Vec<Publish>) -> Self {
+        Self { settles, publishes }
+    }
+}
+
+/// The outcome of a published batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Published {
+    /// Subscriptions on this node that the batch's messages were queued for, all messages together.
+    pub local_receivers: usize,
+}
+
+impl Published {
+    /// The outcome for a batch that reached `local_receivers` subscriptions of this node.
+    pub fn new(local_receivers: usize) -> Self {
+        Self { local_receivers }
+    }
+}

@@ -1,0 +1,353 @@
+//! The task of a connection: what sessions and raw sockets have in common.
+//!
+//! A [`Task`] drives a [`Protocol`] over a [`Link`]: it goes round while anything can go on, reads once per poll, sets the
+//! timer before it sleeps, and does the close handshake at the end.
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::thread::LocalKey;
+use std::time::{Duration, Instant};
+
+use bytestring::ByteString;
+
+use super::Transport;
+use super::io::Batch;
+use crate::net::wheel::{Alarm, Sleeper, Wheel};
+
+/// Deliveries that one write carries at most, and bytes of them: enough that a write's own cost is spread thin, and few
+/// enough that the rest stays in the outbox, where it is counted.
+pub(crate) const BATCH_ITEMS: usize = 64;
+pub(crate) const BATCH_BYTES: usize = 64 * 1024;
+
+/// The time that the last output and the close handshake may take together.
+pub(crate) const CLOSE_TIME: Duration = Duration::from_secs(5);
+
+/// The protocol that a task speaks over its transport: STOMP, or an application's own.
+pub(crate) trait Protocol<T: Transport>: fmt::Debug + Unpin {
+    /// The reason why a connection ends.
+    type End;
+    /// The end and the output that is still to be written.
+    type Last;
+    /// The timer's way to wake the task.
+    type Sleeper: Sleeper;
+
+    /// Looks at timers, input, running work and output, once; `Err` when the connection ends.
+    fn poll_round(
+        &mut self,
+        link: &mut Link<T>,
+        context: &mut Context<'_>,
+    ) -> Result<Round, Self::End>;
+
+    /// The next deadline of any kind.
+    fn next_timeout(&self, link: &Link<T>) -> Option<Instant>;
+
+    /// Ends the connection for broker, counters, log and listeners; called once. `None` where the client is gone.
+    fn end(&mut self, end: Self::End) -> Option<Self::Last>;
+
+    /// Goes on with the handlers that run after the end; ready when none is left.
+    fn poll_handlers(&mut self, context: &mut Context<'_>) -> Poll<()>;
+
+    /// The code and reason of the close.
+    fn close_reason(&self, last: &Self::Last) -> (u16, ByteString);
+
+    /// Adds what is written before the close.
+    fn last_output(&mut self, last: &mut Self::Last, transport: &mut T, batch: &mut Batch);
+
+    fn wheel(&self) -> &Wheel;
+
+    fn sleeper(&self) -> &Arc<Self::Sleeper>;
+
+    /// Has [`sleeper`](Self::sleeper) wake this task.
+    fn register(&self, context: &mut Context<'_>);
+}
+
+/// The outcome of a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Round {
+    /// The transport was read; there may be more.
+    Read,
+    /// Something was done that lets something else go on.
+    Progress,
+    /// Nothing can go on before the task is woken.
+    Idle,
+}
+
+/// A connection, as a future to be spawned. It has no lock on its state and no second task: a running handler is one
+/// branch beside input and output.
+pub(crate) struct Task<T: Transport, P: Protocol<T>> {
+    phase: Phase<T, P::Last>,
+    protocol: P,
+}
+
+enum Phase<T, L> {
+    Open(Link<T>),
+    /// Boxed, because it is short.
+    Closing(Box<Closing<T, L>>),
+    /// The transport is gone; handlers may still run.
+    Closed,
+}
+
+struct Closing<T, L> {
+    link: Link<T>,
+    last: L,
+    /// The last output is written, and our close behind it.
+    said: bool,
+    deadline: Instant,
+}
+
+impl<T: Transport, P: Protocol<T>> Task<T, P> {
+    pub(crate) fn over(transport: T, protocol: P) -> Self {
+        Self {
+            phase: Phase::Open(Link::new(transport)),
+            protocol,
+        }
+    }
+
+    #[cold]
+    fn end(&mut self, end: P::End) {
+        let Phase::Open(link) = std::mem::replace(&mut self.phase, Phase::Closed) else {
+            return;
+        };
+        if let Some(last) = self.protocol.end(end) {
+            self.phase = Phase::Closing(Box::new(Closing {
+                link,
+                last,
+                said: false,
+                deadline: self.protocol.wheel().now() + CLOSE_TIME,
+            }));
+        }
+    }
+
+    #[cold]
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let handlers = self.protocol.poll_handlers(context);
+        if let Phase::Closing(closing) = &mut self.phase {
+            ready!(closing.poll(&mut self.protocol, context));
+            self.phase = Phase::Closed;
+        }
+        handlers
+    }
+}
+
+impl<T: Transport, P: Protocol<T>> Future for Task<T, P> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let task = &mut *self;
+        while let Phase::Open(link) = &mut task.phase {
+            match task.protocol.poll_round(link, context) {
+                Ok(Round::Progress) => {}
+                Ok(Round::Read) => {
+                    // One read at a time: this worker's other tasks take what it set going before more is read.
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Ok(Round::Idle) => {
+                    let deadline = task.protocol.next_timeout(link);
+                    link.arm(deadline, &task.protocol);
+                    return Poll::Pending;
+                }
+                Err(end) => task.end(end),
+            }
+        }
+        task.poll_end(context)
+    }
+}
+
+impl<T: Transport, P: Protocol<T>> fmt::Debug for Task<T, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task")
+            .field("transport", &T::NAME)
+            .field("protocol", &self.protocol)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: Transport, L> Closing<T, L> {
+    /// Ready when the close handshake is over, complete or not.
+    fn poll<P: Protocol<T, Last = L>>(
+        &mut self,
+        protocol: &mut P,
+        context: &mut Context<'_>,
+    ) -> Poll<()> {
+        self.link.arm(Some(self.deadline), protocol);
+        protocol.register(context);
+        if protocol.wheel().now() >= self.deadline {
+            return Poll::Ready(());
+        }
+        if !self.said {
+            if ready!(self.link.transport.poll_ready_to_close(context)).is_err() {
+                return Poll::Ready(());
+            }
+            self.said = true;
+            let (code, reason) = protocol.close_reason(&self.last);
+            let last = &mut self.last;
+            let written = self.link.write(context, |transport, batch| {
+                protocol.last_output(last, transport, batch);
+                transport.close(code, &reason, batch);
+                true
+            });
+            if written.is_err() {
+                // The peer does not listen any more, and that it ended is logged already.
+                return Poll::Ready(());
+            }
+        }
+        self.link.transport.poll_close(context)
+    }
+}
+
+/// A transport, and what its task watches.
+pub(crate) struct Link<T> {
+    pub(crate) transport: T,
+    /// While the transport takes nothing more.
+    stalled: Option<Box<Stalled>>,
+    alarm: Alarm,
+    /// The deadline that the alarm was last set for.
+    armed_for: Option<Instant>,
+}
+
+struct Stalled {
+    since: Instant,
+    /// Bytes that are left, by which progress shows.
+    unsent: usize,
+}
+
+impl<T: Transport> Link<T> {
+    fn new(transport: T) -> Self {
+        Self {
+            transport,
+            stalled: None,
+            alarm: Alarm::default(),
+            armed_for: None,
+        }
+    }
+
+    /// Ready when everything written before is out; else the time without progress is counted.
+    #[inline]
+    pub(crate) fn poll_ready(
+        &mut self,
+        wheel: &Wheel,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let ready = self.transport.poll_ready(context);
+        if ready.is_pending() || self.stalled.is_some() {
+            self.watch(ready.is_ready(), wheel);
+        }
+        ready
+    }
+
+    /// Counts the time without progress, from the beginning when there was some.
+    #[cold]
+    fn watch(&mut self, is_ready: bool, wheel: &Wheel) {
+        if is_ready {
+            self.stalled = None;
+            return;
+        }
+        let unsent = self.transport.unsent();
+        if self.stalled.as_ref().map(|stalled| stalled.unsent) != Some(unsent) {
+            let since = wheel.now();
+            self.stalled = Some(Box::new(Stalled { since, unsent }));
+        }
+    }
+
+    /// When the transport will have taken nothing for `limit`, if it takes nothing now.
+    #[inline]
+    pub(crate) fn send_deadline(&self, limit: Duration) -> Option<Instant> {
+        let stalled = self.stalled.as_ref()?;
+        Some(stalled.since + limit)
+    }
+
+    /// Writes one batch: what the transport owes its peer, then what `fill` adds. `fill` says whether it added anything,
+    /// since not every transport queues into the batch. To be called when everything written before is out.
+    pub(crate) fn write(
+        &mut self,
+        context: &mut Context<'_>,
+        fill: impl FnOnce(&mut T, &mut Batch) -> bool,
+    ) -> io::Result<()> {
+        Batch::with(|batch| {
+            self.transport.transmit(batch);
+            let filled = fill(&mut self.transport, batch);
+            if filled || !batch.is_empty() {
+                self.transport.write(context, batch)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Returns whether the wheel has woken the task since the last call: then some deadline may have passed.
+    pub(crate) fn is_due(&mut self, wheel: &Wheel) -> bool {
+        self.alarm.rang(wheel)
+    }
+
+    /// Has the wheel wake the task at `deadline`, unless it will do so earlier.
+    #[inline]
+    fn arm<P: Protocol<T>>(&mut self, deadline: Option<Instant>, protocol: &P) {
+        // Asked at every poll, where comparing is cheaper than working out a tick.
+        let earlier = self.armed_for.zip(deadline);
+        if earlier.is_some_and(|(armed, deadline)| armed <= deadline)
+            && self.alarm.is_set(protocol.wheel())
+        {
+            return;
+        }
+        self.set_alarm(deadline, protocol);
+    }
+
+    #[cold]
+    fn set_alarm<P: Protocol<T>>(&mut self, deadline: Option<Instant>, protocol: &P) {
+        self.alarm
+            .set(deadline, protocol.wheel(), protocol.sleeper());
+        self.armed_for = deadline;
+    }
+}
+
+/// Lends a list of the worker, empty, to `task`: between two polls no task needs one.
+pub(crate) fn lend<I, R>(
+    list: &'static LocalKey<Cell<Vec<I>>>,
+    task: impl FnOnce(&mut Vec<I>) -> R,
+) -> R {
+    let mut items = list.take();
+    let outcome = task(&mut items);
+    items.clear();
+    // One that had to grow far beyond the usual is not worth keeping for ever.
+    if items.capacity() <= LENT_ITEMS {
+        list.set(items);
+    }
+    outcome
+}
+
+const LENT_ITEMS: usize = 16 * BATCH_ITEMS;
+
+/// The attention that the end of a connection deserves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Severity {
+    /// It ended as connections do.
+    Usual,
+    /// Nobody asked for it.
+    Notable,
+    /// Somebody should look.
+    Fault,
+}
+
+/// Logs the end of a connection, one line each. The caller has [`Severity`] in scope.
+macro_rules! log_end {
+    ($severity:expr, $end:expr, $($field:tt)*) => {
+        match $severity {
+            Severity::Usual => {
+                tracing::debug!($($field)*, "session ended: {}", $end);
+            }
+            Severity::Notable => {
+                tracing::info!($($field)*, "session ended: {}", $end);
+            }
+            Severity::Fault => {
+                tracing::warn!($($field)*, "session ended: {}", $end);
+            }
+        }
+    };
+}
+
+pub(crate) use log_end;

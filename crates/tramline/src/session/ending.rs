@@ -1,0 +1,104 @@
+//! The end of a session: its listeners, and the handlers that run after it.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytestring::ByteString;
+
+use super::Session;
+use super::end::End;
+use super::handlers::About;
+use super::state::{Disconnecting, State};
+use crate::model::disconnected::{DisconnectCause, Disconnected};
+use crate::model::events::Event;
+use crate::model::inbound::{Cause, Inbound};
+use crate::net::transport::panic::caught;
+
+impl Session {
+    /// Nothing is delivered to the session any more, and broker, registry and presence have it no more.
+    pub(super) fn leave(&mut self) {
+        self.shared.hub.close(self.record.id());
+        self.member.outbox().close();
+    }
+
+    /// Tells everyone who needs to know, once: broker, counters, log, listeners.
+    pub(super) fn ended(&mut self, end: &End, transport: &'static str) {
+        self.publish_batch();
+        self.work = None;
+        self.concurrent.clear();
+        self.leave();
+        end.count(&self.shared.counters);
+        end.log(&self.shared.name, &self.record, transport);
+        let connected = self.login.is_connected();
+        let why = Arc::new(end.disconnected());
+        self.disconnected(&why);
+        // For a session that was never connected, no disconnect handler is called.
+        let handlers = connected.then_some(Disconnecting { why, called: 0 });
+        self.state = State::Ended(handlers);
+    }
+
+    /// Leaves the registry and tells listeners.
+    fn disconnected(&self, why: &Disconnected) {
+        if self.login.is_announced() {
+            self.tell(|session| Event::Disconnected {
+                session,
+                reason: why.clone(),
+            });
+        }
+    }
+
+    /// Calls the disconnect handlers, one after the other, and then what an application does at the session's end.
+    pub(super) fn poll_disconnect_handlers(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if let Some(mut work) = self.work.take()
+                && self.poll_to_end(&mut work, context).is_pending()
+            {
+                self.work = Some(work);
+                return Poll::Pending;
+            }
+            let shared = Arc::clone(&self.shared);
+            let State::Ended(Some(handlers)) = &mut self.state else {
+                break;
+            };
+            let next = shared.routes.disconnect.get(handlers.called as usize);
+            let Some(handler) = next else { break };
+            handlers.called += 1;
+            let cause = Cause::Disconnect(Arc::clone(&handlers.why));
+            let inbound = Inbound::new(Arc::clone(&self.record), cause, ByteString::new());
+            let about = About::of(ByteString::from_static("(disconnect)"), &inbound.headers);
+            self.work = self.start(handler, inbound, about).map(Box::new);
+        }
+        self.end_attributes();
+        Poll::Ready(())
+    }
+
+    fn end_attributes(&self) {
+        for callback in self.record.attributes.end() {
+            if let Err(panic) = caught(callback) {
+                self.shared.counters.handler_panics.increment();
+                tracing::error!(
+                    stack = %self.shared.name,
+                    session = %self.record.id(),
+                    panic = %panic,
+                    "what an application does at a session's end panicked"
+                );
+            }
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.leave();
+        if !matches!(self.state, State::Ended(_)) {
+            // The task did not run to its end.
+            self.disconnected(&Disconnected {
+                cause: DisconnectCause::Server,
+                code: 1001,
+                reason: ByteString::from_static("the server's runtime went away"),
+            });
+        }
+        self.end_attributes();
+        self.shared.session_gone(&self.record);
+    }
+}

@@ -1,0 +1,314 @@
+//! Handlers of messages: their calls, their effects, and the notices of what was rejected.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use bytestring::ByteString;
+use tramline_broker::{Destination, Headers, Message, Publish, Refused, Target};
+
+use super::Session;
+use super::transactions::Calls;
+use super::work::{Waiting, Work};
+use crate::app::router::{OnRejection, Ready};
+use crate::model::effects::Effects;
+use crate::model::inbound::{Cause, Inbound};
+use crate::model::rejection::{Rejection, RejectionKind};
+use crate::model::reply::Payload;
+use crate::net::transport::panic::{Caught, Panic, caught};
+use crate::stack::policy::Authorized;
+
+/// A message for a handler, whose route begins at `path_from` of its destination.
+pub(super) struct Call {
+    pub(super) inbound: Authorized<Inbound>,
+    pub(super) path_from: usize,
+}
+
+/// The message that a handler's work is about, for receipts, answers and errors.
+pub(super) struct About {
+    pub(super) destination: ByteString,
+    pub(super) receipt: Option<ByteString>,
+    /// The subscription that is answered.
+    pub(super) slot: Option<u32>,
+    /// Copied into replies, so that the client knows what they answer.
+    correlation: Option<ByteString>,
+    on_rejection: Option<OnRejection>,
+    /// The rest of its transaction.
+    pub(super) then: Option<Box<Calls>>,
+}
+
+impl About {
+    /// About a frame with these headers.
+    pub(super) fn of(destination: ByteString, headers: &Headers) -> Self {
+        Self {
+            destination,
+            receipt: None,
+            slot: None,
+            correlation: headers
+                .get_bytestring(CORRELATION)
+                .filter(|id| id.len() <= LONGEST_CORRELATION)
+                .cloned(),
+            on_rejection: None,
+            then: None,
+        }
+    }
+
+    /// Adds the correlation id to a reply, unless it has one of its own.
+    fn correlate(&self, headers: &mut Headers) {
+        if let Some(correlation) = &self.correlation
+            && headers.get(CORRELATION).is_none()
+        {
+            headers.push(CORRELATION, correlation.clone());
+        }
+    }
+}
+
+impl Session {
+    /// Calls the handler for a message, once it may run.
+    pub(super) fn poll_call(
+        &mut self,
+        waiting: &mut Option<(Call, About)>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Work>> {
+        let Some((call, mut about)) = waiting.take() else {
+            return Poll::Ready(None);
+        };
+        if self.record.is_expelled() {
+            return Poll::Ready(None);
+        }
+        let shared = Arc::clone(&self.shared);
+        let path = &about.destination[call.path_from..];
+        let found = match call.inbound.get().cause {
+            Cause::Subscribe => shared.routes.subscribe(path),
+            _ => shared.routes.message(path),
+        };
+        let Some((handler, captures)) = found else {
+            about.on_rejection.clone_from(&shared.routes.on_rejection);
+            let error = "no handler takes messages for this destination";
+            let rejection = Rejection::new(RejectionKind::NoRoute, error);
+            return Poll::Ready(self.apply(Effects::rejected(rejection), about));
+        };
+        // Handlers of a transaction run one after the other.
+        let limit = handler.concurrent.filter(|_| about.then.is_none());
+        if limit.is_some_and(|limit| self.concurrent.len() >= limit.get()) {
+            *waiting = Some((call, about));
+            return Poll::Pending;
+        }
+        let mut inbound = call.inbound.into_inner();
+        inbound.captures = captures;
+        let started = self.start(handler, inbound, about);
+        if limit.is_none() {
+            return Poll::Ready(started);
+        }
+        if let Some(mut work) = started
+            && self.poll_to_end(&mut work, context).is_pending()
+        {
+            self.concurrent.push(work);
+        }
+        Poll::Ready(None)
+    }
+
+    /// Starts a handler.
+    pub(super) fn start(
+        &mut self,
+        handler: &Ready,
+        inbound: Inbound,
+        mut about: About,
+    ) -> Option<Work> {
+        about.on_rejection.clone_from(&handler.on_rejection);
+        // Handlers and state are the application's, down to their `Clone`.
+        match caught(|| (handler.call)(inbound)) {
+            Ok(future) => Some(Work::Handler(Waiting::new(Caught(future), about))),
+            Err(panic) => self.apply(self.panicked(&about, &panic), about),
+        }
+    }
+
+    /// Does what a handler wants done; its client's receipt comes after that.
+    pub(super) fn apply(&mut self, effects: Effects, about: About) -> Option<Work> {
+        let Effects {
+            publishes: mut batch,
+            direct,
+            mut rejections,
+            ..
+        } = effects;
+        if let Some(answer) = direct {
+            rejections.extend(self.answer(answer, &about).err());
+        }
+        self.keep_carried(&mut batch, &mut rejections, &about);
+        for rejection in rejections {
+            batch.extend(self.notices(&rejection, &about));
+        }
+        self.publish_effects(batch, about)
+    }
+
+    /// Sends the answer of a `subscribe` handler straight to the subscription.
+    fn answer(&self, answer: Payload, about: &About) -> Result<(), Rejection> {
+        let Some(slot) = about.slot else {
+            return Ok(());
+        };
+        let (mut headers, body) = answer.into_message()?;
+        about.correlate(&mut headers);
+        let destination = Destination::parse(about.destination.clone())?;
+        let number = self.shared.answers.fetch_add(1, Ordering::Relaxed);
+        let publish = Publish::new(destination, headers, body);
+        let message = Message::new(publish, format!("answer-{number}").into(), None);
+        let lost = self.member.outbox().push(slot, &[Arc::new(message)]);
+        if lost.messages > 0 {
+            let error = "the answer was dropped: too much waits for this session already";
+            return Err(Rejection::new(RejectionKind::NotPublished, error));
+        }
+        Ok(())
+    }
+
+    /// Removes from `batch` what the broker does not carry, and adds a rejection for each. So one misspelt destination
+    /// does not take the other effects with it.
+    fn keep_carried(
+        &self,
+        batch: &mut Vec<Publish>,
+        rejections: &mut Vec<Rejection>,
+        about: &About,
+    ) {
+        batch.retain_mut(|publish| {
+            let rejection = self.not_carried(publish);
+            let carried = rejection.is_none();
+            if carried {
+                about.correlate(&mut publish.headers);
+            }
+            rejections.extend(rejection);
+            carried
+        });
+    }
+
+    /// The rejection of a reply whose destination the broker does not carry.
+    fn not_carried(&self, publish: &Publish) -> Option<Rejection> {
+        let Target::Destination(destination) = &publish.target else {
+            return None;
+        };
+        (!self.shared.hub.serves(destination)).then(|| {
+            let error = format!("the broker carries no destination {destination:?}");
+            Rejection::new(RejectionKind::NotPublished, error)
+        })
+    }
+
+    pub(super) fn publish_effects(&mut self, batch: Vec<Publish>, about: About) -> Option<Work> {
+        if batch.is_empty() {
+            return self.handled(about);
+        }
+        // One that is refused does not take those behind it with it.
+        let again = if batch.len() > 1 {
+            batch.clone()
+        } else {
+            Vec::new()
+        };
+        let confirm = self.shared.publisher.publish_all(batch);
+        Some(Work::Effects(Waiting::new(confirm, (again, about))))
+    }
+
+    /// Tells the client of the message that the broker refused; those of `batch` behind it are published after that.
+    pub(super) fn effect_refused(
+        &mut self,
+        refused: Refused,
+        mut batch: Vec<Publish>,
+        about: About,
+    ) -> Work {
+        let Refused { done, error, .. } = refused;
+        batch.drain(..(done + 1).min(batch.len()));
+        self.notify(&error.into(), batch, about)
+    }
+
+    /// Tells the client of a rejection; `rest` is published after that.
+    pub(super) fn notify(&self, rejection: &Rejection, rest: Vec<Publish>, about: About) -> Work {
+        let notices = self.notices(rejection, &about);
+        let confirm = self.shared.publisher.publish_all(notices);
+        Work::Notice(Waiting::new(confirm, (rest, about)))
+    }
+
+    /// A handler's work is done.
+    pub(super) fn handled(&mut self, about: About) -> Option<Work> {
+        self.receipt(about.receipt);
+        about.then.and_then(|calls| self.call_next(*calls))
+    }
+
+    /// Counts and logs a rejection, and gives the notices of it: the application's own messages, if it has any.
+    fn notices(&self, rejection: &Rejection, about: &About) -> Vec<Publish> {
+        self.log_rejection(rejection, about);
+        let Some(on_rejection) = &about.on_rejection else {
+            return self.default_notice(rejection, about);
+        };
+        let mut effects = Effects::of(&self.record);
+        if let Err(panic) = caught(|| on_rejection(rejection.clone(), &mut effects)) {
+            let mut notices = self.default_notice(rejection, about);
+            for rejection in self.panicked(about, &panic).rejections {
+                self.log_rejection(&rejection, about);
+                notices.extend(self.default_notice(&rejection, about));
+            }
+            return notices;
+        }
+        let mut notices = effects.publishes;
+        let mut again = effects.rejections;
+        self.keep_carried(&mut notices, &mut again, about);
+        for rejection in again {
+            self.log_rejection(&rejection, about);
+            notices.extend(self.default_notice(&rejection, about));
+        }
+        notices
+    }
+
+    fn log_rejection(&self, rejection: &Rejection, about: &About) {
+        self.shared.counters.rejected.increment();
+        macro_rules! log {
+            ($level:ident) => {
+                tracing::$level!(
+                    stack = %self.shared.name,
+                    session = %self.record.id(),
+                    destination = %about.destination,
+                    kind = %rejection.kind(),
+                    error = %rejection,
+                    "message rejected"
+                )
+            };
+        }
+        match rejection.kind() {
+            // The application made it, and says what it wants said.
+            RejectionKind::Application => log!(debug),
+            _ => log!(warn),
+        }
+    }
+
+    /// The notice of a rejection where the application has none of its own.
+    fn default_notice(&self, rejection: &Rejection, about: &About) -> Vec<Publish> {
+        let Ok(path) = Destination::parse(ByteString::from_static(ERRORS)) else {
+            return Vec::new();
+        };
+        let target = Target::Session {
+            id: self.record.id(),
+            path,
+        };
+        let mut headers = Headers::from_iter([("content-type", "application/json")]);
+        about.correlate(&mut headers);
+        let body = rejection.to_json(&about.destination);
+        vec![Publish::new(target, headers, body)]
+    }
+
+    pub(super) fn panicked(&self, about: &About, panic: &Panic) -> Effects {
+        self.shared.counters.handler_panics.increment();
+        tracing::error!(
+            stack = %self.shared.name,
+            session = %self.record.id(),
+            destination = %about.destination,
+            panic = %panic,
+            "handler panicked"
+        );
+        let error = "the server failed to handle this message";
+        Effects::rejected(Rejection::new(RejectionKind::HandlerPanicked, error))
+    }
+}
+
+/// The header that AMQP and JMS tell answers apart by.
+const CORRELATION: &str = "correlation-id";
+
+/// Bytes of a correlation id that is copied. A reply may go to many, and with it whatever the sender writes there.
+const LONGEST_CORRELATION: usize = 256;
+
+/// Where clients receive notices of [`Rejection`]s, below the user prefix.
+const ERRORS: &str = "/queue/errors";

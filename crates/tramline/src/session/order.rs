@@ -1,0 +1,162 @@
+//! The order in which a session's frames are handled: see "Order" in ARCHITECTURE.md.
+
+use std::task::Context;
+
+use bytestring::ByteString;
+use tramline_broker::{Publish, Published, Refused};
+use tramline_stomp::ServerEvent;
+
+use super::Session;
+use super::acks::{Receipts, Settling};
+use super::few::Few;
+use super::frames::Seen;
+use super::transactions::Transactions;
+use super::work::{Waiting, Work};
+use crate::stack::policy::Authorized;
+
+/// The frames that wait for others, or for the end of the read.
+#[derive(Default)]
+pub(super) struct Order {
+    /// SENDs to the broker that arrived in one read, to be published together.
+    pub(super) batch: Vec<Authorized<Publish>>,
+    /// Receipts owed for the batch.
+    pub(super) receipts: Receipts,
+    /// ACKs and NACKs that the broker has not confirmed yet, in their order.
+    pub(super) settling: Few<Settling>,
+    /// A frame that waits for the work before it.
+    pub(super) held_back: Option<Box<Seen>>,
+    /// Frames that wait for their COMMIT.
+    pub(super) transactions: Transactions,
+}
+
+/// How a frame stands to the SENDs before it that are not confirmed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// It is a SEND to the broker too, and joins their batch.
+    Joins,
+    /// It is an ACK or NACK outside transactions, which may be what makes room for them.
+    Passes,
+    /// It comes after them.
+    Follows,
+}
+
+impl Session {
+    /// Handles the frames that have arrived, until one has to wait.
+    pub(super) fn process(&mut self, context: &mut Context<'_>) {
+        while self.may_process() {
+            let seen = match self.order.held_back.take() {
+                Some(seen) => *seen,
+                None => match self.stomp.poll_event() {
+                    Some(event) => self.intercept(event),
+                    None => return,
+                },
+            };
+            let place = self.place_of(&seen);
+            if place != Place::Joins && self.work.is_none() {
+                self.publish_batch();
+            }
+            if self.work.is_some() && !self.may_go_on(place) {
+                self.order.held_back = Some(Box::new(seen));
+                return;
+            }
+            if let Some(work) = self.handle_frame(seen) {
+                self.begin(work, context);
+            }
+        }
+    }
+
+    /// Returns whether the next frame may be looked at: there is no work, or only a batch that the broker has not
+    /// confirmed.
+    fn may_process(&self) -> bool {
+        let sends = || matches!(self.work.as_deref(), Some(Work::Sends(_)));
+        self.state.handles_frames()
+            && !self.record.is_expelled()
+            && (self.work.is_none() || (sends() && self.order.held_back.is_none()))
+    }
+
+    fn place_of(&self, (event, refusal): &Seen) -> Place {
+        match event {
+            _ if refusal.is_some() => Place::Follows,
+            ServerEvent::Send(send)
+                if send.transaction.is_none()
+                    && self.shared.application_path(&send.destination).is_none() =>
+            {
+                Place::Joins
+            }
+            ServerEvent::Ack(ack) | ServerEvent::Nack(ack) if ack.transaction.is_none() => {
+                Place::Passes
+            }
+            _ => Place::Follows,
+        }
+    }
+
+    /// Returns whether a frame may go on while the broker has not confirmed a batch.
+    fn may_go_on(&self, place: Place) -> bool {
+        match place {
+            Place::Joins => self.batch_bytes() < BATCHED_WHILE_WAITING,
+            Place::Passes => true,
+            Place::Follows => false,
+        }
+    }
+
+    fn batch_bytes(&self) -> usize {
+        let batch = self.order.batch.iter();
+        batch.map(|publish| publish.get().size_hint()).sum()
+    }
+
+    /// Adds a SEND to the batch.
+    pub(super) fn add_to_batch(
+        &mut self,
+        publish: Authorized<Publish>,
+        receipt: Option<ByteString>,
+    ) {
+        let at = self.order.batch.len();
+        let receipt = receipt.map(|receipt| (at, receipt));
+        self.order.receipts.extend(receipt);
+        self.order.batch.push(publish);
+    }
+
+    /// Publishes the batch, unless there is work before it; receipts are written when the broker confirms it.
+    pub(super) fn publish_batch(&mut self) {
+        if self.order.batch.is_empty() || self.work.is_some() {
+            return;
+        }
+        let batch = std::mem::take(&mut self.order.batch);
+        let receipts = std::mem::take(&mut self.order.receipts);
+        match self.shared.hub.publish(batch).into_ready() {
+            Ok(answer) => self.sends_confirmed(answer, receipts),
+            Err(confirm) => {
+                let sends = Work::Sends(Waiting::new(confirm, receipts));
+                self.work = Some(Box::new(sends));
+            }
+        }
+    }
+
+    pub(super) fn sends_confirmed(
+        &mut self,
+        answer: Result<Published, Refused>,
+        receipts: Receipts,
+    ) {
+        let (done, refused) = match answer {
+            Ok(_) => (usize::MAX, None),
+            Err(Refused { done, error, .. }) => (done, Some(error)),
+        };
+        let mut of_refused = None;
+        for (at, receipt) in receipts {
+            if at < done {
+                self.receipt(Some(receipt));
+            } else if at == done {
+                of_refused = Some(receipt);
+            }
+        }
+        if let Some(error) = refused {
+            // The batch that was gathered meanwhile comes after what was refused.
+            self.order.batch.clear();
+            self.order.receipts.clear();
+            self.refuse("message not published", error.to_string(), of_refused);
+        }
+    }
+}
+
+/// Bytes of SENDs that are gathered behind a batch that waits for room in a queue, to get at the ACKs behind them.
+const BATCHED_WHILE_WAITING: usize = 64 * 1024;

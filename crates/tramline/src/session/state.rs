@@ -1,0 +1,201 @@
+//! The states of a session.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tramline_broker::Outbox;
+
+use super::end::End;
+use crate::model::disconnected::Disconnected;
+
+/// The course of a session, which only moves downward in this list.
+///
+/// Its [`Login`] is apart from that: a client may leave, or be sent away, while its login is being decided, which then
+/// has the same deadline as ever.
+#[derive(Debug)]
+pub(super) enum State {
+    /// Frames are read and handled, and deliveries are written.
+    Open,
+    /// The server's side ends it: running work is finished and queued deliveries are written, but no further frame is
+    /// handled.
+    Draining(Box<End>),
+    /// The client is gone: nothing is written any more, but running work is finished, and what it sent is handled unless
+    /// the session was draining.
+    Gone { end: Box<End>, was_draining: bool },
+    /// It ends now, whatever it was doing.
+    Ending(Box<End>),
+    /// It has ended; the disconnect handlers run.
+    Ended(Option<Disconnecting>),
+}
+
+/// The disconnect handlers of a session, which run one after the other.
+#[derive(Debug)]
+pub(super) struct Disconnecting {
+    pub(super) why: Arc<Disconnected>,
+    /// The number of handlers that were called.
+    pub(super) called: u32,
+}
+
+/// The client's login.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Login {
+    /// CONNECT has to arrive, and the login handler to decide, until then.
+    Awaited { deadline: Instant },
+    /// It is decided and listeners were told; the broker has not confirmed the session, or never will.
+    Decided,
+    /// CONNECTED is queued, and the transport was not told of it.
+    Accepted,
+    /// The client is logged in.
+    Done,
+}
+
+impl State {
+    /// Returns whether the transport is read.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, Self::Open)
+    }
+
+    /// Returns whether the client is gone.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self, Self::Gone { .. })
+    }
+
+    /// Returns whether the session ends now, or has ended.
+    pub(super) fn is_ending(&self) -> bool {
+        matches!(self, Self::Ending(_) | Self::Ended(_))
+    }
+
+    /// Returns whether frames that arrived are still handled.
+    pub(super) fn handles_frames(&self) -> bool {
+        match self {
+            Self::Open => true,
+            Self::Gone { was_draining, .. } => !was_draining,
+            Self::Draining(_) | Self::Ending(_) | Self::Ended(_) => false,
+        }
+    }
+
+    /// Returns whether deliveries are still written.
+    pub(super) fn writes(&self) -> bool {
+        matches!(self, Self::Open | Self::Draining(_))
+    }
+
+    /// The session ends now.
+    pub(super) fn end(&mut self, end: End) {
+        if !self.is_ending() {
+            *self = Self::Ending(Box::new(end));
+        }
+    }
+
+    /// The server's side ends the session.
+    pub(super) fn drain(&mut self, end: End) {
+        if self.writes() {
+            *self = Self::Draining(Box::new(end));
+        }
+    }
+
+    /// The client is gone; false if that makes no difference any more.
+    pub(super) fn lose(&mut self, end: End) -> bool {
+        let was_draining = match self {
+            Self::Open => false,
+            Self::Draining(_) => true,
+            Self::Gone { .. } | Self::Ending(_) | Self::Ended(_) => return false,
+        };
+        let end = Box::new(end);
+        *self = Self::Gone { end, was_draining };
+        true
+    }
+
+    /// Takes the end, if it has come; `idle` says that no work is running.
+    #[cold]
+    pub(super) fn take_end(&mut self, idle: bool, outbox: &Outbox) -> Option<Box<End>> {
+        let has_come = match self {
+            Self::Open | Self::Ended(_) => false,
+            // Once sealed, nobody can add to what the session has to write, or it might never end.
+            Self::Draining(_) => idle && outbox.seal(),
+            Self::Gone { .. } => idle,
+            Self::Ending(_) => true,
+        };
+        if !has_come {
+            return None;
+        }
+        match std::mem::replace(self, Self::Ended(None)) {
+            Self::Draining(end) | Self::Gone { end, .. } | Self::Ending(end) => Some(end),
+            Self::Open | Self::Ended(_) => None,
+        }
+    }
+}
+
+impl Login {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Awaited { deadline } => Some(*deadline),
+            _ => None,
+        }
+    }
+
+    /// Returns whether CONNECTED was queued.
+    pub(super) fn is_connected(&self) -> bool {
+        matches!(self, Self::Accepted | Self::Done)
+    }
+
+    /// Returns whether listeners were told of the session.
+    pub(super) fn is_announced(&self) -> bool {
+        !matches!(self, Self::Awaited { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tramline_broker::Overflow;
+
+    use super::*;
+
+    fn gone() -> End {
+        End::HalfClosed
+    }
+
+    fn requested() -> End {
+        End::Requested {
+            code: 1001,
+            reason: "the server is going away".into(),
+        }
+    }
+
+    #[test]
+    fn frames_of_a_client_that_left_are_handled_unless_the_session_was_draining() {
+        let mut state = State::Open;
+        assert!(state.lose(gone()) && state.is_gone());
+        assert!(state.handles_frames() && !state.writes());
+
+        let mut state = State::Open;
+        state.drain(requested());
+        assert!(state.writes() && !state.is_open() && !state.handles_frames());
+        assert!(state.lose(gone()) && !state.handles_frames());
+        assert!(!state.lose(gone()), "it makes a difference once");
+        state.drain(requested());
+        assert!(state.is_gone());
+    }
+
+    #[test]
+    fn running_work_delays_the_end_unless_the_session_cannot_go_on() {
+        let outbox = Outbox::new(1, Overflow::Close);
+        let mut state = State::Open;
+        assert!(state.take_end(true, &outbox).is_none());
+        state.drain(requested());
+        assert!(state.take_end(false, &outbox).is_none());
+        let end = state.take_end(true, &outbox);
+        assert!(matches!(end.as_deref(), Some(End::Requested { .. })));
+
+        let mut state = State::Open;
+        state.lose(gone());
+        assert!(state.take_end(false, &outbox).is_none());
+        state.end(End::NoConnect);
+        state.end(End::SlowLogin);
+        let end = state.take_end(false, &outbox);
+        assert!(
+            matches!(end.as_deref(), Some(End::NoConnect)),
+            "the first counts"
+        );
+        assert!(state.is_ending() && state.take_end(true, &outbox).is_none());
+    }
+}

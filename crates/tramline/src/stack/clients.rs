@@ -1,0 +1,186 @@
+//! The hub as clients may use it: everything a client asks for takes an [`Authorized`], which only the policy makes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use tramline_broker::{
+    Address, BrokerStatistics, CommitError, Confirm, Hub, Member, MemberDescription, NodeId,
+    Observer, OpenError, OpenSession, Outbox, Pattern, Publish, Published, Refused, Separator,
+    SessionId, Settle, SettleError, StartError, SubscribeError, SubscribeRequest, Subscribed,
+    Timestamp, Transaction,
+};
+
+use super::policy::Authorized;
+use crate::model::clock::wall_clock;
+use crate::model::inbound::SessionRecord;
+
+/// The stack's handle of its hub. No other part of the stack has one, but for the application's
+/// [`Publisher`](crate::Publisher): so nothing that a client sends reaches the hub without the policy.
+pub(crate) struct ClientHub(Hub);
+
+impl ClientHub {
+    pub(crate) fn new(hub: Hub) -> Self {
+        Self(hub)
+    }
+
+    /// Makes a connection's session known, before it is open.
+    pub(crate) fn register(&self, session: &Arc<SessionRecord>, outbox: Outbox) -> Arc<Member> {
+        let context = Arc::clone(session);
+        self.0.register(session.id(), Arc::new(outbox), context)
+    }
+
+    /// Removes a session whose task has ended.
+    pub(crate) fn unregister(&self, session: SessionId) {
+        self.0.unregister(session);
+    }
+
+    pub(crate) fn open(&self, session: Authorized<OpenSession>) -> Confirm<Result<(), OpenError>> {
+        self.0.open(session.into_inner())
+    }
+
+    /// Closes a session: nothing is delivered to it any more.
+    pub(crate) fn close(&self, session: SessionId) {
+        self.0.close(session);
+    }
+
+    /// Publishes what one session sent, in its order.
+    pub(crate) fn publish(
+        &self,
+        batch: Vec<Authorized<Publish>>,
+    ) -> Confirm<Result<Published, Refused>> {
+        self.0.publish(inner(batch), wall_clock().into())
+    }
+
+    /// Settles a delivery: a session may settle its own.
+    pub(crate) fn settle(
+        &self,
+        session: SessionId,
+        settle: Settle,
+    ) -> Confirm<Result<(), SettleError>> {
+        self.0.settle(session, settle)
+    }
+
+    /// Carries out a session's transaction.
+    pub(crate) fn commit(
+        &self,
+        session: SessionId,
+        settles: Vec<Settle>,
+        publishes: Vec<Authorized<Publish>>,
+    ) -> Confirm<Result<Published, CommitError>> {
+        let transaction = Transaction::new(settles, inner(publishes));
+        self.0.commit(session, transaction, wall_clock().into())
+    }
+
+    /// Reports that a session's outbox has room again.
+    pub(crate) fn room_again(&self, session: SessionId) {
+        self.0.room_again(session);
+    }
+
+    pub(crate) fn subscribe(
+        &self,
+        request: Authorized<SubscribeRequest>,
+    ) -> Confirm<Result<Subscribed, SubscribeError>> {
+        self.0.subscribe(request.into_inner())
+    }
+
+    /// Records a subscription that the application answers, for the registry: nothing is delivered to it. False where the
+    /// session is closed.
+    pub(crate) fn record(
+        &self,
+        session: SessionId,
+        slot: u32,
+        id: &ByteString,
+        destination: &ByteString,
+    ) -> bool {
+        let request = SubscribeRequest::new(session, slot, Address::Application)
+            .described(id.clone(), destination.clone());
+        matches!(self.0.subscribe(request).into_ready(), Ok(Ok(_)))
+    }
+
+    /// Ends a subscription, which everybody may.
+    pub(crate) fn unsubscribe(&self, session: SessionId, slot: u32) -> Confirm<()> {
+        self.0.unsubscribe(session, slot)
+    }
+
+    pub(crate) fn node(&self) -> NodeId {
+        self.0.node()
+    }
+
+    pub(crate) fn observe(&self, observer: Arc<dyn Observer>) {
+        self.0.observe(observer);
+    }
+
+    pub(crate) fn serves(&self, destination: &str) -> bool {
+        self.0.serves(destination)
+    }
+
+    pub(crate) fn separator(&self, destination: &str) -> Separator {
+        self.0.separator(destination)
+    }
+
+    pub(crate) fn statistics(&self, pattern: &Pattern, limit: usize) -> BrokerStatistics {
+        self.0.statistics(pattern, limit)
+    }
+
+    pub(crate) fn sweep(&self) {
+        self.0.sweep(wall_clock().into());
+    }
+
+    pub(crate) fn start(&self) -> Confirm<Result<(), StartError>> {
+        self.0.start()
+    }
+
+    pub(crate) fn stop(&self, deadline: Timestamp) -> Confirm<()> {
+        self.0.stop(deadline)
+    }
+
+    /// Ends a session at the application's wish, on this node or another.
+    pub(crate) fn end_session(&self, session: SessionId, code: u16, reason: ByteString) -> bool {
+        self.0.end_session(session, code, reason)
+    }
+
+    /// Sessions of this node, open or not.
+    pub(crate) fn registered(&self) -> usize {
+        self.0.registered()
+    }
+
+    pub(crate) fn members(&self) -> Vec<Arc<Member>> {
+        self.0.members()
+    }
+
+    pub(crate) fn members_of(&self, user: &str) -> Vec<Arc<Member>> {
+        self.0.members_of(user)
+    }
+
+    pub(crate) fn member(&self, session: SessionId) -> Option<Arc<Member>> {
+        self.0.member(session)
+    }
+
+    pub(crate) fn remote_members(&self) -> Vec<MemberDescription> {
+        self.0.remote_members()
+    }
+
+    pub(crate) fn remote_members_of(&self, user: &str) -> Vec<MemberDescription> {
+        self.0.remote_members_of(user)
+    }
+
+    pub(crate) fn remote_member(&self, session: SessionId) -> Option<MemberDescription> {
+        self.0.remote_member(session)
+    }
+
+    pub(crate) fn users(&self) -> Vec<ByteString> {
+        self.0.users()
+    }
+}
+
+/// Reuses the vector's memory: the wrapper has the same size.
+fn inner<T>(authorized: Vec<Authorized<T>>) -> Vec<T> {
+    authorized.into_iter().map(Authorized::into_inner).collect()
+}
+
+impl fmt::Debug for ClientHub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
