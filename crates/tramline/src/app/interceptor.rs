@@ -34,7 +34,8 @@ use crate::model::user::User;
 ///
 /// impl Interceptor for Tenants {
 ///     fn inbound(&self, frame: &mut ClientFrame<'_>) -> Result<(), Refusal> {
-///         let tenant = frame.user().and_then(|user| user.name().split_once('@')).map(|(_, tenant)| tenant.to_owned());
+///         let user = frame.user();
+///         let tenant = user.as_ref().and_then(|user| user.name().split_once('@')).map(|(_, tenant)| tenant.to_owned());
 ///         let Some(tenant) = tenant else { return Ok(()) };
 ///         let Some(headers) = frame.headers_mut() else { return Ok(()) };
 ///         if headers.get("tenant").is_some() {

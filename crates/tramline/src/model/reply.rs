@@ -73,7 +73,7 @@ pub(crate) fn is_servers(header: &str) -> bool {
 
 /// A type that can be sent, once it is said where to.
 ///
-/// [`Json`], [`Encoded`](crate::Encoded), [`Text`], `String` and `&str` (as `text/plain;charset=UTF-8`), [`Bytes`] and
+/// [`Json`](crate::Json), [`Encoded`](crate::Encoded), [`Text`](crate::Text), `String` and `&str` (as `text/plain;charset=UTF-8`), [`Bytes`] and
 /// `Vec<u8>` (as `application/octet-stream`), [`Payload`]; an `Option`, where `None` sends nothing; a `Result`, whose
 /// error [says itself](IntoEffects) where it goes.
 ///

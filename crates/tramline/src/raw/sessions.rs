@@ -58,7 +58,7 @@ impl Sessions {
 
     /// Sends a message to all of them, as by [`try_send`](SocketSender::try_send); gives how many took it.
     ///
-    /// Waits for nobody: who has no room for it is treated as [`RawLimits::overflow`] says. The payload is shared.
+    /// Waits for nobody: who has no room for it is treated as [`RawLimits::overflow`](super::RawLimits::overflow) says. The payload is shared.
     pub fn broadcast(&self, message: impl Into<SharedMessage>) -> usize {
         self.broadcast_to(message, |_| true)
     }
