@@ -25,6 +25,7 @@ pub mod contract;
 mod destination;
 mod embedded;
 mod errors;
+mod feed;
 mod hub;
 mod message;
 mod request;
@@ -35,13 +36,14 @@ mod timestamp;
 
 pub use tramline_stomp::{AckMode, Headers};
 
-pub use self::broker::{Broker, Capabilities, Commit, Feed, Order, Settlement, Source, Token};
+pub use self::broker::{Broker, Capabilities, Commit, Order, Settlement};
 pub use self::confirm::{Confirm, Promise, Unanswered};
 pub use self::destination::{Destination, DestinationError, Pattern, Separator, Target};
 pub use self::embedded::{EmbeddedBroker, QueueSettings, WhenFull};
 pub use self::errors::{
     CommitError, OpenError, PublishError, Refused, SettleError, StartError, SubscribeError,
 };
+pub use self::feed::{Feed, Source, Token};
 pub use self::hub::{
     Activation, Command, Consumer, Control, Delivery, Ending, Hub, HubSettings, LocalHub, Lost,
     Member, MemberDescription, MemberEvent, NameQuota, NodeId, Observer, Outbox, Overflow, Prefix,

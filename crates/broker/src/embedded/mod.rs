@@ -18,10 +18,11 @@ use self::job::Batch;
 use self::queue::{Aftermath, NotTaken, Queue};
 use self::seat::SeatKey;
 pub use self::settings::{QueueSettings, WhenFull};
-use crate::broker::{Broker, Capabilities, Commit, Token};
+use crate::broker::{Broker, Capabilities, Commit};
 use crate::confirm::{Confirm, Promise};
 use crate::destination::{Destination, Pattern};
 use crate::errors::{CommitError, PublishError, Refused, SettleError, StartError, SubscribeError};
+use crate::feed::Token;
 use crate::hub::{
     Consumer, HubSettings, LocalHub, Names, NoMoreNames, Periodic, Prefix, TopicSettings,
 };

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::ledger::Load;
-use crate::broker::Token;
+use crate::feed::Token;
 use crate::hub::Consumer;
 use crate::message::Message;
 use crate::request::Outcome;

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::Hub;
 use super::members::{Member, Place};
-use crate::broker::{Commit, Settlement, Token};
+use crate::broker::{Commit, Settlement};
 use crate::confirm::Confirm;
 use crate::errors::{CommitError, PublishError, SettleError};
+use crate::feed::Token;
 use crate::request::{DeliveryRef, Outcome, Published, Settle, Transaction};
 use crate::session_id::SessionId;
 use crate::timestamp::Timestamp;
@@ -42,15 +43,17 @@ impl Hub {
             Ok(checked) => checked,
             Err(error) => return Confirm::ready(Err(error.into())),
         };
-        let first = settling.iter().flat_map(|settling| &settling.deliveries);
-        let first = first.clone().next().cloned();
+        let first = settling
+            .first()
+            .and_then(|settling| settling.deliveries.first())
+            .cloned();
         for settlement in &settlements {
             settlement.consumer.commit_begins(&settlement.tokens);
         }
         let commit = Commit::new(session, settlements.clone(), publishes);
         let committed = self.in_time(self.broker().commit(commit));
         let hub = self.clone();
-        let done = move |answer: Result<Published, CommitError>| {
+        committed.then(move |answer| {
             hub.commit_ended(&settling, &settlements, &answer);
             match (answer, first) {
                 (Err(CommitError::Settle(SettleError::Gone)), Some(delivery)) => {
@@ -58,11 +61,7 @@ impl Hub {
                 }
                 (answer, _) => answer,
             }
-        };
-        match committed.into_ready() {
-            Ok(answer) => Confirm::ready(done(answer)),
-            Err(committed) => Confirm::later(async move { done(committed.await) }),
-        }
+        })
     }
 
     /// Settles what the engine has committed: in the windows here, and in the records of its consumers. Those keep the
@@ -104,6 +103,8 @@ fn settling(member: Option<&Member>, settles: Vec<Settle>) -> Result<Vec<Settlin
     let places = member.filter(|_| by_any);
     let places = places.map_or_else(Vec::new, Member::places);
     let mut all: Vec<Settling> = Vec::new();
+    // Nearly always all are of the first one's subscription.
+    let mut expected = settles.len();
     for settle in settles {
         let Settle {
             slot,
@@ -123,11 +124,12 @@ fn settling(member: Option<&Member>, settles: Vec<Settle>) -> Result<Vec<Settlin
                 let Some(place) = place else {
                     return Err(SettleError::UnknownDelivery { delivery });
                 };
+                let expected = std::mem::take(&mut expected);
                 all.push(Settling {
                     slot,
                     place,
-                    deliveries: Vec::new(),
-                    outcomes: Vec::new(),
+                    deliveries: Vec::with_capacity(expected),
+                    outcomes: Vec::with_capacity(expected),
                 });
                 all.len() - 1
             }

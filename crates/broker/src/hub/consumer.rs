@@ -10,8 +10,8 @@ use bytestring::ByteString;
 
 use super::unsettled::{Identified, Unsettled};
 use crate::AckMode;
-use crate::broker::Token;
 use crate::destination::Pattern;
+use crate::feed::Token;
 use crate::hub::Outbox;
 use crate::message::Message;
 use crate::request::{DeliveryRef, SubscribeOptions};
@@ -40,19 +40,11 @@ struct Deliveries {
     unsettled: Unsettled<Entry>,
     /// Delivered from afar, and not in the outbox for want of room; at most the credit.
     waiting: VecDeque<Waiting>,
-    /// How many of the unsettled are in a commit that the engine has not answered.
-    committing: usize,
-    asked: Asked,
+    /// Those of the unsettled that are in a commit which the engine has not answered.
+    committing: HashSet<Token>,
+    /// Whether the engine was asked to deliver, and the call has returned.
+    asked: bool,
     ended: bool,
-}
-
-/// Whether the engine was asked to deliver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
-    Not,
-    /// It is being called.
-    Now,
-    Yes,
 }
 
 /// A delivery that the session has.
@@ -60,7 +52,6 @@ enum Asked {
 struct Entry {
     token: Token,
     message: Kept,
-    committing: bool,
 }
 
 /// A message, kept until it is settled: by an engine that offered it, so that its memory is free once it is settled there.
@@ -87,7 +78,7 @@ struct Waiting {
 }
 
 impl Consumer {
-    pub(super) fn new(
+    pub(crate) fn new(
         (session, slot): (SessionId, u32),
         pattern: Pattern,
         ack: AckMode,
@@ -106,8 +97,8 @@ impl Consumer {
             state: Mutex::new(Deliveries {
                 unsettled: Unsettled::new(ack),
                 waiting: VecDeque::new(),
-                committing: 0,
-                asked: Asked::Not,
+                committing: HashSet::new(),
+                asked: false,
                 ended: false,
             }),
             record: OnceLock::new(),
@@ -153,7 +144,6 @@ impl Consumer {
         let entry = || Entry {
             token,
             message: Kept::ByEngine(Arc::downgrade(message)),
-            committing: false,
         };
         !state.ended
             && state.waiting.is_empty()
@@ -165,7 +155,7 @@ impl Consumer {
     /// [commit](crate::Broker::commit) settles counts no more from when the engine is asked for it.
     pub fn deliver(&self, token: Token, message: Arc<Message>, redeliveries: u32) -> bool {
         let mut state = self.state.lock();
-        let unsettled = state.unsettled.len() - state.committing + state.waiting.len();
+        let unsettled = state.unsettled.len() - state.committing.len() + state.waiting.len();
         if state.ended || unsettled >= self.credit.get() as usize {
             return false;
         }
@@ -206,9 +196,10 @@ impl Consumer {
         let mut settled = {
             let mut state = self.state.lock();
             let settled = state.unsettled.settle(delivery)?;
-            if state.committing > 0 {
-                let left = state.unsettled.entries_mut();
-                state.committing = left.filter(|entry| entry.committing).count();
+            if !state.committing.is_empty() {
+                let left = state.unsettled.entries().map(|entry| entry.token);
+                let committing = left.filter(|token| state.committing.contains(token));
+                state.committing = committing.collect();
             }
             self.refill(&mut state);
             settled
@@ -231,47 +222,31 @@ impl Consumer {
     ) -> Result<Vec<(usize, Token)>, &'a DeliveryRef> {
         let mut state = self.state.lock();
         let settled = state.unsettled.would_settle(deliveries)?;
-        Ok(settled.map(|(at, entry)| (at, entry.token)).collect())
+        let mut tokens = Vec::with_capacity(deliveries.len());
+        tokens.extend(settled.map(|(at, entry)| (at, entry.token)));
+        Ok(tokens)
     }
 
     /// Takes note that the engine is asked to commit the settlement of `tokens`: once it has, and before the hub knows, it
     /// may send as many other messages.
     pub(super) fn commit_begins(&self, tokens: &[Token]) {
-        self.mark(tokens, true);
+        self.state.lock().committing.extend(tokens);
     }
 
     /// Takes note that nothing of a commit was done.
     pub(super) fn commit_failed(&self, tokens: &[Token]) {
-        self.mark(tokens, false);
+        self.state.lock().commit_answered(tokens);
     }
 
     /// Removes what the engine has committed.
     pub(super) fn committed(&self, tokens: &[Token]) {
-        let tokens: HashSet<Token> = tokens.iter().copied().collect();
+        let settled: HashSet<&Token> = tokens.iter().collect();
         let mut state = self.state.lock();
-        let Deliveries {
-            unsettled,
-            committing,
-            ..
-        } = &mut *state;
-        unsettled.remove_if(|entry| {
-            let settled = tokens.contains(&entry.token);
-            *committing -= usize::from(settled && entry.committing);
-            settled
-        });
+        state
+            .unsettled
+            .remove_if(|entry| settled.contains(&entry.token));
+        state.commit_answered(tokens);
         self.refill(&mut state);
-    }
-
-    fn mark(&self, tokens: &[Token], committing: bool) {
-        let tokens: HashSet<Token> = tokens.iter().copied().collect();
-        let mut state = self.state.lock();
-        for entry in state.unsettled.entries_mut() {
-            if tokens.contains(&entry.token) {
-                entry.committing = committing;
-            }
-        }
-        let all = state.unsettled.entries_mut();
-        state.committing = all.filter(|entry| entry.committing).count();
     }
 
     /// Delivers what waits here, as far as the outbox has room again.
@@ -279,20 +254,15 @@ impl Consumer {
         self.refill(&mut self.state.lock());
     }
 
-    /// Notes that the engine is now asked to deliver; false where the subscription has ended already.
-    pub(super) fn ask(&self) -> bool {
-        let mut state = self.state.lock();
-        if !state.ended {
-            state.asked = Asked::Now;
-        }
-        !state.ended
-    }
-
-    /// Notes that the engine was asked; true where the subscription ended meanwhile, and is to be cancelled now.
+    /// Notes that the engine was asked to deliver; true where the subscription ended meanwhile, and is to be cancelled now.
     pub(super) fn asked(&self) -> bool {
         let mut state = self.state.lock();
-        state.asked = Asked::Yes;
+        state.asked = true;
         state.ended
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.state.lock().ended
     }
 
     /// Takes nothing more; whether the engine is to be told.
@@ -300,7 +270,7 @@ impl Consumer {
         let mut state = self.state.lock();
         let first = !std::mem::replace(&mut state.ended, true);
         state.clear();
-        first && state.asked == Asked::Yes
+        first && state.asked
     }
 
     fn refill(&self, state: &mut Deliveries) {
@@ -309,7 +279,6 @@ impl Consumer {
             let entry = || Entry {
                 token: next.token,
                 message: Kept::Here(Arc::clone(&next.message)),
-                committing: false,
             };
             let offered = state
                 .unsettled
@@ -326,7 +295,13 @@ impl Deliveries {
     fn clear(&mut self) {
         self.unsettled.clear();
         self.waiting = VecDeque::new();
-        self.committing = 0;
+        self.committing = HashSet::new();
+    }
+
+    fn commit_answered(&mut self, tokens: &[Token]) {
+        for token in tokens {
+            self.committing.remove(token);
+        }
     }
 }
 

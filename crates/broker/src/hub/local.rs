@@ -15,10 +15,11 @@ use super::nodes::{Command, MemberDescription, MemberEvent, NodeId, Observer, Re
 use super::settings::HubSettings;
 use super::sources::{Answered, Sources};
 use super::topics::Topics;
-use crate::broker::{Broker, Capabilities, Feed, Source};
+use crate::broker::{Broker, Capabilities};
 use crate::confirm::Confirm;
 use crate::destination::{Destination, Target};
 use crate::errors::{PublishError, StartError};
+use crate::feed::{Feed, Source};
 use crate::hub::Ending;
 use crate::message::{Message, Position, Publish};
 use crate::session_id::SessionId;

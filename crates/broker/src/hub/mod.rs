@@ -52,11 +52,12 @@ use self::sources::Answered;
 use self::subscribers::{Sink, Subscriber};
 use self::window::Window;
 use crate::AckMode;
-use crate::broker::{Broker, Feed, Source};
+use crate::broker::Broker;
 use crate::confirm::Unanswered;
 use crate::confirm::{Confirm, Promise};
 use crate::destination::{Pattern, Separator};
 use crate::errors::{OpenError, Refused, StartError, SubscribeError};
+use crate::feed::{Feed, Source};
 use crate::message::Publish;
 use crate::request::{Address, OpenSession, Published, SubscribeRequest, Subscribed};
 use crate::session_id::SessionId;
@@ -593,7 +594,7 @@ impl Hub {
             return Confirm::ready(Err(SubscribeError::UnknownSession { session }));
         }
         if let Some(consumer) = consumer {
-            if !consumer.ask() {
+            if consumer.has_ended() {
                 return Confirm::ready(Err(SubscribeError::UnknownSession { session }));
             }
             let consumed = self.in_time(self.broker().consume(Arc::clone(&consumer)));

@@ -10,9 +10,9 @@ use std::sync::atomic::Ordering;
 use bytestring::ByteString;
 
 use super::subscribers::Subscribers;
-use crate::broker::Feed;
 use crate::destination::Pattern;
 use crate::destination::{Segments, is_any, segment_matches};
+use crate::feed::Feed;
 use crate::sync::{AtomicU64, Mutex};
 
 /// All subscriptions to one pattern.

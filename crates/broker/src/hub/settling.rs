@@ -44,14 +44,10 @@ impl Hub {
         let Some(settled) = settled else {
             return Confirm::ready(Err(SettleError::UnknownDelivery { delivery }));
         };
-        let named = move |answer: Result<(), SettleError>| match answer {
+        settled.then(move |answer| match answer {
             Err(SettleError::Gone) => Err(SettleError::UnknownDelivery { delivery }),
             answer => answer,
-        };
-        match settled.into_ready() {
-            Ok(answer) => Confirm::ready(named(answer)),
-            Err(settled) => Confirm::later(async move { named(settled.await) }),
-        }
+        })
     }
 
     /// Settles a delivery at one subscription.

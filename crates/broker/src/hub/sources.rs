@@ -6,8 +6,9 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use super::LocalHub;
-use crate::broker::{Broker, Feed, Source};
+use crate::broker::Broker;
 use crate::errors::SubscribeError;
+use crate::feed::{Feed, Source};
 use crate::request::Subscribed;
 use crate::session_id::SessionId;
 use crate::sync::Mutex;
@@ -160,15 +161,19 @@ impl Sources {
     /// Ends the life `life` of a source; gives those who wait.
     fn refuse(&self, source: &Source, life: u64) -> Vec<Answered> {
         let mut table = self.0.lock();
-        let Entry::Occupied(known) = table.known.entry(source.clone()) else {
+        let Entry::Occupied(mut known) = table.known.entry(source.clone()) else {
             return Vec::new();
         };
-        if known.get().life != life || matches!(known.get().state, State::Active(..)) {
+        if known.get().life != life {
             return Vec::new();
         }
-        match known.remove().state {
-            State::Asked(waiting) => waiting,
+        match &mut known.get_mut().state {
             State::Active(..) => Vec::new(),
+            State::Asked(waiting) => {
+                let waiting = std::mem::take(waiting);
+                known.remove();
+                waiting
+            }
         }
     }
 }

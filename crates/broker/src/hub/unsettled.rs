@@ -122,8 +122,8 @@ impl<E: Identified> Unsettled<E> {
     }
 
     /// The entries, in order.
-    pub(crate) fn entries_mut(&mut self) -> impl Iterator<Item = &mut E> {
-        self.entries.iter_mut().map(|(_, entry)| entry)
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &E> {
+        self.entries.iter().map(|(_, entry)| entry)
     }
 
     /// Removes all entries.

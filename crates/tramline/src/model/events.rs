@@ -1,13 +1,13 @@
 //! What happens to sessions, for whoever wants to know.
 
 use std::fmt;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytestring::ByteString;
 
 use super::connected::ConnectedSession;
 use super::counter::Counter;
+use super::panics::caught;
 use crate::model::disconnected::Disconnected;
 
 /// Something that happened to a stack or one of its sessions, told to listeners of
@@ -93,11 +93,9 @@ impl Listeners {
         }
         let event = event();
         for listener in &self.0 {
-            let told = std::panic::catch_unwind(AssertUnwindSafe(|| listener(&event)));
-            if let Err(panic) = told {
+            if let Err(panic) = caught(|| listener(&event)) {
                 panics.increment();
-                let panic = crate::model::panics::panic_text(&*panic);
-                tracing::error!(stack, panic, ?event, "event listener panicked");
+                tracing::error!(stack, %panic, ?event, "event listener panicked");
             }
         }
     }

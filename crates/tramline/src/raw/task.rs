@@ -15,10 +15,10 @@ use tramline_websocket::CloseCode;
 use super::channel::{Asked, Channel, Opening, Taken};
 use super::closed::Closed;
 use super::shared::{HandlerFuture, Shared};
+use crate::model::panics::Caught;
 use crate::net::message::{Item, Received};
 use crate::net::transport::io::Batch;
 use crate::net::transport::messages::RawTransport;
-use crate::net::transport::panic::Caught;
 use crate::net::transport::task::{BATCH_BYTES, BATCH_ITEMS, Link, Protocol, Round, Task, lend};
 use crate::net::wheel::{Wheel, earliest};
 

@@ -12,7 +12,7 @@ use super::state::{Disconnecting, State};
 use crate::model::disconnected::{DisconnectCause, Disconnected};
 use crate::model::events::Event;
 use crate::model::inbound::{Cause, Inbound};
-use crate::net::transport::panic::caught;
+use crate::model::panics::caught;
 
 impl Session {
     /// Nothing is delivered to the session any more, and broker, registry and presence have it no more.

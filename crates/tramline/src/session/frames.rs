@@ -18,9 +18,9 @@ use super::work::Work;
 use crate::app::interceptor::{ClientFrame, Refusal, Refused};
 use crate::model::events::Event;
 use crate::model::inbound::{Cause, Inbound};
+use crate::model::panics::{Panic, caught};
 use crate::model::reply::is_servers;
 use crate::model::user::User;
-use crate::net::transport::panic::{Panic, caught};
 use crate::stack::policy::{Action, Decision};
 use crate::stack::prefix::below;
 

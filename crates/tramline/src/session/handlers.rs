@@ -13,9 +13,9 @@ use super::work::{Waiting, Work};
 use crate::app::router::{OnRejection, Ready};
 use crate::model::effects::Effects;
 use crate::model::inbound::{Cause, Inbound};
+use crate::model::panics::{Caught, Panic, caught};
 use crate::model::rejection::{Rejection, RejectionKind};
 use crate::model::reply::Payload;
-use crate::net::transport::panic::{Caught, Panic, caught};
 use crate::stack::policy::Authorized;
 
 /// A message for a handler, whose route begins at `path_from` of its destination.

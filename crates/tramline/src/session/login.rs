@@ -10,8 +10,8 @@ use super::end::End;
 use super::work::Work;
 use crate::app::login::ConnectRefused;
 use crate::model::inbound::{Cause, Inbound};
+use crate::model::panics::{Caught, Panic, caught};
 use crate::model::user::User;
-use crate::net::transport::panic::{Caught, Panic, caught};
 
 impl Session {
     /// Asks the application who this is, where it wants to be asked.

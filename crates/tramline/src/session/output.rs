@@ -12,10 +12,10 @@ use tramline_stomp::{AckMode, ErrorReply};
 use super::Session;
 use super::end::{End, not_text};
 use crate::app::interceptor::OutgoingDelivery;
+use crate::model::panics::caught;
 use crate::model::reply::Payload;
 use crate::net::transport::Transport;
 use crate::net::transport::io::Batch;
-use crate::net::transport::panic::caught;
 use crate::net::transport::task::{BATCH_BYTES, BATCH_ITEMS, Link, lend};
 
 thread_local! {

@@ -17,7 +17,7 @@ use super::handlers::{About, Call};
 use super::transactions::Calls;
 use crate::app::handler::EffectsFuture;
 use crate::app::login::LoginFuture;
-use crate::net::transport::panic::Caught;
+use crate::model::panics::Caught;
 
 /// A running handler, or an answer that the broker has not given yet.
 ///

@@ -3,7 +3,6 @@
 pub(crate) mod io;
 pub(crate) mod keep_alive;
 pub(crate) mod messages;
-pub(crate) mod panic;
 pub(crate) mod slices;
 pub(crate) mod sockjs;
 pub(crate) mod task;
