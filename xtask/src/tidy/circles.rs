@@ -138,9 +138,7 @@ impl<'a> Crate<'a> {
         for (from, to) in &edges {
             files.add(self.modules[*from], self.modules[to]);
         }
-        let circles = files.circles(LONGEST).into_iter();
-        let new = circles.filter(|circle| !is_known(circle));
-        problems.extend(new.map(|circle| {
+        problems.extend(files.circles(LONGEST).into_iter().map(|circle| {
             format!(
                 "a circle of {} files, and {LONGEST} are the most: {}",
                 circle.len(),
@@ -514,18 +512,6 @@ fn literal(rest: &str) -> Option<usize> {
         }
     }
     None
-}
-
-/// Circles that are still to be cut, by their folder and the most files they may have: they may shrink, not grow.
-const KNOWN: &[(&str, usize)] = &[
-    ("crates/broker/src/", 8),
-    ("crates/tramline/src/session/", 7),
-];
-
-fn is_known(circle: &[&str]) -> bool {
-    KNOWN.iter().any(|(folder, files)| {
-        circle.len() <= *files && circle.iter().all(|file| file.starts_with(folder))
-    })
 }
 
 #[cfg(test)]

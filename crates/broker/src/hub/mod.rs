@@ -197,6 +197,12 @@ impl Hub {
         self.local().settings.separator(destination)
     }
 
+    /// Whether the engine's answers come late, and not only when it waits for room: see
+    /// [`Capabilities::answer_time`](crate::Capabilities::answer_time).
+    pub fn answers_late(&self) -> bool {
+        self.local().capabilities.answer_time.is_some()
+    }
+
     /// Whether the engine takes messages.
     pub fn is_available(&self) -> bool {
         self.local().is_available()

@@ -3,18 +3,12 @@
 use std::task::{Context, Poll};
 
 use bytestring::ByteString;
-use tramline_broker::{Confirm, DeliveryRef, Outcome, Settle, SettleError};
+use tramline_broker::{DeliveryRef, Outcome, Settle, SettleError};
 use tramline_stomp::{Acknowledge, DeliveryId, ServerEvent};
 
 use super::Session;
-use super::transactions::Later;
-use super::work::{Waiting, Work};
-
-/// An ACK or NACK that the broker has not confirmed, and its receipt.
-pub(super) type Settling = Waiting<Confirm<Result<(), SettleError>>, Option<ByteString>>;
-
-/// Receipts owed for a batch of SENDs, each with the place of its message there.
-pub(super) type Receipts = Vec<(usize, ByteString)>;
+use super::pending::{Waiting, Work};
+use super::queued::Later;
 
 impl Session {
     pub(super) fn nack(&mut self, nack: Acknowledge) -> Option<Work> {
@@ -46,8 +40,9 @@ impl Session {
         let confirm = self.shared.hub.settle(self.record.id(), settle);
         let receipt = ack.receipt.clone();
         match confirm.into_ready() {
-            Ok(Err(_)) if self.work.is_some() => {
-                // Its ERROR comes after the answers to the SENDs in front: it is tried again then.
+            // A broker in this process lets SENDs wait for room alone, which may take long: then the ERROR does not wait.
+            Ok(Err(_)) if self.work.is_some() && self.shared.hub.answers_late() => {
+                // The ERROR comes after the answers to the SENDs in front: the frame is tried again then.
                 let event = match outcome {
                     Outcome::Accepted => ServerEvent::Ack(ack),
                     Outcome::Released | Outcome::Rejected => ServerEvent::Nack(ack),

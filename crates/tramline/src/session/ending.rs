@@ -7,7 +7,7 @@ use bytestring::ByteString;
 
 use super::Session;
 use super::end::End;
-use super::handlers::About;
+use super::pending::About;
 use super::state::{Disconnecting, State};
 use crate::model::disconnected::{DisconnectCause, Disconnected};
 use crate::model::events::Event;

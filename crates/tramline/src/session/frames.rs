@@ -11,10 +11,9 @@ use tramline_stomp::{ErrorReply, Send, ServerEvent};
 
 use super::Session;
 use super::end::End;
-use super::handlers::{About, Call};
+use super::pending::{About, Call, Work};
+use super::queued::{Later, Seen};
 use super::state::Login;
-use super::transactions::Later;
-use super::work::Work;
 use crate::app::interceptor::{ClientFrame, Refusal, Refused};
 use crate::model::events::Event;
 use crate::model::inbound::{Cause, Inbound};
@@ -23,9 +22,6 @@ use crate::model::reply::is_servers;
 use crate::model::user::User;
 use crate::stack::policy::{Action, Decision};
 use crate::stack::prefix::below;
-
-/// A frame that the interceptors have seen, and their refusal of it.
-pub(super) type Seen = (ServerEvent, Option<Box<Refusal>>);
 
 impl Session {
     /// Does what a frame asks for, whose turn it is; gives the work that the frames behind it wait for.

@@ -8,60 +8,13 @@ use bytestring::ByteString;
 use tramline_broker::{Destination, Headers, Message, Publish, Refused, Target};
 
 use super::Session;
-use super::transactions::Calls;
-use super::work::{Waiting, Work};
-use crate::app::router::{OnRejection, Ready};
+use super::pending::{About, Call, Waiting, Work};
+use crate::app::router::Ready;
 use crate::model::effects::Effects;
 use crate::model::inbound::{Cause, Inbound};
 use crate::model::panics::{Caught, Panic, caught};
 use crate::model::rejection::{Rejection, RejectionKind};
 use crate::model::reply::Payload;
-use crate::stack::policy::Authorized;
-
-/// A message for a handler, whose route begins at `path_from` of its destination.
-pub(super) struct Call {
-    pub(super) inbound: Authorized<Inbound>,
-    pub(super) path_from: usize,
-}
-
-/// The message that a handler's work is about, for receipts, answers and errors.
-pub(super) struct About {
-    pub(super) destination: ByteString,
-    pub(super) receipt: Option<ByteString>,
-    /// The subscription that is answered.
-    pub(super) slot: Option<u32>,
-    /// Copied into replies, so that the client knows what they answer.
-    correlation: Option<ByteString>,
-    on_rejection: Option<OnRejection>,
-    /// The rest of its transaction.
-    pub(super) then: Option<Box<Calls>>,
-}
-
-impl About {
-    /// About a frame with these headers.
-    pub(super) fn of(destination: ByteString, headers: &Headers) -> Self {
-        Self {
-            destination,
-            receipt: None,
-            slot: None,
-            correlation: headers
-                .get_bytestring(CORRELATION)
-                .filter(|id| id.len() <= LONGEST_CORRELATION)
-                .cloned(),
-            on_rejection: None,
-            then: None,
-        }
-    }
-
-    /// Adds the correlation id to a reply, unless it has one of its own.
-    fn correlate(&self, headers: &mut Headers) {
-        if let Some(correlation) = &self.correlation
-            && headers.get(CORRELATION).is_none()
-        {
-            headers.push(CORRELATION, correlation.clone());
-        }
-    }
-}
 
 impl Session {
     /// Calls the handler for a message, once it may run.
@@ -303,12 +256,6 @@ impl Session {
         Effects::rejected(Rejection::new(RejectionKind::HandlerPanicked, error))
     }
 }
-
-/// The header that AMQP and JMS tell answers apart by.
-const CORRELATION: &str = "correlation-id";
-
-/// Bytes of a correlation id that is copied. A reply may go to many, and with it whatever the sender writes there.
-const LONGEST_CORRELATION: usize = 256;
 
 /// Where clients receive notices of [`Rejection`]s, below the user prefix.
 const ERRORS: &str = "/queue/errors";

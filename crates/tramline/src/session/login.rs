@@ -7,7 +7,7 @@ use tramline_stomp::{Connect, ErrorReply};
 
 use super::Session;
 use super::end::End;
-use super::work::Work;
+use super::pending::Work;
 use crate::app::login::ConnectRefused;
 use crate::model::inbound::{Cause, Inbound};
 use crate::model::panics::{Caught, Panic, caught};

@@ -7,27 +7,9 @@ use tramline_broker::{Publish, Published, Refused};
 use tramline_stomp::ServerEvent;
 
 use super::Session;
-use super::acks::{Receipts, Settling};
-use super::few::Few;
-use super::frames::Seen;
-use super::transactions::Transactions;
-use super::work::{Waiting, Work};
+use super::pending::{Receipts, Waiting, Work};
+use super::queued::Seen;
 use crate::stack::policy::Authorized;
-
-/// The frames that wait for others, or for the end of the read.
-#[derive(Default)]
-pub(super) struct Order {
-    /// SENDs to the broker that arrived in one read, to be published together.
-    pub(super) batch: Vec<Authorized<Publish>>,
-    /// Receipts owed for the batch.
-    pub(super) receipts: Receipts,
-    /// ACKs and NACKs that the broker has not confirmed yet, in their order.
-    pub(super) settling: Few<Settling>,
-    /// A frame that waits for the work before it.
-    pub(super) held_back: Option<Box<Seen>>,
-    /// Frames that wait for their COMMIT.
-    pub(super) transactions: Transactions,
-}
 
 /// How a frame stands to the SENDs before it that are not confirmed.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -7,8 +7,7 @@ use tramline_broker::{Address, Destination, Headers, Pattern, SubscribeOptions, 
 use tramline_stomp::{AckMode, Subscribe, Unsubscribe};
 
 use super::Session;
-use super::handlers::{About, Call};
-use super::work::{Subscribing, Waiting, Work};
+use super::pending::{About, Call, Subscribing, Waiting, Work};
 use crate::model::events::Event;
 use crate::model::inbound::{Cause, Inbound};
 use crate::stack::policy::Action;

@@ -1,62 +1,12 @@
 //! Open transactions, whose frames are kept until COMMIT.
 
 use bytestring::ByteString;
-use tramline_broker::{DeliveryRef, Publish, Settle};
+use tramline_broker::DeliveryRef;
 use tramline_stomp::Transaction;
 
 use super::Session;
-use super::few::Few;
-use super::handlers::{About, Call};
-use super::work::{Waiting, Work};
-use crate::stack::policy::Authorized;
-
-/// The open transactions of a session. Which ids are open is the protocol machine's to check.
-#[derive(Default)]
-pub(super) struct Transactions {
-    open: Few<(ByteString, Open)>,
-}
-
-/// The frames of one transaction so far.
-#[derive(Default)]
-pub(super) struct Open {
-    settles: Vec<Settle>,
-    publishes: Vec<Authorized<Publish>>,
-    calls: Vec<Call>,
-    bytes: usize,
-}
-
-/// A frame inside a transaction.
-pub(super) enum Later {
-    Settle(Settle),
-    Publish(Authorized<Publish>),
-    Call(Call),
-}
-
-impl Transactions {
-    pub(super) fn begin(&mut self, id: &str) {
-        // A copy: the text is a slice of its frame, which must not be kept alive.
-        self.open.push((ByteString::from(id), Open::default()));
-    }
-
-    /// Removes a transaction, and gives its frames.
-    pub(super) fn end(&mut self, id: &str) -> Option<Open> {
-        let at = self.open.iter().position(|(open, _)| *open == id)?;
-        let (_, ended) = self.open.swap_remove(at)?;
-        self.open.trim();
-        Some(ended)
-    }
-
-    fn get_mut(&mut self, id: &str) -> Option<&mut Open> {
-        let found = self.open.iter_mut().find(|(open, _)| *open == id)?;
-        Some(&mut found.1)
-    }
-}
-
-impl Open {
-    fn frames(&self) -> usize {
-        self.settles.len() + self.publishes.len() + self.calls.len()
-    }
-}
+use super::pending::{About, Calls, Waiting, Work};
+use super::queued::Later;
 
 impl Session {
     /// Keeps a frame for COMMIT; its receipt says that it is accepted.
@@ -125,27 +75,5 @@ impl Session {
         let mut about = About::of(inbound.destination.clone(), &inbound.headers);
         about.then = Some(Box::new(calls));
         Some(Work::Call(Some((call, about))))
-    }
-}
-
-/// The handlers of a committed transaction that were not called yet.
-pub(super) struct Calls {
-    calls: std::vec::IntoIter<Call>,
-    pub(super) receipt: Option<ByteString>,
-}
-
-impl Later {
-    fn size(&self) -> usize {
-        match self {
-            Self::Settle(settle) => match &settle.delivery {
-                DeliveryRef::Tag(_) => 0,
-                DeliveryRef::MessageId(id) => id.len(),
-            },
-            Self::Publish(publish) => publish.get().size_hint(),
-            Self::Call(call) => {
-                let inbound = call.inbound.get();
-                inbound.body.len() + inbound.headers.encoded_len_hint()
-            }
-        }
     }
 }

@@ -1,91 +1,12 @@
 //! Work that a session finishes before it handles the next frame.
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytestring::ByteString;
-use tramline_broker::{
-    CommitError, Confirm, OpenError, Publish, Published, Refused, SubscribeError, Subscribed,
-};
-
 use super::Session;
-use super::acks::Receipts;
 use super::end::End;
-use super::handlers::{About, Call};
-use super::transactions::Calls;
-use crate::app::handler::EffectsFuture;
-use crate::app::login::LoginFuture;
-use crate::model::panics::Caught;
-
-/// A running handler, or an answer that the broker has not given yet.
-///
-/// Work is polled where it stands, by [`Session::poll_work`], until it is done; then its value moves on into the next
-/// step, if one follows.
-pub(super) enum Work {
-    /// The login handler decides who the client is.
-    Login(Caught<LoginFuture>),
-    /// The broker confirms the session.
-    Open(Confirm<Result<(), OpenError>>),
-    /// A handler is called, once fewer than its limit run concurrently.
-    Call(Option<(Call, About)>),
-    /// A handler runs.
-    Handler(Waiting<Caught<EffectsFuture>, About>),
-    /// The broker confirms the effects of a handler. With several messages, copies of them are kept, since those behind
-    /// a refused message are published again.
-    Effects(Waiting<Publishing, (Vec<Publish>, About)>),
-    /// The broker confirms the notice of a refused message; the messages behind that one are published next.
-    Notice(Waiting<Publishing, (Vec<Publish>, About)>),
-    /// The broker confirms a batch of the client's SENDs.
-    Sends(Waiting<Publishing, Receipts>),
-    /// The broker confirms the client's ACKs and NACKs: [`Order::settling`](super::order::Order::settling).
-    Settle,
-    /// The broker confirms its part of a transaction; the handlers' part is next.
-    Commit(Waiting<Confirm<Result<Published, CommitError>>, Calls>),
-    /// The broker confirms a subscription.
-    Subscribe(Waiting<Confirm<Result<Subscribed, SubscribeError>>, Subscribing>),
-    /// The broker confirms the end of a subscription; then its receipt is owed.
-    Unsubscribe(Waiting<Confirm<()>, Option<ByteString>>),
-    /// The client sent DISCONNECT, and concurrent handlers still run.
-    Disconnect { receipt: Option<ByteString> },
-}
-
-/// The broker's answer to a batch of messages.
-pub(super) type Publishing = Confirm<Result<Published, Refused>>;
-
-/// An answer to come, and what it is needed for.
-pub(super) struct Waiting<F, N> {
-    answer: F,
-    /// Given away with the answer.
-    next: Option<N>,
-}
-
-/// A subscription that is about to be active.
-pub(super) struct Subscribing {
-    pub(super) slot: u32,
-    pub(super) id: ByteString,
-    pub(super) destination: ByteString,
-    pub(super) receipt: Option<ByteString>,
-}
-
-impl<F: Future + Unpin, N> Waiting<F, N> {
-    pub(super) fn new(answer: F, next: N) -> Self {
-        Self {
-            answer,
-            next: Some(next),
-        }
-    }
-
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<(F::Output, N)> {
-        let answer = ready!(Pin::new(&mut self.answer).poll(context));
-        match self.next.take() {
-            Some(next) => Poll::Ready((answer, next)),
-            // It has answered before.
-            None => Poll::Pending,
-        }
-    }
-}
+use super::pending::Work;
 
 impl Session {
     /// Polls the session's work, and handles the frames behind it when it is done; true if it is.
@@ -223,24 +144,5 @@ impl Session {
             }
         };
         Poll::Ready(next)
-    }
-}
-
-impl fmt::Debug for Work {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Login(_) => "Login",
-            Self::Open(_) => "Open",
-            Self::Call(_) => "Call",
-            Self::Handler(_) => "Handler",
-            Self::Effects(_) => "Effects",
-            Self::Notice(_) => "Notice",
-            Self::Sends(_) => "Sends",
-            Self::Settle => "Settle",
-            Self::Commit(_) => "Commit",
-            Self::Subscribe(_) => "Subscribe",
-            Self::Unsubscribe(_) => "Unsubscribe",
-            Self::Disconnect { .. } => "Disconnect",
-        })
     }
 }

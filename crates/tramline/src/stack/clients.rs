@@ -111,6 +111,10 @@ impl ClientHub {
         self.0.observe(observer);
     }
 
+    pub(crate) fn answers_late(&self) -> bool {
+        self.0.answers_late()
+    }
+
     pub(crate) fn serves(&self, destination: &str) -> bool {
         self.0.serves(destination)
     }

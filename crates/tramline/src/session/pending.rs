@@ -1,0 +1,169 @@
+//! Work that a session finishes before it handles the next frame, and what it is about.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytestring::ByteString;
+use tramline_broker::{
+    CommitError, Confirm, Headers, OpenError, Publish, Published, Refused, SettleError,
+    SubscribeError, Subscribed,
+};
+
+use crate::app::handler::EffectsFuture;
+use crate::app::login::LoginFuture;
+use crate::app::router::OnRejection;
+use crate::model::inbound::Inbound;
+use crate::model::panics::Caught;
+use crate::stack::policy::Authorized;
+
+/// A running handler, or an answer that the broker has not given yet.
+///
+/// Work is polled where it stands, by [`Session::poll_work`](super::Session::poll_work), until it is done; then its value moves on into the next
+/// step, if one follows.
+pub(super) enum Work {
+    /// The login handler decides who the client is.
+    Login(Caught<LoginFuture>),
+    /// The broker confirms the session.
+    Open(Confirm<Result<(), OpenError>>),
+    /// A handler is called, once fewer than its limit run concurrently.
+    Call(Option<(Call, About)>),
+    /// A handler runs.
+    Handler(Waiting<Caught<EffectsFuture>, About>),
+    /// The broker confirms the effects of a handler. With several messages, copies of them are kept, since those behind
+    /// a refused message are published again.
+    Effects(Waiting<Publishing, (Vec<Publish>, About)>),
+    /// The broker confirms the notice of a refused message; the messages behind that one are published next.
+    Notice(Waiting<Publishing, (Vec<Publish>, About)>),
+    /// The broker confirms a batch of the client's SENDs.
+    Sends(Waiting<Publishing, Receipts>),
+    /// The broker confirms the client's ACKs and NACKs: [`Order::settling`](super::queued::Order::settling).
+    Settle,
+    /// The broker confirms its part of a transaction; the handlers' part is next.
+    Commit(Waiting<Confirm<Result<Published, CommitError>>, Calls>),
+    /// The broker confirms a subscription.
+    Subscribe(Waiting<Confirm<Result<Subscribed, SubscribeError>>, Subscribing>),
+    /// The broker confirms the end of a subscription; then its receipt is owed.
+    Unsubscribe(Waiting<Confirm<()>, Option<ByteString>>),
+    /// The client sent DISCONNECT, and concurrent handlers still run.
+    Disconnect { receipt: Option<ByteString> },
+}
+
+/// The broker's answer to a batch of messages.
+pub(super) type Publishing = Confirm<Result<Published, Refused>>;
+
+/// An answer to come, and what it is needed for.
+pub(super) struct Waiting<F, N> {
+    answer: F,
+    /// Given away with the answer.
+    next: Option<N>,
+}
+
+/// A subscription that is about to be active.
+pub(super) struct Subscribing {
+    pub(super) slot: u32,
+    pub(super) id: ByteString,
+    pub(super) destination: ByteString,
+    pub(super) receipt: Option<ByteString>,
+}
+
+impl<F: Future + Unpin, N> Waiting<F, N> {
+    pub(super) fn new(answer: F, next: N) -> Self {
+        Self {
+            answer,
+            next: Some(next),
+        }
+    }
+
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<(F::Output, N)> {
+        let answer = ready!(Pin::new(&mut self.answer).poll(context));
+        match self.next.take() {
+            Some(next) => Poll::Ready((answer, next)),
+            // It has answered before.
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// An ACK or NACK that the broker has not confirmed, and its receipt.
+pub(super) type Settling = Waiting<Confirm<Result<(), SettleError>>, Option<ByteString>>;
+
+/// Receipts owed for a batch of SENDs, each with the place of its message there.
+pub(super) type Receipts = Vec<(usize, ByteString)>;
+
+/// A message for a handler, whose route begins at `path_from` of its destination.
+pub(super) struct Call {
+    pub(super) inbound: Authorized<Inbound>,
+    pub(super) path_from: usize,
+}
+
+/// The message that a handler's work is about, for receipts, answers and errors.
+pub(super) struct About {
+    pub(super) destination: ByteString,
+    pub(super) receipt: Option<ByteString>,
+    /// The subscription that is answered.
+    pub(super) slot: Option<u32>,
+    /// Copied into replies, so that the client knows what they answer.
+    pub(super) correlation: Option<ByteString>,
+    pub(super) on_rejection: Option<OnRejection>,
+    /// The rest of its transaction.
+    pub(super) then: Option<Box<Calls>>,
+}
+
+impl About {
+    /// About a frame with these headers.
+    pub(super) fn of(destination: ByteString, headers: &Headers) -> Self {
+        Self {
+            destination,
+            receipt: None,
+            slot: None,
+            correlation: headers
+                .get_bytestring(CORRELATION)
+                .filter(|id| id.len() <= LONGEST_CORRELATION)
+                .cloned(),
+            on_rejection: None,
+            then: None,
+        }
+    }
+
+    /// Adds the correlation id to a reply, unless it has one of its own.
+    pub(super) fn correlate(&self, headers: &mut Headers) {
+        if let Some(correlation) = &self.correlation
+            && headers.get(CORRELATION).is_none()
+        {
+            headers.push(CORRELATION, correlation.clone());
+        }
+    }
+}
+
+/// The handlers of a committed transaction that were not called yet.
+pub(super) struct Calls {
+    pub(super) calls: std::vec::IntoIter<Call>,
+    pub(super) receipt: Option<ByteString>,
+}
+
+impl fmt::Debug for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Login(_) => "Login",
+            Self::Open(_) => "Open",
+            Self::Call(_) => "Call",
+            Self::Handler(_) => "Handler",
+            Self::Effects(_) => "Effects",
+            Self::Notice(_) => "Notice",
+            Self::Sends(_) => "Sends",
+            Self::Settle => "Settle",
+            Self::Commit(_) => "Commit",
+            Self::Subscribe(_) => "Subscribe",
+            Self::Unsubscribe(_) => "Unsubscribe",
+            Self::Disconnect { .. } => "Disconnect",
+        })
+    }
+}
+
+/// The header that AMQP and JMS tell answers apart by.
+const CORRELATION: &str = "correlation-id";
+
+/// Bytes of a correlation id that is copied. A reply may go to many, and with it whatever the sender writes there.
+const LONGEST_CORRELATION: usize = 256;
