@@ -50,8 +50,9 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
         Capabilities::default()
     }
 
-    /// Starts the engine, once, before its first use. Until the answer the hub passes requests on as usual: the engine
-    /// keeps them or refuses them. When the engine is ready, and whenever that changes, it calls
+    /// Starts the engine, once: no other method but [`settings`](Self::settings), [`errors`](Self::errors) and
+    /// [`capabilities`](Self::capabilities) is called before it returns, unless by the engine itself. Until the answer the
+    /// hub passes requests on as usual: the engine keeps them or refuses them. When the engine is ready, and whenever that changes, it calls
     /// [`LocalHub::set_available`].
     fn start(&self, hub: Arc<LocalHub>) -> Confirm<Result<(), StartError>>;
 
@@ -62,8 +63,9 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
 
     /// Starts to deliver the messages of a source, for an engine that [wants to know](Capabilities::interest) them.
     ///
-    /// The hub asks at a source's first subscription, and those who join meanwhile share the answer. Default: confirms, for
-    /// engines whose node hears everything anyway.
+    /// The hub asks at a source's first subscription, and those who join meanwhile share the answer. Calls of `activate` and
+    /// [`deactivate`](Self::deactivate) about one source come in order, one at a time, perhaps from a thread of another
+    /// session. Default: confirms, for engines whose node receives everything anyway.
     fn activate(&self, activation: Activation) {
         activation.confirm(Feed::NODE);
     }
@@ -89,7 +91,9 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
         }))
     }
 
-    /// Ends a consumer. What it has not settled goes to others, marked as redelivered. Default: nothing to do.
+    /// Ends a consumer, once, after [`consume`](Self::consume) has returned and perhaps before its answer. What it has not
+    /// settled goes to others, marked as redelivered. A consumer that was refused is not cancelled; one whose answer is
+    /// unknown is. Default: nothing to do.
     fn cancel(&self, _consumer: &Arc<Consumer>) -> Confirm<()> {
         Confirm::ready(())
     }

@@ -169,6 +169,11 @@ impl Remote {
                 let Some(member) = member(&mut nodes, node, session) else {
                     return Vec::new();
                 };
+                let mut known = member.subscriptions.iter();
+                if known.any(|known| known.slot == subscription.slot) {
+                    // Its description said so already.
+                    return Vec::new();
+                }
                 member.subscriptions.push(subscription.clone());
                 vec![MemberEvent::Subscribed {
                     session,

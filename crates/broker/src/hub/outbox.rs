@@ -122,7 +122,7 @@ impl Overflow {
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Taken {
-    /// Deliveries were moved into the batch.
+    /// Deliveries were moved into the batch; none where deliveries were withdrawn and only their room is to be reported.
     Some {
         /// Whether there is more to take right now.
         more: bool,
@@ -279,6 +279,10 @@ impl Outbox {
         }
         state.bytes -= bytes;
         state.emptied(withdrawn);
+        if state.room_wanted && state.queue.is_empty() {
+            // Nothing is left whose taking would report the room.
+            state.wake();
+        }
     }
 
     /// Wakes the session's task without giving it anything, so that it looks at its timers.
@@ -300,6 +304,13 @@ impl Outbox {
         let mut state = self.state.lock();
         if state.queue.is_empty() {
             state.register(context.waker());
+            if std::mem::take(&mut state.room_wanted) {
+                let more = state.control.is_some();
+                return Taken::Some {
+                    more,
+                    room_wanted: true,
+                };
+            }
             return state
                 .control
                 .take()
