@@ -1,0 +1,181 @@
+//! An engine whose answers the test gives, by hand.
+
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
+
+use tramline_broker::{
+    Activation, Broker, Capabilities, Commit, CommitError, Confirm, Consumer, Hub, HubSettings,
+    LocalHub, Outcome, Promise, Publish, Published, Refused, SettleError, Source, StartError,
+    SubscribeError, Subscribed, Token,
+};
+
+use crate::support::until;
+
+/// A call of the hub, with what answers it.
+#[derive(Debug)]
+pub(crate) enum Call {
+    Activate(Activation),
+    Deactivate(Source),
+    Publish(Promise<Result<Published, Refused>>),
+    Consume(Arc<Consumer>, Promise<Result<Subscribed, SubscribeError>>),
+    Cancel,
+    Settle(Promise<Result<(), SettleError>>),
+    Commit(Promise<Result<Published, CommitError>>),
+}
+
+impl Call {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Activate(_) => "activate",
+            Self::Deactivate(_) => "deactivate",
+            Self::Publish(_) => "publish",
+            Self::Consume(..) => "consume",
+            Self::Cancel => "cancel",
+            Self::Settle(_) => "settle",
+            Self::Commit(_) => "commit",
+        }
+    }
+}
+
+/// Records calls.
+#[derive(Debug, Default)]
+pub(crate) struct Manual {
+    hub: OnceLock<Arc<LocalHub>>,
+    calls: Mutex<Vec<Call>>,
+    gate: Mutex<Option<Gate>>,
+    /// Whether sessions and users are activated at once.
+    opens: bool,
+}
+
+/// Where the next call about a subscription stops on its way in.
+#[derive(Debug)]
+struct Gate {
+    entered: mpsc::Sender<()>,
+    go: mpsc::Receiver<()>,
+}
+
+impl Manual {
+    /// A hub, and its engine.
+    pub(crate) fn hub() -> (Hub, Arc<Self>) {
+        let engine = Arc::new(Self {
+            opens: true,
+            ..Self::default()
+        });
+        (Hub::new(Arc::clone(&engine)), engine)
+    }
+
+    /// As [`hub`](Self::hub), of an engine that is asked for sessions too.
+    pub(crate) fn hub_asked_for_sessions() -> (Hub, Arc<Self>) {
+        let engine = Arc::new(Self::default());
+        (Hub::new(Arc::clone(&engine)), engine)
+    }
+
+    pub(crate) fn local(&self) -> &Arc<LocalHub> {
+        self.hub.get().unwrap()
+    }
+
+    /// The oldest call, once there is one.
+    #[track_caller]
+    pub(crate) fn next(&self) -> Call {
+        until(|| {
+            let mut calls = self.calls.lock().unwrap();
+            (!calls.is_empty()).then(|| calls.remove(0))
+        })
+    }
+
+    #[track_caller]
+    pub(crate) fn activation(&self) -> Activation {
+        match self.next() {
+            Call::Activate(activation) => activation,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The names of the calls that were not taken.
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        self.calls.lock().unwrap().iter().map(Call::name).collect()
+    }
+
+    /// Stops the next call about a subscription: gives what tells that it came, and what lets it go on.
+    pub(crate) fn stop(&self) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
+        let ((entered, came), (go_on, go)) = (mpsc::channel(), mpsc::channel());
+        *self.gate.lock().unwrap() = Some(Gate { entered, go });
+        (came, go_on)
+    }
+
+    fn note(&self, call: Call) {
+        self.calls.lock().unwrap().push(call);
+    }
+
+    fn pass(&self) {
+        let gate = self.gate.lock().unwrap().take();
+        if let Some(gate) = gate {
+            gate.entered.send(()).unwrap();
+            gate.go.recv().unwrap();
+        }
+    }
+}
+
+impl Broker for Manual {
+    fn settings(&self) -> HubSettings {
+        HubSettings::new().topics("/topic").queues("/queue")
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default().interest(true)
+    }
+
+    fn start(&self, hub: Arc<LocalHub>) -> Confirm<Result<(), StartError>> {
+        self.hub.set(hub).unwrap();
+        Confirm::ready(Ok(()))
+    }
+
+    fn activate(&self, activation: Activation) {
+        let of_session = !matches!(activation.source(), Source::Pattern(_));
+        if of_session && self.opens {
+            return activation.confirm(tramline_broker::Feed(1));
+        }
+        self.pass();
+        self.note(Call::Activate(activation));
+    }
+
+    fn deactivate(&self, source: &Source) {
+        if matches!(source, Source::Pattern(_)) || !self.opens {
+            self.note(Call::Deactivate(source.clone()));
+        }
+    }
+
+    fn publish(&self, _batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
+        let (promise, confirm) = Promise::new();
+        self.note(Call::Publish(promise));
+        confirm
+    }
+
+    fn consume(&self, consumer: Arc<Consumer>) -> Confirm<Result<Subscribed, SubscribeError>> {
+        self.pass();
+        let (promise, confirm) = Promise::new();
+        self.note(Call::Consume(consumer, promise));
+        confirm
+    }
+
+    fn cancel(&self, _consumer: &Arc<Consumer>) -> Confirm<()> {
+        self.note(Call::Cancel);
+        Confirm::ready(())
+    }
+
+    fn settle(
+        &self,
+        _consumer: &Arc<Consumer>,
+        _tokens: &[Token],
+        _outcome: Outcome,
+    ) -> Confirm<Result<(), SettleError>> {
+        let (promise, confirm) = Promise::new();
+        self.note(Call::Settle(promise));
+        confirm
+    }
+
+    fn commit(&self, _commit: Commit) -> Confirm<Result<Published, CommitError>> {
+        let (promise, confirm) = Promise::new();
+        self.note(Call::Commit(promise));
+        confirm
+    }
+}

@@ -1,0 +1,196 @@
+//! Users, registry and presence over all nodes.
+
+use std::thread;
+
+use tramline_broker::{Ending, MemberEvent, SessionId};
+
+use crate::engine::server::Server;
+use crate::harsh::Harsh;
+use crate::support::{NOW, Seen, Session, body, message, send, to_user, until, wait};
+
+const PATH: &str = "/queue/errors";
+
+#[test]
+fn a_user_s_messages_reach_the_sessions_on_all_nodes() {
+    let (hubs, _engines) = Harsh::nodes::<3>(|engine| engine);
+    let anns = hubs.each_ref().map(|hub| Session::open_user(hub, "ann"));
+    let bob = Session::open_user(&hubs[1], "bob");
+    for session in anns.iter().chain([&bob]) {
+        session.subscribe_user(0, PATH);
+    }
+    for (n, hub) in hubs.iter().enumerate() {
+        let text = n.to_string();
+        let batch = vec![to_user("ann", PATH, &text), to_user("eve", PATH, "lost")];
+        let published = wait(hub.publish(batch, NOW)).unwrap();
+        assert_eq!(published.local_receivers, 1, "of its own node");
+    }
+    hubs[0].close(anns[0].id);
+    let batch = vec![to_user("ann", PATH, "3"), to_user("bob", PATH, "3")];
+    wait(hubs[0].publish(batch, NOW)).unwrap();
+    for session in &anns[1..] {
+        assert_eq!(session.bodies(4), ["0", "1", "2", "3"]);
+    }
+    assert_eq!(bob.bodies(1), ["3"]);
+}
+
+#[test]
+fn every_node_knows_the_sessions_of_all() {
+    let (hubs, _engines) = Harsh::nodes::<2>(|engine| engine);
+    let [here, there] = &hubs;
+    let seen = hubs.each_ref().map(Seen::of);
+    seen.iter()
+        .for_each(|seen| seen.ends_with(&["available true"]));
+    let ann = Session::open_user(here, "ann");
+    ann.subscribe(0, "/topic/a");
+    ann.subscribe(1, "/queue/a");
+    seen.iter().for_each(|seen| {
+        seen.ends_with(&[
+            "ann opened",
+            "ann subscribed /topic/a",
+            "ann subscribed /queue/a",
+        ]);
+    });
+    let (bob, _other) = (Session::open_user(there, "bob"), Session::open(there));
+    seen.iter()
+        .for_each(|seen| seen.ends_with(&["bob opened", "nobody opened"]));
+
+    for hub in &hubs {
+        assert_eq!(hub.users(), ["ann", "bob"]);
+    }
+    assert_eq!(
+        (here.members_of("ann").len(), here.members_of("bob").len()),
+        (1, 0)
+    );
+    assert_eq!((here.sessions(), here.remote_members().len()), (1, 2));
+    let known = there.remote_members_of("ann").remove(0);
+    assert_eq!((known.node, known.session), (here.node(), ann.id));
+    let subscriptions = known.subscriptions.iter();
+    let described: Vec<_> = subscriptions
+        .map(|known| (known.slot, &*known.id, &*known.destination))
+        .collect();
+    assert_eq!(
+        described,
+        [(0, "id-0", "/topic/a"), (1, "id-1", "/queue/a")]
+    );
+    assert!(here.remote_member(bob.id).is_some() && here.remote_member(ann.id).is_none());
+
+    wait(here.unsubscribe(ann.id, 0));
+    here.close(ann.id);
+    let expected = [
+        "ann unsubscribed /topic/a",
+        "ann unsubscribed /queue/a",
+        "closed",
+    ];
+    seen.iter().for_each(|seen| seen.ends_with(&expected));
+    assert_eq!(there.users(), ["bob"]);
+}
+
+#[test]
+fn a_node_that_joins_later_knows_who_is_there() {
+    let ([here, there], engines) = Harsh::nodes(|engine| engine);
+    let ann = Session::open_user(&here, "ann");
+    ann.subscribe(0, "/topic/a");
+    engines[1].lose();
+    until(|| here.remote_members().is_empty().then_some(()));
+    let bob = Session::open_user(&here, "bob");
+    let seen = Seen::of(&there);
+    engines[1].restore();
+    until(|| (there.users() == ["ann", "bob"]).then_some(()));
+    here.close(bob.id);
+    seen.ends_with(&["closed"]);
+    assert_eq!(there.remote_member(ann.id).unwrap().subscriptions.len(), 1);
+}
+
+#[test]
+fn a_node_that_is_gone_ends_all_of_its_sessions() {
+    let server = Server::new();
+    let here = tramline_broker::Hub::new(Harsh::new(server.clone()));
+    let there = tramline_broker::Hub::new(Harsh::new(server));
+    wait(here.start()).unwrap();
+    let ann = Session::open_user(&there, "ann");
+    ann.subscribe(0, "/topic/a");
+    let seen = Seen::of(&here);
+    until(|| (here.remote_member(ann.id)?.subscriptions.len() == 1).then_some(()));
+    drop(there.stop(NOW));
+    seen.ends_with(&["ann unsubscribed /topic/a", "closed"]);
+    assert!(here.users().is_empty() && here.remote_members().is_empty());
+}
+
+#[test]
+fn an_event_that_repeats_a_description_changes_nothing() {
+    let ([here, there], engines) = Harsh::nodes(|engine| engine);
+    engines[1].lose();
+    let ann = Session::open_user(&here, "ann");
+    ann.subscribe(0, "/topic/a");
+    let seen = Seen::of(&there);
+    let member = engines[0].local().described_members().remove(0);
+    let subscription = member.subscriptions[0].clone();
+    let repeated = MemberEvent::Subscribed {
+        session: ann.id,
+        user: member.user.clone(),
+        subscription,
+    };
+    let local = engines[1].local();
+    local.announced(here.node(), MemberEvent::Opened(member));
+    local.announced(here.node(), repeated);
+    assert_eq!(seen.all(), ["ann opened", "ann subscribed /topic/a"]);
+    let known = there.remote_member(ann.id).unwrap();
+    assert_eq!(known.subscriptions.len(), 1);
+}
+
+#[test]
+fn a_session_is_ended_from_another_node() {
+    let (hubs, _engines) = Harsh::nodes::<2>(|engine| engine);
+    let [here, there] = &hubs;
+    let seen = hubs.each_ref().map(Seen::of);
+    let ann = Session::open_user(here, "ann");
+    ann.subscribe(0, "/topic/a");
+    send(there, "/topic/a", "the last");
+    until(|| there.remote_member(ann.id));
+    assert!(!there.end_session(SessionId::random(), 4001, "nobody"));
+    assert!(there.end_session(ann.id, 4001, "not you"));
+    until(|| (here.sessions() == 0).then_some(()));
+    assert_eq!(
+        ann.bodies(1),
+        ["the last"],
+        "what is queued is still written"
+    );
+    let (code, reason) = (4001, "not you".into());
+    assert_eq!(ann.ending(), Ending::Requested { code, reason });
+    seen[0].ends_with(&["ending 4001 not you", "ann unsubscribed /topic/a", "closed"]);
+    seen[1].ends_with(&["ann unsubscribed /topic/a", "closed"]);
+    assert!(!there.end_session(ann.id, 4001, "not you"));
+}
+
+#[test]
+fn every_node_sees_one_order() {
+    const EACH: usize = 100;
+    let (hubs, _engines) = Harsh::nodes::<3>(Harsh::late);
+    let sessions = hubs.each_ref().map(Session::open);
+    for (session, pattern) in sessions.iter().zip(["/topic/a", "/topic/*", "/topic/a"]) {
+        session.subscribe(0, pattern);
+    }
+    thread::scope(|scope| {
+        for (n, hub) in hubs.iter().enumerate() {
+            scope.spawn(move || {
+                let publish = |m| hub.publish(vec![message("/topic/a", &format!("{n} {m}"))], NOW);
+                let answers: Vec<_> = (0..EACH).map(publish).collect();
+                for answer in answers {
+                    wait(answer).unwrap();
+                }
+            });
+        }
+    });
+    let seen = sessions.each_ref().map(|session| session.take(3 * EACH));
+    let bodies = seen
+        .each_ref()
+        .map(|seen| seen.iter().map(body).collect::<Vec<_>>());
+    assert_eq!(bodies[0], bodies[1]);
+    assert_eq!(bodies[0], bodies[2]);
+    for (n, delivery) in (1..).zip(&seen[1]) {
+        assert_eq!(delivery.message.position().unwrap().sequence, n);
+    }
+    let of_one = bodies[0].iter().filter(|body| body.starts_with("1 "));
+    let expected = (0..EACH).map(|m| format!("1 {m}"));
+    assert!(of_one.eq(expected.collect::<Vec<_>>().iter()));
+}

@@ -1,0 +1,92 @@
+//! Starts that fail, or take their time.
+
+use std::sync::{Arc, Mutex};
+
+use tramline_broker::{
+    Broker, Confirm, Hub, HubSettings, LocalHub, Promise, Publish, PublishError, Published,
+    Refused, StartError,
+};
+
+use crate::support::{NOW, Seen, TOO_LATE, message, now, wait};
+
+/// Its start is answered by the test.
+#[derive(Debug, Default)]
+struct Starting(Mutex<Option<Promise<Result<(), StartError>>>>);
+
+impl Broker for Starting {
+    fn settings(&self) -> HubSettings {
+        HubSettings::new().topics("/topic")
+    }
+
+    fn start(&self, _hub: Arc<LocalHub>) -> Confirm<Result<(), StartError>> {
+        let (promise, confirm) = Promise::new();
+        *self.0.lock().unwrap() = Some(promise);
+        confirm
+    }
+
+    fn publish(&self, _batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
+        let started = self.0.lock().unwrap().is_some();
+        assert!(started, "the start comes first");
+        Confirm::ready(Err(Refused::new(0, PublishError::BrokerUnavailable)))
+    }
+}
+
+impl Starting {
+    fn keep(&self, answer: Result<(), StartError>) {
+        let promise = self.0.lock().unwrap().take();
+        promise.expect("it was started").keep(answer);
+    }
+}
+
+fn hub() -> (Hub, Arc<Starting>, Arc<Seen>) {
+    let engine = Arc::new(Starting::default());
+    let hub = Hub::new(Arc::clone(&engine));
+    let seen = Seen::of(&hub);
+    (hub, engine, seen)
+}
+
+#[test]
+fn a_start_that_fails_says_why() {
+    let (hub, engine, seen) = hub();
+    let started = hub.start();
+    engine.keep(Err(StartError::new("no credentials")));
+    assert_eq!(wait(started), Err(StartError::new("no credentials")));
+    assert!(!hub.is_available());
+    assert!(seen.all().is_empty(), "who called for it has the answer");
+}
+
+#[test]
+fn a_start_at_first_use_that_fails_is_observed() {
+    let (hub, engine, seen) = hub();
+    let published = wait(hub.publish(vec![message("/topic/a", "x")], NOW));
+    let unavailable = Refused::new(0, PublishError::BrokerUnavailable);
+    assert_eq!(published, Err(unavailable));
+    engine.keep(Err(StartError::new("no credentials")));
+    hub.sweep(NOW);
+    assert_eq!(seen.all(), ["the broker did not start: no credentials"]);
+}
+
+#[test]
+fn a_start_that_is_not_answered_has_failed() {
+    let (hub, _engine, seen) = hub();
+    let mut started = hub.start();
+    hub.sweep(NOW);
+    assert!(now(&mut started).is_none());
+    hub.sweep(TOO_LATE);
+    let error = StartError::new("it did not answer");
+    assert_eq!(now(&mut started), Some(Err(error)));
+    assert!(seen.all().is_empty());
+}
+
+#[test]
+fn requests_of_other_threads_wait_for_the_start() {
+    for _ in 0..200 {
+        let (hub, _engine, _seen) = hub();
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                // `Starting` sees that the start came first.
+                scope.spawn(|| wait(hub.publish(vec![message("/topic/a", "x")], NOW)));
+            }
+        });
+    }
+}
