@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode;
+
 /// The field `name` of a query or of a body in `application/x-www-form-urlencoded`, decoded; the first, if there are
 /// several.
 ///
@@ -28,30 +30,16 @@ pub fn form_field<'a>(form: &'a [u8], name: &str) -> Option<Cow<'a, [u8]>> {
     })
 }
 
+/// A value's bytes; `form_urlencoded` would give text, and so hide from the payload's parser what is not UTF-8.
 fn decode(encoded: &[u8]) -> Cow<'_, [u8]> {
-    if !encoded.iter().any(|byte| matches!(byte, b'%' | b'+')) {
-        return encoded.into();
+    if !encoded.contains(&b'+') {
+        return percent_decode(encoded).into();
     }
-    let mut decoded = Vec::with_capacity(encoded.len());
-    let mut rest = encoded;
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        decoded.push(match (first, escaped(after)) {
-            (b'+', _) => b' ',
-            (b'%', Some(byte)) => {
-                rest = &after[2..];
-                byte
-            }
-            (byte, _) => *byte,
-        });
-    }
-    decoded.into()
-}
-
-/// The byte that the two digits behind a percent sign stand for.
-fn escaped(digits: &[u8]) -> Option<u8> {
-    let digit = |at: usize| char::from(*digits.get(at)?).to_digit(16);
-    u8::try_from(digit(0)? * 16 + digit(1)?).ok()
+    let spaced: Vec<u8> = encoded
+        .iter()
+        .map(|byte| if *byte == b'+' { b' ' } else { *byte })
+        .collect();
+    percent_decode(&spaced).collect::<Vec<_>>().into()
 }
 
 #[cfg(test)]
