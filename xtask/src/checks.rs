@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::autobahn::{self, Cases};
+use crate::manifests;
 use crate::setup;
 use crate::steps::{self, Steps, Trouble, cargo, failed, program, root, run, run_watched};
 use crate::tidy as rules;
@@ -23,19 +24,6 @@ pub(crate) fn ci(steps: &mut Steps) {
             "warnings",
         ]))
     });
-    // As applications build it: what only the features use is dead here.
-    steps.step("clippy without features", || {
-        run(cargo().args([
-            "clippy",
-            "--package",
-            "tramline",
-            "--no-default-features",
-            "--locked",
-            "--",
-            "-D",
-            "warnings",
-        ]))
-    });
     steps.step("docs", || {
         run(cargo()
             .args([
@@ -47,11 +35,12 @@ pub(crate) fn ci(steps: &mut Steps) {
             ])
             .env("RUSTDOCFLAGS", "-D warnings"))
     });
+    manifests::all(steps);
     tidy(steps);
     test(steps);
 }
 
-/// The rules that no compiler checks.
+/// The rules that neither the compiler nor another tool checks.
 pub(crate) fn tidy(steps: &mut Steps) {
     steps.step("tidy", || {
         let problems = rules::problems()?;

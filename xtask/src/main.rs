@@ -2,6 +2,7 @@
 
 mod autobahn;
 mod checks;
+mod manifests;
 mod setup;
 mod soak;
 mod steps;
@@ -20,9 +21,10 @@ Usage: cargo xtask COMMAND
   loom       the models of what threads may do to the broker at the same time
   e2e        the browser and foreign-client tests alone, or some of them
   autobahn   the Autobahn test suite alone
-  ci         fmt, clippy, docs, tidy and test, as .ci/run calls it
+  ci         fmt, clippy, docs, manifests, tidy and test, as .ci/run calls it
+  manifests  features one by one, licences, duplicate and unused dependencies, packages
   soak       what takes longer: fuzz targets, all of Autobahn, long random tests
-  tidy       dependency edges, licences, long files and other rules of the house
+  tidy       dependency edges, npm licences, long files and other rules of the house
   help       this text
 
 `cargo xtask COMMAND --help` says more.";
@@ -69,8 +71,17 @@ within a bound of preemptions. Builds into target/loom.
 const CI_HELP: &str = "\
 Usage: cargo xtask ci
 
-Runs `cargo fmt --check`, `cargo clippy` and `cargo doc` with warnings denied, `cargo xtask tidy` and `cargo xtask
-test`. Every part runs, also after one that failed; the tests are last.";
+Runs `cargo fmt --check`, `cargo clippy` and `cargo doc` with warnings denied, `cargo xtask manifests`, `cargo xtask
+tidy` and `cargo xtask test`. Every part runs, also after one that failed; the tests are last.";
+
+const MANIFESTS_HELP: &str = "\
+Usage: cargo xtask manifests
+
+Lints each library crate without features, with each one alone and with all (cargo-hack). Checks licences, duplicate
+versions and sources of dependencies by deny.toml, and known vulnerabilities where their database can be fetched (cargo-deny). Finds unused dependencies
+(cargo-machete). Packs each library crate (cargo package), outside CI with what is not committed.
+
+Installs the tools, in fixed versions, into tramline-tools in cargo's home.";
 
 const SOAK_HELP: &str = "\
 Usage: cargo xtask soak [--seconds N]
@@ -82,8 +93,8 @@ property and the ignored ones included.";
 const TIDY_HELP: &str = "\
 Usage: cargo xtask tidy
 
-Checks who depends on whom, that the ground floor and the broker are free of tokio, that no more than three files import
-each other in a circle, licences, long files, leftovers such as `todo!`, who calls the broker for clients, and that no file names a package registry's host.";
+Checks who depends on whom, that no more than three files import each other in a circle, npm
+licences, long files, leftovers such as `todo!`, who calls the broker for clients, and that no file names a package registry's host.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -97,6 +108,7 @@ fn main() -> ExitCode {
         "e2e" => E2E_HELP,
         "autobahn" => AUTOBAHN_HELP,
         "ci" => CI_HELP,
+        "manifests" => MANIFESTS_HELP,
         "soak" => SOAK_HELP,
         "tidy" => TIDY_HELP,
         "help" | "--help" | "-h" => {
@@ -120,6 +132,7 @@ fn main() -> ExitCode {
         ("autobahn", ["--all"]) => autobahn::step(&mut steps, Cases::All),
         ("loom", []) => checks::loom(&mut steps),
         ("ci", []) => checks::ci(&mut steps),
+        ("manifests", []) => manifests::all(&mut steps),
         ("tidy", []) => checks::tidy(&mut steps),
         ("soak", rest) => match soak::Options::parse(rest) {
             Ok(options) => soak::run(&mut steps, &options),

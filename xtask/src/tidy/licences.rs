@@ -1,48 +1,24 @@
-//! Licences: ours, and those of what we use.
+//! Licences that cargo-deny does not look at: that ours is the same everywhere, and npm's.
 
 use serde_json::Value;
+use toml::de::DeTable;
 
 use super::file::File;
+use crate::steps::{Trouble, failed};
 
 const OURS: &str = "MIT OR Apache-2.0";
 
-/// Permissive ones, whose conditions a binary can meet by naming them.
-const ALLOWED: &[&str] = &[
-    "0BSD",
-    "Apache-2.0",
-    "Apache-2.0 WITH LLVM-exception",
-    "BSD-2-Clause",
-    "BSD-3-Clause",
-    "BSL-1.0",
-    "CC0-1.0",
-    "ISC",
-    "MIT",
-    "MIT-0",
-    "Unicode-3.0",
-    "Unicode-DFS-2016",
-    "Unlicense",
-    "Zlib",
-];
-
-/// Crates of the workspace and those it depends on.
-pub(super) fn crates(metadata: &Value) -> Vec<String> {
+/// Crates of the workspace.
+pub(super) fn ours(metadata: &Value) -> Vec<String> {
     let packages = metadata["packages"].as_array().into_iter().flatten();
     packages
-        .filter_map(|package| {
-            let name = package["name"].as_str().unwrap_or_default();
-            let licence = package["license"].as_str();
-            if package["source"].is_null() {
-                (licence != Some(OURS))
-                    .then(|| format!("{name}: the licence of our packages is {OURS}"))
-            } else {
-                refusal(name, licence)
-            }
-        })
+        .filter(|package| package["source"].is_null() && package["license"] != OURS)
+        .map(|package| format!("{}: the licence of our packages is {OURS}", package["name"]))
         .collect()
 }
 
-/// npm packages of every lock file; their addresses stay out of it.
-pub(super) fn packages(files: &[File]) -> Vec<String> {
+/// npm packages of every lock file, which name one licence each; their addresses stay out of it.
+pub(super) fn packages(files: &[File], allowed: &[String]) -> Vec<String> {
     let mut problems = Vec::new();
     for file in files
         .iter()
@@ -55,7 +31,7 @@ pub(super) fn packages(files: &[File]) -> Vec<String> {
         for (place, package) in lock["packages"].as_object().into_iter().flatten() {
             // The first entry, without a place, is the package of the lock file itself.
             if !place.is_empty() {
-                problems.extend(refusal(place, package["license"].as_str()));
+                problems.extend(refusal(place, package["license"].as_str(), allowed));
             }
             if package.get("resolved").is_some() {
                 problems.push(format!(
@@ -68,105 +44,59 @@ pub(super) fn packages(files: &[File]) -> Vec<String> {
     problems
 }
 
-fn refusal(name: &str, licence: Option<&str>) -> Option<String> {
+fn refusal(name: &str, licence: Option<&str>, allowed: &[String]) -> Option<String> {
     match licence {
-        Some(licence) if allowed(licence) => None,
+        Some(licence) if allowed.iter().any(|name| name == licence) => None,
         Some(licence) => Some(format!(
-            "{name}: licence {licence} is not on the list in xtask/src/tidy/licences.rs"
+            "{name}: licence {licence} is not on the list in deny.toml"
         )),
         None => Some(format!("{name}: names no licence")),
     }
 }
 
-/// Whether an SPDX expression can be met with allowed licences only. `/` is an old way to write OR.
-fn allowed(expression: &str) -> bool {
-    let spaced = expression
-        .replace('(', " ( ")
-        .replace(')', " ) ")
-        .replace('/', " OR ");
-    let words: Vec<_> = spaced.split_whitespace().collect();
-    let mut rest = words.as_slice();
-    any(&mut rest).unwrap_or(false) && rest.is_empty()
-}
-
-fn any(words: &mut &[&str]) -> Option<bool> {
-    let mut met = all(words)?;
-    while take(words, "OR") {
-        met |= all(words)?;
-    }
-    Some(met)
-}
-
-fn all(words: &mut &[&str]) -> Option<bool> {
-    let mut met = one(words)?;
-    while take(words, "AND") {
-        met &= one(words)?;
-    }
-    Some(met)
-}
-
-fn one(words: &mut &[&str]) -> Option<bool> {
-    if take(words, "(") {
-        let met = any(words)?;
-        return take(words, ")").then_some(met);
-    }
-    let (name, rest) = words.split_first()?;
-    *words = rest;
-    let mut licence = (*name).to_owned();
-    if take(words, "WITH") {
-        let (exception, rest) = words.split_first()?;
-        *words = rest;
-        licence = format!("{licence} WITH {exception}");
-    }
-    Some(ALLOWED.contains(&licence.as_str()))
-}
-
-fn take(words: &mut &[&str], word: &str) -> bool {
-    match words.split_first() {
-        Some((first, rest)) if *first == word => {
-            *words = rest;
-            true
-        }
-        _ => false,
-    }
+/// The licences that `deny.toml` allows, which cargo-deny holds crates to.
+pub(super) fn allowed(files: &[File]) -> Result<Vec<String>, Trouble> {
+    let Some(file) = files.iter().find(|file| file.path == "deny.toml") else {
+        return failed("there is no deny.toml");
+    };
+    let settings = DeTable::parse(&file.text)
+        .map_err(|error| Trouble::Failed(format!("deny.toml: {error}")))?;
+    let list = settings
+        .get_ref()
+        .get("licenses")
+        .and_then(|licenses| licenses.get_ref().get("allow"))
+        .and_then(|allow| allow.get_ref().as_array());
+    let Some(list) = list else {
+        return failed("deny.toml: no list licenses.allow");
+    };
+    Ok(list
+        .iter()
+        .filter_map(|licence| Some(licence.get_ref().as_str()?.to_owned()))
+        .collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn expressions_are_read_as_spdx_has_them() {
-        for good in [
-            "MIT",
-            "MIT/Apache-2.0",
-            "(MIT OR Apache-2.0) AND Unicode-3.0",
-            "MIT OR Apache-2.0 OR LGPL-2.1-or-later",
-            "Apache-2.0 WITH LLVM-exception OR Apache-2.0 OR MIT",
-        ] {
-            assert!(allowed(good), "{good}");
-        }
-        for bad in [
-            "GPL-3.0",
-            "MIT AND GPL-3.0",
-            "MPL-2.0",
-            "(MIT",
-            "MIT OR",
-            "",
-            "GPL-3.0 WITH LLVM-exception",
-        ] {
-            assert!(!allowed(bad), "{bad}");
+    fn file(path: &str, text: &str) -> File {
+        File {
+            path: path.to_owned(),
+            text: text.to_owned(),
         }
     }
 
     #[test]
-    fn lock_files_are_checked() {
-        let text = r#"{"packages": {"": {}, "node_modules/a": {"license": "MIT"},
-            "node_modules/b": {"license": "GPL-3.0", "resolved": "https://example.org/b.tgz"}}}"#;
-        let file = File {
-            path: "e2e/package-lock.json".to_owned(),
-            text: text.to_owned(),
-        };
-        assert_eq!(packages(&[file]).len(), 2);
+    fn lock_files_are_held_to_the_list() {
+        let list = file("deny.toml", "[licenses]\nallow = ['MIT', 'ISC']");
+        let lock = file(
+            "e2e/package-lock.json",
+            r#"{"packages": {"": {}, "node_modules/a": {"license": "MIT"},
+            "node_modules/b": {"license": "GPL-3.0", "resolved": "https://example.org/b.tgz"}}}"#,
+        );
+        let files = [list, lock];
+        let allowed = allowed(&files).unwrap();
+        assert_eq!(allowed, ["MIT", "ISC"]);
+        assert_eq!(packages(&files, &allowed).len(), 2);
     }
 }

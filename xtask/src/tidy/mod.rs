@@ -1,4 +1,4 @@
-//! Rules of the house that no compiler checks.
+//! Rules of the house that neither the compiler nor another tool checks.
 
 mod circles;
 mod edges;
@@ -18,8 +18,8 @@ pub(crate) fn problems() -> Result<Vec<String>, Trouble> {
     let metadata = metadata()?;
     let files = tracked_files()?;
     let mut problems = edges::problems(&metadata);
-    problems.extend(licences::crates(&metadata));
-    problems.extend(licences::packages(&files));
+    problems.extend(licences::ours(&metadata));
+    problems.extend(licences::packages(&files, &licences::allowed(&files)?));
     problems.extend(texts::problems(&files));
     problems.extend(circles::problems(&files));
     Ok(problems)
@@ -32,6 +32,22 @@ pub(crate) fn target_folder() -> Result<PathBuf, Trouble> {
     folder
         .map(PathBuf::from)
         .ok_or_else(|| Trouble::Failed("cargo metadata names no target_directory".to_owned()))
+}
+
+/// The packages of the workspace that may be published.
+pub(crate) fn published() -> Result<Vec<String>, Trouble> {
+    // Private packages name the registries that may have them: none.
+    texts_of("name", |package| package["publish"].is_null())
+}
+
+/// One property of each of the workspace's packages that are `wanted`.
+fn texts_of(property: &str, wanted: impl Fn(&Value) -> bool) -> Result<Vec<String>, Trouble> {
+    let metadata = metadata()?;
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    Ok(packages
+        .filter(|package| package["source"].is_null() && wanted(package))
+        .filter_map(|package| Some(package[property].as_str()?.to_owned()))
+        .collect())
 }
 
 fn metadata() -> Result<Value, Trouble> {
