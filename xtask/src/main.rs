@@ -78,7 +78,8 @@ const MANIFESTS_HELP: &str = "\
 Usage: cargo xtask manifests
 
 Lints each library crate without features, with each one alone and with all (cargo-hack). Checks licences, duplicate
-versions and sources of dependencies by deny.toml, and known vulnerabilities where their database can be fetched (cargo-deny). Finds unused dependencies
+versions and sources of dependencies by deny.toml, that floor 0 and the broker are free of tokio and HTTP by
+deny-runtimes.toml, and known vulnerabilities where their database can be fetched (cargo-deny). Finds unused dependencies
 (cargo-machete). Packs each library crate (cargo package), outside CI with what is not committed.
 
 Installs the tools, in fixed versions, into tramline-tools in cargo's home.";

@@ -34,6 +34,7 @@ pub(crate) fn all(steps: &mut Steps) {
         let checks = ["check", "-D", "warnings", "bans", "licenses", "sources"];
         run(DENY.command()?.arg("--locked").args(checks))
     });
+    steps.step("cargo deny: runtimes", runtimes);
     steps.step("advisories", advisories);
     steps.step("cargo machete", || {
         run(MACHETE.command()?.arg("--with-metadata"))
@@ -52,6 +53,19 @@ fn features(steps: &mut Steps) {
             .args(["hack", "clippy", "--workspace", "--ignore-private"])
             .args(["--each-feature", "--locked", "--", "-D", "warnings"]))
     });
+}
+
+/// Checks that no runtime and no HTTP library is below the crates that have no IO.
+fn runtimes() -> steps::Result {
+    let manifests = tidy::pure_manifests()?;
+    for manifest in &manifests {
+        let settings = ["--config", "deny-runtimes.toml", "check", "bans"];
+        run(DENY
+            .command()?
+            .args(["--locked", "--manifest-path", manifest])
+            .args(settings))?;
+    }
+    Ok(format!("{} crates", manifests.len()))
 }
 
 /// Looks for known vulnerabilities, where their database can be fetched: it is in no package registry.

@@ -40,6 +40,13 @@ pub(crate) fn published() -> Result<Vec<String>, Trouble> {
     texts_of("name", |package| package["publish"].is_null())
 }
 
+/// The manifests of the packages that must be free of runtimes and HTTP.
+pub(crate) fn pure_manifests() -> Result<Vec<String>, Trouble> {
+    texts_of("manifest_path", |package| {
+        package["name"].as_str().is_some_and(edges::is_pure)
+    })
+}
+
 /// One property of each of the workspace's packages that are `wanted`.
 fn texts_of(property: &str, wanted: impl Fn(&Value) -> bool) -> Result<Vec<String>, Trouble> {
     let metadata = metadata()?;
