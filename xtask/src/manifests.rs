@@ -3,7 +3,7 @@
 use std::env;
 use std::process::Command;
 
-use crate::steps::{self, Steps, Trouble, cargo, in_ci, program, root, run};
+use crate::steps::{self, Steps, Trouble, cargo, failed, in_ci, output, program, root, run};
 use crate::tidy;
 
 /// A subcommand of cargo that does not come with it.
@@ -26,6 +26,9 @@ const MACHETE: Tool = Tool {
     name: "cargo-machete",
     version: "0.9.2",
 };
+
+/// Files that each package carries beside its manifest and sources; cargo itself insists on none of them.
+const CARRIED: &[&str] = &["LICENSE-APACHE", "LICENSE-MIT", "README.md"];
 
 /// Runs every check of this module.
 pub(crate) fn all(steps: &mut Steps) {
@@ -90,6 +93,14 @@ fn package() -> steps::Result {
         pack.args(["--package", package]);
     }
     run(&mut pack)?;
+    for package in &packages {
+        let list = ["package", "--list", "--allow-dirty", "--package"];
+        let files = output(cargo().args(list).arg(package))?;
+        let missing = |file: &&&str| !files.lines().any(|line| line == **file);
+        if let Some(file) = CARRIED.iter().find(missing) {
+            return failed(format!("the package of {package} lacks {file}"));
+        }
+    }
     Ok(format!("{} packages", packages.len()))
 }
 
