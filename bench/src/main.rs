@@ -5,8 +5,9 @@
 use std::net::SocketAddr;
 
 use clap::Parser;
+use tramline::endpoint::Compression;
 use tramline::policy::{Policy, permit};
-use tramline::{Compression, EmbeddedBroker, MessageRouter, Messaging, message};
+use tramline::{EmbeddedBroker, MessageRouter, Messaging, message};
 
 #[derive(Parser)]
 #[command(about)]

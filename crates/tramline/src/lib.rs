@@ -47,12 +47,13 @@
 //!
 //! # Handlers
 //!
-//! An async function whose arguments are extractors ([`Json`], `String`, [`Path`], [`State`], [`Header`], [`User`],
-//! [`Session`] and [more](guide::handlers), your own by [`FromMessageParts`]) is a [handler](Handler). [`message`] makes a
-//! route of it for SENDs, [`subscribe`] one that answers a SUBSCRIBE; [`MessageRouter`] holds the routes, and the handlers
-//! for each session's [beginning](MessageRouter::connect) and [end](MessageRouter::disconnect). Where a reply goes is
-//! always written: at the route with [`send_to`](MessageHandler::send_to) and its like, or in the return type with [`To`]
-//! and [`ToUser`]. From anywhere else, a [`Publisher`] sends.
+//! An async function whose arguments are [extractors](extract) ([`Json`], `String`, [`Path`], [`State`], [`User`],
+//! [`Session`] and [more](guide::handlers), your own by [`FromMessageParts`](extract::FromMessageParts)) is a
+//! [handler](router::Handler). [`message`] makes a route of it for SENDs, [`subscribe`] one that answers a SUBSCRIBE;
+//! [`MessageRouter`] holds the routes, and the handlers for each session's [beginning](MessageRouter::connect) and
+//! [end](MessageRouter::disconnect). Where a [reply] goes is always written: at the route with
+//! [`send_to`](router::MessageHandler::send_to) and its like, or in the return type with [`To`] and [`ToUser`]. From
+//! anywhere else, a [`Publisher`] sends.
 //!
 //! The messages of one session are handled one after the other, in the order they were sent. A handler that takes its time
 //! holds up its own session's next messages, not what is sent *to* that session, and nobody else.
@@ -74,7 +75,7 @@
 //! # Users
 //!
 //! What is sent [to a user](ToUser) arrives in each of its sessions at `/user/queue/...`, or only in the one that asked.
-//! [`Registry`] knows who is connected and can end sessions, [`Presence`] who is at a destination, and
+//! [`Registry`] knows who is connected and can end sessions, [`Presence`](presence::Presence) who is at a destination, and
 //! [events](MessagingBuilder::on_event) tell who comes and goes: the guide's page on [users](guide::users).
 //!
 //! # Broker
@@ -84,7 +85,7 @@
 //!
 //! # In between
 //!
-//! Tower [layers](MessageRouter::layer) stand around handlers, [interceptors](Interceptor) between clients and everything
+//! Tower [layers](MessageRouter::layer) stand around handlers, [interceptors](interceptor::Interceptor) between clients and everything
 //! else: [events and interceptors](guide::events).
 //!
 //! # Without STOMP
@@ -112,7 +113,7 @@
 //!
 //! # What this crate does not do
 //!
-//! It serves no HTTP itself: [`Endpoint`] is a tower service for axum and others to mount. It knows no passwords: who a
+//! It serves no HTTP itself: [`Endpoint`](endpoint::Endpoint) is a tower service for axum and others to mount. It knows no passwords: who a
 //! login belongs to is the application's to say. It keeps nothing on disk.
 
 mod app;
@@ -122,59 +123,125 @@ mod net;
 pub mod raw;
 mod session;
 #[cfg(feature = "settings")]
-mod settings;
+pub mod settings;
 mod stack;
 #[cfg(feature = "test")]
 pub mod test;
 
 pub use bytes::Bytes;
 pub use bytestring::ByteString;
-pub use tramline_broker::{
-    Broker, BrokerStatistics, Counts, Destination, DestinationError, DestinationKind,
-    DestinationStatistics, EmbeddedBroker, Headers, Overflow, Pattern, Prefix, PublishError,
-    Published, QueueSettings, Separator, SessionId, Target, TopicSettings, WhenFull,
-};
-pub use tramline_sockjs::{OnAbort, Transport as SockJsTransport};
-pub use tramline_stomp::HeartBeat;
 
-#[cfg(feature = "garde")]
-pub use crate::app::extract::Valid;
-pub use crate::app::extract::{
-    Bearer, Encoded, Extension, Format, Formats, FromHeader, FromMessage, FromMessageParts,
-    FromRef, Header, Json, JsonFormat, OptionalFromMessage, OptionalFromMessageParts, Path, State,
-    Text,
-};
-pub use crate::app::handler::Handler;
-pub use crate::app::interceptor::{ClientFrame, Interceptor, Outgoing, OutgoingMessage, Refusal};
-pub use crate::app::login::{Connect, ConnectRefused, IntoLogin};
-pub use crate::app::publisher::{Publisher, SendError};
-pub use crate::app::router::{
-    IntoRoute, MessageHandler, MessageRouter, MessageService, ReplyingHandler, Route,
-    SubscribeHandler, message, subscribe,
-};
-pub use crate::model::attributes::Session;
 pub use crate::model::build_error::BuildError;
-pub use crate::model::connected::{ConnectedSession, ConnectedSubscription};
-pub use crate::model::disconnected::{DisconnectCause, Disconnected};
-pub use crate::model::effects::Effects;
-pub use crate::model::events::Event;
-pub use crate::model::inbound::Inbound;
-pub use crate::model::rejection::{Rejection, RejectionKind};
-pub use crate::model::reply::{IntoEffects, IntoReply, Payload, To, ToUser, WithHeaders};
-pub use crate::model::user::{Handshake, User};
-pub use crate::net::compression::Compression;
-pub use crate::net::endpoint::{Body, SockJs};
-pub use crate::session::endpoint::Endpoint;
-pub use crate::session::tcp::DEFAULT_STOMP_PORT;
-#[cfg(feature = "settings")]
-pub use crate::settings::{BrokerSettings, Settings, SettingsError, SettingsLoader};
 pub use crate::stack::builder::MessagingBuilder;
 pub use crate::stack::limits::Limits;
 pub use crate::stack::messaging::Messaging;
 pub use crate::stack::policy;
-pub use crate::stack::presence::{Presence, Presences};
-pub use crate::stack::registry::{ConnectedUser, Registry};
 pub use crate::stack::stats::Stats;
+
+// What nearly every program names. The modules below have it too, with what belongs to it.
+#[doc(no_inline)]
+pub use crate::{
+    broker::{EmbeddedBroker, SessionId},
+    endpoint::SockJs,
+    extract::{Inbound, Json, Path, Session, State},
+    login::{Connect, User},
+    publisher::Publisher,
+    registry::Registry,
+    reply::{Rejection, To, ToUser},
+    router::{MessageRouter, message, subscribe},
+};
+
+/// Routes and handlers: see [handlers](crate::guide::handlers).
+pub mod router {
+    pub use crate::app::handler::Handler;
+    pub use crate::app::router::{
+        IntoRoute, MessageHandler, MessageRouter, MessageService, ReplyingHandler, Route,
+        SubscribeHandler, message, subscribe,
+    };
+}
+
+/// Extractors, the arguments of handlers: see [handlers](crate::guide::handlers#extractors).
+pub mod extract {
+    pub use tramline_broker::Headers;
+
+    #[cfg(feature = "garde")]
+    pub use crate::app::extract::Valid;
+    pub use crate::app::extract::{
+        Bearer, Encoded, Extension, Format, Formats, FromHeader, FromMessage, FromMessageParts,
+        FromRef, Header, Json, JsonFormat, OptionalFromMessage, OptionalFromMessageParts, Path,
+        State, Text,
+    };
+    pub use crate::model::attributes::Session;
+    pub use crate::model::inbound::Inbound;
+}
+
+/// What handlers return, and where it goes: see [replies](crate::guide::replies) and [errors](crate::guide::errors).
+pub mod reply {
+    pub use crate::model::effects::Effects;
+    pub use crate::model::rejection::{Rejection, RejectionKind};
+    pub use crate::model::reply::{IntoEffects, IntoReply, Payload, To, ToUser, WithHeaders};
+}
+
+/// Sending from anywhere in the application: see [replies](crate::guide::replies).
+pub mod publisher {
+    pub use crate::app::publisher::{Publisher, SendError};
+}
+
+/// Users, and how a session gets its own: see [users](crate::guide::users).
+pub mod login {
+    pub use crate::app::login::{Connect, ConnectRefused, IntoLogin};
+    pub use crate::model::user::{Handshake, User};
+}
+
+/// Connected users, sessions and subscriptions: see [users](crate::guide::users).
+pub mod registry {
+    pub use crate::model::connected::{ConnectedSession, ConnectedSubscription};
+    pub use crate::stack::registry::{ConnectedUser, Registry};
+}
+
+/// Which users are at a destination: see [users](crate::guide::users).
+pub mod presence {
+    pub use crate::stack::presence::{Presence, Presences};
+}
+
+/// What happens to sessions and to the stack: see [events](crate::guide::events).
+pub mod events {
+    pub use crate::model::disconnected::{DisconnectCause, Disconnected};
+    pub use crate::model::events::Event;
+}
+
+/// Code that sees every frame between clients and the stack: see [events](crate::guide::events).
+pub mod interceptor {
+    pub use crate::app::interceptor::{
+        ClientFrame, Interceptor, Outgoing, OutgoingMessage, Refusal,
+    };
+}
+
+/// Where clients connect: WebSocket, [SockJS](crate::guide::sockjs), TCP.
+pub mod endpoint {
+    pub use tramline_sockjs::{OnAbort, Transport as SockJsTransport};
+
+    pub use crate::net::compression::Compression;
+    pub use crate::net::endpoint::{Body, SockJs};
+    pub use crate::session::endpoint::Endpoint;
+    pub use crate::session::tcp::DEFAULT_STOMP_PORT;
+}
+
+/// What a client may take of the server: see [timeouts and limits](crate::guide::timeouts_and_limits).
+pub mod limits {
+    pub use tramline_stomp::HeartBeat;
+
+    pub use crate::stack::limits::Limits;
+}
+
+/// What carries messages: see [the broker](crate::guide::broker).
+pub mod broker {
+    pub use tramline_broker::{
+        Broker, BrokerStatistics, Counts, Destination, DestinationError, DestinationKind,
+        DestinationStatistics, EmbeddedBroker, Overflow, Pattern, Prefix, PublishError, Published,
+        QueueSettings, Separator, SessionId, Target, TopicSettings, WhenFull,
+    };
+}
 
 /// Compiles the README's server.
 #[cfg(doctest)]

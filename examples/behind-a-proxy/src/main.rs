@@ -16,10 +16,11 @@ use clap::Parser;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
+use tramline::limits::HeartBeat;
+use tramline::login::Handshake;
 use tramline::policy::{Policy, deny, permit};
 use tramline::{
-    BuildError, EmbeddedBroker, Handshake, HeartBeat, Limits, MessageRouter, Messaging, SockJs,
-    State, message,
+    BuildError, EmbeddedBroker, Limits, MessageRouter, Messaging, SockJs, State, message,
 };
 
 /// What a stopping node may take for handlers that run and messages that wait.

@@ -20,9 +20,11 @@ mod rooms;
 use axum::Router;
 use serde::{Deserialize, Serialize};
 use tramline::policy::{Policy, authenticated, deny, permit};
+use tramline::presence::{Presence, Presences};
+use tramline::reply::{Effects, IntoEffects};
 use tramline::{
-    Effects, EmbeddedBroker, IntoEffects, Json, MessageRouter, Messaging, MessagingBuilder, Path,
-    Presence, Presences, Registry, Rejection, State, ToUser, User, message, subscribe,
+    EmbeddedBroker, Json, MessageRouter, Messaging, MessagingBuilder, Path, Registry, Rejection,
+    State, ToUser, User, message, subscribe,
 };
 
 use rooms::{Key, LineText, Rooms, Said, now};

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use axum::Router;
+use tramline::endpoint::Compression;
 use tramline::raw::{CloseCode, RawEndpoint, RawEndpointBuilder, RawLimits, SendError, Socket};
-use tramline::{BuildError, Compression, SockJs};
+use tramline::{BuildError, SockJs};
 
 /// What the suites expect to find, each with its path.
 pub(crate) struct Services(Vec<(&'static str, RawEndpoint)>);

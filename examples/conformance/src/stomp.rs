@@ -1,11 +1,10 @@
 //! STOMP for strangers: at `/stomp` by WebSocket and SockJS, and on a TCP port of its own.
 
 use axum::Router;
+use tramline::limits::HeartBeat;
+use tramline::login::ConnectRefused;
 use tramline::policy::{Policy, permit};
-use tramline::{
-    BuildError, Connect, ConnectRefused, EmbeddedBroker, HeartBeat, Limits, MessageRouter,
-    Messaging, User,
-};
+use tramline::{BuildError, Connect, EmbeddedBroker, Limits, MessageRouter, Messaging, User};
 
 /// Who says `guest` and `guest` may do anything; nobody else is let in.
 ///

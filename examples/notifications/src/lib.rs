@@ -9,9 +9,8 @@ mod rest;
 use axum::Router;
 use serde::{Deserialize, Serialize};
 use tramline::policy::{Policy, authenticated, deny, permit};
-use tramline::{
-    Json, MessageRouter, Messaging, MessagingBuilder, Settings, State, User, message, subscribe,
-};
+use tramline::settings::Settings;
+use tramline::{Json, MessageRouter, Messaging, MessagingBuilder, State, User, message, subscribe};
 
 use crate::inbox::{Inboxes, Kept};
 

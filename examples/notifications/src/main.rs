@@ -1,7 +1,7 @@
 //! The notifications alone, without their page: `cargo run -p tramline-example-notifications`.
 
 use tokio::net::TcpListener;
-use tramline::Settings;
+use tramline::settings::Settings;
 use tramline_example_login::Login;
 use tramline_example_notifications::inbox::Inboxes;
 use tramline_example_notifications::{messaging, router};

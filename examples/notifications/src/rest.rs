@@ -7,7 +7,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
-use tramline::{Publisher, SendError};
+use tramline::Publisher;
+use tramline::publisher::SendError;
 use tramline_example_login::BadName;
 
 use crate::inbox::{Full, Inboxes, Level, MOST_USERS};

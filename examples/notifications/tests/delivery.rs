@@ -6,7 +6,7 @@ use axum::http::{Request, header};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tower_service::Service;
-use tramline::Settings;
+use tramline::settings::Settings;
 use tramline_client::{Client, Subscription};
 use tramline_example_login::Login;
 use tramline_example_notifications::inbox::Inboxes;

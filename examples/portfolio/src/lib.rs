@@ -11,10 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
+use tramline::broker::{Overflow, Prefix, Separator, TopicSettings};
+use tramline::extract::FromRef;
 use tramline::policy::{Policy, authenticated, deny};
 use tramline::{
-    BuildError, EmbeddedBroker, FromRef, Json, MessageRouter, Messaging, MessagingBuilder,
-    Overflow, Prefix, Rejection, Separator, State, ToUser, TopicSettings, User, message, subscribe,
+    BuildError, EmbeddedBroker, Json, MessageRouter, Messaging, MessagingBuilder, Rejection, State,
+    ToUser, User, message, subscribe,
 };
 
 use crate::portfolio::{Portfolios, Position};

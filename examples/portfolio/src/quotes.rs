@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior};
-use tramline::{IntoReply, Json, Messaging, SendError};
+use tramline::publisher::SendError;
+use tramline::reply::IntoReply;
+use tramline::{Json, Messaging};
 
 use crate::portfolio::STOCKS;
 

@@ -9,8 +9,9 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderName, Method, Uri, header};
 use axum::response::IntoResponse;
 use axum::routing::post;
+use tramline::endpoint::SockJsTransport;
 use tramline::raw::{RawEndpoint, SendError, Socket};
-use tramline::{BuildError, SockJs, SockJsTransport};
+use tramline::{BuildError, SockJs};
 
 async fn echo(mut socket: Socket) -> Result<(), SendError> {
     while let Some(message) = socket.receive().await {

@@ -16,10 +16,10 @@ use crate::model::reply::{IntoEffects, IntoReply};
 ///
 /// Any async function or closure with up to eight arguments is one, when
 ///
-/// * every argument is an extractor, or a tuple of up to eight that leave the body alone, and only the last takes the body ([`Json`](crate::Json), [`Text`](crate::Text),
+/// * every argument is an extractor, or a tuple of up to eight that leave the body alone, and only the last takes the body ([`Json`](crate::Json), [`Text`](crate::extract::Text),
 ///   [`Bytes`](bytes::Bytes), [`Inbound`]);
 /// * it is `Clone + Send + Sync + 'static` and its future is `Send`;
-/// * it returns something that can be [sent](crate::IntoReply) or says [what to do](crate::IntoEffects).
+/// * it returns something that can be [sent](crate::reply::IntoReply) or says [what to do](crate::reply::IntoEffects).
 ///
 /// A session's messages are handled one after the other; while a handler runs, its session's next messages wait. What
 /// a client sent before it left is still handled. A session that is ended for another reason (its client reads too

@@ -27,7 +27,7 @@ use crate::model::user::User;
 /// ```
 /// use std::sync::Arc;
 /// use std::sync::atomic::{AtomicU64, Ordering};
-/// use tramline::{ClientFrame, Interceptor, Outgoing, OutgoingMessage, Refusal};
+/// use tramline::interceptor::{ClientFrame, Interceptor, Outgoing, OutgoingMessage, Refusal};
 ///
 /// #[derive(Default)]
 /// struct Tenants { sent: AtomicU64 }

@@ -92,7 +92,7 @@ impl fmt::Debug for Connect {
 /// # Example: an error of the application
 ///
 /// ```
-/// use tramline::ConnectRefused;
+/// use tramline::login::ConnectRefused;
 ///
 /// enum TokenError { Expired, Forged }
 ///

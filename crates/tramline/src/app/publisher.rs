@@ -23,7 +23,8 @@ use crate::model::reply::IntoReply;
 /// ```
 /// use axum::extract::State;
 /// use axum::http::StatusCode;
-/// use tramline::{Json, Publisher, SendError};
+/// use tramline::publisher::SendError;
+/// use tramline::{Json, Publisher};
 ///
 /// async fn post_news(State(publisher): State<Publisher>, axum::Json(news): axum::Json<Vec<String>>) -> StatusCode {
 ///     match publisher.send("/topic/news", Json(news)).await {

@@ -29,7 +29,7 @@ pub mod getting_started {}
 
 #[doc = include_str!("handlers.md")]
 #[doc = ""]
-#[cfg_attr(feature = "garde", doc = "[`Valid`]: crate::Valid")]
+#[cfg_attr(feature = "garde", doc = "[`Valid`]: crate::extract::Valid")]
 #[cfg_attr(not(feature = "garde"), doc = "[`Valid`]: #validation")]
 #[cfg_attr(feature = "test", doc = "[test kit]: crate::guide::testing")]
 #[cfg_attr(not(feature = "test"), doc = "[test kit]: crate#tests")]
@@ -46,7 +46,7 @@ pub mod broker {}
 
 #[doc = include_str!("errors.md")]
 #[doc = ""]
-#[cfg_attr(feature = "garde", doc = "[`Valid`]: crate::Valid")]
+#[cfg_attr(feature = "garde", doc = "[`Valid`]: crate::extract::Valid")]
 #[cfg_attr(
     not(feature = "garde"),
     doc = "[`Valid`]: crate::guide::handlers#validation"
@@ -62,7 +62,7 @@ pub mod testing {}
 
 #[doc = include_str!("deploying.md")]
 #[doc = ""]
-#[cfg_attr(feature = "settings", doc = "[`Settings`]: crate::Settings")]
+#[cfg_attr(feature = "settings", doc = "[`Settings`]: crate::settings::Settings")]
 #[cfg_attr(not(feature = "settings"), doc = "[`Settings`]: crate#limits")]
 pub mod deploying {}
 
@@ -84,12 +84,12 @@ pub mod settings {}
 
 #[doc = include_str!("spring.md")]
 #[doc = ""]
-#[cfg_attr(feature = "garde", doc = "[`Valid`]: crate::Valid")]
+#[cfg_attr(feature = "garde", doc = "[`Valid`]: crate::extract::Valid")]
 #[cfg_attr(
     not(feature = "garde"),
     doc = "[`Valid`]: crate::guide::handlers#validation"
 )]
-#[cfg_attr(feature = "settings", doc = "[`Settings`]: crate::Settings")]
+#[cfg_attr(feature = "settings", doc = "[`Settings`]: crate::settings::Settings")]
 #[cfg_attr(not(feature = "settings"), doc = "[`Settings`]: crate#limits")]
 #[cfg_attr(feature = "test", doc = "[test kit]: crate::test")]
 #[cfg_attr(not(feature = "test"), doc = "[test kit]: crate#tests")]

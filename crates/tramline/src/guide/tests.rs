@@ -163,17 +163,21 @@ fn settings_of_the_broker() {
 
     let queue = table(
         LIMITS,
-        "[`QueueSettings`](crate::QueueSettings),",
+        "[`QueueSettings`](crate::broker::QueueSettings),",
         "Default",
     );
     describes(&queue, &QueueSettings::default(), &[]);
     let topic = table(
         LIMITS,
-        "[`TopicSettings`](crate::TopicSettings),",
+        "[`TopicSettings`](crate::broker::TopicSettings),",
         "Default",
     );
     describes(&topic, &TopicSettings::default(), &[]);
-    let names = table(LIMITS, "[`Destination`](crate::Destination) and", "Default");
+    let names = table(
+        LIMITS,
+        "[`Destination`](crate::broker::Destination) and",
+        "Default",
+    );
     lists(
         &names,
         &[

@@ -9,7 +9,7 @@ use tramline_broker::{Member, MemberDescription, NodeId, SessionId, Subscription
 use super::inbound::SessionRecord;
 use super::user::{Handshake, User};
 
-/// A session, in a [`Registry`](crate::Registry) or an [`Event`](crate::Event): of this node, or of another.
+/// A session, in a [`Registry`](crate::Registry) or an [`Event`](crate::events::Event): of this node, or of another.
 ///
 /// A session of this node is seen as it is at each call, one of another node as it was described when the registry was asked.
 #[derive(Clone)]

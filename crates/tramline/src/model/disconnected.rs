@@ -5,7 +5,7 @@ use std::fmt;
 use bytestring::ByteString;
 
 /// Why a session ended: for [`disconnect`](crate::MessageRouter::disconnect) handlers, which extract it, and in
-/// [`Event::Disconnected`](crate::Event::Disconnected).
+/// [`Event::Disconnected`](crate::events::Event::Disconnected).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Disconnected {

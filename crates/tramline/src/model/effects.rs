@@ -11,7 +11,7 @@ use crate::model::reply::Payload;
 
 /// What comes out of a handler: messages to publish, in order, and what went wrong on the way.
 ///
-/// Handlers return types that [become](crate::IntoEffects) effects; implement that trait for an application's own
+/// Handlers return types that [become](crate::reply::IntoEffects) effects; implement that trait for an application's own
 /// error type to say what its clients hear. What is added here happens when the handler has returned.
 #[derive(Debug, Default)]
 pub struct Effects {

@@ -54,7 +54,7 @@ pub enum Event {
         /// Why.
         reason: Disconnected,
     },
-    /// A user is at a destination, of those that [presence](crate::Presences) is kept for, with the first of its
+    /// A user is at a destination, of those that [presence](crate::presence::Presences) is kept for, with the first of its
     /// subscriptions there.
     Joined {
         /// The destination.

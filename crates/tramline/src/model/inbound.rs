@@ -174,7 +174,7 @@ impl Inbound {
         Some(&found.1)
     }
 
-    /// What layers left for the handler, by type: see [`Extension`](crate::Extension).
+    /// What layers left for the handler, by type: see [`Extension`](crate::extract::Extension).
     pub fn extensions(&self) -> &Extensions {
         &self.extensions
     }

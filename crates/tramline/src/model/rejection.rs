@@ -13,7 +13,7 @@ use tramline_broker::{DestinationError, PublishError};
 /// all the same: the message *was* handled.
 ///
 /// An application's own errors go the same way: make a rejection of them by `From`, and `?` in a handler that returns
-/// `Result<_, Rejection>` rejects. To tell the client something else, see [`IntoEffects`](crate::IntoEffects) and
+/// `Result<_, Rejection>` rejects. To tell the client something else, see [`IntoEffects`](crate::reply::IntoEffects) and
 /// [`MessageRouter::on_rejection`](crate::MessageRouter::on_rejection).
 ///
 /// # Example: an error of the application

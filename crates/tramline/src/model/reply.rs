@@ -73,11 +73,11 @@ pub(crate) fn is_servers(header: &str) -> bool {
 
 /// A type that can be sent, once it is said where to.
 ///
-/// [`Json`](crate::Json), [`Encoded`](crate::Encoded), [`Text`](crate::Text), `String` and `&str` (as `text/plain;charset=UTF-8`), [`Bytes`] and
+/// [`Json`](crate::Json), [`Encoded`](crate::extract::Encoded), [`Text`](crate::extract::Text), `String` and `&str` (as `text/plain;charset=UTF-8`), [`Bytes`] and
 /// `Vec<u8>` (as `application/octet-stream`), [`Payload`]; an `Option`, where `None` sends nothing; a `Result`, whose
 /// error [says itself](IntoEffects) where it goes.
 ///
-/// A `message` handler that returns one needs [`send_to`](crate::MessageHandler::send_to) or one of its like; a
+/// A `message` handler that returns one needs [`send_to`](crate::router::MessageHandler::send_to) or one of its like; a
 /// [`subscribe`](crate::subscribe) handler does not, since the subscription is the address.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as a message",
@@ -99,7 +99,8 @@ pub trait IntoReply: Send {
     /// # Example: a reply with a priority
     ///
     /// ```
-    /// use tramline::{IntoReply, Json, To};
+    /// use tramline::reply::IntoReply;
+    /// use tramline::{Json, To};
     ///
     /// async fn alarm(text: String) -> To<impl IntoReply> {
     ///     To::topic("/topic/alarms", Json(text).with_header("priority", "9"))
@@ -132,7 +133,7 @@ pub struct WithHeaders<R> {
 }
 
 /// A type that says itself what is to be done: what a handler may return without
-/// [`send_to`](crate::MessageHandler::send_to).
+/// [`send_to`](crate::router::MessageHandler::send_to).
 ///
 /// `()` does nothing; [`To`] and [`ToUser`] send; tuples do one after the other; an `Option` may do nothing; a `Result` does what its
 /// value or its error says; a [`Rejection`] tells the client.
@@ -140,7 +141,8 @@ pub struct WithHeaders<R> {
 /// # Example: an application's error goes to a topic of its own
 ///
 /// ```
-/// use tramline::{Effects, IntoEffects, To};
+/// use tramline::reply::{Effects, IntoEffects};
+/// use tramline::To;
 ///
 /// enum ChatError { Muted }
 ///

@@ -24,8 +24,9 @@ use tramline_websocket::{Agreement, Deflate};
 /// # Example: from 4 KiB on
 ///
 /// ```
+/// use tramline::endpoint::Compression;
 /// use tramline::policy::{Policy, permit};
-/// use tramline::{Compression, EmbeddedBroker, Messaging};
+/// use tramline::{EmbeddedBroker, Messaging};
 ///
 /// let messaging = Messaging::builder()
 ///     .broker(EmbeddedBroker::new().topics("/topic"))

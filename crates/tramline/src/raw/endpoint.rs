@@ -32,7 +32,7 @@ use crate::net::wheel::{Driver, Wheel};
 /// [with SockJS](RawEndpointBuilder::with_sockjs) that below it.
 ///
 /// Mount it with `nest_service("/echo", endpoint)`, or see [`RawEndpointBuilder::at`]. What requests get is the same as at
-/// [`Endpoint`](crate::Endpoint).
+/// [`Endpoint`](crate::endpoint::Endpoint).
 ///
 /// Cheap to clone. When the last clone is dropped, those in the web server included, the connections are closed with 1001;
 /// [`shutdown`](Self::shutdown) does the same and waits.
@@ -333,7 +333,7 @@ impl RawEndpointBuilder {
     }
 
     /// Takes requests whose path still has the place where the endpoint is mounted, as
-    /// [`Endpoint::at`](crate::Endpoint::at).
+    /// [`Endpoint::at`](crate::endpoint::Endpoint::at).
     pub fn at(mut self, path: impl Into<ByteString>) -> Self {
         self.mounted_at = Some(path.into());
         self

@@ -27,7 +27,7 @@ use crate::stack::shared::Shared;
 /// | from a page of another origin | 403 |
 /// | anything else | 400, 404, 405 or 426, with a text that says why |
 ///
-/// The session's user is the [`User`](crate::User) in the request's extensions, and its [remote address](crate::Handshake::remote) the
+/// The session's user is the [`User`](crate::User) in the request's extensions, and its [remote address](crate::login::Handshake::remote) the
 /// `std::net::SocketAddr` there, if a middleware put one in; else the socket's own. The web server must let connections be upgraded, as
 /// `axum::serve` does.
 ///

@@ -65,7 +65,7 @@ pub(crate) struct Session {
     order: Order,
     /// The work that the next frame waits for.
     work: Option<Box<Work>>,
-    /// Running handlers of routes that are [concurrent](crate::MessageHandler::concurrent).
+    /// Running handlers of routes that are [concurrent](crate::router::MessageHandler::concurrent).
     concurrent: Few<Work>,
 }
 

@@ -28,7 +28,7 @@ impl Messaging {
     /// limits and counters that the web endpoint's sessions have. The usual port is [`DEFAULT_STOMP_PORT`].
     ///
     /// The future takes connections until [`shutdown`](Self::shutdown) is called or the last `Messaging` and
-    /// [`Endpoint`](crate::Endpoint) are dropped; it keeps neither alive. Sessions are tasks of their own, so that
+    /// [`Endpoint`](crate::endpoint::Endpoint) are dropped; it keeps neither alive. Sessions are tasks of their own, so that
     /// dropping the future ends the accepting and no session. A connection that sends no CONNECT is closed after
     /// [`Limits::connect_time`](crate::Limits::connect_time). Where a WebSocket is told the reason of its end by a close
     /// code, a TCP client hears an ERROR. Who agreed on no heart-beats is probed by TCP's own keep-alive after a minute of
@@ -45,7 +45,8 @@ impl Messaging {
     /// # Example: one stack for browsers and for programs
     ///
     /// ```no_run
-    /// use tramline::{DEFAULT_STOMP_PORT, Messaging};
+    /// use tramline::endpoint::DEFAULT_STOMP_PORT;
+    /// use tramline::Messaging;
     ///
     /// # async fn serve(messaging: Messaging) -> std::io::Result<()> {
     /// let tcp = tokio::net::TcpListener::bind(("0.0.0.0", DEFAULT_STOMP_PORT)).await?;
@@ -65,7 +66,7 @@ impl Messaging {
     /// Serves one session of STOMP over a stream that the application opened: TLS, a Unix socket, a pipe in a test.
     ///
     /// The future is the session: it begins with the first poll, ends when the session has ended and its stream is
-    /// closed, and dropping it cuts the stream. `remote` is what [`Handshake::remote`](crate::Handshake::remote) shows.
+    /// closed, and dropping it cuts the stream. `remote` is what [`Handshake::remote`](crate::login::Handshake::remote) shows.
     /// The rest is as in [`serve_tcp`](Self::serve_tcp), which suits bare sockets better: it sets TCP_NODELAY, which here
     /// is the application's to do below its TLS.
     ///

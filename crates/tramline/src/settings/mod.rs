@@ -40,7 +40,8 @@ use tramline_broker::Separator;
 ///
 /// ```
 /// use tramline::policy::{Policy, permit};
-/// use tramline::{Messaging, Settings};
+/// use tramline::settings::Settings;
+/// use tramline::Messaging;
 ///
 /// let settings = Settings::load()?;
 /// let messaging = Messaging::builder()
@@ -61,7 +62,7 @@ use tramline_broker::Separator;
 /// #[derive(serde::Deserialize)]
 /// struct Configuration {
 ///     listen: std::net::SocketAddr,
-///     messaging: tramline::Settings,
+///     messaging: tramline::settings::Settings,
 /// }
 ///
 /// let text = r#"{"listen": "127.0.0.1:8080", "messaging": {"limits": {"body": "16 KiB", "send_time": "5 s"}}}"#;
@@ -94,7 +95,7 @@ pub struct Settings {
     pub compression: Compression,
     /// [`MessagingBuilder::limits`].
     pub limits: Limits,
-    /// What [`Endpoint::with_sockjs`](crate::Endpoint::with_sockjs) offers.
+    /// What [`Endpoint::with_sockjs`](crate::endpoint::Endpoint::with_sockjs) offers.
     pub sockjs: SockJs,
     /// Limits of the embedded broker as a whole.
     pub broker: BrokerSettings,

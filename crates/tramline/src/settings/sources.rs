@@ -17,7 +17,7 @@ use super::{Settings, SettingsError};
 /// # Example: the application's own defaults, a file, and variables that begin with `CHAT_`
 ///
 /// ```
-/// use tramline::Settings;
+/// use tramline::settings::Settings;
 ///
 /// let mut defaults = Settings::default();
 /// defaults.limits.subscriptions = 64;
@@ -29,7 +29,7 @@ use super::{Settings, SettingsError};
 ///     .load()?;
 /// let limits = settings.limits;
 /// assert_eq!((limits.subscriptions, limits.outbox, limits.body), (64, 1024 * 1024, 32 * 1024));
-/// # Ok::<(), tramline::SettingsError>(())
+/// # Ok::<(), tramline::settings::SettingsError>(())
 /// ```
 #[derive(Debug, Default)]
 #[must_use = "finish with `load`"]

@@ -118,7 +118,7 @@ impl MessagingBuilder {
     /// What is between the segments of destinations below the application prefixes, besides `/`. Default
     /// [`Separator::Slash`], nothing else. With [`Separator::Dot`] a SEND to `/app/rooms.7.say` goes to the route
     /// `/rooms/{room}/say`, which may also be written `/rooms.{room}.say`: Spring's `AntPathMatcher(".")`. What the broker
-    /// carries has [separators of its own](crate::Prefix).
+    /// carries has [separators of its own](crate::broker::Prefix).
     pub fn application_separator(mut self, separator: Separator) -> Self {
         self.app_separator = separator;
         self
@@ -149,7 +149,8 @@ impl MessagingBuilder {
     /// # Example: a line for each coming and going
     ///
     /// ```
-    /// use tramline::{Event, Messaging};
+    /// use tramline::events::Event;
+    /// use tramline::Messaging;
     ///
     /// let builder = Messaging::builder().on_event(|event| match event {
     ///     Event::Connected { session } => println!("{} is here", session.id()),
@@ -223,7 +224,7 @@ impl MessagingBuilder {
     /// (`192.168.1.7`), networks (`10.0.0.0/8`), or `*` for whoever connects, which is right where nobody but the proxy can.
     ///
     /// The first two then take the place of `Host` where the server's own origin is asked for; the last gives the
-    /// [remote address](crate::Handshake::remote), the last one there that is not a trusted proxy's, with the port 0 where
+    /// [remote address](crate::login::Handshake::remote), the last one there that is not a trusted proxy's, with the port 0 where
     /// none is told. Default: none are believed, since anybody could send them.
     ///
     /// Who sends a request is known by the `SocketAddr` in its extensions: where no middleware puts one there, only `*` has

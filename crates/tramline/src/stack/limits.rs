@@ -42,7 +42,7 @@ pub struct Limits {
     /// Bytes that may wait in a session's outbox. Default 524,288, as Spring's `sendBufferSizeLimit`.
     pub outbox: usize,
     /// What happens beyond [`outbox`](Self::outbox) to messages for user destinations. Default [`Overflow::Close`].
-    /// Topics have policies of their own: [`TopicSettings::overflow`](crate::TopicSettings::overflow).
+    /// Topics have policies of their own: [`TopicSettings::overflow`](crate::broker::TopicSettings::overflow).
     pub overflow: Overflow,
     /// How long writing may make no progress before the session is closed with 4500. Default 10 s, as Spring's
     /// `sendTimeLimit`.

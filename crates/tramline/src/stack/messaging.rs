@@ -22,7 +22,7 @@ use crate::net::endpoint::{Handle, Stack};
 /// Made by [`Messaging::builder`]. `build` starts nothing: the first client's connection does, on the runtime that
 /// serves it. Several stacks in one process are independent of each other.
 ///
-/// Cheap to clone. When the last clone and the last [`Endpoint`](crate::Endpoint) are dropped, the sessions are ended, with close code
+/// Cheap to clone. When the last clone and the last [`Endpoint`](crate::endpoint::Endpoint) are dropped, the sessions are ended, with close code
 /// 1001; [`shutdown`](Self::shutdown) does the same and waits.
 ///
 /// # Example: everything that is needed

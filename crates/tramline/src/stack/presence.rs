@@ -26,7 +26,8 @@ use crate::model::reply::{IntoReply, Payload};
 /// # Example: who is in a room
 ///
 /// ```
-/// use tramline::{Json, MessageRouter, Path, Presence, Presences, subscribe};
+/// use tramline::presence::{Presence, Presences};
+/// use tramline::{Json, MessageRouter, Path, subscribe};
 ///
 /// let presences = Presences::new().announce("/topic/rooms/{room}", "/topic/rooms/{room}/presence");
 ///
@@ -51,7 +52,7 @@ impl Presences {
     }
 
     /// Keeps presence for the destinations that `pattern` matches, for [`Presence`] and
-    /// [events](crate::Event::Joined) alone. `{name}` matches one segment and `{*name}` all that is left; where several
+    /// [events](crate::events::Event::Joined) alone. `{name}` matches one segment and `{*name}` all that is left; where several
     /// patterns match, the one wins whose first segment that differs is fixed, as for
     /// [routes](crate::MessageRouter::route).
     pub fn track(mut self, pattern: impl Into<ByteString>) -> Self {

@@ -21,11 +21,11 @@ counters! {
     messages_received,
     /// MESSAGE frames written.
     messages_sent,
-    /// CONNECT frames whose login was refused, see [`ConnectRefused`](crate::ConnectRefused).
+    /// CONNECT frames whose login was refused, see [`ConnectRefused`](crate::login::ConnectRefused).
     logins_refused,
     /// Frames that the policy denied.
     denied,
-    /// Frames that an [interceptor](crate::Interceptor) did not let pass.
+    /// Frames that an [interceptor](crate::interceptor::Interceptor) did not let pass.
     refused,
     /// Messages that a handler did not take or whose reply could not be sent, see [`Rejection`](crate::Rejection); and
     /// frames for destinations that there are not.

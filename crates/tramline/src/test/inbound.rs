@@ -17,8 +17,9 @@ use crate::net::endpoint::{Front, session_info};
 /// # Example: an extractor and its rejection
 ///
 /// ```
+/// use tramline::extract::FromMessageParts;
 /// use tramline::test::inbound;
-/// use tramline::{FromMessageParts, Inbound, Rejection};
+/// use tramline::{Inbound, Rejection};
 ///
 /// /// The `priority` header; normal is 4.
 /// #[derive(Debug, PartialEq)]
@@ -108,13 +109,13 @@ impl TestInbound {
     }
 
     /// A header of the session's HTTP request that is [kept](crate::MessagingBuilder::keep_headers), for
-    /// [`Handshake::header`](crate::Handshake::header).
+    /// [`Handshake::header`](crate::login::Handshake::header).
     pub fn kept_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.kept.push((name, value));
         self
     }
 
-    /// What a layer would have left for the handler: see [`Extension`](crate::Extension).
+    /// What a layer would have left for the handler: see [`Extension`](crate::extract::Extension).
     pub fn extension(mut self, value: impl Clone + Send + Sync + 'static) -> Self {
         self.extensions.insert(value);
         self

@@ -180,8 +180,9 @@ impl TestMessaging {
     /// # Example: a login
     ///
     /// ```
+    /// use tramline::login::ConnectRefused;
     /// use tramline::test::TestMessaging;
-    /// use tramline::{Connect, ConnectRefused, User};
+    /// use tramline::{Connect, User};
     ///
     /// async fn login(connect: Connect) -> Result<User, ConnectRefused> {
     ///     match (connect.login(), connect.passcode()) {

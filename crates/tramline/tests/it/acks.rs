@@ -1,6 +1,7 @@
 //! ACK and NACK in every version, on queues, topics and user destinations, right and wrong.
 
-use tramline::{QueueSettings, Stats, TopicSettings};
+use tramline::Stats;
+use tramline::broker::{QueueSettings, TopicSettings};
 use tramline_stomp::{Frame, Version};
 
 use crate::support::{

@@ -1,7 +1,8 @@
 //! What `build` finds wrong, all at once.
 
+use tramline::broker::Separator;
 use tramline::policy::{Policy, deny, permit};
-use tramline::{EmbeddedBroker, MessageRouter, Messaging, Separator, message};
+use tramline::{EmbeddedBroker, MessageRouter, Messaging, message};
 
 async fn nothing() {}
 

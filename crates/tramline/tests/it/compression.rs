@@ -1,6 +1,6 @@
 //! permessage-deflate at the endpoint: what is agreed on, and what then goes over the wire.
 
-use tramline::Compression;
+use tramline::endpoint::Compression;
 
 use crate::support::{FrameExt, Request, Server, Setup};
 

@@ -1,6 +1,9 @@
 //! Messages on their way out: publishers, users, headers, bodies.
 
-use tramline::{Bytes, Json, PublishError, SendError, Text};
+use tramline::broker::PublishError;
+use tramline::extract::Text;
+use tramline::publisher::SendError;
+use tramline::{Bytes, Json};
 
 use crate::support::{Client, FrameExt, Server};
 

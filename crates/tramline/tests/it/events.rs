@@ -4,11 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tramline::events::Event;
+use tramline::login::ConnectRefused;
 use tramline::policy::{Policy, authenticated, permit};
-use tramline::{
-    ConnectRefused, Event, MessageRouter, Messaging, MessagingBuilder, Registry, SessionId, User,
-    subscribe,
-};
+use tramline::{MessageRouter, Messaging, MessagingBuilder, Registry, SessionId, User, subscribe};
 
 use crate::support::{Client, DEADLINE, Log, Server, Setup, eventually};
 

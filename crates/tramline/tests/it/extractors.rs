@@ -6,10 +6,14 @@ use http::HeaderName;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tramline::broker::Destination;
+use tramline::events::Disconnected;
+use tramline::extract::{Bearer, Encoded, Format, FromHeader, Header, Headers, JsonFormat, Text};
+use tramline::login::{ConnectRefused, Handshake};
+use tramline::presence::{Presence, Presences};
 use tramline::{
-    Bearer, ConnectRefused, Destination, Disconnected, Encoded, Format, FromHeader, Handshake,
-    Header, Headers, Inbound, Json, JsonFormat, MessageRouter, Path, Presence, Presences,
-    Publisher, Registry, Rejection, Session, SessionId, Text, User, message,
+    Inbound, Json, MessageRouter, Path, Publisher, Registry, Rejection, Session, SessionId, User,
+    message,
 };
 
 use crate::support::{Client, ERRORS, FrameExt, Server, Setup};
@@ -19,10 +23,10 @@ async fn listener(server: &Server) -> Client {
     Client::subscribed(server, ["/topic/x", ERRORS]).await
 }
 
-fn reply_at_x<H, T>(handler: H) -> impl tramline::IntoRoute<()>
+fn reply_at_x<H, T>(handler: H) -> impl tramline::router::IntoRoute<()>
 where
-    H: tramline::Handler<T, ()>,
-    H::Output: tramline::IntoReply,
+    H: tramline::router::Handler<T, ()>,
+    H::Output: tramline::reply::IntoReply,
     T: 'static,
 {
     message(handler).send_to("/topic/x")
@@ -374,7 +378,7 @@ async fn the_content_type_chooses_the_format() {
 #[cfg(feature = "garde")]
 mod valid {
     use garde::Validate;
-    use tramline::Valid;
+    use tramline::extract::Valid;
 
     use super::*;
 

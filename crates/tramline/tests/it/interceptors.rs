@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tramline::interceptor::{ClientFrame, Interceptor, Outgoing, OutgoingMessage, Refusal};
 use tramline::policy::{Policy, deny, permit};
-use tramline::{
-    ClientFrame, Interceptor, IntoReply, Outgoing, OutgoingMessage, Payload, Refusal, Rejection,
-    message,
-};
+use tramline::reply::{IntoReply, Payload};
+use tramline::{Rejection, message};
 
 use crate::support::{Client, ERRORS, FrameExt, Log, Server, Setup, Tcp, broker};
 
@@ -103,7 +102,7 @@ async fn every_frame_is_seen_once_and_in_order() {
 
 #[tokio::test]
 async fn what_is_changed_is_what_the_rest_sees() {
-    async fn seen(headers: tramline::Headers, body: String) -> String {
+    async fn seen(headers: tramline::extract::Headers, body: String) -> String {
         format!("{} {body}", headers.get("tenant").unwrap_or("none"))
     }
     let server = Setup::new()

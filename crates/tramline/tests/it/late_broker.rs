@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tramline::{Broker, ClientFrame, EmbeddedBroker, Interceptor, Refusal, Rejection};
+use tramline::broker::Broker;
+use tramline::interceptor::{ClientFrame, Interceptor, Refusal};
+use tramline::{EmbeddedBroker, Rejection};
 use tramline_broker::{
     Activation, Capabilities, Commit, CommitError, Confirm, Consumer, Feed, HubSettings, LocalHub,
     Outcome, Publish, Published, Refused, SettleError, StartError, SubscribeError, Subscribed,

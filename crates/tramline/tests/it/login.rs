@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::HeaderName;
 use tokio::sync::Semaphore;
+use tramline::login::ConnectRefused;
 use tramline::policy::{Policy, authenticated, permit, role};
-use tramline::{Connect, ConnectRefused, User};
+use tramline::{Connect, User};
 
 use crate::support::{Client, FrameExt, Request, SHORT, Server, Setup, Tcp, eventually};
 

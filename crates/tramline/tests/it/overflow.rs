@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tramline::{
-    EmbeddedBroker, Overflow, PublishError, QueueSettings, SendError, TopicSettings, WhenFull,
-};
+use tramline::EmbeddedBroker;
+use tramline::broker::{Overflow, PublishError, QueueSettings, TopicSettings, WhenFull};
+use tramline::publisher::SendError;
 
 use crate::support::{
     Client, DEADLINE, FrameExt, Request, Server, Setup, ack, broker, eventually, rejected,
@@ -411,7 +411,7 @@ async fn with_topics(overflow: Overflow) -> Server {
 }
 
 /// Publishes until `lost` tells of so many; gives how many messages that were.
-async fn flood(server: &Server, enough: u64, lost: fn(tramline::Counts) -> u64) -> usize {
+async fn flood(server: &Server, enough: u64, lost: fn(tramline::broker::Counts) -> u64) -> usize {
     let publisher = server.messaging().publisher();
     for number in 0..1000 {
         publisher.send("/topic/x", numbered(number)).await.unwrap();

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::Value;
-use tramline::{Event, Json, MessageRouter, Path, Presence, Presences, Separator, subscribe};
+use tramline::broker::Separator;
+use tramline::events::Event;
+use tramline::presence::{Presence, Presences};
+use tramline::{Json, MessageRouter, Path, subscribe};
 use tramline_broker::{EmbeddedBroker, Prefix};
 
 use crate::support::{Client, FrameExt, Log, Request, Server, Setup, eventually};

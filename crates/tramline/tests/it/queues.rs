@@ -1,7 +1,8 @@
 //! Queues: who gets which message, how often, and what becomes of one that nobody accepts.
 
+use tramline::EmbeddedBroker;
+use tramline::broker::{Prefix, QueueSettings, Separator};
 use tramline::policy::{Policy, deny, permit};
-use tramline::{EmbeddedBroker, Prefix, QueueSettings, Separator};
 use tramline_stomp::Version;
 
 use crate::support::{Client, FrameExt, Server, Setup, ack, broker, eventually, nack, rejected};

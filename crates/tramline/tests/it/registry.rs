@@ -1,6 +1,7 @@
 //! The registry: who is connected, to what, and how an application ends it.
 
-use tramline::{ConnectedSession, MessageRouter, Registry, SessionId, message, subscribe};
+use tramline::registry::ConnectedSession;
+use tramline::{MessageRouter, Registry, SessionId, message, subscribe};
 use tramline_broker::Prefix;
 
 use crate::support::{Client, Request, Server, Setup, Tcp, broker, cut, eventually};
@@ -81,7 +82,7 @@ async fn a_session_is_found_by_the_id_that_its_client_has() {
 #[tokio::test]
 async fn subscriptions_by_destination_and_by_pattern() {
     let server = Setup::open_to_all(
-        broker().topics(Prefix::new("/dots").separator(tramline::Separator::Dot)),
+        broker().topics(Prefix::new("/dots").separator(tramline::broker::Separator::Dot)),
     )
     .routes(|routes: MessageRouter| routes.route("/asked", subscribe(async || "x")))
     .start()

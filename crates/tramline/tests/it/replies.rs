@@ -1,10 +1,9 @@
 //! Replies: where they go, what they carry, and what becomes of errors.
 
 use serde_json::json;
-use tramline::{
-    Bytes, Effects, FromHeader, Header, IntoEffects, IntoReply, Json, MessageRouter, Payload,
-    Rejection, To, ToUser, User, message, subscribe,
-};
+use tramline::extract::{FromHeader, Header};
+use tramline::reply::{Effects, IntoEffects, IntoReply, Payload};
+use tramline::{Bytes, Json, MessageRouter, Rejection, To, ToUser, User, message, subscribe};
 
 use crate::support::{Client, ERRORS, FrameExt, Request, Server, Setup};
 
@@ -181,7 +180,7 @@ async fn replies_have_the_headers_that_they_were_given() {
     async fn typed() -> impl IntoReply {
         Json(1).with_header("content-type", "application/problem+json")
     }
-    async fn optional(body: String) -> Option<tramline::WithHeaders<String>> {
+    async fn optional(body: String) -> Option<tramline::reply::WithHeaders<String>> {
         (!body.is_empty()).then(|| body.with_header("kind", "some"))
     }
     let server = Setup::new()

@@ -9,10 +9,14 @@ use tower::layer::layer_fn;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::timeout::TimeoutLayer;
 use tower::util::{MapRequestLayer, MapResponseLayer};
+use tramline::broker::{Destination, Separator};
+use tramline::extract::{Extension, Headers};
 use tramline::policy::{Policy, deny, permit};
+use tramline::presence::Presences;
+use tramline::reply::{Effects, Payload};
+use tramline::router::MessageService;
 use tramline::{
-    ByteString, Destination, Effects, EmbeddedBroker, Extension, Headers, Inbound, Json,
-    MessageRouter, MessageService, Messaging, Path, Payload, Presences, Rejection, Separator, To,
+    ByteString, EmbeddedBroker, Inbound, Json, MessageRouter, Messaging, Path, Rejection, To,
     ToUser, message, subscribe,
 };
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tramline::events::Disconnected;
+use tramline::login::ConnectRefused;
 use tramline::policy::{Policy, authenticated, permit};
 use tramline::{
-    ConnectRefused, Disconnected, Inbound, MessageRouter, Registry, Rejection, Session, SessionId,
-    To, ToUser, User, message,
+    Inbound, MessageRouter, Registry, Rejection, Session, SessionId, To, ToUser, User, message,
 };
 
 use crate::support::{
@@ -540,7 +541,7 @@ fn a_runtime_that_goes_away_ends_its_sessions() {
         let server = Setup::new()
             .builder(move |builder| {
                 builder.on_event(move |event| {
-                    if let tramline::Event::Disconnected { reason, .. } = event {
+                    if let tramline::events::Event::Disconnected { reason, .. } = event {
                         told.add(format!("{:?} {}", reason.cause, reason.code));
                     }
                 })

@@ -1,9 +1,10 @@
 //! Handlers that answer SUBSCRIBE.
 
+use tramline::broker::Destination;
+use tramline::extract::Headers;
 use tramline::policy::{Policy, deny, permit, role};
-use tramline::{
-    Destination, Headers, Inbound, IntoEffects, Json, MessageRouter, Path, Rejection, To, subscribe,
-};
+use tramline::reply::IntoEffects;
+use tramline::{Inbound, Json, MessageRouter, Path, Rejection, To, subscribe};
 
 use crate::support::{Client, Door, ERRORS, FrameExt, Log, Request, Setup, Tcp, eventually};
 
@@ -152,7 +153,7 @@ async fn what_a_handler_may_return() {
     }
     struct ToTopic;
     impl IntoEffects for ToTopic {
-        fn into_effects(self, effects: &mut tramline::Effects) {
+        fn into_effects(self, effects: &mut tramline::reply::Effects) {
             To::topic("/topic/moderation", "somebody asked").into_effects(effects);
         }
     }

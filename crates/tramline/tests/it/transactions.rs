@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use tramline::Stats;
+use tramline::broker::{QueueSettings, WhenFull};
 use tramline::policy::{Policy, deny, permit};
-use tramline::{QueueSettings, Stats, WhenFull};
 use tramline_stomp::Version;
 
 use crate::support::{

@@ -1,8 +1,9 @@
 //! Sending, receiving, and that nothing is received.
 
 use tramline::policy::{Policy, deny, permit, role};
+use tramline::reply::{IntoReply, Payload};
 use tramline::test::{AckMode, TestMessaging, inbound};
-use tramline::{IntoReply, Json, Payload, User};
+use tramline::{Json, User};
 
 use super::support::{Greeting, app, builder, routes};
 
@@ -284,7 +285,9 @@ async fn who_hears_of_rejections_is_for_the_policy_to_say() {
 
 #[tokio::test]
 async fn a_message_for_an_extractor() {
-    use tramline::{Extension, FromMessage, FromMessageParts, Handshake, Path};
+    use tramline::Path;
+    use tramline::extract::{Extension, FromMessage, FromMessageParts};
+    use tramline::login::Handshake;
 
     let tenant = http::HeaderName::from_static("x-tenant");
     let inbound = inbound("/app/rooms/7/say")

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tramline::events::{DisconnectCause, Disconnected};
+use tramline::login::ConnectRefused;
 use tramline::policy::{Policy, authenticated, deny};
 use tramline::test::TestMessaging;
-use tramline::{
-    Connect, ConnectRefused, DisconnectCause, Disconnected, EmbeddedBroker, MessageRouter,
-    Messaging, State, User,
-};
+use tramline::{Connect, EmbeddedBroker, MessageRouter, Messaging, State, User};
 
 use super::support::{app, builder, limited, routes};
 

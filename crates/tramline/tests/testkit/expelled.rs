@@ -7,11 +7,15 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tramline::broker::{Prefix, Separator};
+use tramline::events::DisconnectCause;
 use tramline::policy::{Policy, deny, permit};
+use tramline::presence::Presences;
+use tramline::reply::IntoReply;
 use tramline::test::TestMessaging;
 use tramline::{
-    Connect, DisconnectCause, EmbeddedBroker, IntoReply, MessageRouter, Messaging,
-    MessagingBuilder, Prefix, Presences, Registry, Separator, SessionId, State, User, message,
+    Connect, EmbeddedBroker, MessageRouter, Messaging, MessagingBuilder, Registry, SessionId,
+    State, User, message,
 };
 
 /// A stack in which everybody may do everything.
@@ -142,7 +146,7 @@ async fn who_was_closed_hears_it_as_the_servers_doing() {
     let ended: Arc<Mutex<Vec<DisconnectCause>>> = Arc::default();
     let told = Arc::clone(&ended);
     let messaging = open(MessageRouter::new()).on_event(move |event| {
-        if let tramline::Event::Disconnected { reason, .. } = event {
+        if let tramline::events::Event::Disconnected { reason, .. } = event {
             told.lock().push(reason.cause);
         }
     });

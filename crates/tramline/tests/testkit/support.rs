@@ -1,10 +1,11 @@
 //! A stack to test the kit with.
 
+use tramline::login::Handshake;
 use tramline::policy::{Policy, authenticated, deny, permit, role};
 use tramline::test::TestMessaging;
 use tramline::{
-    EmbeddedBroker, Handshake, Json, Limits, MessageRouter, Messaging, MessagingBuilder, Path,
-    Rejection, To, ToUser, User, message, subscribe,
+    EmbeddedBroker, Json, Limits, MessageRouter, Messaging, MessagingBuilder, Path, Rejection, To,
+    ToUser, User, message, subscribe,
 };
 
 /// Whoever is greeted, and how.

@@ -2,8 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use tramline::broker::QueueSettings;
+use tramline::limits::HeartBeat;
+use tramline::login::ConnectRefused;
 use tramline::test::TestMessaging;
-use tramline::{Connect, ConnectRefused, EmbeddedBroker, HeartBeat, QueueSettings, User};
+use tramline::{Connect, EmbeddedBroker, User};
 
 use super::support::{app, builder, routes};
 

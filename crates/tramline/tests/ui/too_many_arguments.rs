@@ -1,9 +1,10 @@
 //! One argument more than there may be.
 
-use tramline::{
-    Destination, Handshake, Headers, MessageRouter, Presence, Publisher, Registry, SessionId, User,
-    message,
-};
+use tramline::broker::Destination;
+use tramline::extract::Headers;
+use tramline::login::Handshake;
+use tramline::presence::Presence;
+use tramline::{MessageRouter, Publisher, Registry, SessionId, User, message};
 
 async fn all(
     _: User,

@@ -15,7 +15,7 @@ use crate::model::reply::{IntoReply, Payload};
 
 /// The body as JSON; as a reply, a body in JSON.
 ///
-/// The `content-type` header is not asked for: `stompjs` sends none. ([`Encoded`](crate::Encoded) goes by it.) A body that does not fit is
+/// The `content-type` header is not asked for: `stompjs` sends none. ([`Encoded`](crate::extract::Encoded) goes by it.) A body that does not fit is
 /// [rejected](Rejection) with the place and the reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]

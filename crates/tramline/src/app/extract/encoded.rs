@@ -23,7 +23,7 @@ use crate::model::reply::{IntoReply, Payload};
 /// ```
 /// use serde::Serialize;
 /// use serde::de::DeserializeOwned;
-/// use tramline::{Encoded, Format, JsonFormat};
+/// use tramline::extract::{Encoded, Format, JsonFormat};
 ///
 /// /// One value per line would be a poor format; a real one is `minicbor`, `rmp-serde`, ...
 /// struct Lines;

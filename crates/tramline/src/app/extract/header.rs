@@ -14,7 +14,7 @@ use crate::model::rejection::Rejection;
 /// # Example: a header of your own
 ///
 /// ```
-/// use tramline::{FromHeader, Header};
+/// use tramline::extract::{FromHeader, Header};
 ///
 /// /// How urgent, 0 to 9.
 /// struct Priority(u8);

@@ -25,7 +25,8 @@ use crate::model::rejection::Rejection;
 /// # Example: an extractor of your own
 ///
 /// ```
-/// use tramline::{FromMessageParts, Inbound, Rejection};
+/// use tramline::extract::FromMessageParts;
+/// use tramline::{Inbound, Rejection};
 ///
 /// /// The `priority` header; normal is 4.
 /// struct Priority(u8);

@@ -61,7 +61,8 @@ pub struct State<T>(pub T);
 ///
 /// ```
 /// use tower::util::MapRequestLayer;
-/// use tramline::{Extension, Inbound, MessageRouter, message};
+/// use tramline::extract::Extension;
+/// use tramline::{Inbound, MessageRouter, message};
 ///
 /// #[derive(Clone)]
 /// struct Arrived(std::time::Instant);

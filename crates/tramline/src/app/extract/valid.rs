@@ -20,7 +20,8 @@ use crate::model::rejection::{Rejection, RejectionKind};
 /// ```
 /// use garde::Validate;
 /// use serde::Deserialize;
-/// use tramline::{Json, Valid};
+/// use tramline::extract::Valid;
+/// use tramline::Json;
 ///
 /// #[derive(Deserialize, Validate)]
 /// struct Order {

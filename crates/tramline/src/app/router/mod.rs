@@ -109,7 +109,7 @@ impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
     /// The handler's arguments are extractors, [`Connect`](crate::Connect) among them. What it returns
     /// [decides](IntoLogin): `()` leaves the session the user that its HTTP request had; a [`User`](crate::User) is the
     /// session's user from then on, in CONNECTED's `user-name`, for the policy, for user destinations and for handlers
-    /// (`Option<User>`: or nobody); an error refuses, [as it says](crate::ConnectRefused).
+    /// (`Option<User>`: or nobody); an error refuses, [as it says](crate::login::ConnectRefused).
     ///
     /// The policy's [`on_connect`](crate::policy::PolicyBuilder::on_connect) rule is asked afterwards, and sees that user.
     /// While the handler runs only its own session waits. If it takes longer than
@@ -123,8 +123,9 @@ impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
     /// # Example: login and passcode
     ///
     /// ```
+    /// use tramline::login::ConnectRefused;
     /// use tramline::policy::{Policy, authenticated, deny};
-    /// use tramline::{Connect, ConnectRefused, EmbeddedBroker, MessageRouter, Messaging, State, User};
+    /// use tramline::{Connect, EmbeddedBroker, MessageRouter, Messaging, State, User};
     ///
     /// #[derive(Clone)]
     /// struct Accounts;
@@ -158,7 +159,9 @@ impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
     /// # Example: a token in a header
     ///
     /// ```
-    /// use tramline::{Bearer, ConnectRefused, Header, MessageRouter, User};
+    /// use tramline::extract::{Bearer, Header};
+    /// use tramline::login::ConnectRefused;
+    /// use tramline::{MessageRouter, User};
     ///
     /// async fn login(Header(Bearer(token)): Header<Bearer>) -> Result<User, ConnectRefused> {
     ///     // Here a library of your choice verifies it.
@@ -180,7 +183,7 @@ impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
     }
 
     /// Calls `handler` once for each session that was connected and is no more, whatever the reason: the handler's
-    /// arguments are extractors, [`Disconnected`](crate::Disconnected) among them, and what it returns is done.
+    /// arguments are extractors, [`Disconnected`](crate::events::Disconnected) among them, and what it returns is done.
     ///
     /// It runs after the session's last handler. The session gets nothing any more, so a reply goes to others.
     /// [`shutdown`](crate::Messaging::shutdown) waits for it. It does not run where the runtime itself goes away. There can
@@ -189,7 +192,8 @@ impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
     /// # Example: the others hear of it
     ///
     /// ```
-    /// use tramline::{Disconnected, MessageRouter, To, User};
+    /// use tramline::events::Disconnected;
+    /// use tramline::{MessageRouter, To, User};
     ///
     /// async fn left(user: User, disconnected: Disconnected) -> To<String> {
     ///     To::topic("/topic/comings-and-goings", format!("{} left: {disconnected}", user.name()))
@@ -209,7 +213,7 @@ impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
     }
 
     /// Takes the messages that no route does. Without one, who sends such a message hears of it by a
-    /// [`Rejection`] of the kind [`NoRoute`](crate::RejectionKind::NoRoute).
+    /// [`Rejection`] of the kind [`NoRoute`](crate::reply::RejectionKind::NoRoute).
     ///
     /// SUBSCRIBEs are not asked: what nobody answers is refused.
     pub fn fallback<H, T>(mut self, handler: H) -> Self
@@ -315,9 +319,9 @@ impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
     /// A layer sees the [`Inbound`] on its way in and the [`Effects`] on their way out. It comes after the
     /// [policy](crate::policy): it may change headers and body, add [extensions](Inbound::extensions_mut), refuse, and
     /// measure, but neither destination nor user. An error of its service is a [`Rejection`]: its own if it is one, else of
-    /// the kind [`Refused`](crate::RejectionKind::Refused). Route by route,
+    /// the kind [`Refused`](crate::reply::RejectionKind::Refused). Route by route,
     /// see [`MessageHandler::layer`]. What no handler takes is seen by an
-    /// [`Interceptor`](crate::Interceptor).
+    /// [`Interceptor`](crate::interceptor::Interceptor).
     ///
     /// What a layer is put around is always ready, other layers included. Where one goes by the readiness of another, as
     /// `LoadShedLayer` does by that of a concurrency limit, add both at once by `tower::ServiceBuilder`.

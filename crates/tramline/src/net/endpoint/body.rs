@@ -10,7 +10,7 @@ use http_body::{Frame, SizeHint};
 
 use crate::net::transport::sockjs::Receiver;
 
-/// The body of an [`Endpoint`](crate::Endpoint)'s responses.
+/// The body of an [`Endpoint`](crate::endpoint::Endpoint)'s responses.
 #[derive(Default)]
 pub struct Body(Inner);
 

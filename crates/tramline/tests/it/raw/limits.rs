@@ -230,7 +230,7 @@ async fn stomp_sessions_without_heart_beats_are_pinged_too() {
         .limits(|limits| {
             limits.keep_alive = Some(SHORT);
             limits.keep_alive_timeout = SHORT;
-            limits.heart_beat = tramline::HeartBeat {
+            limits.heart_beat = tramline::limits::HeartBeat {
                 send: 10_000,
                 receive: 0,
             };

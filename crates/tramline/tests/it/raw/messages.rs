@@ -2,7 +2,7 @@
 
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::Message as Foreign;
-use tramline::Compression;
+use tramline::endpoint::Compression;
 use tramline::raw::{CloseCode, Message, Received};
 use tramline_websocket::{Config, Connection, Deflate, OpCode, Role};
 

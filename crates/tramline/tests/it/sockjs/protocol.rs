@@ -291,7 +291,7 @@ async fn handshakes_that_are_none() {
 /// Both are off together, and `/info` says so.
 #[tokio::test]
 async fn what_is_not_offered_is_not_there() {
-    use tramline::SockJsTransport::{Jsonp, WebSocket, XhrStreaming};
+    use tramline::endpoint::SockJsTransport::{Jsonp, WebSocket, XhrStreaming};
 
     for (options, present) in [
         (

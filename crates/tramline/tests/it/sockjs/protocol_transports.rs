@@ -510,7 +510,8 @@ async fn an_aborted_poll_ends_the_session() {
 /// Where it was asked for, the session waits for the client.
 #[tokio::test]
 async fn an_aborted_poll_costs_nothing_where_it_was_so_configured() {
-    let server = Services::start(|options| options.on_abort(tramline::OnAbort::Keep)).await;
+    let server =
+        Services::start(|options| options.on_abort(tramline::endpoint::OnAbort::Keep)).await;
     poll(&server).await.is(200, "o\n");
     drop(request("POST", "xhr").begin(&server).await);
     let reborn = async {

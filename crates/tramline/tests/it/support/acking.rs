@@ -2,8 +2,9 @@
 
 use std::panic::Location;
 
+use tramline::broker::DestinationStatistics;
 use tramline::policy::{Policy, permit};
-use tramline::{DestinationStatistics, EmbeddedBroker, Stats};
+use tramline::{EmbeddedBroker, Stats};
 use tramline_stomp::{Frame, Version};
 
 use super::client::FrameExt;

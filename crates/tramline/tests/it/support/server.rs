@@ -10,10 +10,13 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
+use tramline::broker::Broker;
+use tramline::login::Handshake;
 use tramline::policy::{Policy, deny, permit};
+use tramline::reply::Payload;
 use tramline::{
-    Broker, Bytes, EmbeddedBroker, Handshake, Inbound, Json, Limits, MessageRouter, Messaging,
-    MessagingBuilder, Path, Payload, SockJs, State, Stats, To, User, message,
+    Bytes, EmbeddedBroker, Inbound, Json, Limits, MessageRouter, Messaging, MessagingBuilder, Path,
+    SockJs, State, Stats, To, User, message,
 };
 
 use super::{Client, eventually, within};

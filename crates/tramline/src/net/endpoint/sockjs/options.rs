@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytestring::ByteString;
 use tramline_sockjs::{Config, OnAbort, Transport};
 
-/// How an endpoint speaks SockJS: give it to [`Endpoint::sockjs`](crate::Endpoint::sockjs).
+/// How an endpoint speaks SockJS: give it to [`Endpoint::sockjs`](crate::endpoint::Endpoint::sockjs).
 ///
 /// The defaults are Spring's; each option names Spring's own in its text.
 ///
@@ -34,8 +34,9 @@ use tramline_sockjs::{Config, OnAbort, Transport};
 /// # Example: streams of 1 MiB, and no transport by which another page's scripts are run
 ///
 /// ```
-/// use tramline::{SockJs, SockJsTransport};
-/// # fn endpoint(messaging: tramline::Messaging) -> tramline::Endpoint {
+/// use tramline::endpoint::SockJsTransport;
+/// use tramline::SockJs;
+/// # fn endpoint(messaging: tramline::Messaging) -> tramline::endpoint::Endpoint {
 /// messaging.endpoint().sockjs(
 ///     SockJs::default()
 ///         .response_limit(1024 * 1024)
