@@ -94,8 +94,8 @@ property and the ignored ones included.";
 const TIDY_HELP: &str = "\
 Usage: cargo xtask tidy
 
-Checks who depends on whom, that no more than three files import each other in a circle, npm
-licences, long files, leftovers such as `todo!`, who calls the broker for clients, and that no file names a package registry's host.";
+Checks which crate depends on which, that no more than three files import each other in a circle, npm licences, long
+files, leftovers such as `todo!`, and that no file names a package registry's host.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();

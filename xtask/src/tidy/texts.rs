@@ -5,29 +5,6 @@ use super::file::File;
 const LONGEST: usize = 800;
 const EXCUSE: &str = "tidy: long file because";
 
-/// The files under crates/tramline/src that may name the broker's trait.
-const BROKER_HOLDERS: &[&str] = &[
-    "crates/tramline/src/stack/dispatch.rs",
-    "crates/tramline/src/stack/builder.rs",
-    "crates/tramline/src/stack/shared.rs",
-    "crates/tramline/src/app/publisher.rs",
-];
-
-/// Those that may call it: one for what clients want, which takes authorized wishes only, and one for the application.
-const BROKER_CALLERS: &[&str] = &[
-    "crates/tramline/src/stack/dispatch.rs",
-    "crates/tramline/src/app/publisher.rs",
-];
-
-/// What calling it looks like.
-const BROKER_CALLS: &[&str] = &[
-    "broker.open(",
-    "broker.close(",
-    "broker.subscribe(",
-    "broker.unsubscribe(",
-    "broker.publish(",
-];
-
 /// Written in pieces, so that these lines do not find themselves.
 const LEFTOVERS: &[&str] = &[
     concat!("todo", "!("),
@@ -76,21 +53,6 @@ fn check(file: &File) -> Vec<String> {
         {
             complain(format!("names {host}"));
         }
-        if path.starts_with("crates/tramline/src/") && !line.trim_start().starts_with("//") {
-            if line.contains("dyn Broker") && !BROKER_HOLDERS.contains(&path.as_str()) {
-                complain(
-                    "holds the broker; only BROKER_HOLDERS of xtask/src/tidy/texts.rs do"
-                        .to_owned(),
-                );
-            }
-            let calls = BROKER_CALLS.iter().any(|call| line.contains(call));
-            if calls && !BROKER_CALLERS.contains(&path.as_str()) {
-                complain(
-                    "calls the broker; only BROKER_CALLERS of xtask/src/tidy/texts.rs do"
-                        .to_owned(),
-                );
-            }
-        }
     }
     problems
 }
@@ -128,28 +90,5 @@ mod tests {
             1
         );
         assert_eq!(complaints("Cargo.lock", REGISTRIES[2]), 0);
-    }
-
-    #[test]
-    fn the_broker_is_called_from_named_files_only() {
-        let held = "    broker: Arc<dyn Broker>,";
-        let called = "    shared.broker.publish(batch);";
-        let complain = |file: &str, line: &str| complaints(&format!("crates/{file}"), line);
-        for (file, for_holding, for_calling) in [
-            ("tramline/src/session/work.rs", 1, 1),
-            ("tramline/src/stack/shared.rs", 0, 1),
-            ("tramline/src/stack/dispatch.rs", 0, 0),
-            ("broker/src/lib.rs", 0, 0),
-        ] {
-            assert_eq!(complain(file, held), for_holding, "{file}");
-            assert_eq!(complain(file, called), for_calling, "{file}");
-        }
-        assert_eq!(
-            complain(
-                "tramline/src/session/work.rs",
-                "/// Holds `Arc<dyn Broker>`."
-            ),
-            0
-        );
     }
 }
