@@ -316,15 +316,7 @@ impl Outbox {
                 .take()
                 .map_or(Taken::Nothing, |control| Taken::Control(*control));
         }
-        let mut bytes = 0;
-        while batch.len() < max_items && bytes < max_bytes {
-            let Some(delivery) = state.pop() else {
-                break;
-            };
-            bytes += delivery.message.size();
-            batch.push(delivery);
-        }
-        state.bytes -= bytes;
+        state.take(batch, max_items.saturating_sub(batch.len()), max_bytes);
         // Half of it, so that a full outbox is not refilled one by one.
         let room_wanted = state.room_wanted && state.bytes <= self.limit / 2;
         if room_wanted {
@@ -456,25 +448,36 @@ impl std::ops::AddAssign for Lost {
 }
 
 impl State {
-    fn pop(&mut self) -> Option<Delivery> {
-        let delivery = self.pop_place()?;
-        self.trim();
-        delivery
-    }
-
-    fn pop_place(&mut self) -> Option<Option<Delivery>> {
-        let place = self.queue.pop_front()?;
-        self.empty -= u32::from(place.is_none());
-        if let Some(latest) = &mut self.latest {
-            latest.popped();
+    /// Moves deliveries from the front into `batch`, until it has `max_items` or `max_bytes` more.
+    fn take(&mut self, batch: &mut Vec<Delivery>, max_items: usize, max_bytes: usize) {
+        let (mut places, mut items, mut bytes) = (0, 0, 0);
+        while items < max_items
+            && bytes < max_bytes
+            && let Some(place) = self.queue.pop_front()
+        {
+            places += 1;
+            if let Some(delivery) = place {
+                items += 1;
+                bytes += delivery.message.size();
+                batch.push(delivery);
+            }
         }
-        Some(place)
+        self.bytes -= bytes;
+        self.empty -= (places - items) as u32;
+        if let Some(latest) = &mut self.latest {
+            latest.popped(places);
+        }
+        self.trim();
     }
 
-    /// Lets go of empty places at the front.
+    /// Removes empty places at the front.
     fn trim(&mut self) {
         while let Some(None) = self.queue.front() {
-            self.pop_place();
+            self.queue.pop_front();
+            self.empty -= 1;
+            if let Some(latest) = &mut self.latest {
+                latest.popped(1);
+            }
         }
     }
 

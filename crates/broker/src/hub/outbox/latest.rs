@@ -46,9 +46,9 @@ impl Latest {
         });
     }
 
-    /// Notes that a place was taken off the front.
-    pub(super) fn popped(&mut self) {
-        self.gone += 1;
+    /// Notes that `places` were taken off the front.
+    pub(super) fn popped(&mut self, places: usize) {
+        self.gone += places as u64;
     }
 }
 
