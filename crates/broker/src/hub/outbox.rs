@@ -538,6 +538,7 @@ impl State {
         self.empty = 0;
         self.latest = None;
         self.bytes = 0;
+        self.room_wanted = false;
         self.closed = true;
         self.control = Some(Box::new(Control::End(ending)));
         self.wake();

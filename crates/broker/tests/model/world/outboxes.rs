@@ -136,6 +136,7 @@ impl World {
         session.items.clear();
         session.shut = true;
         session.ended = true;
+        session.room_wanted = false;
         self.count_for(message, |counts| counts.closed += 1);
     }
 
@@ -198,6 +199,11 @@ impl World {
                 let ending = matches!(taken, Taken::Control(Control::End(Ending::Overflow { .. })));
                 assert!(ending, "{taken:?}");
                 self.close(at);
+            } else if self.sessions[at].room_wanted {
+                // What waited was withdrawn, and left room.
+                let (more, room_wanted) = (false, true);
+                assert_eq!(taken, Taken::Some { more, room_wanted });
+                self.report_room(at);
             } else {
                 assert_eq!(taken, Taken::Nothing);
             }
@@ -216,10 +222,15 @@ impl World {
         let more = !session.items.is_empty();
         assert_eq!(taken, Taken::Some { more, room_wanted });
         if room_wanted {
-            session.room_wanted = false;
-            self.broker.room_again(session.id);
-            self.room_again(at);
+            self.report_room(at);
         }
+    }
+
+    fn report_room(&mut self, at: usize) {
+        let session = &mut self.sessions[at];
+        session.room_wanted = false;
+        self.broker.room_again(session.id);
+        self.room_again(at);
     }
 
     fn room_again(&mut self, session: usize) {

@@ -55,6 +55,7 @@ impl World {
         self.sessions[at].outbox.close();
         self.sessions[at].items.clear();
         self.sessions[at].ended = false;
+        self.sessions[at].room_wanted = false;
     }
 
     /// A session's subscriptions, in the order they were made.
