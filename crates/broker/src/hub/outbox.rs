@@ -387,14 +387,14 @@ impl Outbox {
         &self.overflow
     }
 
-    /// Ends the session because too much waits for it elsewhere; returns true if it was not ending already.
+    /// Ends the session because too much waits for it elsewhere; returns false if it was closed already.
     pub(crate) fn overflow(&self, ending: Ending) -> bool {
         let mut state = self.state.lock();
-        let news = !state.closed;
-        if news {
+        let open = !state.closed;
+        if open {
             state.overflow(ending);
         }
-        news
+        open
     }
 
     /// Bytes queued now.
