@@ -278,8 +278,8 @@ impl Session {
         self.closed.is_some()
     }
 
-    /// Returns true if a receiver was given the close frame, or the time for that is over. Until then a request may
-    /// still come for it.
+    /// Returns true if a receiver was given the close frame, so that the client has it or had the time to read it. Until
+    /// then a request may still come for it.
     #[must_use]
     pub fn is_close_heard(&self) -> bool {
         self.close_heard
