@@ -1,4 +1,4 @@
-//! The border between a node's hub and the engine behind it.
+//! The interface between a node's hub and its engine.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,90 +15,89 @@ use crate::session_id::SessionId;
 use crate::statistics::DestinationStatistics;
 use crate::timestamp::Timestamp;
 
-/// An engine that carries messages: the [`EmbeddedBroker`](crate::EmbeddedBroker), or a server elsewhere behind the same
-/// methods.
+/// An engine that carries messages: the [`EmbeddedBroker`](crate::EmbeddedBroker), or a client of a server elsewhere.
 ///
 /// Sessions never call it; they call the [`Hub`](crate::Hub), which has everything local: sessions and users,
-/// subscriptions and fan-out, windows, outboxes, counters. The engine is asked for what leaves or outlives the node, and
-/// gets its half of the hub, the [`LocalHub`], at [`start`](Self::start).
+/// subscriptions and fan-out, windows, outboxes, counters. The hub asks the engine for what leaves or outlives the
+/// node. The engine receives its half of the hub, the [`LocalHub`], in [`start`](Self::start).
 ///
 /// Rules for an engine:
 ///
 /// * Methods start their work when called, not when the [`Confirm`] is polled; dropping a `Confirm` cancels nothing.
-/// * A confirmation means *done*: after an [`Activation`] is confirmed, every message published later is delivered; after
-///   `publish`'s, the messages are stored or fanned out; after `settle`'s, what was accepted does not come back.
-/// * Answers may come late ([`Promise`](crate::Promise)). Work that the engine never passed on is
-///   `BrokerUnavailable`; work that it passed on and has no answer for is `OutcomeUnknown`, and is never repeated.
+/// * A confirmation means *done*. After an [`Activation`] is confirmed, every message published later is delivered;
+///   after `publish` is confirmed, the messages are stored or fanned out; after `settle` is confirmed, accepted
+///   messages do not come back.
+/// * Answers may come late ([`Promise`](crate::Promise)). A request that the engine never passed on is answered
+///   `BrokerUnavailable`; one that it passed on and has no answer for is `OutcomeUnknown`, and is never repeated.
 /// * Methods do not block. The hub holds none of its locks while it calls them.
-/// * No clock is read: [`LocalHub::now`] is the time.
+/// * The engine reads no clock: [`LocalHub::now`] is the time.
 ///
-/// What of this can be tested from outside, [`contract`](crate::contract) tests, for any engine.
+/// The [`contract`](crate::contract) tests all of this that is observable from outside, for any engine.
 /// `crates/broker/examples/engine` is a complete engine for several nodes in one process.
 pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// The destinations that the engine carries, and the limits of its node's hub. Read once, by
     /// [`Hub::new`](crate::Hub::new).
     fn settings(&self) -> HubSettings;
 
-    /// Errors of the engine's own configuration, one text each, for whoever builds with it. Those of
-    /// [`settings`](Self::settings) are reported by the hub. Default none.
+    /// Errors in the engine's own configuration, one text each, for the application that builds it. The hub reports
+    /// those in [`settings`](Self::settings). Default none.
     fn errors(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// What the engine does, and promises. Default [`Capabilities::default`].
+    /// The engine's features and guarantees. Default [`Capabilities::default`].
     fn capabilities(&self) -> Capabilities {
         Capabilities::default()
     }
 
-    /// Starts the engine, once: no other method but [`settings`](Self::settings), [`errors`](Self::errors) and
-    /// [`capabilities`](Self::capabilities) is called before it returns, unless by the engine itself. Until the answer the
-    /// hub passes requests on as usual: the engine keeps them or refuses them. When the engine is ready, and whenever that changes, it calls
-    /// [`LocalHub::set_available`].
+    /// Starts the engine, once. Before it returns, the hub calls only [`settings`](Self::settings),
+    /// [`errors`](Self::errors) and [`capabilities`](Self::capabilities), unless the engine itself causes other calls.
+    /// Until the answer arrives the hub passes requests on as usual: the engine keeps them or refuses them. When the
+    /// engine becomes ready, and whenever that changes, it calls [`LocalHub::set_available`].
     fn start(&self, hub: Arc<LocalHub>) -> Confirm<Result<(), StartError>>;
 
-    /// Finishes what is under way, until `deadline` at most. Nothing is published afterwards. Default: nothing to do.
+    /// Finishes pending work, until `deadline` at most. Nothing is published afterwards. Default: nothing to do.
     fn stop(&self, _deadline: Timestamp) -> Confirm<()> {
         Confirm::ready(())
     }
 
-    /// Starts to deliver the messages of a source, for an engine that [wants to know](Capabilities::interest) them.
+    /// Starts to deliver the messages of a source, for an engine with [`Capabilities::interest`].
     ///
-    /// The hub asks at a source's first subscription, and those who join meanwhile share the answer. Calls of `activate` and
-    /// [`deactivate`](Self::deactivate) about one source come in order, one at a time, perhaps from a thread of another
-    /// session. Default: confirms, for engines whose node receives everything anyway.
+    /// The hub calls it at a source's first subscription; subscriptions that join meanwhile share the answer. Calls of
+    /// `activate` and [`deactivate`](Self::deactivate) about one source come in order, one at a time, perhaps from
+    /// another session's thread. Default: confirms, for engines whose node receives everything anyway.
     fn activate(&self, activation: Activation) {
         activation.confirm(Feed::NODE);
     }
 
-    /// Ends the delivery of a source: its last subscription ended, perhaps before the activation was answered, whose
-    /// answer then means nothing any more. Default: nothing to do.
+    /// Ends the delivery of a source whose last subscription has ended. If the activation is not yet answered, its
+    /// answer is ignored. Default: nothing to do.
     fn deactivate(&self, _source: &Source) {}
 
-    /// Publishes messages that are independent of each other, in order. The first that is refused ends the batch: those
-    /// before it are published, and no later one.
+    /// Publishes independent messages, in order. The first that is refused ends the batch: those before it are
+    /// published, and no later one.
     ///
-    /// Messages for a user or session are part of the batch: the engine gives them to its own node with
+    /// The batch includes messages for users and sessions: the engine gives them to its own node with
     /// [`LocalHub::deliver_here`], at their place in the order, and to the other nodes if it joins any. A full queue is
-    /// waited for as long as it is configured to, unless the message is
-    /// [immediate](Publish::is_immediate).
+    /// waited for as long as its settings say, unless the message is [immediate](Publish::is_immediate).
     fn publish(&self, batch: Vec<Publish>) -> Confirm<Result<Published, Refused>>;
 
-    /// Starts to deliver a queue's messages, or a durable subscription's, to `consumer`. The engine has at most
-    /// [`Consumer::credit`] of its deliveries unsettled. Default: refused, for engines without queues.
+    /// Starts to deliver a queue's messages, or a durable subscription's, to `consumer`. At most [`Consumer::credit`]
+    /// deliveries may be unsettled. Default: refused, for engines without queues.
     fn consume(&self, _consumer: Arc<Consumer>) -> Confirm<Result<Subscribed, SubscribeError>> {
         Confirm::ready(Err(SubscribeError::Refused {
             reason: "it has no queues".into(),
         }))
     }
 
-    /// Ends a consumer, once, after [`consume`](Self::consume) has returned and perhaps before its answer. What it has not
-    /// settled goes to others, marked as redelivered. A consumer that was refused is not cancelled; one whose answer is
-    /// unknown is. Default: nothing to do.
+    /// Ends a consumer. Called once, after [`consume`](Self::consume) has returned and perhaps before its answer. Its
+    /// unsettled messages go to other consumers, marked as redelivered. A consumer that was refused is not cancelled;
+    /// one whose answer is unknown is. Default: nothing to do.
     fn cancel(&self, _consumer: &Arc<Consumer>) -> Confirm<()> {
         Confirm::ready(())
     }
 
-    /// Settles deliveries, in the order of `tokens`. Default: there is no such delivery.
+    /// Settles deliveries, in the order of `tokens`. Default: answers that there is no such delivery.
     fn settle(
         &self,
         _consumer: &Arc<Consumer>,
@@ -108,29 +107,30 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
         Confirm::ready(Err(SettleError::Gone))
     }
 
-    /// Carries out all of a transaction or nothing of it: settles first, then publishes in order. One that still waits
-    /// when a consumer of its settlements ends is not carried out. Default: refused, for engines without transactions.
+    /// Carries out a transaction completely or not at all: settles first, then publishes in order. If a consumer of its
+    /// settlements ends while it waits for room, it is not carried out. Default: refused, for engines without
+    /// transactions.
     fn commit(&self, _commit: Commit) -> Confirm<Result<Published, CommitError>> {
         let reason = "it has no transactions".into();
         Confirm::ready(Err(PublishError::Refused { reason }.into()))
     }
 
-    /// Reports room in the outbox of a consumer's session, after an [`offer`](Consumer::offer) to one of its consumers was
-    /// turned down. Default: nothing to do.
+    /// Reports room in the outbox of a consumer's session, after an [`offer`](Consumer::offer) to one of its consumers
+    /// was refused. Default: nothing to do.
     fn room_again(&self, _consumer: &Arc<Consumer>) {}
 
-    /// Tells the other nodes of a session of this one. Only for an engine that joins [several
+    /// Announces a change in a session of this node to the other nodes. Only for an engine that joins [several
     /// nodes](Capabilities::nodes). Default: nothing to do.
     fn announce(&self, _event: MemberEvent) {}
 
-    /// Passes a command on to another node, whose engine gives it to its [`LocalHub::command`]. Default: nothing to do.
+    /// Passes a command to another node, whose engine calls [`LocalHub::command`] with it. Default: nothing to do.
     fn command(&self, _node: NodeId, _command: Command) {}
 
-    /// Does what is due by [`LocalHub::now`], and drops what is no longer used. Called about once a second.
+    /// Does the work that is due by [`LocalHub::now`], and drops what is no longer used. Called about once a second.
     fn sweep(&self) {}
 
-    /// Statistics of at most `limit` of the destinations that the engine keeps (queues) and `pattern` covers. Default
-    /// none, for engines that keep their own books.
+    /// Statistics of at most `limit` of the queues that `pattern` covers. Default none, for engines that keep their own
+    /// statistics.
     fn statistics(&self, _pattern: &Pattern, _limit: usize) -> Vec<DestinationStatistics> {
         Vec::new()
     }
@@ -211,24 +211,24 @@ impl<B: Broker + ?Sized> Broker for Arc<B> {
     }
 }
 
-/// What an engine does and promises, for the hub and for [`contract`](crate::contract).
+/// An engine's features and guarantees, for the hub and for [`contract`](crate::contract).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// Whether the engine is told which sources have subscribers here, by [`Broker::activate`]. Default false: its node
-    /// receives everything that the engine delivers.
+    /// True if the hub calls [`Broker::activate`] for sources with subscribers here. Default false: the node receives
+    /// everything that the engine delivers.
     pub interest: bool,
-    /// Whether the engine joins several nodes, and so wants [announcements](Broker::announce). Default false.
+    /// True if the engine joins several nodes and so needs [announcements](Broker::announce). Default false.
     pub nodes: bool,
     /// The order in which subscribers see messages. Default [`Order::Destination`].
     pub order: Order,
-    /// The options of subscriptions that it supports. Default none.
+    /// The supported options of subscriptions. Default none.
     pub options: OptionSupport,
-    /// How long an answer may take before the hub gives it up as unknown. Default 30 s: longer than a broker's restart
+    /// The time after which the hub treats a missing answer as unknown. Default 30 s: longer than a broker's restart
     /// takes, shorter than a user's patience. `None` for an engine in this process, which answers by its own rules.
     pub answer_time: Option<Duration>,
-    /// Whether [`Broker::start`] does no more than take the hub, so that it is called when the hub is made. Default
-    /// false: it is called at the first use.
+    /// True if [`Broker::start`] only stores the hub, so that it can be called when the hub is created. Default false:
+    /// it is called at the first use.
     pub starts_at_once: bool,
 }
 
@@ -246,42 +246,42 @@ impl Default for Capabilities {
 }
 
 impl Capabilities {
-    /// With another [`Capabilities::interest`].
+    /// Sets [`Capabilities::interest`].
     #[must_use]
     pub fn interest(mut self, wanted: bool) -> Self {
         self.interest = wanted;
         self
     }
 
-    /// With another [`Capabilities::nodes`].
+    /// Sets [`Capabilities::nodes`].
     #[must_use]
     pub fn nodes(mut self, several: bool) -> Self {
         self.nodes = several;
         self
     }
 
-    /// With another [`Capabilities::order`].
+    /// Sets [`Capabilities::order`].
     #[must_use]
     pub fn order(mut self, order: Order) -> Self {
         self.order = order;
         self
     }
 
-    /// With other [`Capabilities::options`].
+    /// Sets [`Capabilities::options`].
     #[must_use]
     pub fn options(mut self, options: OptionSupport) -> Self {
         self.options = options;
         self
     }
 
-    /// With another [`Capabilities::answer_time`].
+    /// Sets [`Capabilities::answer_time`].
     #[must_use]
     pub fn answer_time(mut self, time: Option<Duration>) -> Self {
         self.answer_time = time;
         self
     }
 
-    /// With another [`Capabilities::starts_at_once`].
+    /// Sets [`Capabilities::starts_at_once`].
     #[must_use]
     pub fn starts_at_once(mut self, at_once: bool) -> Self {
         self.starts_at_once = at_once;
@@ -299,15 +299,15 @@ pub enum Order {
     Publisher,
 }
 
-/// A transaction, as the engine carries it out.
+/// A transaction for the engine to carry out.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Commit {
-    /// Whose it is.
+    /// The session whose transaction it is.
     pub session: SessionId,
-    /// What to settle, in order.
+    /// Settlements, in order.
     pub settlements: Vec<Settlement>,
-    /// What to publish, in order.
+    /// Messages to publish, in order.
     pub publishes: Vec<Publish>,
 }
 
@@ -333,7 +333,7 @@ pub struct Settlement {
     pub consumer: Arc<Consumer>,
     /// Its deliveries, in order.
     pub tokens: Arc<[Token]>,
-    /// What becomes of them.
+    /// The outcome of these deliveries.
     pub outcome: Outcome,
 }
 

@@ -1,4 +1,4 @@
-//! Answers that may come later.
+//! Answers that may arrive later.
 
 use std::fmt;
 use std::future::Future;
@@ -12,9 +12,9 @@ use crate::errors::{
 use crate::request::{Published, Subscribed};
 use crate::sync::Mutex;
 
-/// A broker's answer, now or later: a future that costs nothing when the answer is already there.
+/// A broker's answer, now or later: a future that costs nothing when the answer is already known.
 ///
-/// # Example: an answer that is there, and one that comes later
+/// # Example: an answer that is known, and one that arrives later
 ///
 /// ```
 /// use tramline_broker::{Confirm, Promise, PublishError, Published, Refused};
@@ -42,21 +42,21 @@ enum Inner<T> {
 }
 
 impl<T> Confirm<T> {
-    /// An answer that is known.
+    /// Creates an answer that is already known.
     pub fn ready(answer: T) -> Self {
         Self(Inner::Ready(Some(answer)))
     }
 
-    /// An answer to come. The work must go on without the future being polled.
+    /// Creates an answer that arrives later. The work must progress without this future being polled.
     pub fn later(answer: impl Future<Output = T> + Send + 'static) -> Self {
         Self(Inner::Later(Box::pin(answer)))
     }
 
-    /// The answer if it is there, else `self` to wait for.
+    /// Returns the answer if it is known.
     ///
     /// # Errors
     ///
-    /// `Err(self)` when the answer is still to come.
+    /// `Err(self)`, to wait for, while it is not.
     pub fn into_ready(mut self) -> Result<T, Self> {
         match &mut self.0 {
             Inner::Ready(answer) => answer.take().ok_or(self),
@@ -70,7 +70,7 @@ impl<T> Confirm<T> {
 }
 
 impl<T: Send + 'static> Confirm<T> {
-    /// The answer that `change` makes of this one, at once where it is there.
+    /// Maps the answer with `change`, at once if it is known.
     pub(crate) fn then<U>(self, change: impl FnOnce(T) -> U + Send + 'static) -> Confirm<U> {
         match self.into_ready() {
             Ok(answer) => Confirm::ready(change(answer)),
@@ -79,7 +79,7 @@ impl<T: Send + 'static> Confirm<T> {
     }
 }
 
-/// An answer that stands for "none ever came": the value of a [`Promise`] that was dropped, or not kept in time.
+/// An answer that stands for "none arrived": the value of a [`Promise`] that was dropped, or not kept in time.
 pub trait Unanswered {
     /// The value.
     fn unanswered() -> Self;
@@ -125,9 +125,9 @@ impl Unanswered for Result<(), StartError> {
     }
 }
 
-/// The engine's end of a [`Confirm`] whose answer comes later.
+/// The engine's end of a [`Confirm`] whose answer arrives later.
 ///
-/// Dropping it answers that the outcome is [unknown](Unanswered): no caller waits for ever.
+/// Dropping it answers that the outcome is [unknown](Unanswered), so no caller waits for ever.
 pub struct Promise<T: Unanswered>(Option<Arc<Mutex<Promised<T>>>>);
 
 struct Promised<T> {
@@ -136,7 +136,7 @@ struct Promised<T> {
 }
 
 impl<T: Unanswered + Send + 'static> Promise<T> {
-    /// A promise, and the answer to come.
+    /// Creates a promise and the `Confirm` that it answers.
     pub fn new() -> (Self, Confirm<T>) {
         let promised = Arc::new(Mutex::new(Promised {
             answer: None,
@@ -146,7 +146,7 @@ impl<T: Unanswered + Send + 'static> Promise<T> {
         (Self(Some(promised)), confirm)
     }
 
-    /// Gives the answer, and wakes the task that waits for it.
+    /// Gives the answer and wakes the waiting task.
     pub fn keep(mut self, answer: T) {
         self.answer(answer);
     }
@@ -180,7 +180,7 @@ impl<T: Unanswered> fmt::Debug for Promise<T> {
     }
 }
 
-// Nothing inside is pinned in place: the future to come has its own box.
+// No field is structurally pinned: the pending future is boxed.
 impl<T> Unpin for Confirm<T> {}
 
 impl<T> Future for Confirm<T> {

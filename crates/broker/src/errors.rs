@@ -1,30 +1,30 @@
-//! Why a request was not carried out.
+//! Errors of requests.
 
 use bytestring::ByteString;
 
 use crate::request::DeliveryRef;
 use crate::session_id::SessionId;
 
-/// A batch that was not published to its end: the first message that was refused ended it.
+/// A batch ended at its first refused message; the messages before it were published.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{error}")]
 #[non_exhaustive]
 pub struct Refused {
-    /// How many of its messages were published before.
+    /// The number of messages published before.
     pub done: usize,
-    /// Why the next was not.
+    /// The error of the refused message.
     #[source]
     pub error: PublishError,
 }
 
 impl Refused {
-    /// After `done` messages, for `error`.
+    /// Creates the error of a batch that published `done` messages and then failed with `error`.
     pub fn new(done: usize, error: PublishError) -> Self {
         Self { done, error }
     }
 }
 
-/// Why a session was not opened.
+/// A session could not be opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -47,7 +47,7 @@ pub enum OpenError {
 }
 
 impl From<SubscribeError> for OpenError {
-    /// What an engine answers when it is to deliver the messages of a user or session.
+    /// Converts the error of an engine that could not deliver the messages of a user or session.
     fn from(error: SubscribeError) -> Self {
         match error {
             SubscribeError::BrokerUnavailable => Self::BrokerUnavailable,
@@ -59,7 +59,7 @@ impl From<SubscribeError> for OpenError {
     }
 }
 
-/// Why a message was not published.
+/// A message could not be published.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
@@ -68,10 +68,10 @@ pub enum PublishError {
     UnknownDestination {
         /// The destination.
         destination: ByteString,
-        /// The prefixes that the broker has, for the text.
+        /// The broker's prefixes, for the text.
         prefixes: ByteString,
     },
-    /// The broker knows as many destinations as it may.
+    /// The broker has reached its limit of destinations.
     #[error(
         "the broker has {limit} destinations, as many as it may; use fewer names or raise its limit"
     )]
@@ -79,7 +79,7 @@ pub enum PublishError {
         /// The limit.
         limit: usize,
     },
-    /// The queue stayed full for as long as may be waited.
+    /// The queue stayed full for as long as the publisher may wait.
     #[error(
         "the queue {queue:?} is full: {messages} messages of {max_messages}, {bytes} bytes of {max_bytes}; send less, add \
          consumers or raise its limits"
@@ -87,7 +87,7 @@ pub enum PublishError {
     QueueFull {
         /// The queue.
         queue: ByteString,
-        /// Its messages, given to consumers and not settled ones included.
+        /// Its messages, including unsettled deliveries.
         messages: usize,
         /// [`QueueSettings::max_messages`](crate::QueueSettings::max_messages).
         max_messages: usize,
@@ -96,7 +96,7 @@ pub enum PublishError {
         /// [`QueueSettings::max_bytes`](crate::QueueSettings::max_bytes).
         max_bytes: usize,
     },
-    /// All messages that wait somewhere take as much memory as they may.
+    /// All messages together have reached the broker's memory limit.
     #[error(
         "the broker holds as many bytes of messages as it may, {limit}; wait until some are delivered, or raise its limit"
     )]
@@ -104,7 +104,7 @@ pub enum PublishError {
         /// The limit in bytes.
         limit: usize,
     },
-    /// The publisher's `expires` or `expiration` is no number of milliseconds.
+    /// The publisher's `expires` or `expiration` is not a number of milliseconds.
     #[error("the header `{header}` is {value:?}; it must be a number of milliseconds, as digits")]
     InvalidExpiry {
         /// The header's name.
@@ -127,7 +127,7 @@ pub enum PublishError {
     OutcomeUnknown,
 }
 
-/// Why a delivery was not settled.
+/// A delivery could not be settled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettleError {
@@ -137,7 +137,7 @@ pub enum SettleError {
          after a later one in the mode `client`"
     )]
     UnknownDelivery {
-        /// How it was named.
+        /// The reference that the client gave.
         delivery: DeliveryRef,
     },
     /// The delivery is no longer the consumer's: its subscription or link ended.
@@ -152,7 +152,7 @@ pub enum SettleError {
     OutcomeUnknown,
 }
 
-/// Why a transaction was not committed: nothing of it was done.
+/// A transaction could not be committed; nothing of it was done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommitError {
@@ -164,7 +164,7 @@ pub enum CommitError {
     Publish(#[from] PublishError),
 }
 
-/// Why a subscription was not made.
+/// A subscription could not be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubscribeError {
@@ -173,21 +173,21 @@ pub enum SubscribeError {
     UnknownDestination {
         /// The destination or pattern.
         destination: ByteString,
-        /// The prefixes that the broker has, for the text.
+        /// The broker's prefixes, for the text.
         prefixes: ByteString,
     },
-    /// The client wanted many queues at once.
+    /// The client subscribed to many queues at once.
     #[error("{pattern:?} has wildcards; a queue is consumed by its own name")]
     PatternOnQueue {
         /// The pattern.
         pattern: ByteString,
     },
-    /// The client wanted more deliveries on their way than may be.
+    /// The client asked for too large a prefetch.
     #[error(
         "a prefetch-count of {wanted} is too large; at most {limit} are given out before some are acknowledged"
     )]
     PrefetchTooLarge {
-        /// What was wanted.
+        /// The requested prefetch.
         wanted: u32,
         /// The limit.
         limit: u32,
@@ -198,7 +198,7 @@ pub enum SubscribeError {
         /// The session.
         session: SessionId,
     },
-    /// The broker knows as many destinations as it may.
+    /// The broker has reached its limit of destinations.
     #[error(
         "the broker has {limit} destinations, as many as it may; use fewer names or raise its limit"
     )]
@@ -206,7 +206,7 @@ pub enum SubscribeError {
         /// The limit.
         limit: usize,
     },
-    /// The client asked for an option that this broker does not have.
+    /// The client asked for an option that this broker does not support.
     #[error("this broker does not support the header `{option}`")]
     Unsupported {
         /// The STOMP header that asks for it.
@@ -227,7 +227,7 @@ pub enum SubscribeError {
     OutcomeUnknown,
 }
 
-/// Why an engine did not start.
+/// An engine did not start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the broker did not start: {reason}")]
 #[non_exhaustive]
@@ -237,7 +237,7 @@ pub struct StartError {
 }
 
 impl StartError {
-    /// An engine that did not start for this `reason`.
+    /// Creates the error of an engine that did not start for `reason`.
     pub fn new(reason: impl Into<ByteString>) -> Self {
         Self {
             reason: reason.into(),

@@ -1,4 +1,4 @@
-//! Names that hub and engine use for what goes between them: sources, feeds, tokens.
+//! Names that hub and engine share: sources, feeds, tokens.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use bytestring::ByteString;
 use crate::destination::Pattern;
 use crate::session_id::SessionId;
 
-/// Something whose messages a node wants while it has subscribers here.
+/// A source of messages that a node asks for while it has subscribers for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Source {
@@ -29,18 +29,18 @@ impl fmt::Display for Source {
     }
 }
 
-/// A stream of messages from an engine to one node: an engine delivers *by feed*, and the hub passes each message on to the
-/// subscribers of the sources that have this feed and cover it.
+/// A stream of messages from an engine to one node. An engine delivers *by feed*, and the hub passes each message to
+/// the subscribers of the sources that have this feed and cover it.
 ///
-/// An engine gives each source a feed of its own, so that overlapping sources deliver once to each of their
-/// subscribers. It may *widen*: give many sources the same feed, that of something which covers all of them. A number is
-/// not used again for another stream, so that a late message finds nobody. An engine's own numbers are neither 0, which is
+/// An engine gives each source its own feed, so that overlapping sources deliver once to each of their subscribers. It
+/// may *widen*: give many sources the same feed, that of a source which covers all of them. A number is never reused
+/// for another stream, so that a late message reaches no subscriber. An engine's own numbers are neither 0, which is
 /// [`NODE`](Self::NODE), nor `u64::MAX`, which means *not active*.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Feed(pub u64);
 
 impl Feed {
-    /// Everything: the feed of engines that deliver each message once, for all the node's subscribers.
+    /// The feed of engines that deliver each message once, for all the node's subscribers.
     pub const NODE: Self = Self(0);
 
     /// Not active.

@@ -7,17 +7,17 @@
 //!   session ◀─ Outbox ──────────── fan-out, windows ◀────────── deliver ─ what was published
 //! ```
 //!
-//! * [`Destination`], [`Pattern`] and [`Target`] say where messages go; [`Message`] is what goes there.
-//! * [`Hub`] has everything that is local to a node, once for all engines: sessions and users, subscriptions and fan-out,
-//!   windows of acknowledgement, counters. Sessions call nothing else.
-//! * [`Broker`] is the border to an engine, which knows nothing of sessions' tasks, frames and sockets, and gets
-//!   [`LocalHub`] to deliver to.
+//! * [`Destination`], [`Pattern`] and [`Target`] address a [`Message`].
+//! * [`Hub`] has everything local to a node, shared by all engines: sessions and users, subscriptions and fan-out,
+//!   acknowledgement windows, counters. Sessions call nothing else.
+//! * [`Broker`] is the interface to an engine, which does not know of sessions' tasks, frames and sockets, and delivers
+//!   through [`LocalHub`].
 //! * [`EmbeddedBroker`] is the engine that needs no other process.
 //! * [`Outbox`] is the bounded queue toward one session.
-//! * [`contract`] is what every broker promises, as tests.
+//! * [`contract`] tests the guarantees of every broker.
 //!
-//! This crate does no IO, spawns nothing, reads no clock and logs nothing; it does not look into message bodies, and
-//! knows of STOMP only what [`Headers`] and [`AckMode`]s are.
+//! This crate does no IO, spawns nothing, reads no clock and logs nothing. It does not look into message bodies, and
+//! knows of STOMP only [`Headers`] and [`AckMode`].
 
 mod broker;
 mod confirm;

@@ -1,4 +1,4 @@
-//! Messages, as publishers give them and as subscribers receive them.
+//! Messages, as publishers send them and as subscribers receive them.
 
 use std::any::Any;
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::destination::{Destination, Target};
 use crate::hub::{Budget, Charge};
 use crate::timestamp::Timestamp;
 
-/// A message as subscribers receive it: shared by all of them, never changed.
+/// A message as subscribers receive it: shared by all of them and immutable.
 pub struct Message {
     id: ByteString,
     destination: ByteString,
@@ -26,8 +26,9 @@ pub struct Message {
 }
 
 impl Message {
-    /// The message that subscribers receive for a `publish`. Engines get theirs from
-    /// [`LocalHub::message`](crate::LocalHub::message), with an id, and counted against the hub's memory.
+    /// Creates the message that subscribers receive for a `publish`. Engines call
+    /// [`LocalHub::message`](crate::LocalHub::message) instead, which sets an id and counts it against the hub's
+    /// memory.
     ///
     /// `id` must be unique among the messages that one session can receive; `position` is set for topic messages.
     pub fn new(publish: Publish, id: ByteString, position: Option<Position>) -> Self {
@@ -58,7 +59,7 @@ impl Message {
         self
     }
 
-    /// The same message with other headers and another body: for what one receiver gets in its place.
+    /// Returns the same message with other headers and another body, for one receiver.
     #[must_use]
     pub fn with_content(&self, headers: Headers, body: impl Into<Bytes>) -> Self {
         let body = body.into();
@@ -76,8 +77,8 @@ impl Message {
         }
     }
 
-    /// Whether this and `other` are of one destination and have the same value in the header `key`, so that the later
-    /// takes the place of the earlier.
+    /// Returns true if this and `other` have the same destination and the same value in the header `key`, so that the
+    /// later replaces the earlier.
     pub(crate) fn replaces(&self, other: &Self, key: &str) -> bool {
         self.destination == other.destination && self.headers.get(key) == other.headers.get(key)
     }
@@ -102,29 +103,29 @@ impl Message {
         &self.body
     }
 
-    /// Where in its topic's order the message stands; `None` for messages to a user or session, which have none.
+    /// Its position in the topic's order; `None` for messages to a user or session, which have none.
     pub fn position(&self) -> Option<Position> {
         self.position
     }
 
-    /// When it was published, where its publisher or engine said so.
+    /// The time it was published, if its publisher or engine set one.
     pub fn time(&self) -> Option<Timestamp> {
         self.extra.as_ref()?.time
     }
 
-    /// Its priority, where its publisher said one: 0 is the lowest, 4 the usual one, 9 the highest.
+    /// Its priority, if its publisher set one: 0 is the lowest, 4 the usual one, 9 the highest.
     pub fn priority(&self) -> Option<u8> {
         self.extra.as_ref()?.priority
     }
 
-    /// The W3C trace context that it belongs to, as in a `traceparent` header, where its publisher said so.
+    /// Its W3C trace context, as in a `traceparent` header, if its publisher set one.
     pub fn trace_context(&self) -> Option<&ByteString> {
         self.extra.as_ref()?.trace_context.as_ref()
     }
 
-    /// The message as a dead letter for `destination`: with its headers, but those of its time to live, and with
-    /// `dead-letter-reason`, `original-destination` and `original-delivery-count`. It is
-    /// [immediate](Publish::immediate): there is no publisher to wait for room.
+    /// Turns the message into a dead letter for `destination`: with its headers, except those of its time to live, and
+    /// with `dead-letter-reason`, `original-destination` and `original-delivery-count`. It is
+    /// [immediate](Publish::immediate): no publisher waits for room.
     pub fn dead_letter(
         &self,
         destination: Destination,
@@ -154,11 +155,11 @@ impl Message {
         self.size
     }
 
-    /// A place for the message's encoded forms, so that each is made at most once however many receive it. The broker
-    /// never looks inside.
+    /// A slot for the message's encoded forms, so that each is made at most once for all receivers. The broker never
+    /// reads it.
     ///
-    /// The first caller decides the type; one process has one kind of writer, so a second type is a programming
-    /// error and gets `None`.
+    /// The first caller decides the type. One process has one kind of writer, so a second type is a programming error
+    /// and gets `None`.
     pub fn wire_forms<T: Default + Send + Sync + 'static>(&self) -> Option<&T> {
         self.wire.get_or_init(|| Box::<T>::default()).downcast_ref()
     }
@@ -176,19 +177,19 @@ impl fmt::Debug for Message {
     }
 }
 
-/// A message's place in the one order that all subscribers of its destination see.
+/// A message's position in the order that all subscribers of its destination see.
 ///
-/// Positions compare only within one epoch: a destination that was forgotten comes back with a new one, and its
-/// sequence starts again at 1.
+/// Positions compare only within one epoch: a destination that was removed returns with a new epoch, and its sequence
+/// starts again at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
-    /// Which life of the destination this is; unique per broker and start.
+    /// The life of the destination, unique per broker and start.
     pub epoch: u64,
     /// Counts up by one for each message, from 1.
     pub sequence: u64,
 }
 
-/// Why a message became a dead letter, for its header `dead-letter-reason`.
+/// The reason why a message became a dead letter, for its header `dead-letter-reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DeadLetterReason {
@@ -196,7 +197,7 @@ pub enum DeadLetterReason {
     Expired,
     /// A consumer rejected it: `rejected`.
     Rejected,
-    /// It came back from consumers as often as it may: `max-deliveries`.
+    /// It came back from consumers too often: `max-deliveries`.
     MaxDeliveries,
 }
 
@@ -227,7 +228,7 @@ struct Extra {
 pub struct Publish {
     /// Its receivers.
     pub target: Target,
-    /// The headers its receivers see, besides those that the server owns.
+    /// The headers its receivers see, besides those that the server sets.
     pub headers: Headers,
     /// The body.
     pub body: Bytes,
@@ -236,7 +237,7 @@ pub struct Publish {
 }
 
 impl Publish {
-    /// A message with headers and body for `target`.
+    /// Creates a message with headers and body for `target`.
     pub fn new(target: impl Into<Target>, headers: Headers, body: impl Into<Bytes>) -> Self {
         Self {
             target: target.into(),
@@ -247,41 +248,41 @@ impl Publish {
         }
     }
 
-    /// Refuses the message at once where a full queue would be waited for: no publisher is there to wait.
+    /// Refuses the message at once instead of waiting for room in a full queue: no publisher waits for it.
     #[must_use]
     pub fn immediate(mut self) -> Self {
         self.extra().immediate = true;
         self
     }
 
-    /// Whether the message is not to wait for room in a full queue.
+    /// Returns true if the message must not wait for room in a full queue.
     pub fn is_immediate(&self) -> bool {
         self.extra.as_ref().is_some_and(|extra| extra.immediate)
     }
 
-    /// With the time it was published at.
+    /// Sets the time it was published.
     #[must_use]
     pub fn at(mut self, time: Timestamp) -> Self {
         self.extra().time = Some(time);
         self
     }
 
-    /// With a priority from 0 to 9; a larger number means 9, as in JMS.
+    /// Sets a priority from 0 to 9; a larger number means 9, as in JMS.
     #[must_use]
     pub fn priority(mut self, priority: u8) -> Self {
         self.extra().priority = Some(priority.min(9));
         self
     }
 
-    /// With the W3C trace context that it belongs to.
+    /// Sets the W3C trace context that it belongs to.
     #[must_use]
     pub fn trace_context(mut self, context: impl Into<ByteString>) -> Self {
         self.extra().trace_context = Some(context.into());
         self
     }
 
-    /// With an engine's own id and position in place of the hub's: for what comes from elsewhere. Two receivers on
-    /// different nodes then see the same message.
+    /// Sets an engine's own id and position in place of the hub's, for messages from elsewhere, so that receivers on
+    /// different nodes see the same message.
     #[must_use]
     pub fn numbered(mut self, id: impl Into<ByteString>, position: Option<Position>) -> Self {
         let extra = self.extra();
@@ -311,12 +312,12 @@ impl Publish {
         self
     }
 
-    /// About the bytes that the message will [count for](Message::size) in budgets.
+    /// The approximate number of bytes that the message will [count for](Message::size) in budgets.
     pub fn size_hint(&self) -> usize {
         self.body.len() + self.headers.encoded_len_hint()
     }
 
-    /// The target's destination, when it has a plain one.
+    /// The target's destination, unless the target is a user or session.
     pub(crate) fn destination(&self) -> Option<&Destination> {
         match &self.target {
             Target::Destination(destination) => Some(destination),

@@ -25,7 +25,7 @@ pub struct OpenSession {
 }
 
 impl OpenSession {
-    /// A session of `user`, or anonymous, that takes its deliveries from `outbox`.
+    /// Creates a session of `user`, or an anonymous one, that takes its deliveries from `outbox`.
     pub fn new(id: SessionId, user: Option<ByteString>, outbox: Arc<Outbox>) -> Self {
         Self { id, user, outbox }
     }
@@ -39,13 +39,12 @@ pub struct SubscribeRequest {
     pub session: SessionId,
     /// The session's number for the subscription, unique within it: deliveries carry it.
     pub slot: u32,
-    /// What to receive.
+    /// The address to receive from.
     pub address: Address,
-    /// Whether and how its messages are acknowledged. On topics and user destinations [`AckMode::Auto`] means that
-    /// deliveries need not be settled; on queues they always do, and whoever writes them to an `Auto` client settles
-    /// them.
+    /// The acknowledgement mode. On topics and user destinations [`AckMode::Auto`] means that deliveries need not be
+    /// settled. On queues they always must be: the session settles them once it has written them to an `Auto` client.
     pub ack: AckMode,
-    /// How many deliveries may wait to be settled; the hub's default where `None`.
+    /// The maximum number of unsettled deliveries; the hub's default if `None`.
     pub prefetch: Option<NonZeroU32>,
     /// The client's id of the subscription, for the registry.
     pub id: ByteString,
@@ -56,7 +55,7 @@ pub struct SubscribeRequest {
 }
 
 impl SubscribeRequest {
-    /// A request of `session` for `address`, which it will know as `slot`.
+    /// Creates a request of `session` for `address`, with the number `slot`.
     pub fn new(session: SessionId, slot: u32, address: impl Into<Address>) -> Self {
         Self {
             session,
@@ -70,21 +69,21 @@ impl SubscribeRequest {
         }
     }
 
-    /// With another [`SubscribeRequest::ack`].
+    /// Sets [`SubscribeRequest::ack`].
     #[must_use]
     pub fn acknowledged(mut self, ack: AckMode) -> Self {
         self.ack = ack;
         self
     }
 
-    /// With a [`SubscribeRequest::prefetch`].
+    /// Sets [`SubscribeRequest::prefetch`].
     #[must_use]
     pub fn prefetch(mut self, count: NonZeroU32) -> Self {
         self.prefetch = Some(count);
         self
     }
 
-    /// With the client's own [`id`](Self::id) and [`destination`](Self::destination), which the registry shows.
+    /// Sets the client's own [`id`](Self::id) and [`destination`](Self::destination), which the registry shows.
     #[must_use]
     pub fn described(
         mut self,
@@ -96,7 +95,7 @@ impl SubscribeRequest {
         self
     }
 
-    /// With [`SubscribeRequest::options`].
+    /// Sets [`SubscribeRequest::options`].
     #[must_use]
     pub fn options(mut self, options: SubscribeOptions) -> Self {
         self.options = options;
@@ -104,7 +103,7 @@ impl SubscribeRequest {
     }
 }
 
-/// What a subscription receives.
+/// The address that a subscription receives messages from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Address {
@@ -112,11 +111,11 @@ pub enum Address {
     Pattern(Pattern),
     /// Messages to this session, or to its user, at `path`.
     User {
-        /// What follows the user prefix: `/queue/errors` for a client's `/user/queue/errors`.
+        /// The part after the user prefix: `/queue/errors` for a client's `/user/queue/errors`.
         path: Destination,
     },
-    /// One answer of the application, which the session delivers itself. The hub records the subscription and delivers
-    /// nothing to it.
+    /// The application's single answer, which the session delivers itself. The hub records the subscription and
+    /// delivers nothing to it.
     Application,
 }
 
@@ -126,21 +125,21 @@ impl From<Pattern> for Address {
     }
 }
 
-/// Options of a subscription beyond acknowledgement. An engine declares which of them it supports
-/// ([`Capabilities::options`](crate::Capabilities::options)); the hub refuses the others by name.
+/// Options of a subscription beyond acknowledgement. An engine declares the supported ones
+/// ([`Capabilities::options`](crate::Capabilities::options)); the hub refuses the others with an error that names them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SubscribeOptions {
     /// The first message to receive. Default [`Start::Live`].
     pub start: Start,
-    /// Whether the last value is delivered before the live messages. Default false.
+    /// Delivers the last value before the live messages. Default false.
     pub retained: bool,
-    /// The name under which the engine keeps the subscription, with its messages, while no session has it. Default
+    /// The name under which the engine keeps the subscription, with its messages, while no session uses it. Default
     /// none: the subscription ends with its session.
     pub durable: Option<ByteString>,
     /// A condition on a message's headers; only messages that meet it are delivered. Default none.
     pub selector: Option<ByteString>,
-    /// Whether a queue's messages are shown and stay in the queue. Default false.
+    /// Shows a queue's messages without removing them. Default false.
     pub browse: bool,
 }
 
@@ -151,7 +150,7 @@ pub enum Start {
     /// The first one published after the subscription is active.
     #[default]
     Live,
-    /// The one after this position.
+    /// The first one after this position.
     After(Position),
 }
 
@@ -172,7 +171,7 @@ pub struct OptionSupport {
 }
 
 impl SubscribeOptions {
-    /// The first of the options that is asked for and not supported, by the STOMP header that asks for it.
+    /// Returns the first requested option that is not supported, as the STOMP header that asks for it.
     pub(crate) fn unsupported(&self, support: OptionSupport) -> Option<&'static str> {
         let asked = [
             (self.start != Start::Live, support.resume, "resume-from"),
@@ -186,18 +185,18 @@ impl SubscribeOptions {
     }
 }
 
-/// A subscription that is active: every message published from now on reaches it.
+/// An active subscription: every message published from now on reaches it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Subscribed {
-    /// The position before the subscription's first message, where the engine knows it.
+    /// The position before the subscription's first message, if the engine knows it.
     pub start: Option<Position>,
-    /// Messages between [`Start::After`] and the first one delivered that are not kept any more.
+    /// Messages after [`Start::After`] and before the first delivered one that are no longer kept.
     pub gap: Option<Gap>,
 }
 
 impl Subscribed {
-    /// A subscription that starts behind `start`.
+    /// Creates a subscription that starts after `start`.
     pub fn after(start: Position) -> Self {
         Self {
             start: Some(start),
@@ -205,7 +204,7 @@ impl Subscribed {
         }
     }
 
-    /// With messages missing.
+    /// Adds missing messages.
     #[must_use]
     pub fn gap(mut self, gap: Gap) -> Self {
         self.gap = Some(gap);
@@ -226,16 +225,16 @@ pub struct Gap {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settle {
-    /// The subscription; `None` for whichever of the session's has the delivery.
+    /// The subscription; `None` to find the session's subscription that has the delivery.
     pub slot: Option<u32>,
-    /// Which delivery.
+    /// The delivery.
     pub delivery: DeliveryRef,
     /// The verdict.
     pub outcome: Outcome,
 }
 
 impl Settle {
-    /// The `outcome` of a `delivery` to the subscription `slot`.
+    /// Creates a settlement of `delivery` to the subscription `slot`.
     pub fn new(slot: Option<u32>, delivery: DeliveryRef, outcome: Outcome) -> Self {
         Self {
             slot,
@@ -245,7 +244,7 @@ impl Settle {
     }
 }
 
-/// The name of a delivery.
+/// Refers to a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeliveryRef {
     /// By its [tag](crate::Delivery::tag).
@@ -263,15 +262,15 @@ impl fmt::Display for DeliveryRef {
     }
 }
 
-/// How a delivery is settled, in AMQP's words.
+/// How a delivery is settled, in AMQP's terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It was processed: STOMP's ACK.
     Accepted,
-    /// Another consumer is to try: STOMP's NACK. A topic has no other, so there it is the same as
+    /// Another consumer should process it: STOMP's NACK. A topic has no other, so there it means
     /// [`Rejected`](Self::Rejected).
     Released,
-    /// No consumer is to try again: NACK with `requeue:false`. The message becomes a dead letter.
+    /// No consumer should process it again: NACK with `requeue:false`. The message becomes a dead letter.
     Rejected,
 }
 
@@ -286,7 +285,7 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// A transaction of these parts.
+    /// Creates a transaction of these parts.
     pub fn new(settles: Vec<Settle>, publishes: Vec<Publish>) -> Self {
         Self { settles, publishes }
     }
@@ -296,12 +295,12 @@ impl Transaction {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Published {
-    /// Subscriptions on this node that the batch's messages were queued for, all messages together.
+    /// Subscriptions on this node that the batch's messages were queued for, summed over all messages.
     pub local_receivers: usize,
 }
 
 impl Published {
-    /// The outcome for a batch that reached `local_receivers` subscriptions of this node.
+    /// Creates the outcome of a batch that reached `local_receivers` subscriptions of this node.
     pub fn new(local_receivers: usize) -> Self {
         Self { local_receivers }
     }

@@ -1,19 +1,19 @@
-//! Names of sessions.
+//! Session ids.
 
 use std::fmt;
 
-/// Names one session among all, on every node: 128 random bits, so that nobody guesses another's.
+/// Identifies one session among all, on every node: 128 random bits, so that nobody guesses another's.
 ///
 /// Shown as 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(u128);
 
 impl SessionId {
-    /// A new name.
+    /// Generates a random id.
     ///
     /// # Panics
     ///
-    /// When the operating system has no randomness to give; nothing secure could go on without.
+    /// If the operating system has no randomness; nothing could be secure without.
     pub fn random() -> Self {
         Self(u128::from_ne_bytes(crate::random_bytes()))
     }

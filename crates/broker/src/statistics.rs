@@ -11,17 +11,17 @@ use crate::hub::{Lost, Overflow};
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct BrokerStatistics {
-    /// Sessions that are open.
+    /// Open sessions.
     pub sessions: usize,
-    /// Destinations that are known.
+    /// Known destinations.
     pub destinations: usize,
-    /// Bytes of all messages that wait somewhere: in queues, in outboxes, to be settled. Each message counts once.
+    /// Bytes of all messages in queues, in outboxes, and waiting to be settled. Each message counts once.
     pub bytes: usize,
-    /// The most they may be.
+    /// Their limit.
     pub max_bytes: usize,
-    /// What was counted over all destinations since the start, those forgotten included.
+    /// Counts over all destinations since the start, including removed ones.
     pub totals: Counts,
-    /// The destinations that were asked for.
+    /// The requested destinations.
     pub selected: Vec<DestinationStatistics>,
 }
 
@@ -31,26 +31,26 @@ pub struct BrokerStatistics {
 pub struct DestinationStatistics {
     /// Its name.
     pub destination: ByteString,
-    /// What it is.
+    /// Its kind.
     pub kind: DestinationKind,
-    /// Subscriptions to it: for a topic, those of patterns that cover it too.
+    /// Its subscriptions: for a topic, including those of patterns that cover it.
     pub subscribers: usize,
     /// Messages that wait for a consumer. 0 for topics, whose messages wait in outboxes.
     pub depth: usize,
-    /// Messages given to consumers of a queue and not settled.
+    /// Messages delivered to consumers of a queue and not settled.
     pub unsettled: usize,
     /// Bytes of both. 0 for topics.
     pub bytes: usize,
-    /// What was counted since the destination became known.
+    /// Counts since the destination became known.
     pub counts: Counts,
-    /// Messages published in a second, over the last ten or so.
+    /// Messages published per second, over the last ten or so.
     pub published_per_second: f32,
-    /// Deliveries made in a second, over the last ten or so.
+    /// Deliveries made per second, over the last ten or so.
     pub delivered_per_second: f32,
 }
 
 impl DestinationStatistics {
-    /// Of a destination of which nothing is known yet. For authors of brokers.
+    /// Creates empty statistics of a destination. For authors of brokers.
     pub fn new(destination: impl Into<ByteString>, kind: DestinationKind) -> Self {
         Self {
             destination: destination.into(),
@@ -115,7 +115,7 @@ counts! {
     redelivered = Redelivered,
     /// Messages whose time ran out before they were settled.
     expired = Expired,
-    /// Messages that went where dead letters go.
+    /// Messages that were sent to a dead-letter destination.
     dead_lettered = DeadLettered,
     /// Deliveries or messages dropped by [`Overflow::DropOldest`], or by a full queue's
     /// [`DropOldest`](crate::WhenFull::DropOldest).
@@ -127,8 +127,8 @@ counts! {
     conflated = Conflated,
     /// Sessions ended by [`Overflow::Close`].
     closed = Closed,
-    /// Messages that were rejected, or came back too often, with no place for dead letters configured; and those that such a
-    /// place did not take.
+    /// Messages that were rejected, or came back too often, without a dead-letter destination configured; and those
+    /// that such a destination did not take.
     discarded = Discarded,
     /// Messages refused because a queue, or the broker's memory, was full.
     refused = Refused,
@@ -145,7 +145,7 @@ impl Counters {
         }
     }
 
-    /// Counts the messages and sessions that full outboxes cost under a policy.
+    /// Counts the messages and sessions lost to full outboxes under a policy.
     pub(crate) fn lost(&self, lost: Lost, overflow: &Overflow) {
         self.count(Count::Closed, lost.sessions as usize);
         let dropped = match overflow {
@@ -158,7 +158,7 @@ impl Counters {
     }
 }
 
-/// Counts for one destination, and for its hub at the same time: from [`LocalHub::meter`](crate::LocalHub::meter).
+/// Counters for one destination, which also count for its hub: from [`LocalHub::meter`](crate::LocalHub::meter).
 #[derive(Debug)]
 pub struct Meter {
     counters: Counters,
@@ -183,36 +183,36 @@ impl Meter {
         self.totals.count(count, n);
     }
 
-    /// Counts the messages and sessions that full outboxes cost under a policy.
+    /// Counts the messages and sessions lost to full outboxes under a policy.
     pub(crate) fn lost(&self, lost: Lost, overflow: &Overflow) {
         self.counters.lost(lost, overflow);
         self.totals.lost(lost, overflow);
     }
 
-    /// Updates the rates, `seconds` after the last time.
+    /// Updates the rates, `seconds` after the last update.
     pub fn measure(&self, seconds: f32) {
         let counts = self.counts();
         self.published.measure(counts.published, seconds);
         self.delivered.measure(counts.delivered, seconds);
     }
 
-    /// The counts since the meter was made.
+    /// The counts since the meter was created.
     pub fn counts(&self) -> Counts {
         self.counters.read()
     }
 
-    /// Messages published in a second, as of the last [`measure`](Self::measure).
+    /// Messages published per second, as of the last [`measure`](Self::measure).
     pub fn published_per_second(&self) -> f32 {
         self.published.per_second()
     }
 
-    /// Deliveries made in a second, as of the last [`measure`](Self::measure).
+    /// Deliveries made per second, as of the last [`measure`](Self::measure).
     pub fn delivered_per_second(&self) -> f32 {
         self.delivered.per_second()
     }
 }
 
-/// How fast a number grows.
+/// The rate of growth of a number.
 #[derive(Debug, Default)]
 struct Rate {
     before: AtomicU64,

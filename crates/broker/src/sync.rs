@@ -1,7 +1,7 @@
-//! The locks of this crate, and the one atomic that decides something: `parking_lot`'s and the standard library's, or
-//! loom's where the models of `tests/loom.rs` run (`--cfg loom`).
+//! The locks of this crate, and the one atomic that decides something: from `parking_lot` and the standard library, or
+//! from loom for the models in `tests/loom` (`--cfg loom`).
 //!
-//! What stays the standard library's even there decides nothing about other memory: numbers given out by one
+//! Atomics that stay the standard library's even there decide nothing about other memory: numbers given out by one
 //! `fetch_add`, and counters. `Arc` stays too, because it is in the public interface; it is only cloned and dropped.
 
 #[cfg(not(loom))]

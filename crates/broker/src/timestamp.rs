@@ -1,10 +1,10 @@
-//! Time as brokers are told it.
+//! Time, as callers pass it to brokers.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A point in time: milliseconds since 1970 in UTC, as in a message's `expires` header.
 ///
-/// Brokers read no clock: whoever calls them says what time it is.
+/// Brokers read no clock: their callers pass the time.
 ///
 /// # Example: a minute later
 ///
@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// So many milliseconds after 1970.
+    /// Creates a timestamp from milliseconds since 1970.
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis)
     }
@@ -32,7 +32,7 @@ impl Timestamp {
 
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
-        // A clock that stands before 1970 is wrong, and the beginning as good as anything.
+        // A clock before 1970 is wrong, and zero as good as anything.
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         Self(since.as_millis() as u64)
     }
@@ -41,7 +41,7 @@ impl From<SystemTime> for Timestamp {
 impl std::ops::Add<Duration> for Timestamp {
     type Output = Self;
 
-    /// The end of time, if the sum lies beyond it.
+    /// Saturates at the largest timestamp.
     fn add(self, duration: Duration) -> Self {
         let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(millis))

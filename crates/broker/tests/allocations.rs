@@ -1,7 +1,6 @@
-//! How often the broker asks for memory: never because of one subscriber more, and so often for a queue's message.
+//! Counts the broker's allocations: none per additional subscriber, and a fixed number per message of a queue.
 //!
-//! What is counted is what happens again and again; the first rounds, in which outboxes and queues get their room, are
-//! not.
+//! Only the steady state counts, not the first rounds, in which outboxes and queues grow.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -60,7 +59,7 @@ fn publish(broker: &Hub, destination: &Destination, headers: &Headers, count: us
     broker.publish(batch, NOW).into_ready().unwrap().unwrap();
 }
 
-/// How often a round asks for memory, once it has been gone through a few times.
+/// Returns the allocations of a round in the steady state.
 fn per_round(mut round: impl FnMut()) -> u64 {
     for _ in 0..10 {
         round();
@@ -70,7 +69,7 @@ fn per_round(mut round: impl FnMut()) -> u64 {
     counted.count_total / ROUNDS
 }
 
-/// Publishes `burst` messages to so many subscribers, all of whom take them.
+/// Publishes `burst` messages to `subscribers` sessions, all of which take them.
 fn fan_out(subscribers: usize, pattern: &'static str, burst: usize) -> u64 {
     fan_out_by(Overflow::Close, subscribers, pattern, burst)
 }
@@ -114,7 +113,7 @@ fn fan_out_asks_for_no_memory_per_delivery() {
 
 #[test]
 fn a_burst_asks_once_for_each_outbox_s_queue() {
-    // An outbox keeps room for a few deliveries only; that of a burst is given up when it is empty.
+    // An outbox keeps room for a few deliveries only; it frees that of a burst when it is empty.
     let (one, many) = (fan_out(1, "/topic/a", 16), fan_out(1_000, "/topic/a", 16));
     assert_eq!(many - one, 999);
 }
@@ -127,7 +126,7 @@ fn conflation_asks_for_its_index_once_and_not_for_each_message() {
         let many = fan_out_by(latest(), 100, "/topic/a", burst);
         (many - one) / 99
     };
-    // The index in its two parts, and the queue's own room where it had grown.
+    // The index in its two parts, and the queue's own memory after it had grown.
     assert!(of(2) <= 2, "{}", of(2));
     assert_eq!(of(64), of(2));
 }
@@ -143,7 +142,7 @@ fn a_queue_s_message_from_send_to_ack() {
         client.take(&mut batch);
         client.accept(&broker, &batch[0]);
     });
-    // The batch that is published, and the message with its id.
+    // The published batch, and the message with its id.
     assert!(count <= 3, "{count}");
 }
 

@@ -1,4 +1,4 @@
-//! The embedded broker keeps the contract: as it is, and where all of its answers come late from elsewhere.
+//! The embedded broker keeps the contract: as it is, and with all answers arriving late from another thread.
 
 use std::panic;
 use std::sync::{Arc, mpsc};
@@ -52,7 +52,7 @@ fn a_clause_that_is_not_kept_is_named() {
     assert_eq!(*text, expected);
 }
 
-/// Does everything on a thread of its own, one after the other, as an engine behind a connection would.
+/// Handles every call on a thread of its own, in order, as an engine behind a connection would.
 #[derive(Debug)]
 struct Late {
     inner: Arc<EmbeddedBroker>,
@@ -135,7 +135,7 @@ impl Broker for Late {
     }
 }
 
-/// Takes no notice of a consumer's end.
+/// Ignores the end of a consumer.
 #[derive(Debug)]
 struct Deaf(EmbeddedBroker);
 

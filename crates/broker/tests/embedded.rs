@@ -1,4 +1,4 @@
-//! The embedded broker, as a session and a publisher see it.
+//! The embedded broker, as seen by sessions and publishers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tramline_broker::{
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
-/// The time of the `n`th sweep, far enough from the others to look for what nobody uses.
+/// The time of the `n`th sweep, late enough after the others to remove unused destinations.
 fn later(n: u64) -> Timestamp {
     Timestamp::from_millis(NOW.as_millis() + n * 10_000)
 }

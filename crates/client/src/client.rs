@@ -18,10 +18,9 @@ use crate::{
 
 /// A STOMP session with a server.
 ///
-/// A clone is another handle to the same session, and costs one reference count. What one task
-/// sends arrives in the order of its awaits. When the last handle and the last
-/// [`Subscription`](crate::Subscription) are dropped, the session ends as by
-/// [`disconnect`](Self::disconnect), in the background.
+/// A clone is another handle to the same session, and costs one reference count. The frames of one task arrive in the
+/// order of its awaits. When the last handle and the last [`Subscription`](crate::Subscription) are dropped, the
+/// session ends like with [`disconnect`](Self::disconnect), in the background.
 ///
 /// # Example: a whole conversation
 ///
@@ -45,15 +44,15 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects by WebSocket, as in `ws://host:port/path`; the port is 80 if there is none.
+    /// Connects by WebSocket, as in `ws://host:port/path`; the default port is 80.
     ///
     /// Other schemes are an [`Error::InvalidRequest`] when the builder is awaited.
     pub fn connect(url: impl Into<String>) -> Connect {
         Connect::websocket(url.into())
     }
 
-    /// Connects by plain STOMP over a stream that is open: a TCP connection to a broker, a TLS
-    /// stream over one, a pipe in memory. For WebSocket over a stream, see [`Connect::over`].
+    /// Connects by plain STOMP over an open stream: a TCP connection to a broker, a TLS stream over one, a pipe in
+    /// memory. For WebSocket over a stream, see [`Connect::over`].
     ///
     /// # Example: a broker's TCP port
     ///
@@ -75,12 +74,12 @@ impl Client {
         Self { handle }
     }
 
-    /// What the server said about the session: version, user name, its own name.
+    /// The server's CONNECTED: version, user name, its own name.
     pub fn connected(&self) -> &Connected {
         &self.handle.connected
     }
 
-    /// Why the session has ended; `None` while it lives.
+    /// The reason why the session has ended; `None` while it is open.
     pub fn ended(&self) -> Option<&Error> {
         self.handle.ended()
     }
@@ -101,20 +100,18 @@ impl Client {
         }
     }
 
-    /// Ends the session for all handles: everything sent before is written, DISCONNECT confirmed
-    /// by its receipt, and the connection closed in order.
+    /// Ends the session for all handles: everything sent before is written, DISCONNECT is confirmed by its receipt, and
+    /// the connection is closed in order.
     ///
-    /// Messages that arrive meanwhile still go to their subscriptions, those that find an inbox
-    /// full are dropped, and then every subscription ends with [`Error::Disconnected`]. Ok at
-    /// once if we have disconnected before.
+    /// Messages that arrive meanwhile still go to their subscriptions, unless an inbox is full, and then every
+    /// subscription ends with [`Error::Disconnected`]. Returns `Ok` at once after an earlier disconnect.
     ///
-    /// Cancel-safe: if the future is dropped after its first poll, the session ends all the same.
+    /// Cancel-safe: if the future is dropped after its first poll, the session still ends.
     ///
     /// # Errors
     ///
-    /// Whatever ended the connection before its time; [`Error::Timeout`] if the server took longer
-    /// than [`Connect::close_timeout`] to read what was sent, to confirm, or to close. The
-    /// connection is gone even so.
+    /// The error that ended the connection early; [`Error::Timeout`] if the server took longer than
+    /// [`Connect::close_timeout`] to read what was sent, to confirm, or to close. The connection is closed in any case.
     pub async fn disconnect(&self) -> Result<(), Error> {
         let (reply, answer) = oneshot::channel();
         let asked = self.handle.submit(Command::Disconnect(reply));
@@ -131,18 +128,18 @@ impl Client {
 
 /// A message to send; await it to do so.
 ///
-/// Without [`receipt`](Self::receipt) it resolves when the connection's task has taken the
-/// message, waiting for room in [the queue](Connect::send_queue) if need be. That says nothing
-/// about delivery: should the connection break, what was queued is lost.
+/// Without [`receipt`](Self::receipt) it resolves when the connection's task has taken the message, after waiting for
+/// room in [the queue](Connect::send_queue) if necessary. That does not confirm delivery: if the connection breaks,
+/// queued messages are lost.
 ///
-/// Cancel-safe: dropped while it waits for room, nothing is sent; dropped while it waits for the
-/// receipt, the message is sent all the same.
+/// Cancel-safe: if it is dropped while it waits for room, nothing is sent; if it is dropped while it waits for the
+/// receipt, the message is still sent.
 ///
 /// # Errors
 ///
-/// Whatever ended the connection. With a receipt, the message may have arrived even so.
+/// The error that ended the connection. With a receipt, the message may have arrived nevertheless.
 ///
-/// # Example: fire and forget, and be sure
+/// # Example: without and with a receipt
 ///
 /// ```no_run
 /// # async fn example(client: tramline_client::Client) -> Result<(), tramline_client::Error> {
@@ -167,20 +164,20 @@ pub struct SendMessage {
 }
 
 impl SendMessage {
-    /// One more header. `destination`, `content-length` and `receipt` are not yours to set: the
-    /// first of a name counts, and the client writes its own before these.
+    /// Adds a header. `destination`, `content-length` and `receipt` have no effect: the first of a name counts, and the
+    /// client writes its own before these.
     pub fn header(mut self, name: impl Into<ByteString>, value: impl Into<ByteString>) -> Self {
         self.headers.push(name, value);
         self
     }
 
-    /// The `content-type` header. Default none, which servers take for bytes.
+    /// Sets the `content-type` header. Default none, which servers treat as bytes.
     pub fn content_type(self, content_type: impl Into<ByteString>) -> Self {
         self.header("content-type", content_type)
     }
 
-    /// Waits until the server confirms the message. What that means is the server's to say;
-    /// Tramline's has stored or delivered it, or its handler has returned.
+    /// Waits until the server confirms the message. The server decides what that means: Tramline's has stored or
+    /// delivered it, or its handler has returned.
     pub fn receipt(mut self) -> Self {
         self.receipt = true;
         self

@@ -19,20 +19,20 @@ use crate::{
     link::{Framing, Link, websocket_config},
 };
 
-/// How to connect; await it to do so.
+/// A connection to open; await it to do so.
 ///
-/// [`Client::connect`] and [`Client::over`] make one. Nothing happens before it is awaited, which
-/// must be within a tokio runtime: the connection is a task of that runtime.
+/// [`Client::connect`] and [`Client::over`] create one. Nothing happens before it is awaited, which must be within a
+/// tokio runtime: the connection is a task of that runtime.
 ///
-/// Dropping the future gives the attempt up and closes the connection.
+/// Dropping the future cancels the attempt and closes the connection.
 ///
 /// # Errors
 ///
-/// - [`Error::InvalidRequest`]: the URL or an HTTP header cannot be used.
+/// - [`Error::InvalidRequest`]: the URL or an HTTP header is invalid.
 /// - [`Error::Io`], [`Error::Timeout`]: the network or the server did not answer.
 /// - [`Error::Handshake`]: the server refused the WebSocket.
 /// - [`Error::ServerError`]: the server refused the session, as for a wrong password.
-/// - [`Error::ClosedByServer`], [`Error::Protocol`]: the server is of another kind.
+/// - [`Error::ClosedByServer`], [`Error::Protocol`]: the server speaks another protocol.
 ///
 /// # Example: log in
 ///
@@ -55,7 +55,7 @@ pub struct Connect {
     protocol: Protocol,
     stream: Option<Box<dyn Stream>>,
     config: ClientConfig,
-    /// Given by the application; the URL's host otherwise.
+    /// Set by the application; the URL's host otherwise.
     host: Option<ByteString>,
     http_headers: Vec<(String, String)>,
     connect_timeout: Duration,
@@ -99,52 +99,50 @@ impl Connect {
         }
     }
 
-    /// Uses this stream instead of opening a TCP connection: through a proxy, a TLS library or,
-    /// in tests, a pipe in memory. The WebSocket handshake, if the URL asks for one, is done
-    /// over it.
+    /// Uses this stream instead of opening a TCP connection: through a proxy, a TLS library or, in tests, a pipe in
+    /// memory. The WebSocket handshake, if the URL asks for one, is done over it.
     pub fn over(mut self, io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
         self.stream = Some(Box::new(io));
         self
     }
 
-    /// The `login` and `passcode` headers of CONNECT. Default none.
+    /// Sets the `login` and `passcode` headers of CONNECT. Default none.
     pub fn login(mut self, login: impl Into<ByteString>, passcode: impl Into<ByteString>) -> Self {
         self.config = self.config.with_login(login, passcode);
         self
     }
 
-    /// The `host` header of CONNECT: the virtual host. Default the URL's host; `/` without a URL,
-    /// which is what RabbitMQ calls its own.
+    /// Sets the `host` header of CONNECT: the virtual host. Default the URL's host; `/` without a URL, which is
+    /// RabbitMQ's default.
     pub fn host(mut self, host: impl Into<ByteString>) -> Self {
         self.host = Some(host.into());
         self
     }
 
-    /// One more header of CONNECT, behind the others.
+    /// Adds a header to CONNECT, after the others.
     pub fn header(mut self, name: impl Into<ByteString>, value: impl Into<ByteString>) -> Self {
         self.config = self.config.with_header(name, value);
         self
     }
 
-    /// One more header of the WebSocket handshake, such as `authorization`, `cookie` or `origin`.
-    /// The handshake's own, such as `host` and `sec-websocket-protocol`, are refused when the
-    /// builder is awaited. Plain STOMP has no such headers, and ignores them.
+    /// Adds a header to the WebSocket handshake, such as `authorization`, `cookie` or `origin`. The handshake's own,
+    /// such as `host` and `sec-websocket-protocol`, are refused when the builder is awaited. Plain STOMP has no such
+    /// headers, and ignores them.
     pub fn http_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.http_headers.push((name.into(), value.into()));
         self
     }
 
-    /// The STOMP versions offered in CONNECT, and as WebSocket sub-protocols in this order.
-    /// Default all, the newest first. An empty list offers 1.0 and no sub-protocol.
+    /// Sets the STOMP versions offered in CONNECT, and as WebSocket sub-protocols in this order. Default all, the
+    /// newest first. An empty list offers 1.0 and no sub-protocol.
     pub fn versions(mut self, versions: impl IntoIterator<Item = Version>) -> Self {
         self.config.versions = versions.into_iter().collect();
         self
     }
 
-    /// How often we promise to send something, and how often the server should. Zero for never.
-    /// Default 10 s each: a dead server is noticed within 30 s, and proxies that cut idle
-    /// connections do so after 60 s. The slower of a promise and the other side's wish holds;
-    /// the server is taken for gone after three times that.
+    /// How often we promise to send something, and how often the server should. Zero for never. Default 10 s each: a
+    /// dead server is noticed within 30 s, and proxies cut idle connections after 60 s. The slower of a promise and the
+    /// other side's wish holds; the server is considered dead after three times that.
     ///
     /// Times are rounded up to milliseconds.
     pub fn heart_beat(mut self, send: Duration, receive: Duration) -> Self {
@@ -155,40 +153,37 @@ impl Connect {
         self
     }
 
-    /// How long everything until CONNECTED may take. Default 10 s: a slow login passes, and a
-    /// person still waits.
+    /// The time limit for everything until CONNECTED. Default 10 s: enough for a slow login, and short enough for a
+    /// waiting person.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;
         self
     }
 
-    /// How long the server may take, when we leave, to read what was sent; then to confirm
-    /// DISCONNECT; then to close. Default 5 s each: enough for a busy server, and a process that
-    /// stops is not held up for long.
+    /// The time limit at a disconnect for the server to read what was sent; then to confirm DISCONNECT; then to close.
+    /// Default 5 s each: enough for a busy server, without delaying the end of a process for long.
     pub fn close_timeout(mut self, limit: Duration) -> Self {
         self.close_timeout = limit;
         self
     }
 
-    /// The longest body of a message or ERROR, in bytes. Default 1,048,576: the application chose
-    /// its server, and so may trust it with more than a server grants its clients. A longer one
-    /// ends the connection with [`Error::Protocol`].
+    /// The maximum body of a message or ERROR, in bytes. Default 1,048,576: the application chose its server, and may
+    /// trust it with more than a server grants its clients. A longer one ends the connection with [`Error::Protocol`].
     pub fn max_body(mut self, bytes: usize) -> Self {
         self.config.limits.body = bytes;
         self
     }
 
-    /// What a subscription may hold unread, in bytes of bodies and headers, unless it
-    /// [says otherwise](crate::Subscribe::inbox). Default 1,048,576: seconds of a busy topic. At
-    /// most one message more is held, and for the connection 64 KiB that have been read already.
+    /// The maximum of unread messages of a subscription, in bytes of bodies and headers, unless it [sets its
+    /// own](crate::Subscribe::inbox). Default 1,048,576: seconds of a busy topic. At most one message more is held, and
+    /// 64 KiB per connection that have been read already.
     pub fn inbox(mut self, bytes: usize) -> Self {
         self.inbox = bytes;
         self
     }
 
-    /// What may wait to be sent, in bytes of bodies and headers; then sends wait for room, in
-    /// their order. Default 1,048,576; at most 268,435,456. A message that is larger than the
-    /// queue has it for itself.
+    /// The maximum of messages that wait to be sent, in bytes of bodies and headers; beyond it, sends wait for room, in
+    /// their order. Default 1,048,576; at most 268,435,456. A message that is larger than the queue takes it alone.
     pub fn send_queue(mut self, bytes: usize) -> Self {
         self.send_queue = bytes;
         self
@@ -267,7 +262,7 @@ impl IntoFuture for Connect {
 }
 
 impl fmt::Debug for Connect {
-    /// Neither URL nor HTTP headers: both may have secrets.
+    /// Neither URL nor HTTP headers: both may contain secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let protocol = match self.protocol {
             Protocol::WebSocket { .. } => "WebSocket",

@@ -1,4 +1,4 @@
-//! The task behind a connection: commands in, messages out, until one side leaves.
+//! The task of a connection: it sends commands and delivers messages until one side ends the session.
 
 use std::{
     collections::HashMap,
@@ -29,7 +29,7 @@ use crate::{
 
 /// Everything that one connection owns. It is one task; nothing here has a lock.
 ///
-/// However it ends, dropped by its runtime included, everyone who waits hears of it.
+/// However it ends, even dropped by its runtime, it reports the end to everyone who waits.
 pub(crate) struct Driver<I> {
     link: Link<I>,
     commands: mpsc::UnboundedReceiver<Command>,
@@ -37,16 +37,16 @@ pub(crate) struct Driver<I> {
     close_timeout: Duration,
     subscriptions: HashMap<ByteString, Arc<Inbox>>,
     receipts: Receipts,
-    /// The inbox that has no room. Nothing is read until it has.
+    /// The inbox that has no room. Nothing is read until it has room.
     full: Option<Arc<Inbox>>,
-    goodbye: Option<Goodbye>,
+    disconnecting: Option<Disconnecting>,
 }
 
-/// We are leaving.
+/// The state of a disconnect in progress.
 #[derive(Default)]
-struct Goodbye {
+struct Disconnecting {
     receipt: u64,
-    /// Those who asked for it; none if all handles are gone.
+    /// The callers of `disconnect`; none if all handles are gone.
     callers: Vec<Reply>,
 }
 
@@ -61,7 +61,7 @@ pub(crate) async fn open<I: AsyncRead + AsyncWrite + Unpin>(
                 ClientEvent::Connected(connected) => return Poll::Ready(Ok(connected)),
                 ClientEvent::Error(frame) => return Poll::Ready(Err(server_error(&frame))),
                 ClientEvent::Failed(error) => return Poll::Ready(Err(error.into())),
-                // The machine lets nothing else through before CONNECTED.
+                // The machine lets no other event through before CONNECTED.
                 _ => {}
             }
         }
@@ -84,7 +84,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             subscriptions: HashMap::new(),
             receipts: Receipts::default(),
             full: None,
-            goodbye: None,
+            disconnecting: None,
         }
     }
 
@@ -106,8 +106,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
         }
     }
 
-    /// Drives the connection until all handles are gone or one wants to leave. A server that does
-    /// not read what is queued before that cannot keep us.
+    /// Drives the connection until all handles are gone or one disconnects. A server that does not read what is queued
+    /// before that cannot prevent it.
     async fn serve(&mut self) -> Result<(), Error> {
         let (shared, patience) = (self.shared.clone(), self.close_timeout);
         let mut kept_waiting = pin!(async move {
@@ -126,7 +126,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
 
     /// Sends DISCONNECT and waits for its receipt.
     async fn leave(&mut self) -> Error {
-        self.say_goodbye();
+        self.queue_disconnect();
         let patience = self.close_timeout;
         match timeout(patience, poll_fn(|context| self.poll(context))).await {
             Ok(Ok(())) => Error::Disconnected,
@@ -135,8 +135,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
         }
     }
 
-    /// Ready when all handles are gone or one wants to leave, and then when the server has
-    /// confirmed that; or when the connection has ended.
+    /// Ready when all handles are gone or one disconnects, and then when the server has confirmed that; or when the
+    /// connection has ended.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             let more_events = match self.poll_events(context) {
@@ -158,12 +158,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
         }
     }
 
-    /// What the server said, while there is room for it.
+    /// Handles the server's events, while there is room for them.
     fn poll_events(&mut self, context: &mut Context<'_>) -> Poll<Result<Turn, Error>> {
         for _ in 0..EVENTS_PER_TURN {
             if let Some(inbox) = &self.full {
                 if inbox.poll_room(context).is_pending() {
-                    // Its last words could be read only if there were room for them.
+                    // The server's last messages could be read only with room for them.
                     return match self.link.broken() {
                         Some(error) => Poll::Ready(Err(error.clone())),
                         None => Poll::Pending,
@@ -176,15 +176,15 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
                 ClientEvent::Message(message) => self.deliver(message.into()),
                 ClientEvent::Receipt(id) => {
                     let number = self.receipts.done(&id);
-                    if let Some(goodbye) = &self.goodbye
-                        && number == Some(goodbye.receipt)
+                    if let Some(disconnecting) = &self.disconnecting
+                        && number == Some(disconnecting.receipt)
                     {
                         return Poll::Ready(Ok(Turn::Left));
                     }
                 }
                 ClientEvent::Error(frame) => return Poll::Ready(Err(server_error(&frame))),
                 ClientEvent::Failed(error) => return Poll::Ready(Err(error.into())),
-                // CONNECTED has been before, and comes once.
+                // CONNECTED came before, and comes only once.
                 _ => {}
             }
         }
@@ -192,13 +192,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
     }
 
     fn deliver(&mut self, message: Message) {
-        // Messages come on for a moment after UNSUBSCRIBE.
+        // Messages may still arrive for a moment after UNSUBSCRIBE.
         let Some(inbox) = self.subscriptions.get(&message.subscription) else {
             return;
         };
         match inbox.push(message) {
             Pushed::Taken => {}
-            Pushed::Full | Pushed::Refused if self.goodbye.is_some() => {}
+            Pushed::Full | Pushed::Refused if self.disconnecting.is_some() => {}
             Pushed::Full => {
                 self.full = Some(inbox.clone());
                 self.pause_reading(true);
@@ -218,16 +218,16 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
                         return Commands::Leave;
                     }
                 }
-                Poll::Ready(None) if self.goodbye.is_none() => return Commands::Leave,
+                Poll::Ready(None) if self.disconnecting.is_none() => return Commands::Leave,
                 Poll::Ready(None) | Poll::Pending => return Commands::Done,
             }
         }
         Commands::NoRoom
     }
 
-    /// Does what a handle asks for; true if it asks to leave.
+    /// Carries out a command; returns true if it disconnects.
     fn command(&mut self, command: Command) -> bool {
-        if self.goodbye.is_some() {
+        if self.disconnecting.is_some() {
             self.refuse(command);
             return false;
         }
@@ -262,7 +262,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             Command::Unsubscribe(inbox) => self.unsubscribe(&inbox),
             Command::Disconnect(reply) => {
                 let callers = vec![reply];
-                self.goodbye = Some(Goodbye {
+                self.disconnecting = Some(Disconnecting {
                     receipt: 0,
                     callers,
                 });
@@ -280,11 +280,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
         }
     }
 
-    /// Queues DISCONNECT. Nothing is waited for any more but receipts.
-    fn say_goodbye(&mut self) {
+    /// Queues DISCONNECT. From now on only receipts are awaited.
+    fn queue_disconnect(&mut self) {
         self.shared.finish(Error::Disconnected);
         let receipt = self.receipts.next();
-        self.goodbye.get_or_insert_default().receipt = receipt;
+        self.disconnecting.get_or_insert_default().receipt = receipt;
         let machine = self.link.machine();
         machine.disconnect(Some(&receipt.to_string()));
         if self.full.take().is_some() {
@@ -292,7 +292,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
         }
     }
 
-    /// Ends the stream in order, as far as there is anyone to do it with.
+    /// Ends the stream in order, as far as the server still responds.
     async fn close(&mut self, error: &Error) -> Result<(), Error> {
         let (code, reason) = match error {
             Error::Io(_) | Error::HeartBeatLost { .. } => return Ok(()),
@@ -317,7 +317,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
 }
 
 impl<I> Driver<I> {
-    /// Tells everyone who waits that the session is over; answers those who asked for it.
+    /// Reports the end of the session to everyone who waits; returns the callers of `disconnect`.
     fn finish(&mut self, error: &Error) -> Vec<Reply> {
         self.shared.finish(error.clone());
         self.receipts.fail(error);
@@ -331,10 +331,10 @@ impl<I> Driver<I> {
             }
             self.refuse(command);
         }
-        self.goodbye.take().unwrap_or_default().callers
+        self.disconnecting.take().unwrap_or_default().callers
     }
 
-    /// A command that comes too late.
+    /// Answers a command that comes too late.
     fn refuse(&mut self, command: Command) {
         match command {
             Command::Send { receipt, .. } | Command::Subscribe { receipt, .. } => {
@@ -344,8 +344,8 @@ impl<I> Driver<I> {
             }
             Command::Unsubscribe(_) => {}
             Command::Disconnect(reply) => {
-                let goodbye = self.goodbye.get_or_insert_default();
-                goodbye.callers.push(reply);
+                let disconnecting = self.disconnecting.get_or_insert_default();
+                disconnecting.callers.push(reply);
             }
         }
     }
@@ -357,11 +357,11 @@ impl<I> Drop for Driver<I> {
     }
 }
 
-/// Whether there is more to do with the server's events.
+/// The progress of handling the server's events.
 enum Turn {
-    /// Others have their turn first.
+    /// Other work has its turn first.
     Over,
-    /// The server has confirmed that we leave.
+    /// The server has confirmed the disconnect.
     Left,
 }
 

@@ -3,13 +3,12 @@ use std::{io, sync::Arc, time::Duration};
 use bytestring::ByteString;
 use tramline_stomp::ClientError;
 
-/// Why something did not work, named by who did what.
+/// An error of a client; the variants say who caused it.
 ///
-/// When a connection ends, everything that waits for it is told the same reason: pending sends,
-/// receipts and subscribes, every [`Subscription`](crate::Subscription), and whatever is asked of
-/// the [`Client`](crate::Client) afterwards.
+/// When a connection ends, everything that waits for it receives the same error: pending sends, receipts and
+/// subscribes, every [`Subscription`](crate::Subscription), and later calls of the [`Client`](crate::Client).
 ///
-/// # Example: worth another attempt, or not
+/// # Example: errors that are worth another attempt
 ///
 /// ```
 /// use tramline_client::Error;
@@ -33,10 +32,10 @@ use tramline_stomp::ClientError;
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// We asked for something that cannot be: a URL or an HTTP header. Nothing was sent.
+    /// An invalid request of the application: a URL or an HTTP header. Nothing was sent.
     #[error("the connection cannot be tried: {reason}")]
     InvalidRequest {
-        /// What is wrong, and what would be right.
+        /// What is wrong, and how to correct it.
         reason: String,
     },
 
@@ -76,7 +75,7 @@ pub enum Error {
         reason: ByteString,
     },
 
-    /// The server was silent for longer than three times the agreed heart-beat.
+    /// The server was silent for longer than three times the negotiated heart-beat.
     #[error("nothing came from the server for {silent_for:?}; it or the network is gone")]
     HeartBeatLost {
         /// The time since its last byte.
@@ -92,16 +91,16 @@ pub enum Error {
     Timeout {
         /// The step that took too long.
         waiting_for: &'static str,
-        /// The time that it had.
+        /// The time limit.
         after: Duration,
     },
 
-    /// We left: by [`Client::disconnect`](crate::Client::disconnect), or because the runtime
+    /// This side ended the session: by [`Client::disconnect`](crate::Client::disconnect), or because the runtime
     /// dropped the connection's task.
     #[error("the client has disconnected")]
     Disconnected,
 
-    /// The server does not keep to HTTP, WebSocket or STOMP, or sent more than a limit allows.
+    /// The server violated HTTP, WebSocket or STOMP, or exceeded a limit.
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
 
@@ -113,7 +112,7 @@ pub enum Error {
         limit: usize,
     },
 
-    /// A message's body is not what the application took it for. The connection goes on.
+    /// A message's body has another format than the application expected. The connection goes on.
     #[error("the message's body is not {expected}: {reason}")]
     InvalidBody {
         /// What was expected, such as "JSON".
@@ -123,23 +122,22 @@ pub enum Error {
     },
 }
 
-/// What the server did against a protocol.
+/// A server's violation of a protocol.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// It answered the handshake with something that is not HTTP/1.1, or that accepts a handshake
-    /// we did not offer.
+    /// It answered the handshake with something that is not HTTP/1.1, or accepted a handshake that was not offered.
     #[error("the server's answer to the WebSocket handshake is wrong: {reason}")]
     Handshake {
         /// What is wrong.
         reason: String,
     },
 
-    /// It broke RFC 6455 or a limit on its messages.
+    /// It violated RFC 6455 or a limit on its messages.
     #[error("the server broke the WebSocket protocol: {0}")]
     WebSocket(#[from] tramline_websocket::Error),
 
-    /// It broke STOMP or a limit on its frames.
+    /// It violated STOMP or a limit on its frames.
     #[error(transparent)]
     Stomp(ClientError),
 }
@@ -177,7 +175,7 @@ impl From<tramline_websocket::Error> for Error {
     }
 }
 
-/// A peer's words behind a colon, if it had any.
+/// A peer's text after a colon, unless it is empty.
 fn after_colon(text: &str) -> String {
     match text.trim() {
         "" => String::new(),

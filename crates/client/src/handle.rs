@@ -1,4 +1,4 @@
-//! What clients and the driver share: the queue of commands and the end of the connection.
+//! The state that clients and the driver share: the queue of commands and the end of the connection.
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,10 +10,10 @@ use tramline_stomp::{Connected, Headers};
 use crate::error::Error;
 use crate::inbox::Inbox;
 
-/// What a caller waits for.
+/// The channel for the answer to a caller.
 pub(crate) type Reply = oneshot::Sender<Result<(), Error>>;
 
-/// What the driver is asked to do, in this order.
+/// Commands to the driver, carried out in their order.
 #[derive(Debug)]
 pub(crate) enum Command {
     Send {
@@ -21,7 +21,7 @@ pub(crate) enum Command {
         headers: Headers,
         body: Bytes,
         receipt: Option<Reply>,
-        /// Given back when the driver has queued the frame.
+        /// Released when the driver has queued the frame.
         room: OwnedSemaphorePermit,
     },
     Subscribe {
@@ -29,14 +29,14 @@ pub(crate) enum Command {
         headers: Headers,
         inbox: Arc<Inbox>,
         receipt: Option<Reply>,
-        /// Given back when the driver has queued the frame.
+        /// Released when the driver has queued the frame.
         room: OwnedSemaphorePermit,
     },
     Unsubscribe(Arc<Inbox>),
     Disconnect(Reply),
 }
 
-/// The clients' side. When the last one is dropped, the driver says goodbye.
+/// The clients' side. When the last one is dropped, the driver disconnects.
 #[derive(Debug)]
 pub(crate) struct Handle {
     pub(crate) connected: Connected,
@@ -45,10 +45,10 @@ pub(crate) struct Handle {
     shared: Arc<Shared>,
 }
 
-/// What both sides see.
+/// The part that both sides see.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// Bytes that the queue still takes. Closed at the end.
+    /// Free bytes in the queue. Closed at the end.
     room: Arc<Semaphore>,
     queue_limit: u32,
     leave: Notify,
@@ -64,7 +64,7 @@ impl Handle {
         let queue_limit = u32::try_from(queue_limit)
             .unwrap_or(u32::MAX)
             .clamp(1, MAX_QUEUE);
-        // Bounded by `room`; what needs none is bounded by the subscriptions and callers.
+        // Bounded by `room`; commands without it are bounded by the subscriptions and callers.
         let (commands, received) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             room: Arc::new(Semaphore::new(queue_limit as usize)),
@@ -81,8 +81,7 @@ impl Handle {
         (handle, shared, received)
     }
 
-    /// Waits for room in the queue, first come, first served. What is larger than the whole queue
-    /// has it for itself.
+    /// Waits for room in the queue, first come, first served. A message larger than the whole queue takes it alone.
     pub(crate) async fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Error> {
         let bytes = bytes.saturating_add(OVERHEAD);
         let permits = u32::try_from(bytes)
@@ -92,7 +91,7 @@ impl Handle {
         room.map_err(|_| self.shared.end())
     }
 
-    /// Queues a command; without waiting, so its caller has room or needs none.
+    /// Queues a command without waiting: its caller has room or needs none.
     pub(crate) fn submit(&self, command: Command) -> Result<(), Error> {
         if matches!(command, Command::Disconnect(_)) {
             self.shared.leave.notify_one();
@@ -100,7 +99,7 @@ impl Handle {
         self.commands.send(command).map_err(|_| self.shared.end())
     }
 
-    /// The answer to a command with a reply.
+    /// Submits a command and waits for its reply.
     pub(crate) async fn answer(
         &self,
         reply: oneshot::Receiver<Result<(), Error>>,
@@ -108,7 +107,7 @@ impl Handle {
         reply.await.unwrap_or_else(|_| Err(self.shared.end()))
     }
 
-    /// Why the connection has ended, if it has.
+    /// The reason why the connection has ended, if it has.
     pub(crate) fn ended(&self) -> Option<&Error> {
         self.shared.end.get()
     }
@@ -121,12 +120,12 @@ impl Drop for Handle {
 }
 
 impl Shared {
-    /// Waits until someone wants to leave; what was queued before may still have to be written.
+    /// Waits until a caller disconnects; commands queued before may still have to be written.
     pub(crate) async fn leaving(&self) {
         self.leave.notified().await;
     }
 
-    /// From now on nothing is queued any more, for this reason. The first reason stands.
+    /// Closes the queue, for this reason. The first reason counts.
     pub(crate) fn finish(&self, error: Error) {
         let _ = self.end.set(error);
         self.room.close();
@@ -137,8 +136,8 @@ impl Shared {
     }
 }
 
-/// What a frame takes in the queue besides headers and body, roughly, in bytes.
+/// The approximate cost of a frame in the queue besides headers and body, in bytes.
 const OVERHEAD: usize = 256;
 
-/// Bytes: more than fits into memory that is meant for a queue, and far from a semaphore's limit.
+/// In bytes: more than any sensible queue, and far from a semaphore's limit.
 const MAX_QUEUE: u32 = 1 << 28;

@@ -13,7 +13,7 @@ use tramline_websocket::{accept_key, client_key};
 
 use crate::error::Error;
 
-/// What a `ws:` URL says.
+/// The parts of a `ws:` URL.
 #[derive(Debug)]
 pub(crate) struct Target {
     /// Without the brackets of an IPv6 address.
@@ -26,7 +26,7 @@ pub(crate) struct Target {
 
 impl Target {
     pub(crate) fn parse(url: &str) -> Result<Self, Error> {
-        // The URL is not repeated in errors: its query may have a token.
+        // The URL is not repeated in errors: its query may contain a token.
         let uri: Uri = url.parse().map_err(|error| {
             Error::invalid(format!("not a URL such as ws://host:port/path ({error})"))
         })?;
@@ -81,7 +81,7 @@ pub(crate) fn http_header(name: &str, value: &str) -> Result<(HeaderName, Header
     Ok((parsed, value))
 }
 
-/// Asks for a WebSocket. Answers the stream, and what was read of it beyond the handshake.
+/// Requests a WebSocket. Returns the stream, and the bytes read beyond the handshake.
 pub(crate) async fn shake_hands<I>(
     io: I,
     target: &Target,
@@ -101,7 +101,7 @@ where
         .handshake(TokioIo::new(io))
         .await
         .map_err(failed)?;
-    // It ends with the response, or when this future and so `sender` is dropped.
+    // This task ends with the response, or when this future and so `sender` is dropped.
     tokio::spawn(connection.with_upgrades());
     let response = sender.send_request(request).await.map_err(failed)?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -139,7 +139,7 @@ fn request(
         .map_err(|error| Error::invalid(error.to_string()))
 }
 
-/// Checks what the server must answer (RFC 6455 §4.1).
+/// Checks the server's response (RFC 6455 §4.1).
 fn check(response: &Response<Incoming>, key: &str, versions: &[Version]) -> Result<(), Error> {
     let value = |name| {
         let value: Option<&HeaderValue> = response.headers().get(name);
@@ -168,7 +168,7 @@ fn check(response: &Response<Incoming>, key: &str, versions: &[Version]) -> Resu
             "it uses an extension, none is offered",
         ));
     }
-    // A server that names none speaks STOMP all the same; CONNECT negotiates the version.
+    // A server that names none may still speak STOMP; CONNECT negotiates the version.
     let chosen = value(header::SEC_WEBSOCKET_PROTOCOL);
     let offered = Version::from_subprotocol(chosen).is_some_and(|one| versions.contains(&one));
     if response
@@ -212,10 +212,10 @@ fn failed(error: hyper::Error) -> Error {
     }
 }
 
-/// The longest response head, in bytes: HTTP servers draw the same line for requests.
+/// The maximum response head in bytes: HTTP servers have the same limit for requests.
 const HEAD_LIMIT: usize = 16 * 1024;
 
-/// How much of a refusal's body is kept, in bytes: its words, not a whole page of HTML.
+/// The maximum of a refusal's body that is kept, in bytes: enough for its text, not for a whole HTML page.
 const BODY_LIMIT: usize = 4 * 1024;
 
 #[cfg(test)]

@@ -11,29 +11,28 @@ use parking_lot::Mutex;
 use crate::error::Error;
 use crate::message::Message;
 
-/// What happens when messages come faster than the application reads a subscription.
+/// The treatment of messages that arrive faster than the application reads a subscription.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum Overflow {
-    /// The client stops reading from the server until half of the inbox is read, and so makes the
-    /// server hold messages back. Nothing is lost, unless the server has a limit of its own. The
-    /// default.
+    /// The client stops reading from the server until half of the inbox is read, so that the server holds messages
+    /// back. Nothing is lost, unless the server has a limit of its own. The default.
     ///
-    /// *All* subscriptions of the connection wait meanwhile, and receipts too; nor is it noticed
-    /// that the server has gone, as nobody listens. Sends and our heart-beats go out. So a task that
-    /// awaits a receipt, or another subscription, while nobody reads this one may wait for ever:
-    /// read in a task of its own, or choose [`End`](Self::End).
+    /// Meanwhile *all* subscriptions of the connection wait, and receipts too; and the client does not notice a dead
+    /// server, since it does not read. Sends and our heart-beats go on. So a task that awaits a receipt, or another
+    /// subscription, while no task reads this one may wait for ever: read in a task of its own, or choose
+    /// [`End`](Self::End).
     #[default]
     PushBack,
-    /// The subscription ends: what it holds can still be read, then comes
-    /// [`Error::InboxFull`]. The client unsubscribes, and the connection goes on.
+    /// The subscription ends: its queued messages can still be read, then comes [`Error::InboxFull`]. The client
+    /// unsubscribes, and the connection goes on.
     End,
 }
 
 /// The queue between the driver and one subscription.
 ///
-/// A message is taken as long as the queue is below its limit, so it holds at most one message
-/// more than that, and a message larger than the limit passes.
+/// A message is accepted while the queue is below its limit, so it holds at most one message more than that, and a
+/// message larger than the limit passes.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     /// The id on the wire; the driver sets it when it subscribes.
@@ -46,7 +45,7 @@ pub(crate) struct Inbox {
 #[derive(Debug, Default)]
 struct State {
     queue: VecDeque<Message>,
-    /// What `queue` counts for.
+    /// The cost of `queue`.
     bytes: usize,
     end: End,
     reader: Option<Waker>,
@@ -54,23 +53,23 @@ struct State {
     driver: Option<Waker>,
 }
 
-/// How far a subscription has come to its end.
+/// The end of a subscription.
 #[derive(Debug, Default)]
 enum End {
     #[default]
     Open,
-    /// Nothing more is taken; the reason is told behind the last message.
+    /// It accepts no more messages; the reason follows the last one.
     Because(Error),
     Told,
 }
 
-/// What became of a message.
+/// The result of pushing a message.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) enum Pushed {
     Taken,
-    /// Taken, and now there is no room: wait for [`Inbox::poll_room`].
+    /// Accepted, and now there is no room: wait for [`Inbox::poll_room`].
     Full,
-    /// Not taken: unsubscribe.
+    /// Not accepted: unsubscribe.
     Refused,
 }
 
@@ -90,7 +89,7 @@ impl Inbox {
             return Pushed::Refused;
         }
         if state.bytes >= self.limit && !state.queue.is_empty() {
-            // One that pushes back gets here only while the client says goodbye.
+            // An inbox that pushes back gets here only during a disconnect.
             if self.overflow == Overflow::End {
                 let limit = self.limit;
                 state.end = End::Because(Error::InboxFull { limit });
@@ -104,7 +103,7 @@ impl Inbox {
         if full { Pushed::Full } else { Pushed::Taken }
     }
 
-    /// Ready when half of the inbox is free, or nobody reads it any more.
+    /// Ready when half of the inbox is free, or it has no reader any more.
     pub(crate) fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
         if self.has_room(&state) {
@@ -137,7 +136,7 @@ impl Inbox {
         }
     }
 
-    /// Nothing comes any more, for this reason. The first reason stands.
+    /// Ends the messages, for this reason. The first reason counts.
     pub(crate) fn end(&self, error: Error) {
         let mut state = self.state.lock();
         if matches!(state.end, End::Open) {
@@ -146,7 +145,7 @@ impl Inbox {
         wake(state.reader.take(), state);
     }
 
-    /// Nobody reads any more.
+    /// Closes the reader's side.
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
         state.end = End::Told;

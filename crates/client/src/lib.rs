@@ -1,10 +1,9 @@
 //! An async STOMP client: subscriptions are streams, sends may wait for their receipt.
 //!
-//! [`Client::connect`] opens a WebSocket, [`Client::over`] speaks plain STOMP over a stream that
-//! is open. Each connection is one task, which reads, writes, keeps heart-beats and says goodbye;
-//! [`Client`] is a handle to it that clones cheaply.
+//! [`Client::connect`] opens a WebSocket, [`Client::over`] speaks plain STOMP over an open stream. Each connection is
+//! one task, which reads, writes, sends heart-beats and disconnects; [`Client`] is a handle to it that clones cheaply.
 //!
-//! # Example: greet, and be greeted
+//! # Example: send a greeting and receive one
 //!
 //! ```no_run
 //! use tramline_client::{Client, Error};
@@ -23,19 +22,17 @@
 //!
 //! # What it promises
 //!
-//! - **No failure is silent.** When a connection ends, every pending await and every
-//!   subscription is told the same [`Error`], which names who did what.
-//! - **Bounded, in bytes.** Bodies, what a subscription holds unread and what waits to be sent
-//!   have limits on [`Connect`]. Full inboxes follow their [`Overflow`] policy, and a full send
-//!   queue makes sends wait.
-//! - **In order.** What one task sends arrives in its order; what a subscription receives is in
-//!   the server's.
+//! - **No failure is silent.** When a connection ends, every pending await and every subscription receives the same
+//!   [`Error`], which says who caused it.
+//! - **Bounded, in bytes.** [`Connect`] has limits on bodies, unread messages of a subscription and queued sends. Full
+//!   inboxes follow their [`Overflow`] policy, and a full send queue makes sends wait.
+//! - **In order.** Frames of one task arrive in its order; a subscription receives messages in the server's order.
 //!
 //! # What it does not do
 //!
 //! - TLS and name resolution other than the system's: bring a stream, see [`Connect::over`].
-//! - Reconnect: [`Client::ended`] and the streams say when, and why.
-//! - Acknowledge: subscriptions are `ack:auto`, the default of STOMP.
+//! - Reconnecting: [`Client::ended`] and the streams report the end, and its reason.
+//! - Acknowledging: subscriptions are `ack:auto`, the default of STOMP.
 
 mod client;
 mod connect;
@@ -60,5 +57,5 @@ pub use self::{
     subscription::{Subscribe, Subscription},
 };
 
-/// What the builders turn into when they are awaited.
+/// The future of an awaited builder.
 type BoxFuture<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;

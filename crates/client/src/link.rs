@@ -1,4 +1,4 @@
-//! A byte stream and the machines that make STOMP of it.
+//! A byte stream with the machines that turn it into STOMP.
 
 use std::{
     cell::Cell,
@@ -17,38 +17,37 @@ use tramline_websocket::{CloseCode, Config, Connection, Event, OpCode, State};
 
 use crate::error::Error;
 
-/// A driven STOMP connection: it reads, writes and keeps heart-beats.
+/// A driven STOMP connection: it reads, writes and sends heart-beats.
 ///
-/// The machine queues what is to be sent; [`poll_write`](Self::poll_write) sends it. Once
-/// [`poll_event`](Self::poll_event) has answered an error, only [`poll_close`](Self::poll_close)
-/// is of use.
+/// The machine queues frames; [`poll_write`](Self::poll_write) sends them. Once [`poll_event`](Self::poll_event) has
+/// returned an error, only [`poll_close`](Self::poll_close) is useful.
 pub(crate) struct Link<I> {
     io: I,
     framing: Framing,
     machine: ClientConnection,
-    /// Encoded, and from `written` on not taken by `io` yet.
+    /// Encoded bytes; `io` has taken those before `written`.
     out: Vec<u8>,
     written: usize,
     sleep: Pin<Box<Sleep>>,
-    /// Why nothing more can be read; told behind the events that were read before.
+    /// The reason why reading ended; returned after the events that were read before.
     lost: Option<Error>,
-    /// Why nothing more can be written; told behind what the server has said before.
+    /// The reason why writing ended; returned after the server's earlier events.
     broken: Option<Error>,
     shut_down: bool,
 }
 
-/// How STOMP stands in the byte stream.
+/// The framing of STOMP in the byte stream.
 #[derive(Debug)]
 pub(crate) enum Framing {
-    /// As it is.
+    /// No framing.
     Plain,
-    /// In WebSocket messages, one frame in each.
+    /// WebSocket messages of one frame each.
     WebSocket(Box<Connection>),
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin> Link<I> {
-    /// A link whose stream is ready for STOMP; the CONNECT frame is queued. `leading` was read
-    /// from the stream already.
+    /// Creates a link on a stream that is ready for STOMP; the CONNECT frame is queued. `leading` was read from the
+    /// stream already.
     pub(crate) fn new(io: I, framing: Framing, config: ClientConfig, leading: &[u8]) -> Self {
         let mut link = Self {
             io,
@@ -71,8 +70,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Link<I> {
         &mut self.machine
     }
 
-    /// What the server said next, or why there is no more. Reads from the stream only when
-    /// everything read before has been told.
+    /// Returns the server's next event, or the reason why there is none. Reads from the stream only after all earlier
+    /// events were returned.
     pub(crate) fn poll_event(
         &mut self,
         context: &mut Context<'_>,
@@ -101,7 +100,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Link<I> {
                 self.machine.handle_timeout(now());
                 return Poll::Ready(());
             }
-            // One that is set too early costs a turn; resetting it at every frame would cost more.
+            // A timer that is set too early costs a turn; resetting it at every frame would cost more.
             if self.sleep.is_elapsed() || at < self.sleep.deadline() {
                 self.sleep.as_mut().reset(at);
             }
@@ -110,19 +109,18 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Link<I> {
         Poll::Pending
     }
 
-    /// Whether more should be queued before the next write.
+    /// Returns true if more should be queued before the next write.
     pub(crate) fn has_room(&mut self) -> bool {
         self.encode();
         self.out.len() - self.written < WRITE_SIZE
     }
 
-    /// Why nothing can be written any more.
+    /// The reason why nothing can be written any more.
     pub(crate) fn broken(&self) -> Option<&Error> {
         self.broken.as_ref()
     }
 
-    /// Writes what is queued, as much in one write as there is; ready when all is written or
-    /// nothing can be.
+    /// Writes everything queued, as much in one write as possible; ready when all is written or writing has failed.
     pub(crate) fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<()> {
         while self.broken.is_none() {
             self.encode();
@@ -136,7 +134,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Link<I> {
         Poll::Ready(())
     }
 
-    /// Ends the WebSocket in order, if it is one and has not ended.
+    /// Starts the WebSocket's close handshake, if it is one and has not ended.
     pub(crate) fn close(&mut self, code: CloseCode, reason: &str) {
         self.encode();
         if let Framing::WebSocket(websocket) = &mut self.framing
@@ -146,8 +144,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Link<I> {
         }
     }
 
-    /// Writes what is left and waits until the server has ended the stream too. The server ends a
-    /// WebSocket first (RFC 6455 §7.1.1); plain STOMP has no rule, and we do.
+    /// Writes the rest and waits until the server has ended the stream too. The server ends a WebSocket first (RFC 6455
+    /// §7.1.1); plain STOMP has no rule, so we end it.
     pub(crate) fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
             ready!(self.poll_write(context));
@@ -176,7 +174,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Link<I> {
     }
 
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        // The closure needs all of `self`, so the bytes are taken behind it.
+        // The closure needs all of `self`, so the bytes are consumed after it.
         let Self {
             io,
             framing,
@@ -201,7 +199,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Link<I> {
         }
     }
 
-    /// Moves what the machines have to say into `out`, as long as there is room.
+    /// Moves the machines' output into `out`, as long as there is room.
     fn encode(&mut self) {
         while self.out.len() - self.written < WRITE_SIZE
             && let Some(frame) = self.machine.poll_transmit()
@@ -224,7 +222,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Link<I> {
         }
     }
 
-    /// One write; false if nothing was left and the stream has passed all on.
+    /// Does one write; returns false if nothing was left and the stream is flushed.
     fn poll_write_out(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let io = Pin::new(&mut self.io);
         let unwritten = &self.out[self.written..];
@@ -247,7 +245,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Link<I> {
     }
 }
 
-/// Takes what was read; an empty `input` is the end of the stream.
+/// Passes on received bytes; an empty `input` is the end of the stream.
 fn receive(
     mut input: &mut [u8],
     framing: &mut Framing,
@@ -287,7 +285,7 @@ fn receive(
     }
 }
 
-/// One read into the worker's scratch buffer, so that an idle connection owns none.
+/// Does one read into the worker's scratch buffer, so that an idle connection owns none.
 fn poll_read<I: AsyncRead + Unpin, T>(
     io: &mut I,
     context: &mut Context<'_>,
@@ -308,8 +306,8 @@ fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
 
-/// The limits of the WebSocket below: a whole STOMP frame must fit, and servers may put several
-/// into one message.
+/// Returns the limits of the WebSocket below: a whole STOMP frame must fit, and servers may put several into one
+/// message.
 pub(crate) fn websocket_config(max_body: usize) -> Config {
     let default = Config::default();
     let bytes = default.max_message.saturating_add(max_body);
@@ -320,11 +318,11 @@ thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// The most that one read takes. It bounds what has been read and waits for room in an inbox.
+/// The maximum size of one read. It bounds the bytes that have been read and wait for room in an inbox.
 const READ_SIZE: usize = 64 * 1024;
 
-/// Once so much waits to be written, it is written before more is encoded.
+/// Once this much waits to be written, it is written before more is encoded.
 const WRITE_SIZE: usize = 64 * 1024;
 
-/// The capacity that the write buffer keeps while nothing is written, in bytes.
+/// The capacity in bytes that the write buffer keeps while it is empty.
 const KEPT: usize = 4 * 1024;

@@ -6,10 +6,9 @@ use crate::error::Error;
 
 /// A message that a subscription received.
 ///
-/// Header values and body are slices of what was read from the network and keep it alive: copy
-/// what you keep for long.
+/// Header values and body are slices of the network input and keep it alive: copy what you keep for long.
 ///
-/// # Example: where it came from, and what it says
+/// # Example: destination and text of a message
 ///
 /// ```no_run
 /// # async fn example(mut prices: tramline_client::Subscription) -> Result<(), tramline_client::Error> {
@@ -23,14 +22,14 @@ use crate::error::Error;
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Message {
-    /// Where it was sent to. It differs from what was subscribed to if that was a pattern, or a
-    /// user destination that the server translated.
+    /// The destination of the message. It differs from the subscribed one if that was a pattern, or a user destination
+    /// that the server translated.
     pub destination: ByteString,
     /// All headers, as sent.
     pub headers: Headers,
     /// The body.
     pub body: Bytes,
-    /// The server's name for the message, unique in this connection.
+    /// The server's id of the message, unique in this connection.
     pub message_id: ByteString,
     /// The id of the subscription on the wire.
     pub subscription: ByteString,
@@ -46,7 +45,7 @@ impl Message {
         std::str::from_utf8(&self.body).map_err(|error| invalid("UTF-8 text", &error))
     }
 
-    /// The body, read as JSON whatever its `content-type` says.
+    /// Parses the body as JSON, whatever its `content-type` says.
     ///
     /// # Errors
     ///
@@ -71,7 +70,7 @@ impl Message {
         self.headers.get("content-type")
     }
 
-    /// What the message counts for in an inbox, in bytes.
+    /// The cost of the message in an inbox, in bytes.
     pub(crate) fn cost(&self) -> usize {
         self.body.len() + self.headers.encoded_len_hint() + OVERHEAD
     }
@@ -94,5 +93,5 @@ fn invalid(expected: &'static str, error: &dyn std::error::Error) -> Error {
     Error::InvalidBody { expected, reason }
 }
 
-/// What an empty message takes in a queue, roughly; so that empty ones are not free.
+/// The approximate memory of an empty message in a queue, so that empty ones are not free.
 const OVERHEAD: usize = 256;

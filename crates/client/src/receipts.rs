@@ -3,10 +3,10 @@ use std::collections::HashMap;
 use crate::error::Error;
 use crate::handle::Reply;
 
-/// Who waits for which receipt.
+/// The pending receipts and their callers.
 ///
-/// A caller that has given up is forgotten when the table would grow, so a server that confirms
-/// nothing costs no more than those who still wait.
+/// Callers that have given up are removed when the table would grow, so a server that confirms nothing costs no more
+/// than those that still wait.
 #[derive(Debug, Default)]
 pub(crate) struct Receipts {
     last: u64,
@@ -16,13 +16,13 @@ pub(crate) struct Receipts {
 }
 
 impl Receipts {
-    /// A number that was not used before.
+    /// Returns an unused number.
     pub(crate) fn next(&mut self) -> u64 {
         self.last += 1;
         self.last
     }
 
-    /// Takes note of a caller; answers the receipt's number.
+    /// Adds a caller; returns the receipt's number.
     pub(crate) fn promise(&mut self, reply: Reply) -> u64 {
         if self.waiting.len() >= self.prune_at {
             self.waiting.retain(|_, reply| !reply.is_closed());
@@ -33,7 +33,7 @@ impl Receipts {
         number
     }
 
-    /// Tells whoever waits for this receipt. `None` if it is none of ours.
+    /// Answers the caller of this receipt. `None` if it is not one of ours.
     pub(crate) fn done(&mut self, id: &str) -> Option<u64> {
         let number = id.parse().ok()?;
         if let Some(reply) = self.waiting.remove(&number) {
@@ -42,7 +42,7 @@ impl Receipts {
         Some(number)
     }
 
-    /// Nothing is confirmed any more.
+    /// Fails all pending receipts.
     pub(crate) fn fail(&mut self, error: &Error) {
         for (_, reply) in self.waiting.drain() {
             let _ = reply.send(Err(error.clone()));

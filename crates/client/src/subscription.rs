@@ -22,13 +22,13 @@ use crate::{
 
 /// A subscription to make; await it to do so.
 ///
-/// It resolves when the server has confirmed it with a RECEIPT: a message that is sent from then
-/// on is seen. Dropped before, the subscription is taken back.
+/// It resolves when the server has confirmed it with a RECEIPT: every message sent after that is received. If it is
+/// dropped before, it unsubscribes.
 ///
 /// # Errors
 ///
-/// Whatever ended the connection. A server refuses a subscription with an ERROR frame, which ends
-/// the session: [`Error::ServerError`].
+/// The error that ended the connection. A server refuses a subscription with an ERROR frame, which ends the session:
+/// [`Error::ServerError`].
 ///
 /// # Example: a subscription that may fall behind
 ///
@@ -75,28 +75,28 @@ impl Subscribe {
         }
     }
 
-    /// One more header. `id`, `destination` and `receipt` are not yours to set: the first of a
-    /// name counts, and the client writes its own before these.
+    /// Adds a header. `id`, `destination` and `receipt` have no effect: the first of a name counts, and the client
+    /// writes its own before these.
     pub fn header(mut self, name: impl Into<ByteString>, value: impl Into<ByteString>) -> Self {
         self.headers.push(name, value);
         self
     }
 
-    /// What may lie unread, in bytes of bodies and headers. Default as for
-    /// [the connection](crate::Connect::inbox).
+    /// The maximum of unread messages, in bytes of bodies and headers. Default that of [the
+    /// connection](crate::Connect::inbox).
     pub fn inbox(mut self, bytes: usize) -> Self {
         self.inbox = bytes;
         self
     }
 
-    /// What happens when the inbox is full. Default [`Overflow::PushBack`].
+    /// Sets the policy for a full inbox. Default [`Overflow::PushBack`].
     pub fn overflow(mut self, policy: Overflow) -> Self {
         self.overflow = policy;
         self
     }
 
-    /// Does not wait for a RECEIPT, for servers that send none: Spring's simple broker confirms
-    /// no SUBSCRIBE. Then a message that is sent shortly afterwards may be missed.
+    /// Does not wait for a RECEIPT, for servers that send none: Spring's simple broker does not confirm SUBSCRIBE.
+    /// Messages sent shortly afterwards may then be missed.
     pub fn unconfirmed(mut self) -> Self {
         self.confirmed = false;
         self
@@ -114,7 +114,7 @@ impl Subscribe {
             receipt: self.confirmed.then_some(reply),
             room,
         })?;
-        // From here on, to drop it is to unsubscribe.
+        // From here on, dropping it unsubscribes.
         let subscription = Subscription {
             handle: self.handle,
             destination: self.destination,
@@ -138,9 +138,9 @@ impl IntoFuture for Subscribe {
 
 /// The messages of a subscription, in the server's order.
 ///
-/// A [`Stream`] that ends with one error, the reason why the connection or the subscription has
-/// ended, behind all messages that came before. It keeps the connection open, as a
-/// [`Client`](crate::Client) does. Dropping it unsubscribes, without waiting for the server.
+/// A [`Stream`] that ends with one error, the reason why the connection or the subscription has ended, after all
+/// earlier messages. It keeps the connection open, as a [`Client`](crate::Client) does. Dropping it unsubscribes,
+/// without waiting for the server.
 pub struct Subscription {
     handle: Arc<Handle>,
     destination: ByteString,
@@ -148,14 +148,14 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// The next message; after the error that ends the subscription, `None`.
+    /// Returns the next message; after the error that ends the subscription, `None`.
     ///
     /// Cancel-safe: no message is lost when the future is dropped.
     pub async fn next(&mut self) -> Option<Result<Message, Error>> {
         poll_fn(|context| self.inbox.poll_next(context)).await
     }
 
-    /// What was subscribed to.
+    /// The subscribed destination.
     pub fn destination(&self) -> &str {
         &self.destination
     }
@@ -172,7 +172,7 @@ impl Stream for Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.inbox.close();
-        // If the driver is gone, so is the subscription.
+        // If the driver is gone, the subscription has ended too.
         let _ = self.handle.submit(Command::Unsubscribe(self.inbox.clone()));
     }
 }

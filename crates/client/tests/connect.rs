@@ -1,4 +1,4 @@
-//! How a session begins, and how it does not.
+//! Starts of sessions, successful and failed.
 
 mod common;
 
@@ -42,7 +42,7 @@ async fn over_a_socket_with_login_and_headers() {
     assert_eq!(client.connected().session.as_deref(), Some("s1"));
     assert!(client.ended().is_none());
 
-    let (left, ()) = soon(async { tokio::join!(client.disconnect(), server.goodbye()) }).await;
+    let (left, ()) = soon(async { tokio::join!(client.disconnect(), server.disconnected()) }).await;
     left.unwrap();
     assert!(matches!(client.ended(), Some(Error::Disconnected)));
 }
@@ -185,7 +185,7 @@ fn debug_shows_no_secret() {
     );
 }
 
-/// The error of a client whose handshake is answered so. ACCEPT stands for the right key.
+/// Returns the error of a client whose handshake gets this answer. ACCEPT stands for the right key.
 async fn answered(answer: &str) -> Error {
     let (connect, far): (Connect, DuplexStream) = websocket();
     let serve = async {
@@ -193,7 +193,7 @@ async fn answered(answer: &str) -> Error {
         let request = head(&mut far).await;
         let accept = tramline_websocket::accept_key(header(&request, "sec-websocket-key"));
         let answer = answer.replace("ACCEPT", &accept);
-        // The client may have heard enough before the end.
+        // The client may close before it has read everything.
         let _ = far.write_all(answer.as_bytes()).await;
     };
     let (client, ()) = soon(async { tokio::join!(connect, serve) }).await;

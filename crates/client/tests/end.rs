@@ -1,4 +1,4 @@
-//! How a session ends, and who hears of it.
+//! Ends of sessions, and their reports.
 
 mod common;
 
@@ -10,7 +10,7 @@ use tramline_client::{Client, Error, ProtocolError, Subscription};
 use tramline_stomp::{ErrorReply, ServerEvent};
 use tramline_websocket::CloseCode;
 
-/// A client with a subscription and a send whose receipt has not come.
+/// A client with a subscription and a send whose receipt has not arrived.
 struct Waiting {
     client: Client,
     subscription: Subscription,
@@ -34,9 +34,8 @@ async fn waiting() -> Waiting {
 }
 
 impl Waiting {
-    /// Everyone who waits hears of the same end, behind the messages before it; and so does
-    /// whoever comes later.
-    async fn all_hear(mut self, expected: impl Fn(&Error) -> bool) {
+    /// Every waiting call reports the same end, after the earlier messages; and so do later calls.
+    async fn all_report(mut self, expected: impl Fn(&Error) -> bool) {
         let mut heard = Vec::new();
         let message = soon(self.subscription.next()).await.unwrap().unwrap();
         assert_eq!(message.text().unwrap(), "before the end");
@@ -61,7 +60,7 @@ async fn by_an_error_frame() {
         .error(ErrorReply::new("no").detail("not you"));
     waiting.server.flush().await;
     waiting
-        .all_hear(|error| {
+        .all_report(|error| {
             matches!(error, Error::ServerError { message, body } if message == "no" && body == "not you")
         })
         .await;
@@ -78,7 +77,7 @@ async fn by_the_server_going_away() {
         "the client answers"
     );
     waiting
-        .all_hear(|error| {
+        .all_report(|error| {
             matches!(error, Error::ClosedByServer { code: Some(1001), reason } if reason == "deploy")
         })
         .await;
@@ -89,7 +88,7 @@ async fn by_the_server_vanishing() {
     let mut waiting = waiting().await;
     waiting.server.io = tokio::io::duplex(1).0;
     waiting
-        .all_hear(|error| matches!(error, Error::Io(_)))
+        .all_report(|error| matches!(error, Error::Io(_)))
         .await;
 }
 
@@ -100,7 +99,7 @@ async fn by_nonsense() {
     assert!(soon(waiting.server.event()).await.is_none());
     assert_eq!(waiting.server.closed, Some(Some(1002)));
     waiting
-        .all_hear(|error| matches!(error, Error::Protocol(ProtocolError::Stomp(_))))
+        .all_report(|error| matches!(error, Error::Protocol(ProtocolError::Stomp(_))))
         .await;
 }
 
@@ -110,7 +109,7 @@ async fn by_silence() {
     let began = tokio::time::Instant::now();
     let sent = waiting.client.clone();
     waiting
-        .all_hear(|error| {
+        .all_report(|error| {
             matches!(error, Error::HeartBeatLost { silent_for } if *silent_for >= Duration::from_secs(30))
         })
         .await;
@@ -167,7 +166,7 @@ async fn by_us() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_goodbye_without_an_answer_ends_in_time() {
+async fn a_disconnect_without_an_answer_ends_in_time() {
     let (client, server) = connected().await;
     let left = client.disconnect().await;
     assert!(matches!(left, Err(Error::Timeout { .. })), "{left:?}");
@@ -189,12 +188,12 @@ async fn a_server_that_does_not_read_cannot_keep_us() {
     }
     drop(client);
     tokio::time::advance(Duration::from_secs(60)).await;
-    // The stream ends, wherever that leaves the frame.
+    // The stream ends, even inside a frame.
     soon(async { while server.event().await.is_some() {} }).await;
 }
 
 #[tokio::test]
-async fn the_last_handle_says_goodbye() {
+async fn the_last_handle_disconnects() {
     let (client, mut server) = connected().await;
     let (subscription, slot) =
         soon(async { tokio::join!(client.subscribe("/topic/a"), server.subscribed()) }).await;
@@ -211,7 +210,7 @@ async fn the_last_handle_says_goodbye() {
         matches!(event, Some(ServerEvent::Unsubscribe(_))),
         "{event:?}"
     );
-    soon(server.goodbye()).await;
+    soon(server.disconnected()).await;
 }
 
 #[test]

@@ -41,7 +41,7 @@ async fn subscribing_waits_for_the_receipt() {
         _ = &mut subscribing => panic!("confirmed by nobody"),
         subscribe = server.subscribe() => subscribe,
     };
-    // What comes before the receipt is kept.
+    // Messages before the receipt are kept.
     server.message(subscribe.slot, "early").await;
     server.receipt(&subscribe.receipt.unwrap()).await;
     let mut subscription = soon(subscribing).await.unwrap();
@@ -87,7 +87,7 @@ async fn plain_stomp_does_the_same() {
     let mut subscription = subscription.unwrap();
     server.message(slot, "plain").await;
     assert_eq!(text(&mut subscription).await, "plain");
-    let (left, ()) = soon(async { tokio::join!(client.disconnect(), server.goodbye()) }).await;
+    let (left, ()) = soon(async { tokio::join!(client.disconnect(), server.disconnected()) }).await;
     left.unwrap();
     assert!(matches!(
         soon(subscription.next()).await,
@@ -108,7 +108,7 @@ async fn dropping_a_subscription_unsubscribes() {
         "{event:?}"
     );
 
-    // And so does giving up before it was confirmed.
+    // And so does cancelling before it was confirmed.
     let mut subscribing = Box::pin(client.subscribe("/topic/b").into_future());
     let slot = tokio::select! {
         biased;
@@ -136,14 +136,14 @@ async fn a_full_inbox_pushes_back_and_loses_nothing() {
         }
     };
     let mut flood = Box::pin(flood);
-    // The clock goes on only when nothing else can: the server is stuck, well before its end.
+    // The clock advances only when nothing else can: the server is blocked, well before its end.
     let stuck = tokio::time::timeout(std::time::Duration::from_secs(1), &mut flood).await;
     assert!(
         stuck.is_err(),
         "200 KiB do not fit into inbox, pipe and one read"
     );
 
-    // Sends go out all the same.
+    // Sends still go out.
     client.send("/app/a", "out").await.unwrap();
 
     let read = async {
@@ -181,7 +181,7 @@ async fn a_full_inbox_does_not_keep_us_from_leaving() {
     for body in ["read", "dropped"] {
         server.message(slot, body).await;
     }
-    let (left, ()) = soon(async { tokio::join!(client.disconnect(), server.goodbye()) }).await;
+    let (left, ()) = soon(async { tokio::join!(client.disconnect(), server.disconnected()) }).await;
     left.unwrap();
     assert_eq!(text(&mut subscription).await, "read");
     let end = soon(subscription.next()).await;

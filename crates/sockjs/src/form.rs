@@ -1,17 +1,17 @@
-//! What URLs and HTML forms do to text: `a=b+c&d=%20`.
+//! Decoding of URL-encoded text: `a=b+c&d=%20`.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
 
-/// The field `name` of a query or of a body in `application/x-www-form-urlencoded`, decoded; the first, if there are
-/// several.
+/// Returns the decoded field `name` of a query or of an `application/x-www-form-urlencoded` body; the first, if there
+/// are several.
 ///
 /// `jsonp_send` has its payload in the field `d` of such a body, for
 /// [`parse_messages`](crate::parse_messages); a body of any other content type is the payload itself.
 ///
-/// Nothing is an error: a percent sign without two hexadecimal digits behind it stands for itself, as browsers read it.
-/// The result is as long as its encoded form at most.
+/// Nothing is an error: a percent sign without two hexadecimal digits after it is kept, as in browsers. The result is
+/// at most as long as its encoded form.
 ///
 /// # Example: a form, and one without the field
 ///
@@ -30,7 +30,7 @@ pub fn form_field<'a>(form: &'a [u8], name: &str) -> Option<Cow<'a, [u8]>> {
     })
 }
 
-/// A value's bytes; `form_urlencoded` would give text, and so hide from the payload's parser what is not UTF-8.
+/// Decodes to bytes; `form_urlencoded` would return text, and so hide invalid UTF-8 from the payload's parser.
 fn decode(encoded: &[u8]) -> Cow<'_, [u8]> {
     if !encoded.contains(&b'+') {
         return percent_decode(encoded).into();

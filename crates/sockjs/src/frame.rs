@@ -1,26 +1,26 @@
-//! SockJS frames: what the server says.
+//! SockJS frames, from server to client.
 //!
 //! | Frame | Means |
 //! |---|---|
 //! | `o` | open: the session exists |
-//! | `h` | heartbeat: nothing to say, still here |
+//! | `h` | heartbeat: the session is alive |
 //! | `a["one","two"]` | messages, in order |
 //! | `c[3000,"Go away!"]` | closed, with a code and a reason |
 //!
-//! The frames here are bare, as a WebSocket carries them, one to a text message; [`Session`](crate::Session) adds what an
-//! HTTP transport puts around them. Source: sockjs-protocol 0.3.3, "Protocol and framing".
+//! The frames here are bare, as a WebSocket carries them, one per text message; [`Session`](crate::Session) adds the
+//! framing of HTTP transports. Source: sockjs-protocol 0.3.3, "Protocol and framing".
 
 mod escape;
 
 pub use escape::escape_into;
 
-/// The open frame: first of every session.
+/// The open frame, the first of every session.
 pub const OPEN: &[u8] = b"o";
 
 /// The heartbeat frame.
 pub const HEARTBEAT: &[u8] = b"h";
 
-/// Code and reason of an ordinary end, sent by servers whose application gives no other.
+/// Code and reason of an ordinary end, for servers whose application gives no other.
 pub const GO_AWAY: (u16, &str) = (3000, "Go away!");
 
 /// Code and reason for a second receiver on a session that has one.
@@ -31,8 +31,7 @@ pub const INTERRUPTED: (u16, &str) = (1002, "Connection interrupted");
 
 /// The close frame.
 ///
-/// `sockjs-client` reports code and reason to the application as they are. The reason is escaped, so it may come from
-/// anywhere.
+/// `sockjs-client` reports code and reason to the application unchanged. The reason is escaped, so it may be any text.
 ///
 /// # Example: the usual one, and a reason with quotes
 ///
@@ -77,7 +76,7 @@ pub fn message_array<'a>(out: &mut Vec<u8>, messages: impl IntoIterator<Item = &
 /// Appends one message frame with one message, whose text is the concatenation of `escaped_parts`, each the output of
 /// [`escape_into`].
 ///
-/// This is how one escaped tail, shared by many sessions, goes behind the head of each.
+/// With it, one escaped tail, shared by many sessions, follows the head of each.
 ///
 /// # Example: private head, shared tail
 ///

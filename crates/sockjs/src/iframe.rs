@@ -1,19 +1,19 @@
-//! The page for browsers that may not ask across origins.
+//! The page for browsers that cannot send requests across origins.
 
-/// The page at `/iframe*.html`: it loads the client library into a frame of the server's own origin, where that may ask
-/// the server whatever it wants, and speaks for the page around it.
+/// The page at `/iframe*.html`: it loads the client library into a frame of the server's own origin, where it may send
+/// any request to the server, and acts for the embedding page.
 ///
-/// `sockjs-client` uses it for its `iframe-…` transports. Whoever may embed this page may speak with the server's own
-/// origin as visitors of his page: a server that restricts origins says so in `Content-Security-Policy: frame-ancestors`
-/// or `X-Frame-Options`.
+/// `sockjs-client` uses it for its `iframe-…` transports. A site that may embed this page can send requests with the
+/// server's own origin as its visitors: a server that restricts origins must send `Content-Security-Policy:
+/// frame-ancestors` or `X-Frame-Options`.
 ///
 /// The same page is served under every version and query that clients make up, and cached for a year: send
-/// [`CACHE_FOR_A_YEAR`](crate::headers::CACHE_FOR_A_YEAR), an `Expires` one year ahead and [`etag`](Self::etag), no cookie
-/// and no `Last-Modified`.
+/// [`CACHE_FOR_A_YEAR`](crate::headers::CACHE_FOR_A_YEAR), an `Expires` one year ahead and [`etag`](Self::etag), no
+/// cookie and no `Last-Modified`.
 ///
 /// Source: sockjs-protocol, "IFrame page".
 ///
-/// # Example: asked for again
+/// # Example: a repeated request
 ///
 /// ```
 /// use tramline_sockjs::IframePage;
@@ -30,8 +30,8 @@ pub struct IframePage {
 }
 
 impl IframePage {
-    /// The page that loads the client library from `library_url`, an absolute URL or a path that begins with a slash. It
-    /// must be the library's version that the page around uses, or one that understands it.
+    /// Creates the page that loads the client library from `library_url`, an absolute URL or a path that begins with a
+    /// slash. It must be the library version of the embedding page, or a compatible one.
     #[must_use]
     pub fn new(library_url: &str) -> Self {
         let url = library_url
@@ -67,13 +67,14 @@ impl IframePage {
         &self.html
     }
 
-    /// The value of `ETag`: the same as long as the page is.
+    /// The value of `ETag`, which changes with the page.
     #[must_use]
     pub fn etag(&self) -> &str {
         &self.etag
     }
 
-    /// Whether a request with this `If-None-Match` has the page already: answer 304, without body and content type.
+    /// Returns true if a request with this `If-None-Match` has the page already: answer 304, without body and content
+    /// type.
     #[must_use]
     pub fn is_cached(&self, if_none_match: &str) -> bool {
         let mut tags = if_none_match.split(',').map(str::trim);
@@ -81,7 +82,7 @@ impl IframePage {
     }
 }
 
-/// Tells pages of different libraries apart; nobody gains by making two collide.
+/// Distinguishes pages of different libraries; a collision gains an attacker nothing.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)

@@ -2,31 +2,31 @@
 
 use crate::config::Config;
 
-/// Body of the greeting: what a curious person sees at the endpoint's own address.
+/// Body of the greeting, for people who open the endpoint's address.
 ///
 /// Source: sockjs-protocol 0.3.3, "Greeting url".
 pub const GREETING: &str = "Welcome to SockJS!\n";
 
-/// What `/info` tells a client before it chooses a transport.
+/// The document at `/info`, which a client reads before it chooses a transport.
 ///
 /// The client also times this request to know how long to wait for a transport to open, so answer it without delay.
 ///
-/// The document has a fourth member, `origins`, which the protocol calls ignored and every server fills with `*:*`; so does
-/// this one. Who may connect is decided when they do.
+/// The document has a fourth member, `origins`, which the protocol ignores and every server sets to `*:*`; so does this
+/// one. Origins are checked when clients connect.
 ///
 /// Source: sockjs-protocol 0.3.3, "Info test".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Info {
-    /// Whether the client may try WebSocket.
+    /// True if the client may try WebSocket.
     pub websocket: bool,
-    /// Whether the client must send cookies, for load balancers that keep clients on a server by them.
+    /// True if the client must send cookies, for load balancers that route by them.
     pub cookie_needed: bool,
-    /// 32 unpredictable bits, other ones each time: browsers had no good source when the protocol was made.
+    /// 32 unpredictable bits, new in each answer: browsers had no good source when the protocol was made.
     pub entropy: u32,
 }
 
 impl Info {
-    /// The answer of an endpoint with this configuration.
+    /// Creates the answer of an endpoint with this configuration.
     #[must_use]
     pub fn new(config: &Config, entropy: u32) -> Self {
         Self {
@@ -36,7 +36,7 @@ impl Info {
         }
     }
 
-    /// The body; its content type is [`headers::JSON`](crate::headers::JSON).
+    /// Returns the body; its content type is [`headers::JSON`](crate::headers::JSON).
     ///
     /// # Example: a document
     ///

@@ -1,8 +1,8 @@
-//! SockJS without IO: what a path asks for, what goes on the wire, and one [`Session`] machine under every transport.
+//! SockJS without IO: routing of paths, framing, and one [`Session`] machine under every transport.
 //!
-//! SockJS gives a browser the feel of a WebSocket where a WebSocket cannot pass: it frames messages as JSON text and
-//! carries them over long-lived or repeated HTTP requests. This crate knows the protocol and nothing else: no sockets, no
-//! HTTP types, no clock, no log. An HTTP server asks it in this order:
+//! SockJS emulates a WebSocket where a WebSocket cannot pass: it frames messages as JSON text and carries them over
+//! long-lived or repeated HTTP requests. This crate implements only the protocol: no sockets, no HTTP types, no clock,
+//! no log. An HTTP server uses it in this order:
 //!
 //! ```text
 //!   path below the prefix ── route() ──► Route::Info ────────────► Info::to_json()
@@ -17,34 +17,34 @@
 //!
 //! # What it does
 //!
-//! - [`route`] and [`Transport`]: the URL scheme, and the facts of each transport (method, content type, `Allow`).
-//! - [`Info`], [`GREETING`], [`IframePage`] and [`headers`]: the fixed answers and the header values around them.
+//! - [`route`] and [`Transport`]: the URL scheme, and the properties of each transport (method, content type, `Allow`).
+//! - [`Info`], [`GREETING`], [`IframePage`] and [`headers`]: the fixed answers and their headers.
 //! - [`mod@frame`]: open, heartbeat, message and close frames, and the escaping that browsers need.
-//! - [`Receive`]: what goes around frames on each transport, callbacks checked.
-//! - [`parse_messages`], [`form_field`]: what the client sends.
+//! - [`Receive`]: the framing of each transport, with checked callbacks.
+//! - [`parse_messages`], [`form_field`]: the client's messages.
 //! - [`Session`]: order, queueing, one receiver at a time, response limits, heartbeats, closing, expiry.
 //!
 //! # What it does not do
 //!
-//! - It does not decide who may connect: origins, users and "is this the same user as before?" belong to the endpoint.
+//! - It does not decide who may connect: the endpoint checks origins, users and "is this the same user as before?".
 //! - It keeps no table of sessions, and makes no random numbers: [`Info::entropy`] is a parameter.
-//! - It does not resend what an HTTP response lost on its way. SockJS has no acknowledgements; see [`OnAbort`].
+//! - It does not resend data lost with an HTTP response. SockJS has no acknowledgements; see [`OnAbort`].
 //!
-//! # Which SockJS
+//! # SockJS version
 //!
-//! SockJS is defined by the test script of the project
-//! [sockjs-protocol](https://github.com/sockjs/sockjs-protocol). Its text 0.3.3 is what most servers were written to; the
-//! script went on, and `sockjs-client` with it. Where the two differ this crate does what the newer one asserts:
+//! SockJS is defined by the test script of the project [sockjs-protocol](https://github.com/sockjs/sockjs-protocol).
+//! Most servers implement its text 0.3.3; the script has changed since, and `sockjs-client` with it. Where the two
+//! differ this crate follows the newer one:
 //!
 //! | | 0.3.3 | here |
 //! |---|---|---|
-//! | `Cache-Control` of what must not be cached | without `no-transform` | with it, so that no proxy compresses a stream |
+//! | `Cache-Control` of uncacheable answers | without `no-transform` | with it, so that no proxy compresses a stream |
 //! | content type of `eventsource` | with a charset | `text/event-stream` |
 //! | frames of `jsonp` | `callback("…");` | `/**/callback("…");` |
-//! | a callback with other characters than of a name | – | 500 |
+//! | a callback that is not a name | – | 500 |
 //! | origin `null` | answered with `*` | echoed |
 //! | `Access-Control-Allow-Credentials` without an origin | `true` | absent |
-//! | `Access-Control-Allow-Methods` | in any answer to `OPTIONS` | names at least what was asked for |
+//! | `Access-Control-Allow-Methods` | in any answer to `OPTIONS` | includes at least the requested one |
 //! | iframe page | waits for its `onload` | calls the library's bootstrap at once |
 //! | a second receiver after an abort | 1002 | 1002; a fresh session would be as good |
 //!

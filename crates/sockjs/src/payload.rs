@@ -1,8 +1,8 @@
-//! What the client sends: a JSON array of strings.
+//! Payloads from the client: a JSON array of strings.
 
 use bytestring::ByteString;
 
-/// Bounds on one payload, all checked before memory is taken for what exceeds them.
+/// Limits on one payload, checked before memory is allocated beyond them.
 ///
 /// # Example: a stricter endpoint
 ///
@@ -16,14 +16,14 @@ use bytestring::ByteString;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PayloadLimits {
-    /// Bytes of the payload: 512 KiB. A STOMP frame with a 64 KiB body takes six times as much when each of its bytes is
-    /// written `\u0000`; this leaves room for that and its headers.
+    /// Maximum bytes of the payload: 512 KiB. A STOMP frame with a 64 KiB body takes six times as much when each of its
+    /// bytes is written `\u0000`; this leaves room for that and its headers.
     pub bytes: usize,
-    /// Messages in the payload: 4096. A client sends everything that gathered while its last request was under way; an
+    /// Maximum messages in the payload: 4096. A client sends all messages that collected during its last request; an
     /// empty message costs its sender three bytes and us a [`ByteString`], ten times that.
     pub messages: usize,
-    /// Bytes of one message, as it is when its escapes are taken off; `None` for no limit but [`bytes`](Self::bytes), the
-    /// default: what is inside a message, such as STOMP, has limits of its own. For messages that are taken as they are.
+    /// Maximum bytes of one message after unescaping; `None`, the default, for no limit but [`bytes`](Self::bytes): the
+    /// content of a message, such as STOMP, has limits of its own. For messages that are used unparsed.
     pub message: Option<usize>,
 }
 
@@ -37,12 +37,13 @@ impl Default for PayloadLimits {
     }
 }
 
-/// Why a payload was refused; the peer's doing in every case.
+/// A payload was refused; always the peer's fault.
 ///
-/// `xhr_send` answers 413 to what is too large and 500 to the rest, with the error's text, which for the first two is what
-/// sockjs-protocol 0.3.3 demands ("XhrPolling", `test_invalid_json`). A WebSocket ignores [`Empty`](Self::Empty), closes on
-/// [`BrokenJson`](Self::BrokenJson) without a SockJS close frame, and on the others with one. A
-/// [message](Self::MessageTooLarge) that is too large ends its session either way: nothing that the session brings later
+/// `xhr_send` answers 413 to one that is too large and 500 to the rest, with the error's text, which for the first two
+/// is what sockjs-protocol 0.3.3 requires ("XhrPolling", `test_invalid_json`). A WebSocket ignores
+/// [`Empty`](Self::Empty), closes on [`BrokenJson`](Self::BrokenJson) without a SockJS close frame, and on the others
+/// with one. A [message](Self::MessageTooLarge) that is too large ends its session on any transport: no later message
+/// could replace it.
 /// makes up for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -77,20 +78,21 @@ pub enum PayloadError {
     },
 }
 
-/// Reads the messages in the body of an `xhr_send`, or in a text message of a `websocket`, in order.
+/// Parses the messages in the body of an `xhr_send`, or in a text message of a `websocket`, in order.
 ///
-/// A payload is a JSON array of strings, possibly empty. A single string stands for an array of one: the protocol leaves
-/// the choice to the transport, and old clients sent their WebSocket messages so. The content type of the request is not
-/// looked at, because browsers cannot always set it ("XhrPolling", `test_content_types`).
+/// A payload is a JSON array of strings, possibly empty. A single string counts as an array of one: the protocol leaves
+/// the choice to the transport, and old clients sent their WebSocket messages that way. The request's content type is
+/// ignored, because browsers cannot always set it ("XhrPolling", `test_content_types`).
 ///
 /// JavaScript strings may hold half a surrogate pair, as when an emoji was cut in two. Rust's cannot, so each lone half
-/// becomes U+FFFD: one odd character is a smaller loss than the message, or the session.
+/// becomes U+FFFD: one wrong character is a smaller loss than the message, or the session.
 ///
 /// Source: sockjs-protocol 0.3.3, "Framing accepted by the server".
 ///
 /// # Errors
 ///
-/// See [`PayloadError`]. A payload is taken whole or not at all: with an error, none of its messages is delivered.
+/// See [`PayloadError`]. A payload is accepted as a whole or not at all: with an error, none of its messages is
+/// delivered.
 ///
 /// # Example: an array, a string, nothing
 ///
@@ -129,10 +131,10 @@ pub fn parse_messages(
     Reader { rest: text }.messages(limits)
 }
 
-/// Reads JSON from the front of `rest`.
+/// Parses JSON from the front of `rest`.
 ///
-/// A general JSON library refuses lone surrogates and would build every value that is no string; arrays of strings are
-/// little enough to read by hand.
+/// A general JSON library refuses lone surrogates and would build every value that is not a string; arrays of strings
+/// are simple enough to parse by hand.
 struct Reader<'a> {
     rest: &'a str,
 }
@@ -163,7 +165,7 @@ impl Reader<'_> {
         }
     }
 
-    /// One string, with the white space behind it.
+    /// Parses one string, with the white space after it.
     fn message_into(
         &mut self,
         messages: &mut Vec<ByteString>,
@@ -189,7 +191,7 @@ impl Reader<'_> {
         }
         let mut text = String::new();
         loop {
-            // The three kinds of byte are ASCII, so the cut is at a character.
+            // All three kinds of byte are ASCII, so the cut is at a character boundary.
             let plain = self
                 .rest
                 .bytes()
@@ -207,7 +209,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What stands behind a backslash.
+    /// Parses an escape after its backslash.
     fn escape(&mut self) -> Option<char> {
         let mut characters = self.rest.chars();
         let letter = characters.next()?;
@@ -227,8 +229,8 @@ impl Reader<'_> {
         })
     }
 
-    /// The character that starts with `unit`. A first half looks for its second in the escape that follows, and leaves
-    /// alone whatever else it finds there.
+    /// Returns the character that starts with `unit`. A first half looks for its second in the next escape, and
+    /// consumes nothing else.
     fn with_second_half(&mut self, unit: u16) -> char {
         let mut ahead = Reader { rest: self.rest };
         if (0xd800..0xdc00).contains(&unit)

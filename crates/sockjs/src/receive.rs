@@ -1,10 +1,9 @@
-//! How frames stand in the responses of each transport.
+//! The framing of each transport's responses.
 
 use crate::form::form_field;
 use crate::transport::Transport;
 
-/// A request that receives: its transport, with what the request says about how its frames are to look. Made by
-/// [`Transport::receive`].
+/// A receiving request: its transport, with the request's options for its frames. Created by [`Transport::receive`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Receive {
@@ -22,16 +21,16 @@ pub enum Receive {
     Jsonp(Callback),
 }
 
-/// The name of a JavaScript function of the page that asks, in its query: letters, digits, `-`, `_` and `.`, so that it can
-/// be put into a script as it is.
+/// The name of a JavaScript function of the requesting page, from its query: letters, digits, `-`, `_` and `.`, so that
+/// it can be put into a script unescaped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Callback(Box<str>);
 
-/// Longest callback, in bytes: 128. `sockjs-client` makes `_jp.` and eight characters; a session keeps it while its
-/// request waits.
+/// Maximum length of a callback in bytes: 128. `sockjs-client` makes `_jp.` and eight characters; a session keeps it
+/// while its request waits.
 pub const MAX_CALLBACK_LEN: usize = 128;
 
-/// Why a query's callback was refused; the peer's doing. The texts are those that sockjs-protocol demands ("JsonPolling",
+/// A query's callback was refused; always the peer's fault. sockjs-protocol requires these texts ("JsonPolling",
 /// `test_no_callback` and `test_invalid_callback`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -39,7 +38,7 @@ pub enum CallbackError {
     /// There is no `c` in the query, or it is empty.
     #[error("\"callback\" parameter required")]
     Missing,
-    /// It has other characters than letters, digits, `-`, `_` and `.`.
+    /// It has characters other than letters, digits, `-`, `_` and `.`.
     #[error("invalid \"callback\" parameter")]
     Invalid,
     /// It is longer than [`MAX_CALLBACK_LEN`].
@@ -103,8 +102,8 @@ impl Receive {
         }
     }
 
-    /// Appends what comes once, before the first frame. Browsers hold the first KiB or two of a response back before they
-    /// show any of it, hence the ballast.
+    /// Appends the prelude, once before the first frame. Browsers buffer the first KiB or two of a response before they
+    /// show any of it, hence the padding.
     pub(crate) fn prelude_into(&self, out: &mut Vec<u8>) {
         match self {
             Self::WebSocket | Self::Xhr | Self::Jsonp(_) => {}
@@ -124,14 +123,14 @@ impl Receive {
         }
     }
 
-    /// Appends what comes before a frame.
+    /// Appends the text before a frame.
     pub(crate) fn prefix_into(&self, out: &mut Vec<u8>) {
         match self {
             Self::WebSocket | Self::Xhr | Self::XhrStreaming => {}
             Self::EventSource => out.extend_from_slice(b"data: "),
             Self::HtmlFile(_) => out.extend_from_slice(b"<script>\np(\""),
             Self::Jsonp(callback) => {
-                // The comment keeps a callback from being the first bytes of some other kind of file (Rosetta Flash).
+                // The comment keeps a callback from being the first bytes of a file of another kind (Rosetta Flash).
                 out.extend_from_slice(b"/**/");
                 out.extend_from_slice(callback.as_str().as_bytes());
                 out.extend_from_slice(b"(\"");
@@ -148,7 +147,7 @@ impl Receive {
         }
     }
 
-    /// Appends what comes behind a frame.
+    /// Appends the text after a frame.
     pub(crate) fn suffix_into(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(match self {
             Self::WebSocket => b"",
@@ -192,15 +191,15 @@ fn escape_into(part: &[u8], out: &mut Vec<u8>, escape: fn(u8) -> Option<&'static
     out.extend_from_slice(rest);
 }
 
-/// `sockjs-client` decodes percent escapes in events (1.5 and 1.6 with `decodeURI`, which throws at a percent sign that is
-/// none), and other clients do not. A frame has percent signs in its strings only, so an escape of JSON's suits all.
+/// `sockjs-client` decodes percent escapes in events (1.5 and 1.6 with `decodeURI`, which throws at a bare percent
+/// sign), and other clients do not. A frame has percent signs in its strings only, so a JSON escape works for both.
 fn for_event(byte: u8) -> Option<&'static [u8]> {
     (byte == b'%').then_some(br"\u0025")
 }
 
-/// For the inside of a JavaScript string in a script element: frames are JSON of our own making, in which line ends and
-/// control characters are escaped already. What is left is quote and backslash, and the sign that could begin
-/// `</script>` or `<!--`.
+/// For JavaScript strings in a script element: frames are JSON of our own making, in which line ends and control
+/// characters are escaped already. What is left is quote and backslash, and the sign that could begin `</script>` or
+/// `<!--`.
 fn for_script(byte: u8) -> Option<&'static [u8]> {
     match byte {
         b'"' => Some(br#"\""#),
@@ -311,7 +310,7 @@ mod tests {
     }
 
     proptest! {
-        /// The client reads the event's data as it is, or percent-decoded; with no percent sign, it is the same.
+        /// Raw and percent-decoded, the event's data is the same: it has no percent sign.
         #[test]
         fn an_event_has_no_percent_sign_and_the_same_messages(messages: Vec<String>) {
             let mut bare = Vec::new();
@@ -324,7 +323,7 @@ mod tests {
             prop_assert_eq!(serde_json::from_str::<Vec<String>>(data).unwrap(), messages);
         }
 
-        /// A JSON reader takes the inside of a script's string as JavaScript does: all its escapes are JSON's too.
+        /// A JSON parser reads the script's string as JavaScript does: all its escapes are also JSON's.
         #[test]
         fn a_script_reads_the_frame_that_was_written(messages: Vec<String>) {
             let mut bare = Vec::new();

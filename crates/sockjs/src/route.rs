@@ -1,8 +1,8 @@
-//! The URL scheme: from a path to what it asks for.
+//! The URL scheme: routing of paths.
 
 use crate::transport::Transport;
 
-/// What a path below an endpoint's prefix asks for; made by [`route`].
+/// The route of a path below an endpoint's prefix; created by [`route`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Route<'a> {
@@ -12,40 +12,39 @@ pub enum Route<'a> {
     Info,
     /// `/websocket`: a WebSocket without any SockJS framing, for clients that are not browsers.
     RawWebSocket,
-    /// `/iframe.html`, `/iframe-1.6.1.html` and the like, all the same: answer with the
+    /// `/iframe.html`, `/iframe-1.6.1.html` and similar, all the same: answer with the
     /// [`IframePage`](crate::IframePage).
     Iframe,
     /// `/{server}/{session}/{transport}`.
     Transport {
-        /// A hint for load balancers. It has no meaning here and does not identify anything: the same session may be
-        /// asked for under another server id.
+        /// A hint for load balancers. It has no meaning here and identifies nothing: the same session may be requested
+        /// under another server id.
         server: &'a str,
-        /// The session's name, chosen by the client, as the path spells it (percent escapes are not decoded: a client
-        /// spells its own id the same way every time). It is a secret between client and server: keep it from other
+        /// The session's id, chosen by the client, as written in the path (percent escapes are not decoded: a client
+        /// writes its own id the same way every time). It is a secret between client and server: keep it from other
         /// clients.
         session: &'a str,
-        /// How frames travel.
+        /// The transport.
         transport: Transport,
     },
-    /// Nothing that SockJS knows: answer 404.
+    /// Not a SockJS path: answer 404.
     NotFound,
 }
 
-/// Longest server or session id that [`route`] lets through, in bytes: 256.
+/// Maximum length in bytes of the server and session ids that [`route`] accepts: 256.
 ///
 /// A session id is a key that a stranger chooses and the endpoint stores. `sockjs-client` makes 8 characters, Spring's
-/// client 32, a UUID takes 36; 256 leaves room for any sane scheme and keeps a table of sessions from being filled with
-/// names of many kilobytes. Longer ids are [`Route::NotFound`].
+/// client 32, a UUID takes 36; 256 leaves room for any sane scheme and keeps ids of many kilobytes out of a table of
+/// sessions. Longer ids are [`Route::NotFound`].
 pub const MAX_ID_LEN: usize = 256;
 
-/// Tells what `path_below_prefix` asks for.
+/// Routes `path_below_prefix`.
 ///
-/// Give it what remains of the request path after the endpoint's prefix was taken off, without the query. Nothing is
-/// normalised, as the protocol wants it: a doubled or a trailing slash is [`Route::NotFound`], and only `""` and `"/"` are
-/// the greeting.
+/// Pass the rest of the request path after the endpoint's prefix, without the query. Nothing is normalised, as the
+/// protocol requires: a doubled or a trailing slash is [`Route::NotFound`], and only `""` and `"/"` are the greeting.
 ///
-/// A transport path has exactly three segments. Server and session id may be anything that is not empty, has no `.` (dots
-/// are what `iframe-1.2.html` and friends have) and is no longer than [`MAX_ID_LEN`].
+/// A transport path has exactly three segments. Server and session id may be anything that is not empty, has no `.` (as
+/// in `iframe-1.2.html`) and is no longer than [`MAX_ID_LEN`].
 ///
 /// Source: sockjs-protocol 0.3.3, "Base URL" and "Session URLs".
 ///
@@ -98,7 +97,7 @@ fn session_route(path: &str) -> Option<Route<'_>> {
     })
 }
 
-/// Clients put their version between the two, so that a cache keeps a page for each.
+/// Clients put their version into the name, so that a cache keeps a page for each.
 fn is_iframe(path: &str) -> bool {
     path.strip_prefix("/iframe")
         .and_then(|rest| rest.strip_suffix(".html"))

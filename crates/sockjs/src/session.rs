@@ -16,32 +16,32 @@ use crate::frame;
 use crate::receive::Ends;
 use crate::receive::Receive;
 
-/// One SockJS session, from its open frame to the moment it may be forgotten.
+/// One SockJS session, from its open frame until it may be removed.
 ///
-/// A session outlives the requests that carry it. Requests that receive come to [`attach`](Self::attach), take what
-/// [`poll_output`](Self::poll_output) gives until it says [`Output::End`], and come again; between two of them the
-/// session queues. Requests that send (`xhr_send`, `jsonp_send`) do not touch it: their messages go from
+/// A session outlives the requests that carry it. Receiving requests call [`attach`](Self::attach), take the output of
+/// [`poll_output`](Self::poll_output) until it returns [`Output::End`], and come again; between two of them the session
+/// queues. Sending requests (`xhr_send`, `jsonp_send`) do not touch it: their messages go from
 /// [`parse_messages`](crate::parse_messages) to the application.
 ///
 /// # Rules
 ///
 /// - **Order.** The client gets the open frame, then all messages in the order of [`send`](Self::send), then the close
-///   frame: what was sent before [`close`](Self::close) still arrives, so an application's last words are heard.
+///   frame: messages sent before [`close`](Self::close) still arrive.
 /// - **One receiver at a time.** Another is refused with 2010 while the first is attached.
-/// - **Once.** A frame handed to a receiver counts as delivered; there are no acknowledgements. What a cut connection may
-///   cost, and the choice there is, stands at [`OnAbort`].
-/// - **Bounded by its owner.** The session queues what it is given; look at [`queued`](Self::queued) and
+/// - **Once.** A frame handed to a receiver counts as delivered; there are no acknowledgements. [`OnAbort`] says what a
+///   cut connection may cost, and how to choose.
+/// - **Bounded by its owner.** The session queues everything it is given; check [`queued`](Self::queued) and
 ///   [`queued_messages`](Self::queued_messages) before [`send`](Self::send) and apply the overflow policy there.
-/// - **Time is a parameter.** After any call ask [`next_timeout`](Self::next_timeout), and call
-///   [`handle_timeout`](Self::handle_timeout) when it has come. Calling early or late is harmless.
+/// - **Time is a parameter.** After any call read [`next_timeout`](Self::next_timeout), and call
+///   [`handle_timeout`](Self::handle_timeout) at that time. Calling early or late is harmless.
 ///
 /// An idle session is 104 bytes and owns no buffer.
 ///
 /// # With WebSocket
 ///
-/// The `websocket` transport may use a session too: each piece of output is then one text message, nothing is refused for
-/// size, and the session's end is the WebSocket's. Or it does without: it sends [`frame::OPEN`], [`frame::message_array`]
-/// and [`frame::close`] itself.
+/// The `websocket` transport may use a session too: each piece of output is then one text message, no size limit ends
+/// it, and the session ends with the WebSocket. Or it works without one: it sends [`frame::OPEN`],
+/// [`frame::message_array`] and [`frame::close`] itself.
 ///
 /// Source: sockjs-protocol, "Protocol and framing" and "Handling close".
 ///
@@ -79,7 +79,7 @@ pub struct Session {
     /// The attached receiver.
     receiver: Option<u32>,
     next_receiver: u32,
-    /// When it was last heard of: the last output while there is a receiver, its leaving when there is none.
+    /// The time of the last output while there is a receiver, and of its detaching when there is none.
     since: Instant,
     open_owed: bool,
     heartbeat_owed: bool,
@@ -89,7 +89,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session that a client has just asked for: the open frame is owed, and the time to collect it runs.
+    /// Creates a session at its first request: the open frame is pending, and its disconnect delay starts.
     #[must_use]
     pub fn new(config: Arc<Config>, now: Instant) -> Self {
         Self {
@@ -107,12 +107,12 @@ impl Session {
         }
     }
 
-    /// A request arrived that wants to receive: poll its output.
+    /// Attaches a receiving request: poll its output.
     ///
-    /// Refused is a second request beside one that is attached (2010), and every request once the session is closed and
-    /// has nothing left to deliver (its close frame, again and again until it is forgotten). A closed session with a
-    /// receiver refuses with its close frame, not with 2010: the client is to learn the end, not to try again. The
-    /// session does not notice who is refused; its whole output, in the framing of its transport, is that frame.
+    /// A second request is refused while one is attached (2010). Every request is refused once the session is closed
+    /// and has nothing left to deliver; each gets its close frame, until the session is removed. A closed session with
+    /// a receiver refuses with its close frame, not with 2010: the client should take the end as final, not try again.
+    /// A refused request does not affect the session; its whole output, in the framing of its transport, is that frame.
     pub fn attach(&mut self, receive: Receive, now: Instant) -> Receiver {
         let drained = self.queue.is_empty() && !self.open_owed;
         let standing = if self.closed.is_some() && (drained || self.receiver.is_some()) {
@@ -134,12 +134,12 @@ impl Session {
         }
     }
 
-    /// The request of this receiver is over before [`Output::End`]: the client went away, or the response could not be
-    /// written. What happens to the session is [`Config::on_abort`]'s choice; look at [`is_closed`](Self::is_closed)
+    /// Detaches a receiver whose request is over before [`Output::End`]: the client went away, or the response could
+    /// not be written. [`Config::on_abort`] decides what happens to the session; check [`is_closed`](Self::is_closed)
     /// afterwards.
     ///
-    /// After [`Output::End`], for a receiver that has been replaced and for one that was refused, this does nothing: call
-    /// it whenever a response is dropped, without asking why.
+    /// After [`Output::End`], for a replaced receiver and for a refused one, this does nothing: call it whenever a
+    /// response is dropped, for any reason.
     pub fn detach(&mut self, receiver: &Receiver, now: Instant) {
         if !self.is_attached(receiver) {
             return;
@@ -156,27 +156,27 @@ impl Session {
     /// Queues one message for the client: the concatenation of `escaped_parts`, each the output of
     /// [`frame::escape_into`], without quotes. Anything else makes frames that the client cannot read.
     ///
-    /// A closed session drops it, as nobody is there to read it; see [`is_closed`](Self::is_closed).
+    /// A closed session drops it, since no receiver will read it; see [`is_closed`](Self::is_closed).
     pub fn send(&mut self, escaped_parts: &[&[u8]]) {
         if self.closed.is_none() {
             self.queue.push(escaped_parts);
         }
     }
 
-    /// Whether [`handle_timeout`](Self::handle_timeout) has told that the session timed out: nobody will ask for it any
-    /// more.
+    /// Returns true after [`handle_timeout`](Self::handle_timeout) has reported that the session timed out: no request
+    /// will come for it.
     #[must_use]
     pub fn is_expired(&self) -> bool {
         self.expired
     }
 
-    /// Bytes that wait for a receiver, with eight for each message's length: what to bound before [`send`](Self::send).
+    /// Queued bytes, plus eight for each message's length: bound them before [`send`](Self::send).
     #[must_use]
     pub fn queued(&self) -> usize {
         self.queue.len()
     }
 
-    /// How many messages wait for a receiver.
+    /// The number of queued messages.
     #[must_use]
     pub fn queued_messages(&self) -> usize {
         self.queue.count()
@@ -184,13 +184,13 @@ impl Session {
 
     /// Appends the next piece for this receiver to `out`: the prelude, or one frame, in the framing of its transport.
     ///
-    /// Each piece is to be one chunk of a chunked response, or one WebSocket message. Call again until
-    /// [`Output::Pending`] or [`Output::End`]; call only when the response can take more, and a slow client makes the
-    /// queue grow where its owner sees it.
+    /// Each piece must be one chunk of a chunked response, or one WebSocket message. Call again until
+    /// [`Output::Pending`] or [`Output::End`]. Call only when the response can take more, so that a slow client makes
+    /// the queue grow, which its owner bounds.
     ///
-    /// All queued messages go into one frame, as long as the response limit permits: a frame stops before the message
-    /// that would start beyond it. Polling responses end after their frame, streaming ones when they have sent
-    /// [`Config::response_limit`] bytes, both after the close frame. A receiver that is not attached any more gets
+    /// All queued messages go into one frame, as far as the response limit permits: a frame stops before the message
+    /// that would start beyond it. Polling responses end after their frame, streaming ones after
+    /// [`Config::response_limit`] bytes, both after the close frame. A receiver that is no longer attached gets
     /// [`Output::End`].
     pub fn poll_output(
         &mut self,
@@ -241,12 +241,12 @@ impl Session {
         Output::Data
     }
 
-    /// Closes the session. Its receiver gets what is queued and then the close frame; receivers that come later get the
-    /// close frame, until the session is forgotten. Nothing can be sent any more.
+    /// Closes the session. Its receiver gets the queued messages and then the close frame; later receivers get the
+    /// close frame, until the session is removed. Later messages are dropped.
     ///
     /// The first call decides; later ones do nothing.
     ///
-    /// # Example: the first reason stands
+    /// # Example: the first reason counts
     ///
     /// ```
     /// use std::sync::Arc;
@@ -272,26 +272,26 @@ impl Session {
         }
     }
 
-    /// Whether [`close`](Self::close) was called, an abort closed it ([`OnAbort::Close`]), or it timed out.
+    /// Returns true if [`close`](Self::close) was called, an abort closed it ([`OnAbort::Close`]), or it timed out.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.closed.is_some()
     }
 
-    /// Whether a receiver was given the close frame, so that the client knows, or had the time to. Until then somebody may
-    /// still come for it.
+    /// Returns true if a receiver was given the close frame, so that the client has it or had the time to read it. Until
+    /// then a request may still come for it.
     #[must_use]
     pub fn is_close_heard(&self) -> bool {
         self.close_heard
     }
 
-    /// Whether a receiver is attached.
+    /// Returns true if a receiver is attached.
     #[must_use]
     pub fn has_receiver(&self) -> bool {
         self.receiver.is_some()
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout), as things stand; `None` for never.
+    /// When to call [`handle_timeout`](Self::handle_timeout), as of now; `None` for never.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
         if self.expired {
@@ -305,11 +305,11 @@ impl Session {
         }
     }
 
-    /// Does what is due at `now`: a quiet receiver is owed a heartbeat, which [`poll_output`](Self::poll_output) then
-    /// gives; a session that nobody asks for is over, as the return value says, once.
+    /// Does the work that is due at `now`. A quiet receiver gets a heartbeat, from the next
+    /// [`poll_output`](Self::poll_output). A session without requests has timed out, which is returned once.
     ///
-    /// A closed session is forgotten [`Config::disconnect_delay`] after its close, or after the last output if that was
-    /// later, whether or not a receiver is attached: one that takes nothing for so long is not coming back.
+    /// A closed session times out [`Config::disconnect_delay`] after its close, or after the last output if that was
+    /// later, whether or not a receiver is attached: one that takes nothing for so long will not come back.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<TimedOut> {
         if self.next_timeout().is_none_or(|due| now < due) {
             return None;
@@ -329,8 +329,8 @@ impl Session {
         Some(TimedOut::Disconnected)
     }
 
-    /// Turns heartbeats on or off; they are on at first. Off is for sessions whose content has heart-beats of its own,
-    /// as when STOMP negotiated them: two clocks would only wake phones twice.
+    /// Turns heartbeats on or off; they start on. Turn them off for sessions whose content has heart-beats of its own,
+    /// such as negotiated STOMP ones: two clocks would only wake phones twice.
     pub fn set_heartbeats(&mut self, on: bool) {
         self.heartbeats = on;
         self.heartbeat_owed &= on;
@@ -362,7 +362,7 @@ impl Session {
         receive.suffix_into(out);
     }
 
-    /// Appends the next frame, which ought to fit into `room`.
+    /// Appends the next frame, which should fit into `room`.
     fn frame_into(&mut self, receive: &Receive, room: usize, out: &mut Vec<u8>) -> Next {
         let mut next = Next::Frame;
         let bare = if self.open_owed {
@@ -413,7 +413,7 @@ impl Session {
     }
 }
 
-/// Shows the state, and of the queue only its size: messages are the application's secrets.
+/// Shows the state, and only the size of the queue: messages are the application's secrets.
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")

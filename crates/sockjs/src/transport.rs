@@ -1,39 +1,40 @@
-//! The facts of each transport.
+//! The properties of each transport.
 
 use std::fmt;
 
 use crate::headers;
 use crate::receive::{Callback, CallbackError, Receive};
 
-/// How the frames of a session travel: the last segment of a transport path.
+/// The transport of a session's frames: the last segment of a transport path.
 ///
-/// Everything that a server has to know of a transport is a row in this type's tables, or in those of [`Receive`], which
-/// says how frames stand in its responses.
+/// The tables of this type hold everything that a server needs to know of a transport, together with those of
+/// [`Receive`] for the framing in its responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Transport {
-    /// `websocket`: SockJS frames as text messages of a WebSocket; both directions. The session lives exactly as long as
-    /// the WebSocket, and two may bear the same session id ("WebSocket protocols").
+    /// `websocket`: SockJS frames as text messages of a WebSocket; both directions. The session lives exactly as long
+    /// as the WebSocket, and two may have the same session id ("WebSocket protocols").
     WebSocket,
     /// `xhr`: long polling; each request gets one frame. Creates the session if it is new ("XhrPolling").
     Xhr,
-    /// `xhr_send`: messages from the client, for all HTTP receivers but `jsonp`. Never creates a session: unknown is 404.
+    /// `xhr_send`: messages from the client, for all HTTP receivers but `jsonp`. Never creates a session: an unknown
+    /// one is 404.
     XhrSend,
     /// `xhr_streaming`: one response carries frames until the response limit ("XhrStreaming").
     XhrStreaming,
     /// `eventsource`: frames as server-sent events, until the response limit ("EventSource").
     EventSource,
-    /// `htmlfile`: frames as script elements of an endless page in a hidden frame, until the response limit ("HtmlFile").
-    /// For Internet Explorer, which shows no other response before its end.
+    /// `htmlfile`: frames as script elements of an endless page in a hidden frame, until the response limit
+    /// ("HtmlFile"). For Internet Explorer, which shows other responses only after their end.
     HtmlFile,
-    /// `jsonp`: long polling by script elements, for browsers that may not ask across origins ("JsonPolling").
+    /// `jsonp`: long polling by script elements, for browsers that cannot send requests across origins ("JsonPolling").
     Jsonp,
-    /// `jsonp_send`: messages from the client, in a form's field `d`; otherwise as [`XhrSend`](Self::XhrSend).
+    /// `jsonp_send`: messages from the client, in a form's field `d`; otherwise like [`XhrSend`](Self::XhrSend).
     JsonpSend,
 }
 
 impl Transport {
-    /// All transports that [`route`](crate::route) can answer with.
+    /// All transports that [`route`](crate::route) can return.
     pub const ALL: [Self; 8] = [
         Self::WebSocket,
         Self::Xhr,
@@ -68,8 +69,8 @@ impl Transport {
             .find(|transport| transport.name() == name)
     }
 
-    /// The only method, besides `OPTIONS`, that asks for this transport; any other gets 405 with [`allow`](Self::allow)
-    /// and neither body nor content type.
+    /// The transport's only method, besides `OPTIONS`; answer any other with 405 and [`allow`](Self::allow), with
+    /// neither body nor content type.
     #[must_use]
     pub const fn method(self) -> &'static str {
         match self {
@@ -88,32 +89,32 @@ impl Transport {
         }
     }
 
-    /// Whether browsers may ask by `OPTIONS` first. Only an `XMLHttpRequest` does.
+    /// Returns true if browsers may send `OPTIONS` first. Only an `XMLHttpRequest` does.
     #[must_use]
     pub const fn is_preflighted(self) -> bool {
         matches!(self, Self::Xhr | Self::XhrSend | Self::XhrStreaming)
     }
 
-    /// Whether answers carry CORS headers: where a script of another origin reads them, as an `XMLHttpRequest` or an
-    /// `EventSource` does. A WebSocket is not subject to CORS; `htmlfile` and `jsonp` were made to do without.
+    /// Returns true if answers need CORS headers: if a script of another origin reads them, as an `XMLHttpRequest` or
+    /// an `EventSource` does. A WebSocket is not subject to CORS; `htmlfile` and `jsonp` were designed to work without.
     #[must_use]
     pub const fn is_cors(self) -> bool {
         self.is_preflighted() || matches!(self, Self::EventSource)
     }
 
-    /// Whether a browser says in each request that a script makes which [origin](https://www.rfc-editor.org/rfc/rfc6454)
-    /// the script has.
+    /// Returns true if a browser sends a script's [origin](https://www.rfc-editor.org/rfc/rfc6454) with each of its
+    /// requests.
     ///
-    /// It does not for `htmlfile` and `jsonp`, which it fetches as it does any frame and any script element: without an
-    /// `Origin`, and with the visitor's cookies. A server that restricts origins must learn it otherwise (`Referer`,
-    /// `Sec-Fetch-Site`) or not offer them: with `jsonp` the page of any stranger could speak as its visitor.
+    /// It does not for `htmlfile` and `jsonp`, which it fetches like any frame and any script element: without an
+    /// `Origin`, and with the visitor's cookies. A server that restricts origins must check another header (`Referer`,
+    /// `Sec-Fetch-Site`) or not offer them: with `jsonp` the page of any stranger could act as its visitor.
     #[must_use]
     pub const fn names_origin(self) -> bool {
         !matches!(self, Self::HtmlFile | Self::Jsonp)
     }
 
-    /// The `Content-Type` of its successful answers, including the 204 of `xhr_send` (without one, Firefox takes the empty
-    /// body for broken XML and says so). A WebSocket's 101 has none.
+    /// The `Content-Type` of its successful answers, including the 204 of `xhr_send` (without one, Firefox parses the
+    /// empty body as XML and logs an error). A WebSocket's 101 has none.
     #[must_use]
     pub const fn content_type(self) -> Option<&'static str> {
         match self {
@@ -125,16 +126,16 @@ impl Transport {
         }
     }
 
-    /// How a request of this transport wants its frames: what [`Session::attach`](crate::Session::attach) takes. `None` for
-    /// those that send.
+    /// Returns the framing for a request of this transport, for [`Session::attach`](crate::Session::attach). `None` for
+    /// sending transports.
     ///
     /// `query` is the request's, without the question mark; `htmlfile` and `jsonp` have their callback there, as `c`.
     ///
     /// # Errors
     ///
-    /// [`CallbackError`], the peer's doing: answer 500 with the error's text, before a session is made.
+    /// [`CallbackError`], the peer's fault: answer 500 with the error's text, before creating a session.
     ///
-    /// # Example: a callback where one is needed
+    /// # Example: a callback where one is required
     ///
     /// ```
     /// use tramline_sockjs::{CallbackError, Receive, Transport};
@@ -161,7 +162,7 @@ impl Transport {
     }
 }
 
-/// Prints the name in the path.
+/// Displays the name in the path.
 impl fmt::Display for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

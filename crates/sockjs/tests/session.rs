@@ -1,4 +1,4 @@
-//! The life of a session, told as a client sees it: each piece of output is one chunk.
+//! The life of a session as a client sees it: each piece of output is one chunk.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -252,7 +252,7 @@ fn every_stream_ends_at_its_limit_and_every_poll_after_its_frame() {
     );
 }
 
-/// A limit counts what goes over the wire, escapes of the transport included.
+/// A limit counts the bytes on the wire, including the transport's escapes.
 #[test]
 fn no_message_starts_beyond_the_limit_of_an_escaping_transport() {
     let mut peer = Peer::with(|config| config.response_limit = 40);
@@ -512,7 +512,7 @@ impl Peer {
         receiver
     }
 
-    /// All that a request hears that is refused.
+    /// Returns the whole output of a refused request.
     #[track_caller]
     fn refused(&mut self, receive: Receive) -> String {
         let mut receiver = self.session.attach(receive, self.now);
@@ -528,7 +528,7 @@ impl Peer {
         (text(chunk), output)
     }
 
-    /// All chunks until there is nothing more to say.
+    /// Returns all chunks until there is no more output.
     fn drain(&mut self, receiver: &mut Receiver) -> (Vec<String>, Output) {
         let mut chunks = Vec::new();
         loop {
@@ -542,7 +542,7 @@ impl Peer {
         }
     }
 
-    /// The body of a poll that is answered at once.
+    /// Returns the body of a poll that is answered at once.
     #[track_caller]
     fn poll_once(&mut self, receive: Receive) -> String {
         let mut receiver = self.attach(receive);

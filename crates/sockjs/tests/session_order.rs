@@ -1,4 +1,4 @@
-//! Whatever the order of operations: no message is lost, doubled or overtaken on its way to the receivers.
+//! For any order of operations, no message is lost, duplicated or reordered on its way to the receivers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,9 +14,9 @@ enum Operation {
     Send(String),
     Attach(Receive),
     Poll,
-    /// The client goes away between two pieces; what it got, it keeps.
+    /// The client goes away between two pieces; it keeps those that it got.
     Abort,
-    /// The server finds out that an earlier response is over.
+    /// The server notices that an earlier response is over.
     LateDetach,
     Pass(Duration),
     Heartbeats(bool),
@@ -62,14 +62,14 @@ proptest! {
     }
 }
 
-/// A client that understands what it gets, and a session that never times out for want of a receiver.
+/// A client that parses its frames, and a session that never times out for lack of a receiver.
 struct Client {
     session: Session,
     config: Arc<Config>,
     now: Instant,
     attached: Option<Receiver>,
     past: Vec<Receiver>,
-    /// Bytes of the present response, without the prelude.
+    /// Bytes of the current response, without the prelude.
     response: usize,
     sent: Vec<String>,
     received: Vec<String>,
@@ -255,7 +255,7 @@ fn is_prelude(receive: &Receive, piece: &[u8]) -> bool {
     }
 }
 
-/// The frame in a piece, as the transport's client reads it.
+/// Returns the frame in a piece, as the transport's client reads it.
 fn bare(receive: &Receive, piece: &[u8]) -> Option<Vec<u8>> {
     let (prefix, suffix) = match receive {
         Receive::WebSocket => ("", ""),

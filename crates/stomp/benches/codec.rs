@@ -1,8 +1,8 @@
-//! What decoding and encoding cost: time, bytes per second and allocations.
+//! The cost of decoding and encoding: time, bytes per second and allocations.
 //!
 //! ```text
 //! cargo bench -p tramline-stomp                     everything
-//! cargo bench -p tramline-stomp -- decode           what has this in its name
+//! cargo bench -p tramline-stomp -- decode           benchmarks whose names contain it
 //! ```
 
 use std::{sync::Arc, time::Instant};
@@ -30,7 +30,7 @@ fn frame(body: usize) -> Frame {
         .body(vec![b'x'; body])
 }
 
-/// As many of one frame as a socket's read may bring, and at least one.
+/// Repeats a frame as often as one read of a socket may bring, at least once.
 fn stream(frame: &[u8]) -> Bytes {
     frame.repeat((16 * 1024 / frame.len()).max(1)).into()
 }
@@ -60,7 +60,7 @@ fn with_headers(count: usize, value: &str) -> Bytes {
     stream(&frame.to_bytes(Version::V1_2))
 }
 
-/// Decodes what arrives in pieces of this length, again and again with the same decoder.
+/// Decodes the input in pieces of this length, repeatedly with the same decoder.
 fn decode(bencher: Bencher<'_, '_>, input: &Bytes, piece: usize) {
     let mut decoder = Decoder::new(Limits::default());
     bencher

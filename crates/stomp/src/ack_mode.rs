@@ -16,13 +16,12 @@ use crate::text::excerpt;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum AckMode {
-    /// A message is done once it was sent; the client says nothing.
+    /// A message is done once it was sent; the client sends no ACK.
     #[default]
     Auto,
     /// The client acknowledges; one ACK counts for all messages of the subscription up to its own.
     Client,
-    /// The client acknowledges each message. 1.0 does not know this mode; its sessions may use it
-    /// all the same.
+    /// The client acknowledges each message. STOMP 1.0 does not define this mode, but its sessions may use it.
     ClientIndividual,
 }
 
@@ -57,7 +56,7 @@ impl FromStr for AckMode {
     }
 }
 
-/// A text that names none of the three ack modes.
+/// A text that is not one of the three ack modes.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("`{0}` is not an ack mode; send auto, client or client-individual")]
 pub struct InvalidAckMode(String);

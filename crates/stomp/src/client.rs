@@ -27,10 +27,9 @@ mod message;
 
 /// The client's side of one STOMP session.
 ///
-/// It works as [`ServerConnection`](crate::ServerConnection) does: after every call, poll events
-/// and transmits until both answer `None`, and arm a timer for
-/// [`next_timeout`](Self::next_timeout). CONNECT is queued from the start. What is sent before
-/// [`ClientEvent::Connected`] waits for it, because the version decides how a frame is written.
+/// It works like [`ServerConnection`](crate::ServerConnection): after every call, poll events and transmits until both
+/// return `None`, and arm a timer for [`next_timeout`](Self::next_timeout). CONNECT is queued from the start. Frames
+/// sent before [`ClientEvent::Connected`] wait for it, because the version decides how a frame is written.
 ///
 /// # Example: subscribe, and leave
 ///
@@ -54,7 +53,7 @@ mod message;
 /// assert_eq!(client.poll_transmit().unwrap(), "DISCONNECT\nreceipt:bye\n\n\0");
 /// ```
 ///
-/// # Example: a message is consumed and answered in one transaction
+/// # Example: consume a message and reply in one transaction
 ///
 /// ```
 /// # use std::time::Instant;
@@ -99,7 +98,7 @@ pub struct ClientConnection {
     waiting: Vec<Frame>,
     next_subscription: u64,
     next_transaction: u64,
-    /// A failure that no `poll_event` has told yet.
+    /// A failure that `poll_event` has not yet returned.
     failure: Option<Box<ClientError>>,
     state: State,
 }
@@ -112,10 +111,10 @@ enum State {
 }
 
 impl ClientConnection {
-    /// A connection whose stream begins now, with CONNECT queued.
+    /// Creates a connection whose stream begins now, with CONNECT queued.
     pub fn new(config: ClientConfig, now: Instant) -> Self {
         let mut decoder = Decoder::new(config.limits);
-        // An ERROR may come instead of CONNECTED: it is read as the best version offered.
+        // An ERROR may come instead of CONNECTED; it is decoded as the highest offered version.
         let best = config.versions.iter().copied().max();
         decoder.set_version(best.unwrap_or(Version::V1_0));
         let mut connection = Self {
@@ -136,13 +135,13 @@ impl ClientConnection {
         connection
     }
 
-    /// Takes bytes that the server sent, cut anywhere. Any byte shows that it lives.
+    /// Takes bytes from the server, cut anywhere. Any byte shows that the server is alive.
     pub fn receive(&mut self, bytes: Bytes, now: Instant) {
         self.timers.read(now);
         self.decoder.feed(bytes);
     }
 
-    /// What the server did next, or `None` until there is more to read.
+    /// Returns the server's next event, or `None` until more is received.
     pub fn poll_event(&mut self) -> Option<ClientEvent> {
         if let Some(error) = self.failure.take() {
             return Some(ClientEvent::Failed(*error));
@@ -172,8 +171,7 @@ impl ClientConnection {
         self.queue(with(frame, receipt, headers).body(body));
     }
 
-    /// Like [`send`](Self::send), as a part of an open transaction: the message goes out at its
-    /// [`commit`](Self::commit).
+    /// Like [`send`](Self::send), in an open transaction: the message is sent at its [`commit`](Self::commit).
     pub fn send_in(
         &mut self,
         transaction: &str,
@@ -188,11 +186,11 @@ impl ClientConnection {
         self.queue(with(frame, receipt, headers).body(body));
     }
 
-    /// Queues SUBSCRIBE: `id`, `destination`, `ack` unless it is [`AckMode::Auto`], `receipt`,
-    /// then the `headers`. Answers the id, which is not used twice in this connection.
+    /// Queues SUBSCRIBE: `id`, `destination`, `ack` unless it is [`AckMode::Auto`], `receipt`, then the `headers`.
+    /// Returns the id, which is not reused in this connection.
     ///
-    /// In the other modes [`ack`](Self::ack) or [`nack`](Self::nack) each message, or, with
-    /// [`AckMode::Client`], one in a while: it counts for those before it.
+    /// In the other modes [`ack`](Self::ack) or [`nack`](Self::nack) each message or, with [`AckMode::Client`], one now
+    /// and then: it counts for those before it.
     pub fn subscribe(
         &mut self,
         destination: &str,
@@ -215,9 +213,8 @@ impl ClientConnection {
 
     /// Queues ACK for a message, given as [`&Message`](Message) or [`Delivery`]: it is consumed.
     ///
-    /// The frame names the message as the agreed version wants it: 1.2 by the header `id`, 1.1 by
-    /// `subscription` and `message-id`, 1.0 by `message-id`. Then come `receipt` and the
-    /// `headers`.
+    /// The frame refers to the message as the negotiated version requires: 1.2 by the header `id`, 1.1 by
+    /// `subscription` and `message-id`, 1.0 by `message-id`. Then come `receipt` and the `headers`.
     ///
     /// # Errors
     ///
@@ -231,8 +228,8 @@ impl ClientConnection {
         self.acknowledge(Command::Ack, &message.into(), None, headers, receipt)
     }
 
-    /// Queues NACK for a message: it is not consumed, and the server may deliver it again, to
-    /// this client or another. Otherwise as [`ack`](Self::ack).
+    /// Queues NACK for a message: it is not consumed, and the server may deliver it again, to this client or another.
+    /// Otherwise like [`ack`](Self::ack).
     ///
     /// # Errors
     ///
@@ -246,8 +243,7 @@ impl ClientConnection {
         self.acknowledge(Command::Nack, &message.into(), None, headers, receipt)
     }
 
-    /// Like [`ack`](Self::ack), as a part of an open transaction: if that is aborted, the message
-    /// waits for its ACK as before.
+    /// Like [`ack`](Self::ack), in an open transaction: if that is aborted, the message waits for its ACK as before.
     ///
     /// # Errors
     ///
@@ -263,7 +259,7 @@ impl ClientConnection {
         self.acknowledge(Command::Ack, &message.into(), within, headers, receipt)
     }
 
-    /// Like [`nack`](Self::nack), as a part of an open transaction.
+    /// Like [`nack`](Self::nack), in an open transaction.
     ///
     /// # Errors
     ///
@@ -279,10 +275,10 @@ impl ClientConnection {
         self.acknowledge(Command::Nack, &message.into(), within, headers, receipt)
     }
 
-    /// Queues BEGIN. Answers the transaction's id, which is not used twice in this connection.
+    /// Queues BEGIN. Returns the transaction's id, which is not reused in this connection.
     ///
-    /// What is sent and acknowledged within it happens at its [`commit`](Self::commit), all of it
-    /// or nothing. A session that ends aborts what is open.
+    /// Its messages and acknowledgements take effect at its [`commit`](Self::commit), all or none. The end of a session
+    /// aborts its open transactions.
     pub fn begin(&mut self, receipt: Option<&str>) -> ByteString {
         let id = ByteString::from(self.next_transaction.to_string());
         self.next_transaction += 1;
@@ -290,58 +286,57 @@ impl ClientConnection {
         id
     }
 
-    /// Queues COMMIT; with a receipt, all of the transaction is done once that is answered.
+    /// Queues COMMIT; once a requested receipt arrives, the whole transaction is done.
     pub fn commit(&mut self, transaction: &str, receipt: Option<&str>) {
         self.transaction(Command::Commit, transaction, receipt);
     }
 
-    /// Queues ABORT: nothing of the transaction happens.
+    /// Queues ABORT: the transaction has no effect.
     pub fn abort(&mut self, transaction: &str, receipt: Option<&str>) {
         self.transaction(Command::Abort, transaction, receipt);
     }
 
-    /// Queues UNSUBSCRIBE. Messages that are on their way still come.
+    /// Queues UNSUBSCRIBE. Messages that are on their way still arrive.
     pub fn unsubscribe(&mut self, id: &str, receipt: Option<&str>) {
         let frame = Frame::new(Command::Unsubscribe).header(name("id"), id);
         self.queue(with(frame, receipt, Headers::new()));
     }
 
-    /// Queues DISCONNECT. With a receipt the server has read everything once it is answered
-    /// (STOMP 1.2, "DISCONNECT"). Send nothing afterwards.
+    /// Queues DISCONNECT. A requested receipt confirms that the server has read everything (STOMP 1.2, "DISCONNECT").
+    /// Send nothing afterwards.
     pub fn disconnect(&mut self, receipt: Option<&str>) {
         let frame = Frame::new(Command::Disconnect);
         self.queue(with(frame, receipt, Headers::new()));
     }
 
-    /// The next frame or heart-beat to write, encoded; one per call.
+    /// Returns the next frame or heart-beat to write, encoded; one per call.
     pub fn poll_transmit(&mut self) -> Option<Bytes> {
         self.outgoing.pop()
     }
 
-    /// The version agreed on; before CONNECTED, the highest offered.
+    /// The negotiated version; before CONNECTED, the highest offered.
     pub fn version(&self) -> Version {
         self.decoder.version()
     }
 
-    /// Whether CONNECTED has come and nothing has failed since.
+    /// Returns true if CONNECTED has arrived and nothing has failed since.
     pub fn is_connected(&self) -> bool {
         self.state == State::Connected
     }
 
-    /// Takes note that something was written to the server, so that no heart-beat is needed.
+    /// Notes that something was written to the server, so that no heart-beat is needed.
     pub fn wrote(&mut self, now: Instant) {
         self.timers.wrote(now);
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout), unless something is read or written
-    /// before. `None` before CONNECTED, and if no heart-beats were agreed.
+    /// When to call [`handle_timeout`](Self::handle_timeout), unless something is read or written before. `None` before
+    /// CONNECTED, and if no heart-beats were negotiated.
     pub fn next_timeout(&self) -> Option<Instant> {
         self.timers.next_timeout()
     }
 
     /// Queues a heart-beat if one is due; or fails the session, if the server was silent for
-    /// [`READ_TOLERANCE`](crate::READ_TOLERANCE) times the agreed interval. Early calls do
-    /// nothing.
+    /// [`READ_TOLERANCE`](crate::READ_TOLERANCE) times the negotiated interval. Early calls do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         match self.timers.handle_timeout(now) {
             Due::Nothing => {}
@@ -353,8 +348,8 @@ impl ClientConnection {
         }
     }
 
-    /// Says that nothing is read from the server until further notice: its silence does not count
-    /// then, and its time starts anew at the resume.
+    /// Pauses or resumes reading: while it is paused the server's silence does not count, and its time restarts at the
+    /// resume.
     pub fn pause_reading(&mut self, paused: bool, now: Instant) {
         self.timers.pause_reading(paused, now);
     }
@@ -450,7 +445,7 @@ impl ClientConnection {
     }
 }
 
-/// The CONNECT frame, which takes the secrets out of the configuration, and the versions offered.
+/// Returns the CONNECT frame, which takes the secrets out of the configuration, and the offered versions.
 fn connect(config: ClientConfig) -> (Frame, Vec<Version>) {
     let mut offered = config.versions;
     offered.sort_unstable();

@@ -19,13 +19,13 @@ use std::fmt;
 pub enum Command {
     /// A client opens its session.
     Connect,
-    /// The same as CONNECT, since 1.1: a server may tell it from HTTP's CONNECT.
+    /// The same as CONNECT, since 1.1: it lets servers distinguish it from HTTP's CONNECT.
     Stomp,
     /// The server accepts the session.
     Connected,
     /// A client sends a message to a destination.
     Send,
-    /// A client asks for the messages of a destination.
+    /// A client subscribes to a destination.
     Subscribe,
     /// A client ends a subscription.
     Unsubscribe,
@@ -37,7 +37,7 @@ pub enum Command {
     Begin,
     /// A client completes a transaction.
     Commit,
-    /// A client gives a transaction up.
+    /// A client aborts a transaction.
     Abort,
     /// A client ends its session.
     Disconnect,
@@ -50,7 +50,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// The command as it stands on the wire.
+    /// The command as written on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Command::Connect => "CONNECT",
@@ -71,7 +71,7 @@ impl Command {
         }
     }
 
-    /// The command that a line without its line end spells.
+    /// Parses a line without its line end.
     pub fn parse(line: &[u8]) -> Option<Command> {
         Some(match line {
             b"CONNECT" => Command::Connect,
@@ -93,13 +93,12 @@ impl Command {
         })
     }
 
-    /// Whether a frame with this command may carry a body: SEND, MESSAGE and ERROR
-    /// (STOMP 1.2, "Body").
+    /// Returns true if a frame with this command may carry a body: SEND, MESSAGE and ERROR (STOMP 1.2, "Body").
     pub fn may_have_body(self) -> bool {
         matches!(self, Command::Send | Command::Message | Command::Error)
     }
 
-    /// Frames of the opening handshake are never escaped (STOMP 1.2, "Value Encoding").
+    /// Returns true for frames of the opening handshake, which are never escaped (STOMP 1.2, "Value Encoding").
     pub(crate) fn is_handshake(self) -> bool {
         matches!(self, Command::Connect | Command::Stomp | Command::Connected)
     }

@@ -12,34 +12,32 @@ mod error;
 mod limits;
 mod scan;
 
-/// Turns a stream of bytes into frames, whatever the pieces it arrives in.
+/// Decodes a stream of bytes, cut anywhere, into frames.
 ///
-/// [`feed`](Decoder::feed) a piece, then call [`next`](Decoder::next) until it answers `None`.
+/// [`feed`](Decoder::feed) a piece, then call [`next`](Decoder::next) until it returns `None`.
 ///
 /// # Rules
 ///
-/// - Lines end with LF or CRLF in every version, and a CRLF may be split between pieces. A CR
-///   without its LF is an error anywhere in a head: who accepts CRLF cannot tell it from a line
-///   end. (1.1 would allow it inside a value, and offers no way to write it at the end of one.)
+/// - Lines end with LF or CRLF in every version, and a CRLF may be split between pieces. A CR without its LF is an
+///   error anywhere in a head: a parser that accepts CRLF cannot distinguish it from a line end. (1.1 would allow it
+///   inside a value, and offers no way to write it at the end of one.)
 /// - A header line splits at its first colon. Nothing is trimmed. Names must not be empty.
-/// - Headers are UTF-8. They are unescaped as the [version](Decoder::set_version) says, and never
-///   in CONNECT, STOMP and CONNECTED; an undefined escape is an error
-///   (STOMP 1.2, "Value Encoding").
-/// - The first `content-length` counts. That many bytes are the body, and NUL must follow. One
-///   that is not a number is an error. Without one the body ends at the first NUL.
+/// - Headers are UTF-8. The [version](Decoder::set_version) determines how they are unescaped; CONNECT, STOMP and
+///   CONNECTED never are. An undefined escape is an error (STOMP 1.2, "Value Encoding").
+/// - The first `content-length` counts. That many bytes are the body, and NUL must follow. One that is not a number is
+///   an error. Without one the body ends at the first NUL.
 /// - SEND, MESSAGE and ERROR may have a body, other frames may not, in every version.
-/// - A NUL in a head is an error: nearly always it ends a frame that lacks its blank line, and
-///   without this rule the peer would wait for an answer for ever.
+/// - A NUL in a head is an error: usually it ends a frame that lacks its blank line, and without this rule the peer
+///   would wait for ever.
 ///
 /// # Memory
 ///
-/// A frame that lies in one piece is sliced from it: nothing is copied except a name or value
-/// with escapes. Only a frame of less than half its piece is copied out, so that what is kept of
-/// it keeps at most twice its size alive. A frame that spans pieces is gathered in one buffer that grows by doubling, and
-/// no byte is searched twice. Between frames the decoder owns no allocation. The worst that a
-/// peer can make it hold of one frame is, by [`Limits`], the command's line, `header_count ×
-/// (header_line + 2)` and the larger of one more line and `body + 2` bytes; twice that while the
-/// buffer grows. Each limit is checked before the bytes beyond it are kept.
+/// A frame that lies in one piece is sliced from it: only names and values with escapes are copied. But a frame of less
+/// than half its piece is copied as a whole, so that keeping it keeps at most twice its size alive. A frame that spans
+/// pieces is collected in one buffer that grows by doubling, and no byte is searched twice. Between frames the decoder
+/// owns no allocation. By [`Limits`], a peer can make it hold at most this of one frame: the command's line,
+/// `header_count × (header_line + 2)` and the larger of one more line and `body + 2` bytes; twice that while the buffer
+/// grows. Each limit is checked before the bytes beyond it are stored.
 ///
 /// # Example: a frame in two pieces
 ///
@@ -72,22 +70,22 @@ pub struct Decoder {
     /// The last byte between frames was a CR.
     after_cr: bool,
     spent: bool,
-    /// How long the piece was that `input` is what is left of.
+    /// The length of the piece that `input` is the rest of.
     piece: u32,
 }
 
-/// What [`Decoder::next`] found.
+/// The result of [`Decoder::next`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Decoded {
     /// A whole frame.
     Frame(Frame),
-    /// One or more line ends between frames. Those that follow a frame in the same piece are
-    /// taken for its optional padding and not reported.
+    /// One or more line ends between frames. Those that follow a frame in the same piece are its optional padding and
+    /// not reported.
     HeartBeat,
 }
 
 impl Decoder {
-    /// A decoder for a fresh stream. Until a version is set it reads 1.2.
+    /// Creates a decoder for a new stream. Until a version is set it decodes 1.2.
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
@@ -102,8 +100,8 @@ impl Decoder {
         }
     }
 
-    /// The version whose escapes count for the frames that [`next`](Decoder::next) returns from
-    /// now on. Call it once the version is negotiated: the frames before need none.
+    /// Sets the version whose escapes apply to the frames that [`next`](Decoder::next) returns from now on. Call it
+    /// once the version is negotiated: earlier frames have no escapes.
     pub fn set_version(&mut self, version: Version) {
         self.version = version;
     }
@@ -113,7 +111,7 @@ impl Decoder {
         self.version
     }
 
-    /// Takes the next piece of the stream. Nothing is read before [`next`](Decoder::next).
+    /// Takes the next piece of the stream. Decodes nothing before [`next`](Decoder::next).
     pub fn feed(&mut self, bytes: Bytes) {
         if bytes.is_empty() || self.spent {
             return;
@@ -125,12 +123,12 @@ impl Decoder {
         }
     }
 
-    /// The next frame or heart-beat, or `None` until more is fed.
+    /// Returns the next frame or heart-beat, or `None` until more is fed.
     ///
     /// # Errors
     ///
-    /// The peer broke the rules or a limit. The place where its next frame begins is unknown
-    /// then, so the decoder is spent: it drops what it held and answers `None` from now on.
+    /// The peer violated the protocol or a limit. The start of its next frame is then unknown, so the decoder drops
+    /// what it held and returns `None` from now on.
     #[expect(
         clippy::should_implement_trait,
         reason = "an iterator could not be fed"
@@ -143,7 +141,7 @@ impl Decoder {
         result
     }
 
-    /// The bytes held because they were not read yet or belong to an incomplete frame.
+    /// The bytes that are not yet decoded or belong to an incomplete frame.
     pub fn buffered(&self) -> usize {
         let held = self
             .partial
@@ -152,7 +150,7 @@ impl Decoder {
         held + self.input.len() + self.queue.iter().map(Bytes::len).sum::<usize>()
     }
 
-    /// Drops everything held, and everything fed from now on.
+    /// Drops all input, including what is fed from now on.
     pub(crate) fn finish(&mut self) {
         self.input = Bytes::new();
         self.queue = VecDeque::new();
@@ -197,7 +195,7 @@ impl Decoder {
         self.after_frame = false;
     }
 
-    /// Passes over line ends between frames; says whether they were a heart-beat.
+    /// Skips line ends between frames; returns true if they were a heart-beat.
     fn skip_line_ends(&mut self) -> Result<bool, DecodeError> {
         let mut line_ends = false;
         let mut read = 0;
@@ -217,8 +215,7 @@ impl Decoder {
         Ok(line_ends && !self.after_frame)
     }
 
-    /// The frame that `input` begins or continues, if it ends there too; otherwise `input` is
-    /// used up.
+    /// Returns the frame that `input` begins or continues, if it ends there too; otherwise `input` is used up.
     fn frame(&mut self) -> Result<Option<Frame>, DecodeError> {
         let Some(mut partial) = self.partial.take() else {
             let mut scan = Scan::default();
@@ -226,7 +223,7 @@ impl Decoder {
                 Some(end) => {
                     let mut bytes = self.input.split_to(end);
                     if end < self.piece as usize / 2 {
-                        // A slice would keep the whole piece alive, which nobody's limits count.
+                        // A slice would keep the whole piece alive, which no limit counts.
                         bytes = Bytes::copy_from_slice(&bytes);
                     }
                     scan.into_frame(&bytes, self.version).map(Some)
@@ -266,7 +263,7 @@ impl Decoder {
     }
 }
 
-/// Counts only: a CONNECT frame has a passcode.
+/// Shows counts only: a CONNECT frame contains a passcode.
 impl fmt::Debug for Decoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Decoder")
@@ -277,8 +274,7 @@ impl fmt::Debug for Decoder {
     }
 }
 
-/// The beginning of a frame whose end is not here yet. Boxed: most sessions have none most of
-/// the time.
+/// The beginning of an incomplete frame. Boxed: most sessions have none most of the time.
 struct Partial {
     bytes: Vec<u8>,
     scan: Scan,

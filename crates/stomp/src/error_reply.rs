@@ -4,9 +4,9 @@ use crate::command::Command;
 use crate::frame::Frame;
 use crate::headers::Headers;
 
-/// What an ERROR frame tells the client.
+/// The content of an ERROR frame.
 ///
-/// # Example: an answer that says what to do
+/// # Example: a reply that tells the client what to do
 ///
 /// ```
 /// use tramline_stomp::ErrorReply;
@@ -35,7 +35,7 @@ pub struct ErrorReply {
 }
 
 impl ErrorReply {
-    /// An answer with a `message` header and nothing else.
+    /// Creates a reply with only a `message` header.
     pub fn new(message: impl Into<ByteString>) -> Self {
         Self {
             message: message.into(),
@@ -45,29 +45,29 @@ impl ErrorReply {
         }
     }
 
-    /// The answer with a body.
+    /// Sets the body.
     #[must_use]
     pub fn detail(mut self, body: impl Into<String>) -> Self {
         self.body = body.into();
         self
     }
 
-    /// The answer with the `receipt-id` of the frame that failed
-    /// (STOMP 1.2, "ERROR": it should be there when the frame asked for a receipt).
+    /// Sets the `receipt-id`, from the `receipt` of the frame that failed (STOMP 1.2, "ERROR": it should be there when
+    /// the frame asked for a receipt).
     #[must_use]
     pub fn receipt(mut self, receipt: Option<ByteString>) -> Self {
         self.receipt = receipt;
         self
     }
 
-    /// The answer with one more header.
+    /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: impl Into<ByteString>, value: impl Into<ByteString>) -> Self {
         self.headers.push(name, value);
         self
     }
 
-    /// The ERROR frame: `message`, `receipt-id`, `content-type`, the further headers, the body.
+    /// Creates the ERROR frame: `message`, `receipt-id`, `content-type`, the further headers, the body.
     pub fn into_frame(self) -> Frame {
         let mut frame = Frame::new(Command::Error);
         let name = ByteString::from_static;

@@ -7,14 +7,15 @@ use memchr::memchr;
 use crate::command::Command;
 use crate::version::Version;
 
-/// Which octets a frame escapes: decided by its command and the negotiated version.
+/// The set of octets that a frame escapes, determined by its command and the negotiated version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Escaping {
     /// 1.0, and the frames of the handshake in every version.
     None,
-    /// `\n`, `\c`, `\\`.
+    /// `
+    /// `, `\c` and `\\`.
     V1_1,
-    /// `\r` too.
+    /// Also `\r`.
     V1_2,
 }
 
@@ -48,8 +49,8 @@ impl Escaping {
         out.extend_from_slice(&text[written..]);
     }
 
-    /// What stands for an octet that must not stand for itself. Where the version has no escape
-    /// for it that is a space: a value never ends its line or its frame.
+    /// Returns the substitute for an octet that must not appear itself. If the version has no escape for it, that is a
+    /// space: a value never ends its line or its frame.
     fn substitute(self, octet: u8, is_name: bool) -> Option<&'static [u8]> {
         match (octet, self) {
             (b'\\', Escaping::None) => None,
@@ -63,7 +64,7 @@ impl Escaping {
         }
     }
 
-    /// The text that an encoded name or value stands for; an undefined escape is the error.
+    /// Unescapes a name or value; an undefined escape is an error.
     pub(crate) fn read(self, encoded: &str) -> Result<Cow<'_, str>, UndefinedEscape> {
         if self == Escaping::None || memchr(b'\\', encoded.as_bytes()).is_none() {
             return Ok(Cow::Borrowed(encoded));

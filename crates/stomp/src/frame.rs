@@ -24,16 +24,16 @@ use crate::version::Version;
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Frame {
-    /// What the frame is for.
+    /// The command.
     pub command: Command,
-    /// Its headers, as sent.
+    /// The headers, as sent.
     pub headers: Headers,
-    /// Its body; empty unless the command [may have one](Command::may_have_body).
+    /// The body; empty unless the command [may have one](Command::may_have_body).
     pub body: Bytes,
 }
 
 impl Frame {
-    /// A frame without headers and body.
+    /// Creates a frame without headers and body.
     pub fn new(command: Command) -> Self {
         Self {
             command,
@@ -42,21 +42,21 @@ impl Frame {
         }
     }
 
-    /// The frame with one more header.
+    /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: impl Into<ByteString>, value: impl Into<ByteString>) -> Self {
         self.headers.push(name, value);
         self
     }
 
-    /// The frame with this body.
+    /// Sets the body.
     #[must_use]
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
         self
     }
 
-    /// Appends the frame to `out` as `version` writes it.
+    /// Appends the frame to `out`, encoded as `version` requires.
     ///
     /// - Lines end with LF. Header values are neither trimmed nor checked.
     /// - SEND, MESSAGE and ERROR always end their headers with a computed `content-length`, zero
@@ -65,7 +65,7 @@ impl Frame {
     /// - A character that the version cannot express becomes a space: LF and CR in 1.0 and in
     ///   CONNECT and CONNECTED of every version (and a colon in a name there), CR in 1.1, NUL
     ///   everywhere. So no value can smuggle in a header or a frame.
-    /// - A header with an empty name cannot be written and is left out.
+    /// - A header with an empty name cannot be encoded and is left out.
     pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
         out.reserve(self.headers.encoded_len_hint() + self.body.len() + HEAD_ROOM);
         out.extend_from_slice(self.command.as_str().as_bytes());
@@ -79,7 +79,7 @@ impl Frame {
         }
     }
 
-    /// The encoded frame in a buffer of its own.
+    /// Encodes the frame into a buffer of its own.
     pub fn to_bytes(&self, version: Version) -> Bytes {
         let mut out = Vec::new();
         self.encode(version, &mut out);
@@ -87,12 +87,12 @@ impl Frame {
     }
 }
 
-/// Appends everything of a MESSAGE but its beginning, which differs per subscription.
+/// Appends everything of a MESSAGE except its head, which differs per subscription.
 ///
-/// [`ServerConnection::message_head`] followed by this tail is one whole frame, so that the
-/// subscribers of a destination share one encoded tail per version. The tail owns `message-id`,
-/// `destination` and `content-length`, and the head owns `subscription`, `ack`, `redelivered` and
-/// `delivery-count`: headers of these names are left out. For the rest the rules of [`Frame::encode`] hold.
+/// [`ServerConnection::message_head`] followed by this tail is one whole frame, so that the subscribers of a
+/// destination share one encoded tail per version. The tail owns `message-id`, `destination` and `content-length`, and
+/// the head owns `subscription`, `ack`, `redelivered` and `delivery-count`: headers of these names are left out.
+/// Otherwise the rules of [`Frame::encode`] apply.
 ///
 /// # Example: the shared part of a message
 ///
@@ -143,7 +143,7 @@ pub fn encode_message_tail(
     write_body(body, out);
 }
 
-/// The private beginning of a MESSAGE for one subscription.
+/// Encodes the head of a MESSAGE for one subscription.
 pub(crate) fn encode_message_head(version: Version, subscription: &str) -> Vec<u8> {
     const COMMAND: &[u8] = b"MESSAGE\n";
     let mut head = Vec::with_capacity(COMMAND.len() + "subscription:\n".len() + subscription.len());
@@ -173,7 +173,7 @@ fn write_header(escaping: Escaping, name: &str, value: &str, out: &mut Vec<u8>) 
     out.push(b'\n');
 }
 
-/// `content-length`, the blank line, the body and the closing NUL.
+/// Writes `content-length`, the blank line, the body and the closing NUL.
 fn write_body(body: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(CONTENT_LENGTH.as_bytes());
     out.push(b':');
@@ -199,7 +199,7 @@ pub(crate) fn write_decimal(mut number: u64, out: &mut Vec<u8>) {
 
 pub(crate) const CONTENT_LENGTH: &str = "content-length";
 
-/// Command, `content-length` line, blank line and NUL fit into this.
+/// Room for command, `content-length` line, blank line and NUL.
 const HEAD_ROOM: usize = 56;
 
 #[cfg(test)]

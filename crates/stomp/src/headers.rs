@@ -4,10 +4,9 @@ use bytestring::ByteString;
 
 /// The headers of a frame: an ordered list that keeps repeated names.
 ///
-/// A lookup answers with the *first* entry of a name and the others stay where they are
-/// (STOMP 1.2, "Repeated Header Entries"). Names are case-sensitive. Names and values are
-/// [`ByteString`]s, so a decoded frame shares the bytes it was read from and a clone copies
-/// none. Frames have few headers: every lookup is a linear search.
+/// A lookup returns the *first* entry of a name and the others stay where they are (STOMP 1.2, "Repeated Header
+/// Entries"). Names are case-sensitive. Names and values are [`ByteString`]s, so a decoded frame shares the bytes it
+/// was read from and a clone copies none. Frames have few headers: every lookup is a linear search.
 ///
 /// `Debug` prints the value of `passcode` as `***`.
 ///
@@ -29,14 +28,14 @@ pub struct Headers {
 }
 
 impl Headers {
-    /// No headers; allocates nothing.
+    /// Creates an empty list; allocates nothing.
     pub const fn new() -> Self {
         Self {
             entries: Vec::new(),
         }
     }
 
-    /// No headers yet, with room for `count`.
+    /// Creates an empty list with room for `count` headers.
     pub fn with_capacity(count: usize) -> Self {
         Self {
             entries: Vec::with_capacity(count),
@@ -48,7 +47,7 @@ impl Headers {
         self.get_bytestring(name).map(|value| &**value)
     }
 
-    /// Like [`Headers::get`], for whoever wants to keep the value without copying it.
+    /// Like [`Headers::get`], but the value can be kept without copying it.
     pub fn get_bytestring(&self, name: &str) -> Option<&ByteString> {
         self.entries
             .iter()
@@ -68,7 +67,7 @@ impl Headers {
         self.entries.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// Appends a header, whether or not the name is there already.
+    /// Appends a header, even if the name exists already.
     pub fn push(&mut self, name: impl Into<ByteString>, value: impl Into<ByteString>) {
         self.entries.push((name.into(), value.into()));
     }
@@ -80,14 +79,14 @@ impl Headers {
         self.entries.push((name, value.into()));
     }
 
-    /// Removes every header of this name; says whether there was one.
+    /// Removes every header of this name; returns true if there was one.
     pub fn remove(&mut self, name: &str) -> bool {
         let before = self.len();
         self.retain(|candidate, _| candidate != name);
         self.len() < before
     }
 
-    /// Keeps the headers for which `keep` says so, in their order.
+    /// Keeps the headers for which `keep` returns true, in their order.
     pub fn retain(&mut self, mut keep: impl FnMut(&str, &str) -> bool) {
         self.entries.retain(|(name, value)| keep(name, value));
     }
@@ -97,13 +96,12 @@ impl Headers {
         self.entries.len()
     }
 
-    /// Whether there is no header.
+    /// Returns true if there are no headers.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// The bytes that the headers take on the wire if nothing needs an escape: each name and
-    /// value, a colon and a line end.
+    /// The bytes that the headers take on the wire without escapes: each name and value, a colon and a line end.
     pub fn encoded_len_hint(&self) -> usize {
         self.iter()
             .map(|(name, value)| name.len() + value.len() + 2)

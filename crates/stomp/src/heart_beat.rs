@@ -6,13 +6,13 @@ use std::{
 
 use crate::text::excerpt;
 
-/// A peer is taken for gone when it has been silent for this many times the negotiated interval.
+/// A peer is considered dead after a silence of this many times the negotiated interval.
 ///
-/// The specification only asks for "an error margin"; three is what Spring uses, and it outlives
-/// two lost turns of a busy peer or a browser that throttles a background tab's timers.
+/// The specification only asks for "an error margin"; three is Spring's choice, and it tolerates two missed heart-beats
+/// of a busy peer or a browser that throttles a background tab's timers.
 pub const READ_TOLERANCE: u32 = 3;
 
-/// What one side can and wants to do: the value of a `heart-beat` header.
+/// One side's abilities and wishes: the value of a `heart-beat` header.
 ///
 /// Both numbers are milliseconds, and zero means "none" (STOMP 1.2, "Heart-beating").
 ///
@@ -32,21 +32,21 @@ pub const READ_TOLERANCE: u32 = 3;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct HeartBeat {
-    /// The longest silence this side guarantees to leave, in milliseconds.
+    /// The longest silence that this side guarantees, in milliseconds.
     pub send: u32,
-    /// The longest silence this side wants from its peer, in milliseconds.
+    /// The longest silence that this side wants from its peer, in milliseconds.
     pub receive: u32,
 }
 
 impl HeartBeat {
-    /// No heart-beats in either direction: what an absent header means.
+    /// No heart-beats in either direction: the meaning of an absent header.
     pub const NONE: HeartBeat = HeartBeat {
         send: 0,
         receive: 0,
     };
 
-    /// What both sides will do: in each direction the slower of guarantee and wish, or nothing if
-    /// either is zero.
+    /// Returns what both sides will do: in each direction the slower of guarantee and wish, or nothing if either is
+    /// zero.
     pub fn negotiate(self, theirs: HeartBeat) -> Negotiated {
         Negotiated {
             send_every: interval(self.send, theirs.receive).map(from_millis),
@@ -64,7 +64,7 @@ impl fmt::Display for HeartBeat {
 impl FromStr for HeartBeat {
     type Err = InvalidHeartBeat;
 
-    /// Reads `send,receive`; blanks around the numbers are ignored.
+    /// Parses `send,receive`; blanks around the numbers are ignored.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let digits = text
             .split_once(',')
@@ -83,7 +83,7 @@ impl FromStr for HeartBeat {
     }
 }
 
-/// A `heart-beat` value that means nothing.
+/// An invalid `heart-beat` value.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidHeartBeat {
@@ -109,16 +109,16 @@ pub enum InvalidHeartBeat {
     },
 }
 
-/// What two [`HeartBeat`]s agree on, seen from one side.
+/// The result of negotiating two [`HeartBeat`]s, seen from one side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Negotiated {
-    /// This side lets no more than this pass without writing something.
+    /// This side writes something at least this often.
     pub send_every: Option<Duration>,
-    /// The peer has promised the same; it is gone after [`READ_TOLERANCE`] times as long.
+    /// The peer writes something at least this often; it is dead after [`READ_TOLERANCE`] times as long.
     pub expect_within: Option<Duration>,
 }
 
-/// The timers of one connection, whichever its role.
+/// The timers of one connection, in either role.
 ///
 /// Intervals are milliseconds, zero for none: half of a `Duration`, and every session has two.
 #[derive(Debug)]
@@ -131,7 +131,7 @@ pub(crate) struct Timers {
     reading_paused: bool,
 }
 
-/// What a timer asks for.
+/// The action that a timer requires.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Due {
     Nothing,
@@ -140,7 +140,7 @@ pub(crate) enum Due {
 }
 
 impl Timers {
-    /// Timers that never fire, until [`Timers::agree`] and [`Timers::start`].
+    /// Creates timers that do not fire before [`Timers::agree`] and [`Timers::start`].
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             send_every: 0,
@@ -152,13 +152,13 @@ impl Timers {
         }
     }
 
-    /// Sets the intervals of the timers, which do not run for that.
+    /// Sets the intervals of the timers without starting them.
     pub(crate) fn agree(&mut self, ours: HeartBeat, theirs: HeartBeat) {
         self.send_every = interval(ours.send, theirs.receive).unwrap_or(0);
         self.expect_within = interval(ours.receive, theirs.send).unwrap_or(0);
     }
 
-    /// Both timers run from the last write and the last read.
+    /// Starts both timers from the last write and the last read.
     pub(crate) fn start(&mut self) {
         self.running = true;
     }
@@ -167,7 +167,7 @@ impl Timers {
         self.running = false;
     }
 
-    /// Whether this side sends any.
+    /// Returns true if this side sends heart-beats.
     pub(crate) fn sends(&self) -> bool {
         self.running && self.send_every > 0
     }
@@ -180,7 +180,7 @@ impl Timers {
         self.last_read = now;
     }
 
-    /// A peer is not to blame for bytes that nobody read: its time starts anew at the resume.
+    /// Unread bytes are not the peer's fault: its time restarts at the resume.
     pub(crate) fn pause_reading(&mut self, paused: bool, now: Instant) {
         if self.reading_paused && !paused {
             self.last_read = now;
@@ -195,7 +195,7 @@ impl Timers {
         }
     }
 
-    /// What is due at `now`. A heart-beat counts as written.
+    /// Returns what is due at `now`. A heart-beat counts as written.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Due {
         if self.read_deadline().is_some_and(|at| at <= now) {
             let silent_for = now.saturating_duration_since(self.last_read);
@@ -232,7 +232,7 @@ fn from_millis(millis: u32) -> Duration {
     Duration::from_millis(millis.into())
 }
 
-/// A number without its blanks; `parse` alone would take a sign.
+/// Strips blanks from a number; `parse` alone would accept a sign.
 fn digits(text: &str) -> Option<&str> {
     let digits = text.trim_matches([' ', '\t']);
     let is_number = !digits.is_empty() && digits.bytes().all(|octet| octet.is_ascii_digit());

@@ -1,7 +1,7 @@
 //! STOMP 1.0, 1.1 and 1.2 without IO: bytes and `now` in, events and bytes out.
 //!
-//! The crate opens no socket, reads no clock, spawns nothing and logs nothing; it does not know
-//! what a broker is. Drive it from any runtime, or from a test that moves the clock by hand.
+//! The crate opens no socket, reads no clock, spawns nothing, logs nothing, and does not know what a broker is. Drive
+//! it from any runtime, or from a test with a simulated clock.
 //!
 //! ```text
 //!              Bytes ──▶ Decoder ──▶ Frame ──▶ ServerConnection ──▶ ServerEvent
@@ -9,17 +9,17 @@
 //!              Bytes ◀── Frame::encode ◀─────── accept, receipt, send, subscribe, …
 //! ```
 //!
-//! - [`Decoder`] and [`Frame::encode`] are the codec: escapes per [`Version`], [`Limits`] on
-//!   everything that a peer sends, no copy of a frame that arrives whole.
-//! - [`ServerConnection`] and [`ClientConnection`] are the two sides of a session: versions,
-//!   order of frames, subscription ids, [`AckMode`]s, transactions, receipts, [`HeartBeat`]s.
+//! - [`Decoder`] and [`Frame::encode`] are the codec: escapes per [`Version`], [`Limits`] on everything that a peer
+//!   sends, no copy of a frame that arrives whole.
+//! - [`ServerConnection`] and [`ClientConnection`] are the two sides of a session: versions, order of frames,
+//!   subscription ids, [`AckMode`]s, transactions, receipts, [`HeartBeat`]s.
 //! - [`encode_message_tail`] lets all subscribers of a destination share one encoded message.
 //!
-//! Errors say who did what: [`DecodeError`] and [`PeerViolation`] are the peer's fault,
-//! [`PeerIncompatible`] a polite disagreement. Nothing a peer sends makes this crate panic.
+//! Errors are named by cause: [`DecodeError`] and [`PeerViolation`] are the peer's fault, [`PeerIncompatible`] is a
+//! valid request that this side does not support. Nothing a peer sends makes this crate panic.
 //!
-//! Where Spring's codec and the specification differ, the specification wins. Where the
-//! specification leaves room, the choice is in the documentation of the item that makes it.
+//! Where Spring's codec and the specification differ, this crate follows the specification. Where the specification
+//! leaves room, the item that makes a choice documents it.
 //!
 //! # Example: both sides, without a network
 //!
@@ -43,7 +43,7 @@
 //! let Some(ClientEvent::Connected(connected)) = client.poll_event() else { panic!() };
 //! assert_eq!(connected.user_name.as_deref(), Some("ann"));
 //!
-//! // What was sent early has waited for the session.
+//! // Frames that were sent early have waited for the session.
 //! server.receive(client.poll_transmit().unwrap(), now);
 //! let Some(ServerEvent::Send(send)) = server.poll_event() else { panic!() };
 //! assert_eq!(send.body, "Ann");

@@ -2,7 +2,7 @@ use std::{collections::VecDeque, fmt};
 
 use bytes::Bytes;
 
-/// What a connection wants written: encoded frames and heart-beats, first in, first out.
+/// The output of a connection: encoded frames and heart-beats, first in, first out.
 ///
 /// Owns no allocation while it is empty.
 #[derive(Default)]
@@ -15,19 +15,19 @@ impl Outgoing {
         self.queue.push_back(frame);
     }
 
-    /// Puts a frame in front of the last one, if that is still here.
+    /// Inserts a frame before the last one, if that is still queued.
     pub(crate) fn push_before_last(&mut self, frame: Bytes) {
         if let Some(last) = self.queue.pop_back() {
             self.queue.extend([frame, last]);
         }
     }
 
-    /// The bytes of all that waits.
+    /// The number of queued bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.queue.iter().map(Bytes::len).sum()
     }
 
-    /// A heart-beat, unless something else is about to be written anyway.
+    /// Queues a heart-beat, unless something else is about to be written anyway.
     pub(crate) fn push_heart_beat(&mut self) {
         if self.queue.is_empty() {
             self.queue.push_back(Bytes::from_static(b"\n"));
@@ -43,7 +43,7 @@ impl Outgoing {
     }
 }
 
-/// Counts only: a CONNECT frame has a passcode.
+/// Shows counts only: a CONNECT frame contains a passcode.
 impl fmt::Debug for Outgoing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Outgoing({} frames)", self.queue.len())

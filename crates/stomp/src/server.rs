@@ -35,8 +35,8 @@ mod transactions;
 
 /// The server's side of one STOMP session.
 ///
-/// It knows versions, the order of frames, subscription ids, ack modes, which transactions are
-/// open, and heart-beats, and nothing of sockets, clocks and brokers:
+/// It handles versions, the order of frames, subscription ids, ack modes, open transactions and heart-beats, and knows
+/// nothing of sockets, clocks and brokers:
 ///
 /// ```text
 ///                          ┌──────────────────┐
@@ -46,25 +46,24 @@ mod transactions;
 ///                          └──────────────────┘
 /// ```
 ///
-/// After every call to `receive`, `accept` and `handle_timeout`, call
-/// [`poll_event`](Self::poll_event) and [`poll_transmit`](Self::poll_transmit) until both answer
-/// `None`, and arm a timer for [`next_timeout`](Self::next_timeout). MESSAGE frames do not pass
-/// through here: write [`message_head`](Self::message_head), or
-/// [`tagged_head`](Self::tagged_head) where the client has to acknowledge, and the shared
-/// [tail](crate::encode_message_tail), then say [`wrote`](Self::wrote).
+/// After every call to `receive`, `accept` and `handle_timeout`, call [`poll_event`](Self::poll_event) and
+/// [`poll_transmit`](Self::poll_transmit) until both return `None`, and arm a timer for
+/// [`next_timeout`](Self::next_timeout). MESSAGE frames do not pass through here: write
+/// [`message_head`](Self::message_head), or [`tagged_head`](Self::tagged_head) if the client has to acknowledge, and
+/// the shared [tail](crate::encode_message_tail), then call [`wrote`](Self::wrote).
 ///
-/// What an ACK names and what a transaction holds is the caller's to know: this machine checks
-/// that the subscription takes acknowledgements and that the transaction is open.
+/// The caller keeps the deliveries that ACKs refer to and the contents of transactions: this machine only checks that
+/// the subscription takes acknowledgements and that the transaction is open.
 ///
-/// Frames are read one per `poll_event`, so whoever stops polling stops the client, and what was
-/// received and not polled is held. Between frames a connection owns no buffer: what remains is
-/// the value itself, at most 248 bytes, and about 24 bytes and the id per subscription.
+/// Frames are decoded one per `poll_event`, so a caller that stops polling stops the client; input that was received
+/// and not polled is held. Between frames a connection owns no buffer: it takes at most 248 bytes itself, and about 24
+/// bytes and the id per subscription.
 ///
 /// # Failures
 ///
-/// When the client breaks a rule, an ERROR frame that says what to do is queued, with a
-/// `receipt-id` if the frame asked for a receipt, and [`ServerEvent::Failed`] tells the caller.
-/// The session is over then: STOMP has no recoverable errors (STOMP 1.2, "ERROR").
+/// When the client violates the protocol, the connection queues an ERROR frame that says what to do, with a
+/// `receipt-id` if the frame asked for a receipt, and returns [`ServerEvent::Failed`]. The session is over then: STOMP
+/// has no recoverable errors (STOMP 1.2, "ERROR").
 ///
 /// # Example: a client connects and sends
 ///
@@ -98,25 +97,25 @@ pub struct ServerConnection {
     subscriptions: Subscriptions,
     transactions: Transactions,
     outgoing: Outgoing,
-    /// A failure that no `poll_event` has told yet.
+    /// A failure that `poll_event` has not yet returned.
     failure: Option<Box<ServerError>>,
     state: State,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
-    /// Nothing but line ends was received.
+    /// Only line ends were received.
     Opening,
-    /// `Connect` was told, and waits for its answer.
+    /// `Connect` was returned, and waits for its answer.
     Connecting,
     Connected,
-    /// The client has said DISCONNECT.
+    /// The client has sent DISCONNECT.
     Disconnected,
     Failed,
 }
 
 impl ServerConnection {
-    /// A connection whose stream begins now.
+    /// Creates a connection whose stream begins now.
     pub fn new(config: Arc<ServerConfig>, now: Instant) -> Self {
         Self {
             decoder: Decoder::new(config.limits),
@@ -130,14 +129,13 @@ impl ServerConnection {
         }
     }
 
-    /// Takes bytes that the client sent, cut anywhere. Any byte shows that it lives.
+    /// Takes bytes from the client, cut anywhere. Any byte shows that the client is alive.
     pub fn receive(&mut self, bytes: Bytes, now: Instant) {
         self.timers.read(now);
         self.decoder.feed(bytes);
     }
 
-    /// What the client did next, or `None` until there is more to read or until
-    /// [`ServerEvent::Connect`] is answered.
+    /// Returns the client's next event, or `None` until more is received or until [`ServerEvent::Connect`] is answered.
     pub fn poll_event(&mut self) -> Option<ServerEvent> {
         if let Some(error) = self.failure.take() {
             return Some(ServerEvent::Failed(*error));
@@ -161,9 +159,8 @@ impl ServerConnection {
 
     /// Opens the session that [`ServerEvent::Connect`] asked for, and starts the heart-beats.
     ///
-    /// CONNECTED has `version`, `heart-beat` (this server's, not the agreed one), and then
-    /// `user-name`, `session` and `server` where there is one. Does nothing unless a `Connect`
-    /// waits for its answer.
+    /// CONNECTED has `version`, `heart-beat` (this server's, not the negotiated one), and then `user-name`, `session`
+    /// and `server` if they are set. Does nothing unless a `Connect` waits for its answer.
     pub fn accept(&mut self, user_name: Option<&str>, session: Option<&str>, now: Instant) {
         if self.state != State::Connecting {
             return;
@@ -198,10 +195,10 @@ impl ServerConnection {
         self.error(error);
     }
 
-    /// Tells the client that what it asked a receipt for is done.
+    /// Sends RECEIPT: the client's request is done.
     ///
-    /// After a failure too: what came before the frame that failed is done all the same. The RECEIPT then goes in front
-    /// of the ERROR, as long as that was not taken from [`poll_transmit`](Self::poll_transmit).
+    /// Also allowed after a failure, for requests before the frame that failed. The RECEIPT then goes in front of the
+    /// ERROR, as long as that was not taken from [`poll_transmit`](Self::poll_transmit).
     pub fn receipt(&mut self, receipt_id: &str) {
         let name = ByteString::from_static("receipt-id");
         let receipt = Frame::new(Command::Receipt).header(name, receipt_id);
@@ -213,9 +210,9 @@ impl ServerConnection {
         }
     }
 
-    /// Ends the session with ERROR, for a reason that only the caller knows. No more events come,
-    /// [`ServerEvent::Failed`] included; write what is queued and close. Does nothing if the
-    /// session has failed already: there is one ERROR at most.
+    /// Ends the session with ERROR, for a reason of the caller's own. No more events come, not even
+    /// [`ServerEvent::Failed`]; write what is queued and close. Does nothing if the session has failed already: there
+    /// is one ERROR at most.
     pub fn error(&mut self, error: ErrorReply) {
         if self.state == State::Failed {
             return;
@@ -224,38 +221,38 @@ impl ServerConnection {
         self.end(State::Failed);
     }
 
-    /// The next frame or heart-beat to write, encoded; one per call.
+    /// Returns the next frame or heart-beat to write, encoded; one per call.
     pub fn poll_transmit(&mut self) -> Option<Bytes> {
         self.outgoing.pop()
     }
 
-    /// The negotiated version, and 1.2 before CONNECT was read.
+    /// The negotiated version; 1.2 before CONNECT was received.
     pub fn version(&self) -> Version {
         self.decoder.version()
     }
 
-    /// Whether the session is open: accepted, not failed, and DISCONNECT not read.
+    /// Returns true if the session is open: accepted, not failed, and no DISCONNECT received.
     pub fn is_connected(&self) -> bool {
         self.state == State::Connected
     }
 
-    /// Whether the session ended with an ERROR.
+    /// Returns true if the session ended with an ERROR.
     pub fn is_failed(&self) -> bool {
         self.state == State::Failed
     }
 
-    /// The bytes received that no event has told yet.
+    /// The received bytes that are not yet returned as events.
     pub fn buffered(&self) -> usize {
         self.decoder.buffered()
     }
 
-    /// The bytes that wait in [`poll_transmit`](Self::poll_transmit). A client that asks for receipts and does not read
-    /// them makes this grow: then do not read from it.
+    /// The bytes queued for [`poll_transmit`](Self::poll_transmit). A client that requests receipts and does not read
+    /// them makes this grow: then stop reading from it.
     pub fn queued(&self) -> usize {
         self.outgoing.bytes()
     }
 
-    /// Whether it was agreed that this side sends heart-beats.
+    /// Returns true if this side sends heart-beats, as negotiated.
     pub fn sends_heart_beats(&self) -> bool {
         self.timers.sends()
     }
@@ -265,27 +262,25 @@ impl ServerConnection {
         self.subscriptions.len()
     }
 
-    /// The beginning of every MESSAGE to the subscription in this slot: the command and the
-    /// header `subscription`. `None` once the subscription or the session has ended, so a message
-    /// that was on its way is dropped here.
+    /// The head of every MESSAGE to the subscription in this slot: the command and the header `subscription`. `None`
+    /// once the subscription or the session has ended, so that the caller drops messages on their way.
     pub fn message_head(&self, slot: u32) -> Option<&[u8]> {
         self.subscriptions
             .get(slot)
             .map(|subscription| &*subscription.head)
     }
 
-    /// Appends the beginning of a MESSAGE that the client has to acknowledge or that it may have
-    /// seen before; says whether the subscription still lives, and appends nothing otherwise.
+    /// Appends the head of a MESSAGE that the client has to acknowledge or that it may have seen before; returns true
+    /// if the subscription is live, and appends nothing otherwise.
     ///
-    /// - What [`message_head`](Self::message_head) answers comes first.
-    /// - In 1.2, unless the subscription is [`AckMode::Auto`], `ack` follows: slot and tag. The
-    ///   client's ACK or NACK gives them back as [`DeliveryId::Tag`]. Older versions acknowledge
-    ///   by `message-id`, so there the tag is not written.
+    /// - [`message_head`](Self::message_head) comes first.
+    /// - In 1.2, unless the subscription is [`AckMode::Auto`], `ack` follows: slot and tag. The client's ACK or NACK
+    ///   returns them as [`DeliveryId::Tag`]. Older versions acknowledge by `message-id`, so they get no tag.
     /// - If `redeliveries`, the number of times the message was delivered before, is not zero,
     ///   `redelivered:true` and `delivery-count` follow. The count is that number: the first
     ///   redelivery has 1, as AMQP 1.0 counts.
     ///
-    /// Allocates nothing if `head` has the room.
+    /// Allocates nothing if `head` has enough capacity.
     ///
     /// # Example: the second attempt at a delivery
     ///
@@ -329,8 +324,8 @@ impl ServerConnection {
         true
     }
 
-    /// How the messages of the subscription in this slot are acknowledged. `None` once the
-    /// subscription or the session has ended.
+    /// The acknowledgement mode of the subscription in this slot. `None` once the subscription or the session has
+    /// ended.
     pub fn ack_mode(&self, slot: u32) -> Option<AckMode> {
         self.subscriptions
             .get(slot)
@@ -342,25 +337,24 @@ impl ServerConnection {
         self.transactions.len()
     }
 
-    /// Forgets a subscription that nobody will serve; says whether it was live. Its id is free.
+    /// Removes a subscription that will not be served, and frees its id; returns true if it was live.
     pub fn drop_subscription(&mut self, slot: u32) -> bool {
         self.subscriptions.remove_slot(slot)
     }
 
-    /// Takes note that something was written to the client, so that no heart-beat is needed.
+    /// Notes that something was written to the client, so that no heart-beat is needed.
     pub fn wrote(&mut self, now: Instant) {
         self.timers.wrote(now);
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout), unless something is read or written
-    /// before. `None` if no heart-beats were agreed.
+    /// When to call [`handle_timeout`](Self::handle_timeout), unless something is read or written before. `None` if no
+    /// heart-beats were negotiated.
     pub fn next_timeout(&self) -> Option<Instant> {
         self.timers.next_timeout()
     }
 
     /// Queues a heart-beat if one is due; or fails the session, if the client was silent for
-    /// [`READ_TOLERANCE`](crate::READ_TOLERANCE) times the agreed interval. Early calls do
-    /// nothing.
+    /// [`READ_TOLERANCE`](crate::READ_TOLERANCE) times the negotiated interval. Early calls do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         match self.timers.handle_timeout(now) {
             Due::Nothing => {}
@@ -373,8 +367,8 @@ impl ServerConnection {
         }
     }
 
-    /// Says that nothing is read from the client until further notice: its silence does not count
-    /// then, and its time starts anew at the resume.
+    /// Pauses or resumes reading: while it is paused the client's silence does not count, and its time restarts at the
+    /// resume.
     pub fn pause_reading(&mut self, paused: bool, now: Instant) {
         self.timers.pause_reading(paused, now);
     }
@@ -388,7 +382,7 @@ impl ServerConnection {
         self.outgoing.push(frame.to_bytes(self.decoder.version()));
     }
 
-    /// Forgets everything that belongs to a live session.
+    /// Drops everything that belongs to a live session.
     fn end(&mut self, state: State) {
         self.state = state;
         self.decoder.finish();

@@ -1,9 +1,9 @@
-//! Quoting what a peer sent: bounded, so that an error text never grows with the input.
+//! Quotes peer input, bounded, so that an error text never grows with the input.
 
-/// The longest excerpt, in characters: enough to recognise a value in a log line.
+/// The maximum length of an excerpt in characters: enough to recognise a value in a log line.
 const EXCERPT: usize = 64;
 
-/// The beginning of `text`, marked when something is missing.
+/// Returns the beginning of `text`, marked if truncated.
 pub(crate) fn excerpt(text: &str) -> String {
     match text.char_indices().nth(EXCERPT) {
         None => text.to_owned(),
@@ -11,7 +11,7 @@ pub(crate) fn excerpt(text: &str) -> String {
     }
 }
 
-/// The beginning of bytes that need not be UTF-8.
+/// Returns the beginning of bytes that may not be UTF-8.
 pub(crate) fn lossy_excerpt(bytes: &[u8]) -> String {
     // Four bytes hold any character, so this prefix is enough for a full excerpt.
     let prefix = &bytes[..bytes.len().min(4 * EXCERPT + 4)];

@@ -46,15 +46,15 @@ impl Version {
         }
     }
 
-    /// The version that a WebSocket sub-protocol names, compared without regard to ASCII case.
+    /// Parses a WebSocket sub-protocol, ignoring ASCII case.
     pub fn from_subprotocol(name: &str) -> Option<Version> {
         Version::ALL
             .into_iter()
             .find(|version| version.subprotocol().eq_ignore_ascii_case(name))
     }
 
-    /// The highest version in an `accept-version` value; an absent header means 1.0
-    /// (STOMP 1.2, "Protocol Negotiation").
+    /// Returns the highest version in an `accept-version` value; an absent header means 1.0 (STOMP 1.2, "Protocol
+    /// Negotiation").
     pub(crate) fn highest_of(accept: Option<&str>) -> Option<Version> {
         let Some(accept) = accept else {
             return Some(Version::V1_0);
@@ -75,7 +75,7 @@ impl fmt::Display for Version {
 impl FromStr for Version {
     type Err = UnknownVersion;
 
-    /// Reads `1.0`, `1.1` or `1.2`; blanks around it are ignored.
+    /// Parses `1.0`, `1.1` or `1.2`; blanks around it are ignored.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text = text.trim_matches([' ', '\t']);
         Version::ALL
@@ -85,7 +85,7 @@ impl FromStr for Version {
     }
 }
 
-/// A text that names none of the versions 1.0, 1.1 and 1.2.
+/// A text that is not one of the versions 1.0, 1.1 and 1.2.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("`{0}` is not a STOMP version; 1.0, 1.1 and 1.2 are known")]
 pub struct UnknownVersion(String);

@@ -1,5 +1,4 @@
-//! How often the codec asks for memory: counted, per thread, by the global allocator of
-//! `allocation-counter`.
+//! Counts the codec's allocations per thread, with the global allocator of `allocation-counter`.
 
 use std::{sync::Arc, time::Instant};
 
@@ -12,15 +11,15 @@ use tramline_stomp::{
 const SEND: &[u8] = b"SEND\r\ndestination:/topic/a\r\ncontent-type:text/plain\r\nx-note:y\r\n\
                       content-length:5\r\n\r\nhello\0";
 
-/// A piece of input that others share already, as what a socket's buffer was split into is.
+/// A piece of input that is shared already, like a split of a socket's buffer.
 fn shared(wire: &[u8]) -> Bytes {
     let bytes = Bytes::copy_from_slice(wire);
-    // The first clone allocates what clones share; the next ones do not.
+    // The first clone allocates the shared state; later ones do not.
     drop(bytes.clone());
     bytes
 }
 
-/// The allocations until the frames of these pieces are read and dropped again.
+/// Counts the allocations until the frames of these pieces are decoded and dropped.
 fn decoding(pieces: &[Bytes], frames: usize) -> u64 {
     let mut decoder = Decoder::new(Limits::default());
     let mut read = 0;
@@ -50,7 +49,7 @@ fn a_frame_without_headers_and_heart_beats_allocate_nothing() {
     assert_eq!(decoding(&[shared(b"\r\n"), shared(b"\n")], 0), 0);
 }
 
-/// A small frame of a large piece is copied out of it: the copy, and what its slices share.
+/// A small frame of a large piece is copied out: the copy, and the shared state of its slices.
 #[test]
 fn a_frame_of_a_large_piece_allocates_three_times() {
     let frames = 100;
@@ -58,8 +57,8 @@ fn a_frame_of_a_large_piece_allocates_three_times() {
     assert_eq!(decoding(&[piece], frames), 3 * frames as u64);
 }
 
-/// Beside the list of headers: the state, the buffer, what its slices share, the buffer's growth,
-/// which doubles it, and each line that begins in one piece and ends in another.
+/// Besides the list of headers: the state, the buffer, the shared state of its slices, the buffer's growth by doubling,
+/// and each line that begins in one piece and ends in another.
 #[test]
 fn a_frame_in_pieces_allocates_by_its_size_and_not_by_its_pieces() {
     for (piece, growth, lines) in [(64, 1, 1), (16, 3, 6), (1, 5, 6)] {

@@ -1,4 +1,4 @@
-//! Properties of the codec: what holds for every frame and every way to cut a stream.
+//! Properties of the codec that hold for every frame and every way to cut a stream.
 
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -22,7 +22,7 @@ const COMMANDS: [Command; 15] = [
     Command::Error,
 ];
 
-/// A frame that `version` can express.
+/// Generates frames that `version` can express.
 fn frames(version: Version) -> impl Strategy<Value = Frame> {
     select(COMMANDS.to_vec()).prop_flat_map(move |command| {
         let handshake = matches!(
@@ -46,11 +46,11 @@ fn frames(version: Version) -> impl Strategy<Value = Frame> {
     })
 }
 
-/// How a peer may write a frame.
+/// The style in which a peer may write a frame.
 #[derive(Clone, Copy, Debug)]
 struct Style {
     crlf: bool,
-    /// Only where the body has no NUL.
+    /// Only if the body has no NUL.
     without_length: bool,
     line_ends_after: &'static str,
 }
@@ -66,13 +66,13 @@ fn styles() -> impl Strategy<Value = Style> {
     })
 }
 
-/// The frame in this style, and as a decoder has to read it.
+/// Returns the frame written in this style, and as a decoder must read it.
 fn styled(frame: &Frame, version: Version, style: Style) -> (Vec<u8>, Frame) {
     let mut expected = frame.clone();
     let mut wire = frame.to_bytes(version).to_vec();
     let blank = wire.windows(2).position(|two| two == b"\n\n").unwrap();
     let rest = wire.split_off(blank);
-    // No escape and no value that a version writes has a raw LF: each one ends a line.
+    // Escaped heads and values contain no raw LF: each one ends a line.
     let head = String::from_utf8(wire).unwrap();
     let length = format!("\ncontent-length:{}", frame.body.len());
     let may_go = style.without_length && !frame.body.contains(&0);
@@ -96,7 +96,7 @@ fn versions() -> impl Strategy<Value = Version> {
     select(Version::ALL.to_vec())
 }
 
-/// The frames of a stream, cut behind each of the `cuts`, and how it failed.
+/// Returns the frames of a stream, cut after each of the `cuts`, and its error.
 fn decode(version: Version, wire: &[u8], cuts: &[usize]) -> (Vec<Frame>, Option<DecodeError>) {
     let mut decoder = Decoder::new(Limits::default().with_body(60).with_header_line(30));
     decoder.set_version(version);

@@ -1,4 +1,4 @@
-//! Whatever a client sends, the server's machine does not panic, and it fails at most once.
+//! Whatever a client sends, the server's machine does not panic, and fails at most once.
 
 use std::{
     sync::Arc,

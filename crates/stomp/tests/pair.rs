@@ -1,4 +1,4 @@
-//! A client and a server that talk over a simulated line and a simulated clock.
+//! A client and a server on a simulated line with a simulated clock.
 
 use std::{
     sync::Arc,
@@ -19,7 +19,7 @@ struct Pair {
     now: Instant,
     /// Each write is cut into pieces of this many bytes.
     piece: usize,
-    /// What is written while the line is cut is lost.
+    /// While the line is cut, all writes are lost.
     line_cut: bool,
     to_client: Vec<ClientEvent>,
     to_server: Vec<ServerEvent>,
@@ -72,18 +72,18 @@ impl Pair {
         self
     }
 
-    /// What the server has seen since this was asked last.
+    /// Returns the server's events since the last call.
     fn seen(&mut self) -> Vec<ServerEvent> {
         self.drive();
         std::mem::take(&mut self.to_server)
     }
 
-    /// The server delivers a message, and the client has it.
+    /// The server delivers a message; returns it as the client received it.
     fn message(&mut self, slot: u32, tag: u32, redeliveries: u32) -> Message {
         let mut wire = Vec::new();
         assert!(self.server.tagged_head(slot, tag, redeliveries, &mut wire));
         let id = format!("m:{tag}");
-        // What the head owns cannot be said by the message.
+        // Message headers cannot override those of the head.
         let forged = Headers::from_iter([("ack", "9-9"), ("redelivered", "true")]);
         let version = self.server.version();
         encode_message_tail(version, &id, "/queue/a", &forged, b"job", &mut wire);
@@ -95,7 +95,7 @@ impl Pair {
         }
     }
 
-    /// Moves bytes and events until nobody has anything to say at this moment.
+    /// Moves bytes and events until both sides are idle.
     fn drive(&mut self) {
         loop {
             let mut idle = true;
@@ -216,7 +216,7 @@ fn a_whole_session() {
     }
 }
 
-/// How a session of this version names the delivery of `Pair::message`.
+/// The id of the delivery by `Pair::message` in a session of this version.
 fn named(version: Version, slot: u32, tag: u32) -> DeliveryId {
     let message_id = format!("m:{tag}").into();
     match version {
@@ -296,7 +296,7 @@ fn an_auto_subscription_has_nothing_to_acknowledge() {
     assert_eq!(ack, Err(NotAcknowledgeable::NoAckHeader));
     assert_eq!(pair.seen(), []);
 
-    // A 1.1 client cannot know from the message.
+    // A 1.1 client cannot tell from the message.
     let (mut pair, message) = subscribed(Version::V1_1);
     pair.client.ack(&message, Headers::new(), None).unwrap();
     assert!(matches!(pair.seen()[..], [ServerEvent::Failed(_)]));

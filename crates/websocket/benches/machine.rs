@@ -16,7 +16,7 @@ fn mask(bencher: Bencher<'_, '_>, len: usize) {
         .bench_local(|| apply_mask(black_box(&mut payload), black_box([1, 2, 3, 4]), 1));
 }
 
-/// The definition, for comparison.
+/// The RFC's definition, for comparison.
 #[divan::bench(args = [16, 125, 1024, 65_536])]
 fn mask_byte_by_byte(bencher: Bencher<'_, '_>, len: usize) {
     let mut payload = vec![7; len];
@@ -28,7 +28,7 @@ fn mask_byte_by_byte(bencher: Bencher<'_, '_>, len: usize) {
     });
 }
 
-/// A client's text, unmasked, checked and copied.
+/// Receives a client's text: unmasks, checks and copies it.
 #[divan::bench(args = [125, 1024, 65_536])]
 fn receive(bencher: Bencher<'_, '_>, len: usize) {
     let mut client = Connection::new_client(Config::default(), 1);
@@ -67,7 +67,7 @@ fn deflate<const LEVEL: u8>(bencher: Bencher<'_, '_>, len: usize) {
         .bench_local(|| deflate_tail(black_box(&payload), LEVEL));
 }
 
-/// JSON as it is published: the same names and other numbers in each object.
+/// Typical published JSON: the same names and other numbers in each object.
 fn prices(len: usize) -> Vec<u8> {
     let objects = (0_u64..).map(|n| {
         let (bid, volume) = (n * 7919 % 100_000, n * 104_729 % 1_000_000);

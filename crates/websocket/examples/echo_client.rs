@@ -1,5 +1,5 @@
-//! `cargo run -p tramline-websocket --example echo_client -- 127.0.0.1:9001`: a WebSocket client that plays all cases
-//! which Autobahn's fuzzing server (`wstest -m fuzzingserver`) has, asks for the reports and ends the server.
+//! `cargo run -p tramline-websocket --example echo_client -- 127.0.0.1:9001`: a WebSocket client that runs all cases of
+//! Autobahn's fuzzing server (`wstest -m fuzzingserver`), requests the reports and ends the server.
 
 mod support;
 
@@ -20,7 +20,7 @@ fn main() -> io::Result<()> {
         .parse()
         .map_err(|_| support::invalid("the number of cases is not a number"))?;
     for case in 1..=count {
-        // Some cases end with a dropped connection, and mean it.
+        // Some cases end with a dropped connection on purpose.
         if let Err(error) = play(&address, &format!("/runCase?case={case}&agent={AGENT}")) {
             eprintln!("case {case}: {error}");
         }
@@ -36,7 +36,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Connects, sends everything back, and returns the last message that came.
+/// Connects, echoes everything, and returns the last message received.
 fn play(address: &str, path: &str) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
@@ -64,7 +64,7 @@ fn play(address: &str, path: &str) -> io::Result<Vec<u8>> {
     Ok(last)
 }
 
-/// Sixteen bytes that differ from connection to connection.
+/// Returns sixteen bytes that differ between connections.
 fn nonce() -> [u8; 16] {
     let half = || RandomState::new().build_hasher().finish().to_be_bytes();
     let mut nonce = [0; 16];

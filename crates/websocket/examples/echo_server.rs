@@ -1,7 +1,7 @@
-//! `cargo run -p tramline-websocket --example echo_server -- 127.0.0.1:9001`: a WebSocket server that sends everything
-//! back, of blocking threads and the standard library alone.
+//! `cargo run -p tramline-websocket --example echo_server -- 127.0.0.1:9001`: a WebSocket server that echoes
+//! everything, with blocking threads and the standard library only.
 //!
-//! The Autobahn test suite talks to it: `cargo xtask test`.
+//! The Autobahn test suite runs against it: `cargo xtask test`.
 
 mod support;
 

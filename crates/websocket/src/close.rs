@@ -1,4 +1,4 @@
-//! Why a connection ends: close codes that may travel, and the frame that carries one.
+//! Close codes that may be sent, and the frame that carries one.
 
 use std::fmt;
 
@@ -6,9 +6,9 @@ use bytestring::ByteString;
 
 /// A close code that may appear in a Close frame (RFC 6455 §7.4).
 ///
-/// It holds 1000–1003, 1007–1014 and 3000–4999: what the RFC and IANA's registry define, what libraries register, and
-/// what applications choose for themselves. It cannot hold 1004, 1005, 1006 and 1015, which are reserved or stand for
-/// "no Close frame was seen", nor a number that nobody has defined; so neither end can send or report one.
+/// It holds 1000–1003, 1007–1014 and 3000–4999: the codes that the RFC and IANA's registry define, that libraries
+/// register, and that applications choose. It cannot hold 1004, 1005, 1006 and 1015, which are reserved or mean "no
+/// Close frame was received", nor an undefined number; so neither end can send or report one.
 ///
 /// # Example: a code of the application's own
 ///
@@ -27,17 +27,17 @@ impl CloseCode {
     pub const NORMAL: Self = Self(1000);
     /// 1001: the server shuts down, or the user left the page.
     pub const GOING_AWAY: Self = Self(1001);
-    /// 1002: the peer broke the protocol.
+    /// 1002: the peer violated the protocol.
     pub const PROTOCOL_ERROR: Self = Self(1002);
     /// 1003: the peer sent a kind of data this end cannot take, such as binary where only text makes sense.
     pub const UNSUPPORTED_DATA: Self = Self(1003);
     /// 1007: the payload contradicts its type, such as text that is not UTF-8.
     pub const INVALID_PAYLOAD: Self = Self(1007);
-    /// 1008: the message breaks a policy, and no other code says it better.
+    /// 1008: the message violates a policy, and no other code fits better.
     pub const POLICY_VIOLATION: Self = Self(1008);
     /// 1009: the message is too big to process.
     pub const TOO_BIG: Self = Self(1009);
-    /// 1011: the server met a condition it did not expect.
+    /// 1011: the server met an unexpected condition.
     pub const INTERNAL_ERROR: Self = Self(1011);
     /// 1012: the server restarts; reconnecting soon will work.
     pub const SERVICE_RESTART: Self = Self(1012);
@@ -78,16 +78,16 @@ impl fmt::Display for CloseCode {
     }
 }
 
-/// What a peer said when it closed: a code, and a reason meant for people who debug (RFC 6455 §5.5.1).
+/// A peer's Close: a code, and a reason meant for people who debug (RFC 6455 §5.5.1).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CloseFrame {
-    /// Why the peer closed.
+    /// The peer's code.
     pub code: CloseCode,
-    /// The peer's own words, at most 123 bytes, often empty. Not for users, and not to be trusted.
+    /// The peer's reason, at most 123 bytes, often empty. Neither for users nor to be trusted.
     pub reason: ByteString,
 }
 
-/// The payload of a Close frame. A reason that does not fit is cut at 123 bytes, never inside a character.
+/// Encodes the payload of a Close frame. A longer reason is cut at 123 bytes, never inside a character.
 pub(crate) fn payload(code: CloseCode, reason: &str) -> Vec<u8> {
     let mut end = reason.len().min(MAX_REASON);
     while !reason.is_char_boundary(end) {

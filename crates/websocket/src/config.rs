@@ -1,23 +1,23 @@
-//! Which end of the connection this is, and what it puts up with.
+//! The role of an end, and its limits.
 
-/// Which end of the connection a machine plays.
+/// The role of a machine in its connection.
 ///
-/// The role decides who masks: a client masks every frame, a server none, and each refuses a peer that does otherwise
-/// (RFC 6455 §5.1).
+/// It determines masking: a client masks every frame, a server none, and each rejects a peer that does otherwise (RFC
+/// 6455 §5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Accepted the handshake: receives masked frames and sends plain ones. Closes TCP first when both sides are done.
+    /// Accepted the handshake: receives masked frames and sends unmasked ones. Closes TCP first when both ends are
+    /// done.
     Server,
-    /// Asked for the handshake: receives plain frames and sends masked ones. Waits for the server to close TCP.
+    /// Started the handshake: receives unmasked frames and sends masked ones. Waits for the server to close TCP.
     Client,
 }
 
-/// Limits on what a peer may make a connection hold.
+/// Limits on what a peer can make a connection hold.
 ///
-/// All three are compared with a frame's header as soon as it is complete, before any of its payload is stored, and
-/// end the connection with close code 1009. A compressed message counts as what it inflates to, while it is inflated;
-/// what it takes on the wire may exceed the limits of frame and message by an eighth and 1 KiB, since not everything
-/// gets smaller.
+/// All three are checked against a frame's header as soon as it is complete, before any of its payload is stored, and
+/// end the connection with close code 1009. A compressed message counts by its inflated size, while it is inflated; on
+/// the wire it may exceed the limits of frame and message by an eighth and 1 KiB, since some data does not shrink.
 ///
 /// # Example: a server whose messages are small
 ///
@@ -31,14 +31,14 @@ pub enum Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// Payload bytes of one whole, reassembled message. Default 1 MiB (1,048,576): above any chat or telemetry message,
-    /// while a thousand hostile connections that each stop one byte short pin 1 GiB and not more.
+    /// Maximum payload bytes of a whole, reassembled message. Default 1 MiB (1,048,576): above any chat or telemetry
+    /// message, while a thousand hostile connections that each stop one byte short hold no more than 1 GiB.
     pub max_message: usize,
-    /// Payload bytes of one frame. Default 1 MiB, the same as [`max_message`](Config::max_message), because most peers
-    /// send a message as one frame. Lower it to make large messages come in pieces.
+    /// Maximum payload bytes of one frame. Default 1 MiB, the same as [`max_message`](Config::max_message), because
+    /// most peers send a message as one frame. Lower it to make peers split large messages.
     pub max_frame: usize,
-    /// Frames that one message may consist of; a message in one frame always passes. Default 4096: 256 bytes a frame
-    /// at the default message size, and an end to empty continuation frames, which no limit in bytes would ever stop.
+    /// Maximum frames of one message; a message in one frame always passes. Default 4096: 256 bytes a frame at the
+    /// default message size, and a bound on empty continuation frames, which no limit in bytes would stop.
     pub max_fragments: u32,
 }
 

@@ -1,16 +1,16 @@
-//! What a peer did wrong.
+//! Errors of the peer.
 
 use thiserror::Error;
 
 use crate::close::CloseCode;
 
-/// A rule of RFC 6455, or a limit of [`Config`](crate::Config), that the peer broke.
+/// A violation by the peer of RFC 6455, or of a limit of [`Config`](crate::Config).
 ///
-/// Every variant is the peer's doing and ends the connection: the machine has queued the Close frame with
+/// Every variant is the peer's fault and ends the connection: the machine has queued the Close frame with
 /// [`close_code`](Error::close_code), takes no further input, and has nothing left to do once
-/// [`poll_transmit`](crate::Connection::poll_transmit) has handed that frame out.
+/// [`poll_transmit`](crate::Connection::poll_transmit) has returned that frame.
 ///
-/// # Example: a client that forgot to mask
+/// # Example: a client that does not mask
 ///
 /// ```
 /// use tramline_websocket::{CloseCode, Config, Connection, Error, Role};
@@ -24,13 +24,13 @@ use crate::close::CloseCode;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The peer set bits whose meaning an extension would define (§5.2).
+    /// The peer set bits that belong to an extension (§5.2).
     #[error("reserved bits {bits:03b} set, which no negotiated extension uses; send them as 000")]
     ReservedBits {
         /// RSV1, RSV2 and RSV3, from high to low.
         bits: u8,
     },
-    /// The peer set RSV1, which marks a compressed message, where no message begins (RFC 7692 §6).
+    /// The peer set RSV1, which marks a compressed message, on a frame that starts no message (RFC 7692 §6).
     #[error(
         "RSV1 set on opcode {opcode}; only the first frame of a message says whether it is compressed"
     )]
@@ -38,10 +38,10 @@ pub enum Error {
         /// 0, 8, 9 or 10.
         opcode: u8,
     },
-    /// The peer used an opcode without a meaning: 3–7 or 11–15 (§5.2).
+    /// The peer used an undefined opcode: 3–7 or 11–15 (§5.2).
     #[error("opcode {opcode} is reserved; use 0, 1, 2, 8, 9 or 10")]
     ReservedOpCode {
-        /// What the header said.
+        /// The opcode.
         opcode: u8,
     },
     /// The peer is a client and sent a frame without a mask (§5.1).
@@ -62,7 +62,7 @@ pub enum Error {
         /// 8, 9 or 10.
         opcode: u8,
     },
-    /// The peer spelled a length in more bytes than it needs (§5.2).
+    /// The peer encoded a length in more bytes than it needs (§5.2).
     #[error("length {len} not in its shortest form; up to 125 takes 7 bits, up to 65535 takes 16")]
     LengthNotMinimal {
         /// The length as announced, in bytes.
@@ -71,10 +71,10 @@ pub enum Error {
     /// The peer set the highest bit of a 64-bit length (§5.2).
     #[error("64-bit length with its highest bit set; a length is at most 2^63 - 1")]
     LengthOutOfRange,
-    /// The peer continued a message that it had not begun (§5.4).
+    /// The peer continued a message that it had not started (§5.4).
     #[error("continuation frame without a message to continue; begin with opcode 1 or 2")]
     NothingToContinue,
-    /// The peer began a message before it finished the one before (§5.4).
+    /// The peer started a message before it finished the previous one (§5.4).
     #[error(
         "new message (opcode {opcode}) inside an unfinished one; continue with opcode 0 until FIN"
     )]
@@ -85,7 +85,7 @@ pub enum Error {
     /// The peer sent text that is not UTF-8 (§8.1).
     #[error("text is not UTF-8 from byte {at} on; send bytes as a binary message")]
     InvalidUtf8 {
-        /// Bytes of the message, over all its fragments, that are well-formed.
+        /// The length of the valid part of the message, over all its fragments, in bytes.
         at: usize,
     },
     /// The peer sent a Close with a payload of one byte, half a code (§5.5.1).
@@ -94,13 +94,14 @@ pub enum Error {
     /// The peer sent a close code that must not be sent (§7.4).
     #[error("close code {code} must not be sent; use 1000-1003, 1007-1014 or 3000-4999")]
     InvalidCloseCode {
-        /// What the frame said.
+        /// The code.
         code: u16,
     },
     /// The peer's reason for closing is not UTF-8 (§5.5.1).
     #[error("reason in Close frame is not UTF-8")]
     InvalidCloseReason,
-    /// The peer announced a frame above [`Config::max_frame`](crate::Config::max_frame), in a message that may be so large.
+    /// The peer announced a frame above [`Config::max_frame`](crate::Config::max_frame), in a message that would be
+    /// allowed.
     #[error("frame of {len} bytes, limit {max}; send it in smaller frames or raise max_frame")]
     FrameTooBig {
         /// Payload bytes announced.
@@ -111,7 +112,7 @@ pub enum Error {
     /// The peer announced a frame that takes its message above [`Config::max_message`](crate::Config::max_message).
     #[error("message of {len} bytes or more, limit {max}; send it as several or raise max_message")]
     MessageTooBig {
-        /// Bytes received of the message, and those announced.
+        /// Bytes of the message, received and announced.
         len: u64,
         /// The limit, in bytes.
         max: usize,
@@ -122,7 +123,7 @@ pub enum Error {
         /// The limit, in bytes.
         max: usize,
     },
-    /// The peer sent a compressed message that is not DEFLATE, or breaks off (RFC 7692 §7.2.2).
+    /// The peer sent a compressed message that is invalid or truncated (RFC 7692 §7.2.2).
     #[error("compressed message is not DEFLATE data flushed to its end")]
     InvalidDeflate,
     /// The peer split a message into more frames than [`Config::max_fragments`](crate::Config::max_fragments).
@@ -136,8 +137,8 @@ pub enum Error {
 impl Error {
     /// Returns the code of the Close frame that answers this error (RFC 6455 §7.4.1).
     ///
-    /// 1007 for what is not UTF-8 or cannot be inflated, 1009 for every limit, 1002 for the rest. Too many fragments are 1009 and not 1008:
-    /// the count is one more measure of a message's size, and the cure, sending it differently cut, is the same.
+    /// 1007 for invalid UTF-8 or compressed data, 1009 for every limit, 1002 for the rest. Too many fragments are 1009
+    /// and not 1008: the count is one more measure of a message's size, and the remedy, other fragments, is the same.
     #[must_use]
     pub fn close_code(&self) -> CloseCode {
         match self {

@@ -1,4 +1,4 @@
-//! A frame's head: the two to fourteen bytes before its payload (RFC 6455 §5.2).
+//! The head of a frame: the two to fourteen bytes before its payload (RFC 6455 §5.2).
 
 use crate::config::Role;
 use crate::error::Error;
@@ -12,14 +12,14 @@ pub enum OpCode {
     Binary,
 }
 
-/// The longest head that [`write_head`] writes, in bytes: two, and eight for a length above 65,535.
+/// Maximum length in bytes of a head from [`write_head`]: two, and eight for a length above 65,535.
 pub const MAX_HEAD: usize = 10;
 
 /// Appends the head of a server's frame that carries one whole message of `payload_len` bytes.
 ///
-/// For write paths that put together heads of their own and payloads that many connections share; everything else uses
+/// For write paths that join private heads and payloads shared by many connections; everything else uses
 /// [`Connection::send`](crate::Connection::send). The payload must follow at once and in full. The connection does not
-/// see such frames, so ask [`Connection::state`](crate::Connection::state) first: after a Close nothing may follow
+/// see such frames, so check [`Connection::state`](crate::Connection::state) first: after a Close nothing may follow
 /// (RFC 6455 §5.5.1).
 ///
 /// # Example: head and shared payload
@@ -37,7 +37,7 @@ pub fn write_head(out: &mut Vec<u8>, opcode: OpCode, payload_len: usize) {
     put_head(out, opcode.into(), false, payload_len, None);
 }
 
-/// All opcodes of the wire; [`OpCode`] is the part that is an application's business.
+/// All opcodes of the wire; [`OpCode`] is the subset for applications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Kind {
@@ -77,24 +77,24 @@ impl From<OpCode> for Kind {
     }
 }
 
-/// A head as received, in agreement with every rule that can be checked without knowing the frames before it.
+/// A received head that satisfies every rule that can be checked without the earlier frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) kind: Kind,
     pub(crate) fin: bool,
     /// RSV1: first frame of a message compressed by permessage-deflate.
     pub(crate) compressed: bool,
-    /// All zero where the peer is a server: unmasking then changes nothing, and is skipped.
+    /// All zero if the peer is a server: unmasking then changes nothing, and is skipped.
     pub(crate) key: [u8; 4],
     pub(crate) len: u64,
 }
 
 impl Head {
-    /// Reads a head from the front of `bytes`, for a machine in `role` that agreed on compression or did not, and says
-    /// how long it was; `None` asks for more.
+    /// Parses a head from the front of `bytes`, for a machine in `role` with or without compression, and returns its
+    /// length too; `None` if more bytes are needed.
     ///
-    /// The rules are checked in the order of the bytes, each as soon as its byte is there, so how a head is cut
-    /// changes neither the result nor which of two errors is reported.
+    /// The rules are checked in the order of the bytes, each as soon as its byte is there, so the cuts change neither
+    /// the result nor which of two errors is reported.
     #[inline]
     pub(crate) fn parse(
         bytes: &[u8],
@@ -178,7 +178,7 @@ impl Head {
     }
 }
 
-/// Appends a head with FIN, with RSV1 if the payload is `compressed`, and with `key` the mask of a client.
+/// Appends a head with FIN, with RSV1 if the payload is `compressed`, and with a client's mask `key`.
 #[inline]
 pub(crate) fn put_head(
     out: &mut Vec<u8>,
@@ -203,10 +203,10 @@ pub(crate) fn put_head(
     }
 }
 
-/// The longest head on the wire, a client's: [`MAX_HEAD`] and a key.
+/// Maximum length of a head on the wire, a client's: [`MAX_HEAD`] and a key.
 pub(crate) const MAX_MASKED_HEAD: usize = MAX_HEAD + 4;
 
-/// The longest payload of a control frame (§5.5).
+/// Maximum payload of a control frame (§5.5).
 pub(crate) const MAX_CONTROL: usize = 125;
 
 const FIN: u8 = 0x80;

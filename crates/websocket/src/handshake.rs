@@ -1,4 +1,4 @@
-//! The two header values by which client and server recognise each other (RFC 6455 §4).
+//! The two header values of the opening handshake (RFC 6455 §4).
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -7,8 +7,8 @@ use sha1::{Digest, Sha1};
 
 /// Returns the `Sec-WebSocket-Accept` that answers a `Sec-WebSocket-Key` (RFC 6455 §4.2.2).
 ///
-/// Check the key with [`is_valid_key`] first; this function takes any text. A client compares the result for its own
-/// key with what the server sent.
+/// Check the key with [`is_valid_key`] first; this function accepts any text. A client compares the result for its own
+/// key with the server's header.
 ///
 /// # Example: the RFC's own
 ///
@@ -21,10 +21,10 @@ pub fn accept_key(key: &str) -> String {
     STANDARD.encode(digest)
 }
 
-/// Tells whether a `Sec-WebSocket-Key` is the base64 of 16 bytes (RFC 6455 §4.1).
+/// Returns true if a `Sec-WebSocket-Key` is the base64 of 16 bytes (RFC 6455 §4.1).
 ///
-/// Answer a request whose key is not with HTTP 400. The unused bits of the last digit may have any value: an example in
-/// the RFC itself sets them.
+/// Answer a request with an invalid key with HTTP 400. The unused bits of the last digit may have any value: an example
+/// in the RFC itself sets them.
 ///
 /// # Example: sixteen bytes, not fifteen
 ///
@@ -36,16 +36,15 @@ pub fn accept_key(key: &str) -> String {
 /// ```
 #[must_use]
 pub fn is_valid_key(key: &str) -> bool {
-    // Length first: decode_slice wants room for the estimate, which is 18 bytes for 24 digits.
+    // Length first: decode_slice needs room for its estimate, which is 18 bytes for 24 digits.
     key.len() == 24 && LENIENT.decode_slice(key, &mut [0; 18]) == Ok(16)
 }
 
 /// Returns the `Sec-WebSocket-Key` for a nonce (RFC 6455 §4.1).
 ///
-/// Choose the nonce at random for each connection; it is a parameter because this crate has no source of randomness to
-/// offer.
+/// Choose the nonce at random for each connection; it is a parameter because this crate has no source of randomness.
 ///
-/// # Example: what a client sends is what a server accepts
+/// # Example: servers accept the client's key
 ///
 /// ```
 /// use tramline_websocket::{client_key, is_valid_key};
@@ -59,7 +58,7 @@ pub fn client_key(nonce: [u8; 16]) -> String {
     STANDARD.encode(nonce)
 }
 
-/// What the RFC chose so that no server accepts by accident (§1.3).
+/// The RFC's constant, which keeps a server from accepting by accident (§1.3).
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 const LENIENT: GeneralPurpose = GeneralPurpose::new(

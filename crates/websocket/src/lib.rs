@@ -1,10 +1,9 @@
 //! RFC 6455 and RFC 7692 as a state machine: bytes in, events and bytes out.
 //!
-//! [`Connection`] is one end of a WebSocket after its opening handshake, in either [`Role`]. It owns no socket, reads no
-//! clock, starts no task and logs nothing: whoever drives it reads bytes from somewhere, lends them to
-//! [`receive`](Connection::receive), acts on each [`Event`], and writes what [`send`](Connection::send) and
-//! [`poll_transmit`](Connection::poll_transmit) append to a buffer. So one machine serves a server task, a client, a test
-//! without sockets and a fuzzer.
+//! [`Connection`] is one end of a WebSocket after its opening handshake, in either [`Role`]. It owns no socket, reads
+//! no clock, starts no task and logs nothing: its driver reads bytes, lends them to [`receive`](Connection::receive),
+//! acts on each [`Event`], and writes what [`send`](Connection::send) and [`poll_transmit`](Connection::poll_transmit)
+//! append to a buffer. So one machine serves a server task, a client, a test without sockets and a fuzzer.
 //!
 //! # Example: two ends, no socket
 //!
@@ -23,7 +22,7 @@
 //! assert_eq!(server.receive(&mut input)?, Some(Event::Ping("still there?".into())));
 //! assert_eq!(server.receive(&mut input)?, None);
 //!
-//! // The server owes a pong, and the machine has written it down.
+//! // The machine has queued the server's pong.
 //! let mut answer = Vec::new();
 //! assert!(server.poll_transmit(&mut answer));
 //! assert_eq!(client.receive(&mut answer.as_mut_slice())?, Some(Event::Pong("still there?".into())));
@@ -34,20 +33,20 @@
 //!
 //! - **Strict.** Every rule of RFC 6455 about frames, fragments, masks, lengths, UTF-8 and close codes is enforced. A
 //!   violation is one precise [`Error`], and the Close frame that answers it is queued.
-//! - **Bounded.** A frame, a message and its number of fragments have limits in [`Config`], compared with the header's
-//!   numbers before a byte is allocated. Memory grows with what the peer has sent, not with what it announces.
+//! - **Bounded.** A frame, a message and its number of fragments have limits in [`Config`], which are checked against
+//!   the header before a byte is allocated. Memory grows with what the peer has sent, not with what it announces.
 //! - **Small.** An idle connection is one value of about a hundred bytes and owns no heap.
-//! - **Compressed where both want it.** [`Deflate`] negotiates permessage-deflate and says what it costs; what many
-//!   receive is compressed once for all of them by [`deflate_tail`].
-//! - **One copy.** A frame that lies whole in the input is unmasked in place, checked once and copied once.
+//! - **Compression if negotiated.** [`Deflate`] negotiates permessage-deflate and documents its cost; [`deflate_tail`]
+//!   compresses a message to many receivers once.
+//! - **One copy.** A frame that is whole in the input is unmasked in place, checked once and copied once.
 //!
 //! # What it does not do
 //!
-//! - HTTP: the opening handshake belongs to an HTTP library; [`accept_key`], [`is_valid_key`], [`client_key`]
-//!   and [`Deflate`] are what it needs from here.
-//! - Time: pings, timeouts and close deadlines are for the driver, which has a clock.
+//! - HTTP: the opening handshake belongs to an HTTP library, which uses [`accept_key`], [`is_valid_key`],
+//!   [`client_key`] and [`Deflate`].
+//! - Time: the driver, which has a clock, sends pings and enforces timeouts and close deadlines.
 //! - Extensions other than permessage-deflate: a reserved bit that they would set is an error.
-//! - Sending fragments: a message goes out as one frame; received ones may come in any number within the limits.
+//! - Sending fragments: a message is sent as one frame; received ones may have any number of frames within the limits.
 
 mod close;
 mod config;

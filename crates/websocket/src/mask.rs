@@ -1,9 +1,9 @@
-//! The client's mask: four bytes, over and over (RFC 6455 §5.3).
+//! The client's mask: four bytes, repeated (RFC 6455 §5.3).
 
 /// Masks or unmasks `data` in place; both are the same exclusive or.
 ///
-/// `offset` is the number of payload bytes of the same frame that went before `data`, so that a payload may be treated
-/// in pieces of any size. Works on 32 bytes a step where there are as many, in a form that compilers vectorise.
+/// `offset` is the number of payload bytes of the same frame before `data`, so that a payload may be processed in
+/// pieces of any size. Works on 32 bytes a step if there are as many, in a form that compilers vectorise.
 ///
 /// # Example: a payload in two pieces
 ///

@@ -1,10 +1,10 @@
-//! Text that arrives in pieces: checked as it comes, each byte once (RFC 6455 §8.1).
+//! Text that arrives in pieces: checked on arrival, each byte once (RFC 6455 §8.1).
 
-/// The text so far, and the beginning of a character whose rest is still on its way.
+/// The text so far, and the beginning of an incomplete character.
 #[derive(Debug, Default)]
 pub(crate) struct Text {
     whole: String,
-    /// Bytes that were handed out already.
+    /// Bytes returned already.
     taken: usize,
     tail: [u8; 4],
     tail_len: u8,
@@ -16,12 +16,12 @@ impl Text {
         self.taken + self.held()
     }
 
-    /// Bytes received and not handed out.
+    /// Bytes received and not yet returned.
     pub(crate) fn held(&self) -> usize {
         self.whole.len() + usize::from(self.tail_len)
     }
 
-    /// Hands out the whole characters received since the last time.
+    /// Returns the whole characters received since the last call.
     pub(crate) fn take(&mut self) -> String {
         self.taken += self.whole.len();
         std::mem::take(&mut self.whole)
@@ -32,7 +32,7 @@ impl Text {
         self.whole.capacity().saturating_sub(self.held())
     }
 
-    /// Makes room for `bytes` after those received; exactly so many if none will follow.
+    /// Reserves room for `bytes` after those received; exactly so many if none will follow.
     pub(crate) fn reserve(&mut self, bytes: usize, exact: bool) {
         let bytes = bytes + usize::from(self.tail_len);
         if exact {
@@ -44,8 +44,7 @@ impl Text {
 
     /// Appends a piece that may begin and end inside a character.
     ///
-    /// Fails at the first byte that no continuation could make right, with the number of good bytes before the
-    /// character it spoils.
+    /// Fails at the first byte that cannot become valid, with the number of valid bytes before its character.
     pub(crate) fn push(&mut self, mut piece: &[u8]) -> Result<(), usize> {
         while self.tail_len > 0 {
             let Some((&byte, rest)) = piece.split_first() else {
@@ -78,7 +77,7 @@ impl Text {
         Ok(())
     }
 
-    /// Returns the text, or how much of it is good if it ends inside a character.
+    /// Returns the text, or the length of its valid part if it ends inside a character.
     pub(crate) fn finish(self) -> Result<String, usize> {
         if self.tail_len == 0 {
             Ok(self.whole)
@@ -93,8 +92,7 @@ impl Text {
     }
 }
 
-/// Splits off up to three bytes at the end that announce a character longer than they are. Whether either part is
-/// well-formed is left to a real check.
+/// Splits off up to three bytes at the end that begin a longer character. Neither part is validated here.
 fn split_before_unfinished(piece: &[u8]) -> (&[u8], &[u8]) {
     for back in 1..=piece.len().min(3) {
         let at = piece.len() - back;
@@ -177,7 +175,7 @@ mod tests {
                 rest = after;
                 outcome = text.push(piece);
                 if outcome.is_err() {
-                    // Fail fast, but not too fast: nothing could have followed.
+                    // It must fail early, but not while the bytes could still become valid.
                     let seen = &bytes[..bytes.len() - rest.len()];
                     prop_assert!(std::str::from_utf8(seen).unwrap_err().error_len().is_some());
                     break;
@@ -191,7 +189,7 @@ mod tests {
         }
     }
 
-    /// Text of all character lengths in which at most one byte is changed.
+    /// Text of all character lengths with at most one byte changed.
     fn noisy_text() -> impl Strategy<Value = Vec<u8>> {
         let text = "[a\u{e9}\u{20ac}\u{1f68b}\u{7ff}\u{800}\u{ffff}\u{10000}\u{10ffff}]{0,16}";
         (

@@ -1,4 +1,4 @@
-//! What the broker's parts cost by themselves, in time and in allocations.
+//! Time and allocations of the broker's parts, measured in isolation.
 //!
 //! `cargo bench -p tramline-broker -- topics::fan_out`
 

@@ -1,4 +1,4 @@
-//! Queues and transactions: a message from being sent until it is acknowledged.
+//! Queues and transactions: a message from SEND to ACK.
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
@@ -8,7 +8,7 @@ use tramline_broker::{
 
 use crate::support::{Client, NOW, message, publish};
 
-/// Messages of a run, so that each of 100 consumers gets some.
+/// Messages per run, enough for each of 100 consumers to receive some.
 const MESSAGES: usize = 1_000;
 
 fn accept(delivery: &Delivery) -> Settle {
@@ -16,7 +16,7 @@ fn accept(delivery: &Delivery) -> Settle {
     Settle::new(Some(delivery.slot), tag, Outcome::Accepted)
 }
 
-/// Sends one by one, and takes and settles what was handed out whenever the consumers are full.
+/// Sends messages one by one; whenever the consumers are full, takes and settles their deliveries.
 #[divan::bench(consts = [1, 100], args = [1, 100])]
 fn send_deliver_settle<const CONSUMERS: usize>(bencher: Bencher<'_, '_>, prefetch: u32) {
     let broker = Hub::new(EmbeddedBroker::new().queues("/queue"));
@@ -47,7 +47,7 @@ fn send_deliver_settle<const CONSUMERS: usize>(bencher: Bencher<'_, '_>, prefetc
         });
 }
 
-/// Ten messages into one queue, all or none, and the acks of the ten before.
+/// Sends ten messages to one queue in a transaction that also acknowledges the previous ten.
 #[divan::bench]
 fn transaction_of_ten(bencher: Bencher<'_, '_>) {
     let broker = Hub::new(EmbeddedBroker::new().queues("/queue"));

@@ -1,4 +1,4 @@
-//! Sessions in this process, that do nothing but take.
+//! Sessions in this process that only take their deliveries.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ impl Client {
         broker.subscribe(request).into_ready().unwrap().unwrap();
     }
 
-    /// Subscribes to acknowledge each of at most `prefetch` deliveries by itself.
+    /// Subscribes with individual acknowledgement and at most `prefetch` unsettled deliveries.
     pub(crate) fn consume(&self, broker: &Hub, destination: &'static str, prefetch: u32) {
         let request = SubscribeRequest::new(self.id, 0, Pattern::parse(destination).unwrap())
             .acknowledged(AckMode::ClientIndividual)
@@ -39,7 +39,7 @@ impl Client {
         broker.subscribe(request).into_ready().unwrap().unwrap();
     }
 
-    /// Takes all there is; gives how much that was.
+    /// Takes all queued deliveries and returns their number.
     pub(crate) fn take(&self, batch: &mut Vec<Delivery>) -> usize {
         batch.clear();
         let mut context = Context::from_waker(Waker::noop());
@@ -49,7 +49,7 @@ impl Client {
     }
 }
 
-/// What a session's task makes of a small SEND.
+/// The publish request that a session's task makes of a small SEND.
 pub(crate) fn message(destination: &Destination) -> Publish {
     const BODY: &[u8] = &[b'x'; 128];
     let mut headers = Headers::new();

@@ -1,4 +1,4 @@
-//! Topics: what publishing costs among many subscriptions that do not match, and to many that do.
+//! Topics: the cost of publishing among many subscriptions that do not match, and to many that do.
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
@@ -10,7 +10,7 @@ const UNRELATED: &[usize] = &[1, 1_000, 100_000, 1_000_000];
 
 const SUBSCRIBERS: usize = 10_000;
 
-/// One subscriber, and others elsewhere: `names` says where.
+/// Publishes to one subscriber among `others` subscriptions to the destinations that `names` returns.
 fn among(others: usize, names: impl Fn(usize) -> String, bencher: Bencher<'_, '_>) {
     let broker = Hub::new(
         EmbeddedBroker::new()
@@ -43,7 +43,7 @@ fn publish_among_patterns(bencher: Bencher<'_, '_>, others: usize) {
     among(others, |other| format!("/topic/rooms/{other}/*"), bencher);
 }
 
-/// As before, to a topic that is published to for the first time: it is looked for in the patterns.
+/// Like [`publish_among_patterns`], for the first publish to a topic, which looks it up in the patterns.
 #[divan::bench(args = UNRELATED)]
 fn first_publish_among_patterns(bencher: Bencher<'_, '_>, others: usize) {
     let broker = Hub::new(EmbeddedBroker::new().topics("/topic"));
@@ -92,7 +92,7 @@ fn fan_out_push_and_take(bencher: Bencher<'_, '_>) {
     push_and_take(TopicSettings::default(), bencher);
 }
 
-/// The same where the topic keeps the latest of each key: 16 messages of one key, of which one is taken.
+/// The same for a topic that keeps the latest message of each key: 16 messages of one key, of which one is taken.
 #[divan::bench(max_time = 3)]
 fn fan_out_conflated(bencher: Bencher<'_, '_>) {
     let latest = Overflow::latest("content-type");

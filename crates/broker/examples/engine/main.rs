@@ -1,5 +1,5 @@
-//! An engine for several nodes in one process. Run it with `cargo run -p tramline-broker --example engine`: a message that
-//! is published on one node reaches a subscriber on another.
+//! An engine for several nodes in one process: a message published on one node reaches a subscriber on another. Run it
+//! with `cargo run -p tramline-broker --example engine`.
 
 pub(crate) mod server;
 
@@ -17,7 +17,7 @@ use tramline_broker::{
 
 use self::server::{Server, State};
 
-/// One node's way to the server.
+/// One node's connection to the server.
 #[derive(Debug)]
 pub(crate) struct Engine {
     server: Server,
@@ -30,7 +30,7 @@ impl Engine {
         Self { server, hub }
     }
 
-    /// Asks the server. Requests are answered in the order they are made in.
+    /// Sends a request to the server, which answers requests in the order they were made.
     fn ask<T: Unanswered + Send + 'static>(
         &self,
         work: impl FnOnce(&mut State, NodeId) -> T + Send + 'static,
@@ -41,7 +41,7 @@ impl Engine {
     }
 }
 
-/// The server's number of a consumer, which is kept with it.
+/// The server's number of a consumer, stored as its record.
 fn number(consumer: &Consumer) -> u64 {
     *consumer.record().expect("set before it was consumed")
 }
@@ -123,7 +123,7 @@ impl Broker for Engine {
     }
 }
 
-/// A node that is dropped without being stopped leaves the others all the same.
+/// A node that is dropped without being stopped leaves the cluster too.
 impl Drop for Engine {
     fn drop(&mut self) {
         if self.hub.get().is_some() {
@@ -132,7 +132,7 @@ impl Drop for Engine {
     }
 }
 
-/// Waits for an answer. A session awaits it instead.
+/// Blocks until the answer arrives. A session would await it instead.
 pub(crate) fn wait<T>(confirm: Confirm<T>) -> T {
     let mut confirm = pin!(confirm);
     let mut context = Context::from_waker(Waker::noop());

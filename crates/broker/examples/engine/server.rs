@@ -1,5 +1,5 @@
-//! The server: one thread that does everything in turn, for all nodes. What would be frames over connections is closures
-//! over a channel here.
+//! The server: one thread that handles the requests of all nodes in turn. Closures over a channel stand for frames over
+//! connections.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, mpsc};
@@ -14,11 +14,11 @@ use tramline_broker::{
 
 type Work = Box<dyn FnOnce(&mut State) + Send>;
 
-/// The server's address. Its thread ends with the last copy.
+/// The server's address. The thread ends when the last clone is dropped.
 #[derive(Clone, Debug)]
 pub(crate) struct Server(mpsc::Sender<Work>);
 
-/// What the server knows.
+/// The server's state.
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) nodes: BTreeMap<NodeId, Node>,
@@ -35,7 +35,7 @@ pub(crate) struct Node {
 
 #[derive(Default)]
 struct Queue {
-    /// By its number, which a message keeps when it comes back.
+    /// By number; a message that comes back keeps its number.
     waiting: BTreeMap<u64, Letter>,
     turns: VecDeque<u64>,
 }
@@ -59,7 +59,7 @@ impl Server {
         Self(work)
     }
 
-    /// Does `work` in its turn. Where the server is gone, a promise that is dropped with the work answers.
+    /// Queues `work` for the server's thread. If the server is gone, dropping `work` drops its promise, which answers.
     pub(crate) fn ask<T: Unanswered + Send + 'static>(
         &self,
         work: impl FnOnce(&mut State) -> T + Send + 'static,
@@ -72,7 +72,7 @@ impl Server {
 }
 
 impl State {
-    /// A number that was not used before: of a feed, token, consumer or message.
+    /// Returns an unused number for a feed, token, consumer or message.
     pub(crate) fn number(&mut self) -> u64 {
         self.last += 1;
         self.last
@@ -161,7 +161,7 @@ impl State {
         Ok(Published::new(receivers))
     }
 
-    /// The name of the queue that `target` is, if it is one.
+    /// Returns the queue's name if `target` is a queue.
     fn queue(&self, from: NodeId, target: &Target) -> Result<Option<ByteString>, PublishError> {
         let node = self.nodes.get(&from);
         let hub = &node.ok_or(PublishError::BrokerUnavailable)?.hub;
@@ -175,7 +175,7 @@ impl State {
         }
     }
 
-    /// Delivers to each node with subscribers, once by each of its feeds; gives the deliveries at `from`.
+    /// Delivers to each node with subscribers, once per feed; returns the number of deliveries at `from`.
     fn fan_out(&mut self, from: NodeId, publish: Publish, number: u64) -> usize {
         let wanted = publish.target.clone();
         let position = match &wanted {
@@ -303,7 +303,7 @@ impl State {
         published.map_err(|refused| refused.error.into())
     }
 
-    /// Gives a queue's messages to its consumers in turn.
+    /// Delivers a queue's messages to its consumers in turn.
     fn dispatch(&mut self, name: &ByteString) {
         let Some(queue) = self.queues.get_mut(name) else {
             return;

@@ -23,15 +23,15 @@ use crate::session_id::SessionId;
 use crate::timestamp::Timestamp;
 use crate::{AckMode, Headers};
 
-/// Room for all that a clause sends.
+/// An outbox limit that no clause exceeds.
 const ROOMY: usize = 1 << 24;
 
 /// One attempt at one clause.
 pub(super) struct Trial<'a> {
-    /// The hubs of the nodes that the engine joins.
+    /// The hubs of the nodes.
     nodes: Vec<Hub>,
     options: &'a Options,
-    /// In every name.
+    /// Part of every name in this trial, which makes it unique.
     own: String,
     opened: AtomicUsize,
 }
@@ -64,27 +64,27 @@ impl<'a> Trial<'a> {
         self.options.order
     }
 
-    /// The node that messages are published from unless a clause says otherwise: not that of the first session.
+    /// The node that publishes unless a clause says otherwise: not that of the first session.
     fn publisher(&self) -> &Hub {
         &self.nodes[self.nodes.len() - 1]
     }
 
-    /// A topic that nobody else has.
+    /// Returns a topic that is unique to this trial.
     pub(super) fn topic(&self, name: &str) -> String {
         format!("{}/{}/{name}", self.options.topics, self.own)
     }
 
-    /// A queue that nobody else has.
+    /// Returns a queue that is unique to this trial.
     pub(super) fn queue(&self, name: &str) -> String {
         format!("{}/{}/{name}", self.options.queues, self.own)
     }
 
-    /// A user that nobody else is.
+    /// Returns a user that is unique to this trial.
     pub(super) fn user(&self, name: &str) -> String {
         format!("{}-{name}", self.own)
     }
 
-    /// A destination that the broker does not carry.
+    /// Returns a destination that the broker does not carry.
     pub(super) fn nowhere(&self) -> String {
         let nowhere = format!("/{}/nowhere", self.own);
         assert!(!self.publisher().serves(&nowhere), "{nowhere:?} is served");
@@ -100,7 +100,7 @@ impl<'a> Trial<'a> {
         self.open_with(Some(user), ROOMY)
     }
 
-    /// A session that may have so many bytes waiting.
+    /// Opens a session whose outbox holds `limit` bytes.
     pub(super) fn open_slow(&'a self, limit: usize) -> Member<'a> {
         self.open_with(None, limit)
     }
@@ -125,13 +125,13 @@ impl<'a> Trial<'a> {
         self.wait(self.publisher().publish(batch, now()))
     }
 
-    /// As [`publish`](Self::publish), as the `n`th publisher.
+    /// Like [`publish`](Self::publish), from the `n`th publisher.
     pub(super) fn publish_as(&self, n: usize, batch: Vec<Publish>) -> Result<Published, Refused> {
         let hub = &self.nodes[n % self.nodes.len()];
         self.wait(hub.publish(batch, now()))
     }
 
-    /// Publishes a message for each of `bodies`, one batch each.
+    /// Publishes a message for each of `bodies`, in one batch each.
     pub(super) fn send(&self, destination: &str, bodies: &[&str]) {
         for body in bodies {
             let published = self.publish(vec![to(destination, body)]);
@@ -139,14 +139,14 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// Ends the session `id`, which may be none.
+    /// Closes the session `id`, which may not exist.
     pub(super) fn close(&self, id: SessionId) {
         for hub in &self.nodes {
             hub.close(id);
         }
     }
 
-    /// Waits until `count` deliveries came to `members` together.
+    /// Waits until `members` together have received `count` deliveries.
     pub(super) fn take(&self, members: &[Member<'_>], count: usize) -> Vec<Delivery> {
         let mut taken = Vec::new();
         self.until(self.options.patience, |context| {
@@ -160,7 +160,7 @@ impl<'a> Trial<'a> {
         taken
     }
 
-    /// Waits for an answer.
+    /// Blocks until the answer arrives.
     pub(super) fn wait<T>(&self, answer: Confirm<T>) -> T {
         let mut answer = pin!(answer);
         let answer = self.until(self.options.patience, |context| {
@@ -172,7 +172,7 @@ impl<'a> Trial<'a> {
         answer.expect("an answer comes in time")
     }
 
-    /// Asks again whenever the thread is woken, until there is something or the time is over.
+    /// Calls `ask` whenever the thread is woken, until it returns a value or the time is over.
     fn until<T>(
         &self,
         time: Duration,
@@ -201,12 +201,12 @@ impl<'a> Trial<'a> {
 }
 
 impl Member<'_> {
-    /// Asks for what `pattern` covers, with nothing to settle on topics.
+    /// Subscribes to `pattern`, without acknowledgement on topics.
     pub(super) fn subscribe(&self, slot: u32, pattern: &str) {
         self.subscribe_as(slot, pattern, AckMode::Auto, 100);
     }
 
-    /// Asks for what `pattern` covers, at most `prefetch` of it unsettled.
+    /// Subscribes to `pattern` with at most `prefetch` unsettled deliveries.
     pub(super) fn subscribe_as(&self, slot: u32, pattern: &str, ack: AckMode, prefetch: u32) {
         let subscribed = self.try_subscribe(slot, pattern, ack, prefetch);
         subscribed.expect("a subscription is made");
@@ -245,17 +245,17 @@ impl Member<'_> {
         self.outbox.close();
     }
 
-    /// Waits until `count` deliveries came, and reports room as a session does.
+    /// Waits for `count` deliveries, and reports room as a session does.
     pub(super) fn take(&self, count: usize) -> Vec<Delivery> {
         self.trial.take(std::slice::from_ref(self), count)
     }
 
-    /// As [`take`](Self::take), and gives their bodies.
+    /// Like [`take`](Self::take), but returns the bodies.
     pub(super) fn bodies(&self, count: usize) -> Vec<String> {
         self.take(count).iter().map(body).collect()
     }
 
-    /// Sees that nothing comes.
+    /// Checks that nothing arrives.
     pub(super) fn nothing(&self) {
         let mut taken = Vec::new();
         self.trial.until(self.trial.options.quiet, |context| {
@@ -299,7 +299,7 @@ impl Member<'_> {
         self.trial.wait(self.hub.settle(self.id, settle))
     }
 
-    /// Settles a delivery that was taken.
+    /// Settles a delivery that was taken, and expects success.
     pub(super) fn settled(&self, delivery: &Delivery, outcome: Outcome) {
         let settled = self.settle(delivery.slot, DeliveryRef::Tag(delivery.tag), outcome);
         settled.expect("a delivery is settled");
@@ -350,7 +350,7 @@ pub(super) fn body(delivery: &Delivery) -> String {
     String::from_utf8_lossy(delivery.message.body()).into_owned()
 }
 
-/// By message: its body, and how often it was delivered before.
+/// Returns each message's body and how often it was delivered before.
 pub(super) fn tries(deliveries: &[Delivery]) -> Vec<(String, u32)> {
     let tries = deliveries
         .iter()

@@ -1,18 +1,17 @@
-//! What every [`Broker`](crate::Broker) promises, as a test suite that any implementation runs.
+//! The guarantees of every [`Broker`](crate::Broker), as a test suite for any implementation.
 //!
-//! [`broker_contract!`](crate::broker_contract) makes one `#[test]` of each clause, so that a clause that is not kept is
-//! named by the test run; [`run`] tries all of them, for those who have tests of their own. A clause makes sessions of
-//! its own and destinations with names that nobody else has, so that a broker that is far away and has other users may be
-//! tried too.
+//! [`broker_contract!`](crate::broker_contract) makes one `#[test]` of each clause, so that the test run names a broken
+//! clause; [`run`] tries all of them, for other test harnesses. A clause opens its own sessions and uses unique
+//! destination names, so that a remote broker with other users can be tried too.
 //!
-//! An engine that joins several nodes is tried with the hubs of several: sessions are opened on each in turn, and messages
-//! come from another than the first one's.
+//! An engine that joins several nodes is tried with the hubs of several: sessions are opened on each in turn, and
+//! messages are published on another node than the first session's.
 //!
-//! Answers may come late, and deliveries from elsewhere: a clause waits for what has to come, for
-//! [`Options::patience`] at most, and for [`Options::quiet`] to see that nothing comes. So this module, unlike the rest of
-//! the crate, looks at a clock; it is for tests.
+//! Answers and deliveries may arrive late. A clause waits for what must arrive, for [`Options::patience`] at most, and
+//! for [`Options::quiet`] to see that nothing arrives. So this module, unlike the rest of the crate, reads a clock; it
+//! is for tests.
 //!
-//! # Example: the embedded broker keeps it
+//! # Example: the embedded broker keeps the contract
 //!
 //! ```
 //! use tramline_broker::{EmbeddedBroker, Hub, contract};
@@ -36,18 +35,18 @@ use self::member::Trial;
 use crate::broker::Order;
 use crate::hub::Hub;
 
-/// Where and how patiently a broker is tried.
+/// Destinations, timeouts and the expected order for a trial.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Options {
-    /// In front of the names of topics, `/` and a name follow. Default `/topic`.
+    /// The prefix of topics, without its last `/`. Default `/topic`.
     pub topics: String,
-    /// In front of the names of queues, whose messages must be empty of others. Default `/queue`.
+    /// The prefix of queues, without its last `/`; the queues below it must be empty. Default `/queue`.
     pub queues: String,
-    /// How long to wait for what has to come. Default 10 s: an engine that needs longer hangs.
+    /// How long to wait for what must arrive. Default 10 s: an engine that needs longer hangs.
     pub patience: Duration,
-    /// How long to wait to see that nothing comes. Default none, which is right for a broker that delivers before it
-    /// confirms; one that is far away needs longer than a message takes.
+    /// How long to wait to see that nothing arrives. Default none, which is right for a broker that delivers before it
+    /// confirms; a remote one needs longer than a message takes.
     pub quiet: Duration,
     /// The order that the engine [declares](crate::Capabilities::order). Default [`Order::Destination`].
     pub order: Order,
@@ -66,35 +65,35 @@ impl Default for Options {
 }
 
 impl Options {
-    /// With another [`Options::topics`].
+    /// Sets [`Options::topics`].
     #[must_use]
     pub fn topics(mut self, prefix: impl Into<String>) -> Self {
         self.topics = prefix.into();
         self
     }
 
-    /// With another [`Options::queues`].
+    /// Sets [`Options::queues`].
     #[must_use]
     pub fn queues(mut self, prefix: impl Into<String>) -> Self {
         self.queues = prefix.into();
         self
     }
 
-    /// With another [`Options::patience`].
+    /// Sets [`Options::patience`].
     #[must_use]
     pub fn patience(mut self, time: Duration) -> Self {
         self.patience = time;
         self
     }
 
-    /// With another [`Options::quiet`].
+    /// Sets [`Options::quiet`].
     #[must_use]
     pub fn quiet(mut self, time: Duration) -> Self {
         self.quiet = time;
         self
     }
 
-    /// With another [`Options::order`].
+    /// Sets [`Options::order`].
     #[must_use]
     pub fn order(mut self, order: Order) -> Self {
         self.order = order;
@@ -102,7 +101,7 @@ impl Options {
     }
 }
 
-/// One promise.
+/// One guarantee of the contract.
 #[derive(Clone, Copy)]
 pub struct Clause {
     name: &'static str,
@@ -110,16 +109,16 @@ pub struct Clause {
 }
 
 impl Clause {
-    /// The promise, as a name of a function.
+    /// The guarantee, as a function name.
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Tries whether the engine behind `nodes` keeps it.
+    /// Checks that the engine behind `nodes` keeps this clause.
     ///
     /// # Panics
     ///
-    /// When it does not, or not in time.
+    /// If it does not, or not in time.
     pub fn attempt(&self, nodes: Vec<Hub>, options: &Options) {
         (self.attempt)(&Trial::new(nodes, options));
     }
@@ -135,8 +134,8 @@ impl fmt::Debug for Clause {
 ///
 /// # Panics
 ///
-/// When a clause is not kept: after all were tried, with the names of those that were not. Why is what the clauses'
-/// own panics wrote.
+/// If a clause is broken: after all were tried, with the names of the broken ones. The clauses' own panics have written
+/// the reasons.
 pub fn run(new_nodes: impl Fn() -> Vec<Hub>, options: &Options) {
     let broken = CLAUSES.iter().filter(|clause| {
         let attempt = || clause.attempt(new_nodes(), options);
@@ -148,16 +147,16 @@ pub fn run(new_nodes: impl Fn() -> Vec<Hub>, options: &Options) {
 
 macro_rules! clauses {
     (($dollar:tt) $($module:ident { $($name:ident,)* })*) => {
-        /// All that is promised.
+        /// All guarantees.
         pub const CLAUSES: &[Clause] = &[$($(
             Clause { name: stringify!($name), attempt: $module::$name },
         )*)*];
 
-        /// Tries a [`Clause`] by its name.
+        /// Checks the [`Clause`] of this name.
         ///
         /// # Panics
         ///
-        /// When the clause is not kept, or there is none of that name.
+        /// If the clause is broken, or none has this name.
         pub fn attempt(name: &str, nodes: Vec<Hub>, options: &Options) {
             let clause = CLAUSES.iter().find(|clause| clause.name == name);
             let Some(clause) = clause else {
@@ -166,8 +165,8 @@ macro_rules! clauses {
             clause.attempt(nodes, options);
         }
 
-        /// Makes one `#[test]` of each clause of the [`contract`](crate::contract), from a function that gives the hubs
-        /// of new nodes, and the [`Options`](crate::contract::Options) to try them with.
+        /// Makes one `#[test]` of each clause of the [`contract`](crate::contract), from a function that returns the
+        /// hubs of new nodes, and the [`Options`](crate::contract::Options) to try them with.
         ///
         /// # Example: in `tests/contract.rs`
         ///

@@ -1,4 +1,4 @@
-//! What is promised of queues.
+//! The contract's clauses about queues.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use crate::errors::SettleError;
 use crate::hub::Delivery;
 use crate::request::{DeliveryRef, Outcome};
 
-/// What was delivered once before.
+/// The expected [`tries`] of messages that were delivered once before.
 fn again(bodies: &[&str]) -> Vec<(String, u32)> {
     bodies.iter().map(|body| ((*body).to_owned(), 1)).collect()
 }
@@ -72,7 +72,7 @@ pub(super) fn no_more_are_given_out_than_may_be_unsettled(trial: &Trial<'_>) {
     assert_eq!(one.bodies(1), ["4"]);
 }
 
-/// A consumer that was given so many messages, `1` being the first.
+/// Returns a consumer that has received `count` messages, `1` being the first.
 fn consumer<'a>(
     trial: &'a Trial<'a>,
     ack: crate::AckMode,
@@ -88,7 +88,7 @@ fn consumer<'a>(
     (member, taken)
 }
 
-/// What another consumer is given.
+/// Returns the next deliveries of another consumer.
 fn next<'a>(trial: &'a Trial<'a>, count: usize) -> Vec<(String, u32)> {
     let member = trial.open();
     member.subscribe_as(0, &trial.queue("a"), ClientIndividual, 100);

@@ -1,4 +1,4 @@
-//! What is promised of sessions, their ends, and what is sent to them.
+//! The contract's clauses about sessions, their ends, and messages to users and sessions.
 
 use super::member::{Trial, body, to, to_session, to_user};
 use crate::AckMode;

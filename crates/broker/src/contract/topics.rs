@@ -1,4 +1,4 @@
-//! What is promised of topics.
+//! The contract's clauses about topics.
 
 use std::collections::{HashMap, HashSet};
 use std::thread;

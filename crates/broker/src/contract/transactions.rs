@@ -1,4 +1,4 @@
-//! What is promised of transactions.
+//! The contract's clauses about transactions.
 
 use super::member::{Member, Trial, accepting, body, to};
 use crate::AckMode;
@@ -6,7 +6,7 @@ use crate::errors::CommitError;
 use crate::hub::Delivery;
 use crate::request::{DeliveryRef, Outcome, Settle};
 
-/// A consumer that was given one message.
+/// Returns a consumer that has received one message.
 fn consumer<'a>(trial: &'a Trial<'a>) -> (Member<'a>, Delivery) {
     let member = trial.open();
     member.subscribe_as(0, &trial.queue("a"), AckMode::ClientIndividual, 1);
@@ -16,7 +16,7 @@ fn consumer<'a>(trial: &'a Trial<'a>) -> (Member<'a>, Delivery) {
     (member, taken)
 }
 
-/// The consumer still has its message, and got nothing else.
+/// Checks that the consumer still has its message, and received nothing else.
 fn nothing_was_done(trial: &Trial<'_>, member: &Member<'_>, taken: &Delivery) {
     member.nothing();
     trial.send(&trial.queue("a"), &["2"]);

@@ -1,23 +1,23 @@
-//! Why a text is no destination.
+//! Errors of parsing destinations and patterns.
 
 use bytestring::ByteString;
 
 use crate::destination::{Destination, Pattern};
 
-/// Why a text is not a [`Destination`] or [`Pattern`]: the fault of whoever wrote it.
+/// A text is not a valid [`Destination`] or [`Pattern`]: an error of its author.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DestinationError {
     /// The text is empty.
     #[error("a destination must not be empty")]
     Empty,
-    /// The text has a control character.
+    /// The text contains a control character.
     #[error("destination {destination:?} has a control character; use printable characters")]
     ControlCharacter {
         /// The text.
         destination: ByteString,
     },
-    /// The path of a user's destination was wanted.
+    /// The path of a user's destination was expected.
     #[error(
         "{path:?} is no path of a user's destination: it begins with `/`, as \"/queue/news\" for what clients subscribe to \
          as \"/user/queue/news\""
@@ -26,7 +26,7 @@ pub enum DestinationError {
         /// The text.
         path: ByteString,
     },
-    /// A concrete destination was wanted.
+    /// A concrete destination was expected.
     #[error(
         "destination {destination:?} has a wildcard; messages go to one destination, only subscriptions may use `*`, `?` and `**`"
     )]
@@ -34,7 +34,7 @@ pub enum DestinationError {
         /// The text.
         destination: ByteString,
     },
-    /// Longer than [`Destination::MAX_LENGTH`], or than [`Pattern::MAX_WILD_LENGTH`] with wildcards.
+    /// The text is longer than [`Destination::MAX_LENGTH`], or than [`Pattern::MAX_WILD_LENGTH`] with wildcards.
     #[error("a destination of {length} bytes is too long; {limit} are allowed here")]
     TooLong {
         /// Its length in bytes.
@@ -42,16 +42,16 @@ pub enum DestinationError {
         /// The limit.
         limit: usize,
     },
-    /// More segments than [`Destination::MAX_SEGMENTS`].
+    /// The text has more segments than [`Destination::MAX_SEGMENTS`].
     #[error(
         "a destination of {segments} segments is too deep; {} are allowed",
         Destination::MAX_SEGMENTS
     )]
     TooManySegments {
-        /// How many it has.
+        /// Its number of segments.
         segments: usize,
     },
-    /// More wildcards than [`Pattern::MAX_WILD_SEGMENTS`].
+    /// The text has more wildcards than [`Pattern::MAX_WILD_SEGMENTS`].
     #[error(
         "pattern {pattern:?} has more than {} segments with wildcards; subscribe to a shorter pattern",
         Pattern::MAX_WILD_SEGMENTS

@@ -1,4 +1,4 @@
-//! Where messages go: concrete addresses, patterns over them, and typed targets.
+//! Addresses of messages: concrete destinations, patterns over them, and typed targets.
 
 use std::fmt;
 use std::ops::Deref;
@@ -18,8 +18,8 @@ pub use self::target::Target;
 
 /// A concrete address of a message, such as `/topic/rooms/7`.
 ///
-/// A destination is not empty, has no control characters and no pattern characters (`*`, `?`): a message goes to
-/// one place, only subscriptions may range over many. Its segments are separated by `/`. Cloning shares the text.
+/// A destination is not empty, and has no control characters and no pattern characters (`*`, `?`): a message goes to
+/// one destination, only subscriptions may cover many. Its segments are separated by `/`. Cloning shares the text.
 ///
 /// # Example: a pattern is not a destination
 ///
@@ -34,18 +34,18 @@ pub use self::target::Target;
 pub struct Destination(ByteString);
 
 impl Destination {
-    /// The most bytes that a destination's text may have: 512, twice what AMQP allows, and few enough that a hostile name
+    /// The maximum length of a destination in bytes: 512, twice what AMQP allows, and short enough that a hostile name
     /// cannot make matching expensive.
     pub const MAX_LENGTH: usize = 512;
 
-    /// The most segments that a destination or pattern may have: 64, deeper than any naming scheme.
+    /// The maximum number of segments of a destination or pattern: 64, deeper than any naming scheme.
     pub const MAX_SEGMENTS: usize = 64;
 
-    /// Checks `text` and makes it a destination.
+    /// Parses `text` as a destination.
     ///
     /// # Errors
     ///
-    /// [`DestinationError`], caused by whoever wrote the text.
+    /// [`DestinationError`], caused by the author of the text.
     pub fn parse(text: impl Into<ByteString>) -> Result<Self, DestinationError> {
         let text = text.into();
         check_characters(&text)?;
@@ -55,12 +55,12 @@ impl Destination {
         Ok(Self(text))
     }
 
-    /// As [`parse`](Self::parse), for what follows the user prefix in a [user's](crate::Target::User) destination:
-    /// `/queue/news`. It begins with `/`, or no subscription could name it.
+    /// Parses the part after the user prefix of a [user's](crate::Target::User) destination, such as `/queue/news`. It
+    /// must begin with `/`, or no subscription could name it.
     ///
     /// # Errors
     ///
-    /// [`DestinationError`], caused by whoever wrote the text.
+    /// [`DestinationError`], caused by the author of the text.
     pub fn parse_user_path(text: impl Into<ByteString>) -> Result<Self, DestinationError> {
         let path = Self::parse(text)?;
         if path.starts_with('/') {
@@ -70,7 +70,7 @@ impl Destination {
         }
     }
 
-    /// What a pattern without wildcards has checked already.
+    /// Creates a destination from text that a pattern without wildcards has checked already.
     fn unchecked(text: ByteString) -> Self {
         Self(text)
     }

@@ -1,4 +1,4 @@
-//! What subscriptions range over.
+//! Patterns of subscriptions.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,11 +9,11 @@ use super::segments::{glob, intersect, segment_matches};
 use super::{Segments, check_characters, is_any};
 use crate::destination::{Destination, DestinationError, Separator};
 
-/// What a subscription ranges over: a destination, or many by wildcards.
+/// The pattern of a subscription: one destination, or many by wildcards.
 ///
 /// `*` matches any characters inside one segment and `?` exactly one; `**` as a whole segment matches any number of
-/// segments, none included. So `/topic/rooms/*` has `/topic/rooms/7` but not `/topic/rooms/7/log`, and
-/// `/topic/rooms/**` has both and `/topic/rooms` too. These are Ant's meanings, which Spring uses, without its
+/// segments, including none. So `/topic/rooms/*` covers `/topic/rooms/7` but not `/topic/rooms/7/log`, and
+/// `/topic/rooms/**` covers both and `/topic/rooms` too. These are the rules of Ant, which Spring uses, without its
 /// `{captures}`: those exist in routes only.
 ///
 /// A pattern may have at most [`Pattern::MAX_WILD_SEGMENTS`] segments with wildcards.
@@ -37,28 +37,28 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// The most segments with wildcards that one pattern may have: 8, more than any sensible naming scheme needs,
-    /// and few enough that a hostile subscription cannot make matching expensive.
+    /// The maximum number of segments with wildcards: 8, more than any sensible naming scheme needs, and few enough
+    /// that a hostile subscription cannot make matching expensive.
     pub const MAX_WILD_SEGMENTS: usize = 8;
 
-    /// The most bytes that a pattern with wildcards may have: 256. Matching costs at most this times a destination's
+    /// The maximum length of a pattern with wildcards: 256 bytes. Matching costs at most this times a destination's
     /// length.
     pub const MAX_WILD_LENGTH: usize = 256;
 
-    /// Checks `text` and makes it a pattern whose segments are separated by `/`.
+    /// Parses `text` as a pattern whose segments are separated by `/`.
     ///
     /// # Errors
     ///
-    /// [`DestinationError`], caused by whoever wrote the text.
+    /// [`DestinationError`], caused by the author of the text.
     pub fn parse(text: impl Into<ByteString>) -> Result<Self, DestinationError> {
         Self::parse_separated(text, Separator::Slash)
     }
 
-    /// As [`parse`](Self::parse), where something else may separate the segments.
+    /// Like [`parse`](Self::parse), with another separator of segments.
     ///
     /// # Errors
     ///
-    /// [`DestinationError`], caused by whoever wrote the text.
+    /// [`DestinationError`], caused by the author of the text.
     pub fn parse_separated(
         text: impl Into<ByteString>,
         separator: Separator,
@@ -66,7 +66,7 @@ impl Pattern {
         let mut text: ByteString = text.into();
         check_characters(&text)?;
         if text.contains("***") {
-            // More than two stars mean what one does; many spellings of one pattern would be many patterns.
+            // `***` means the same as `**`; normalize, so that one pattern has one spelling.
             let one = |segment: &str| {
                 if segment.contains("***") {
                     collapse_stars(segment)
@@ -107,7 +107,7 @@ impl Pattern {
         &self.text
     }
 
-    /// A copy with its own text, which keeps no frame alive that the text was a slice of.
+    /// Returns a copy that owns its text, so that it keeps no frame alive that the text was a slice of.
     pub(crate) fn detached(&self) -> Self {
         Self {
             text: ByteString::from(self.as_str()),
@@ -115,12 +115,12 @@ impl Pattern {
         }
     }
 
-    /// The single destination this pattern means, when it has no wildcards.
+    /// Returns the single destination of a pattern without wildcards.
     pub fn as_destination(&self) -> Option<Destination> {
         (!self.wild).then(|| Destination::unchecked(self.text.clone()))
     }
 
-    /// Whether the pattern covers `destination`.
+    /// Returns true if the pattern covers `destination`.
     pub fn matches(&self, destination: &str) -> bool {
         if !self.wild {
             return *self.text == *destination;
@@ -133,10 +133,10 @@ impl Pattern {
         )
     }
 
-    /// The text of a pattern that covers at least as much, where segments are separated by `separator`.
+    /// The text of a pattern that covers at least as much under `separator`.
     fn read_as(&self, separator: Separator) -> Cow<'_, str> {
         if separator == Separator::Slash && self.separator == Separator::Dot {
-            // `*` and `?` take dots there too, but `**` ends no segment at a dot.
+            // `*` and `?` match dots there too, but `**` ends no segment at a dot.
             let mut at = 0;
             for segment in self.segments() {
                 if is_any(segment) {
@@ -155,10 +155,10 @@ impl Pattern {
 }
 
 impl Pattern {
-    /// Whether every destination that `other` covers is covered by this pattern too.
+    /// Returns true if this pattern covers every destination that `other` covers.
     ///
-    /// For asking what a subscription could receive. Segments are compared one by one: `a*` is not seen to be covered
-    /// by `?*`, which errs on the safe side; so does comparing patterns whose segments are separated differently.
+    /// Use it to decide what a subscription could receive. Segments are compared one by one; `?*` does not count as
+    /// covering `a*`, which errs on the safe side. So does comparing patterns with different separators.
     pub fn covers(&self, other: &Self) -> bool {
         if !other.wild {
             return self.matches(&other.text);
@@ -174,7 +174,7 @@ impl Pattern {
                 if is_any(segment) {
                     return false;
                 }
-                // A lone star takes every segment behind the same separator, wildcards or not.
+                // A lone star matches every segment behind the same separator, wildcards or not.
                 let takes_all = part.ends_with('*')
                     && part.len() <= 2
                     && segment.starts_with(&part[..part.len() - 1]);
@@ -185,8 +185,8 @@ impl Pattern {
         )
     }
 
-    /// Whether there can be a destination that both patterns cover. Where their segments are separated differently it
-    /// errs on the safe side: it may see one that there is not.
+    /// Returns true if some destination is covered by both patterns. With different separators it errs on the safe
+    /// side: it may return true when there is none.
     pub fn overlaps(&self, other: &Self) -> bool {
         let separator = match (self.separator, other.separator) {
             (Separator::Dot, Separator::Dot) => Separator::Dot,

@@ -1,9 +1,9 @@
-//! Segments, and how they match.
+//! Segments of destinations, and how they match.
 
-/// What separates the segments of a destination: one per prefix of a broker.
+/// The separator of a destination's segments, chosen per prefix of a broker.
 ///
-/// With [`Dot`](Self::Dot) both `/` and `.` separate, so `/topic/price.stock.*` has `/topic/price.stock.acme` but not
-/// `/topic/price.stock.acme.bid`, and `/topic/**` still has everything.
+/// With [`Dot`](Self::Dot) both `/` and `.` separate, so `/topic/price.stock.*` covers `/topic/price.stock.acme` but
+/// not `/topic/price.stock.acme.bid`, and `/topic/**` still covers everything.
 ///
 /// | one segment | any number of segments | part of a segment | where |
 /// |---|---|---|---|
@@ -11,13 +11,13 @@
 /// | `*` | `#` | – | AMQP, as RabbitMQ's `/topic/` has it |
 /// | `*` | `>` (at the end) | – | ActiveMQ |
 ///
-/// A `#` or `>` has no meaning here: it is a character like others.
+/// `#` and `>` have no meaning here: they are ordinary characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Separator {
     /// `/`, as in `/topic/price/stock`. The default.
     #[default]
     Slash,
-    /// `.` besides `/`, as in `/topic/price.stock`: AMQP's habit, and Spring's with `AntPathMatcher(".")`.
+    /// `.` in addition to `/`, as in `/topic/price.stock`: usual in AMQP, and in Spring with `AntPathMatcher(".")`.
     Dot,
 }
 
@@ -41,7 +41,7 @@ impl<'a> Iterator for Segments<'a> {
     type Item = &'a str;
 
     fn next(&mut self) -> Option<&'a str> {
-        // Separators are ASCII, so the byte found begins a character.
+        // Separators are ASCII, so the found byte begins a character.
         let after_first = self.rest.as_bytes().get(1..)?;
         let end = after_first
             .iter()
@@ -53,12 +53,12 @@ impl<'a> Iterator for Segments<'a> {
     }
 }
 
-/// Whether a pattern's segment takes any number of segments.
+/// Returns true if a pattern's segment matches any number of segments.
 pub(crate) fn is_any(segment: &str) -> bool {
     matches!(segment, "**" | "/**" | ".**")
 }
 
-/// Matches one segment against one part with `*` and `?`; `**` is not for here.
+/// Matches one segment against a part with `*` and `?`, but not `**`.
 pub(crate) fn segment_matches(part: &str, segment: &str) -> bool {
     glob(
         part.chars(),
@@ -68,9 +68,9 @@ pub(crate) fn segment_matches(part: &str, segment: &str) -> bool {
     )
 }
 
-/// Whether `values` match `pattern`, where a star takes any number of values, none included.
+/// Returns true if `values` match `pattern`, in which a star matches any number of values, including none.
 ///
-/// Only the last star is ever asked to take one more, so the cost is at most the product of both lengths.
+/// Only the last star is backtracked, so the cost is at most the product of both lengths.
 pub(super) fn glob<P, V>(
     mut pattern: P,
     mut values: V,
@@ -81,7 +81,7 @@ where
     P: Iterator + Clone,
     V: Iterator + Clone,
 {
-    // What comes after the last star, and the values it has not taken.
+    // The pattern after the last star, and the values that the star has not matched.
     let mut star: Option<(P, V)> = None;
     loop {
         let rest = values.clone();
@@ -106,14 +106,14 @@ where
     }
 }
 
-/// Whether some sequence matches both patterns, where a star takes any number of values.
+/// Returns true if some sequence matches both patterns, in which a star matches any number of values.
 pub(super) fn intersect<T>(
     a: &[T],
     b: &[T],
     is_star: impl Fn(&T) -> bool,
     compatible: impl Fn(&T, &T) -> bool,
 ) -> bool {
-    // `row[j]`: whether what is left of `a` and `b[j..]` have a sequence in common; filled from the ends.
+    // `row[j]` is true if the rest of `a` and `b[j..]` have a sequence in common; filled from the ends.
     let mut row = vec![false; b.len() + 1];
     for i in (0..=a.len()).rev() {
         let below = std::mem::replace(&mut row, vec![false; b.len() + 1]);

@@ -1,26 +1,26 @@
-//! Whom messages are for.
+//! Receivers of messages.
 
 use bytestring::ByteString;
 
 use crate::destination::Destination;
 
-/// Whom a message is for.
+/// The receivers of a message.
 ///
-/// A user's or a session's address exists only as a value of this type: no text that a client can send becomes one,
-/// it is never stored and never matched by a pattern.
+/// Addresses of users and sessions exist only as values of this type: no text from a client becomes one, and none is
+/// stored or matched by a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Target {
-    /// Everyone who subscribed to the destination.
+    /// Every subscriber of the destination.
     Destination(Destination),
     /// Every session of the user `name` that subscribed to `path` among its user destinations.
     User {
-        /// The user's name, any characters.
+        /// The user's name; any characters.
         name: ByteString,
-        /// What follows the user prefix: `/queue/errors` for a client's `/user/queue/errors`.
+        /// The part after the user prefix: `/queue/errors` for a client's `/user/queue/errors`.
         path: Destination,
     },
-    /// The one session `id`, where it subscribed to `path` among its user destinations.
+    /// The session `id`, if it subscribed to `path` among its user destinations.
     Session {
         /// The session.
         id: crate::session_id::SessionId,

@@ -1,4 +1,4 @@
-//! Transactions: all of one or nothing.
+//! Transactions, carried out completely or not at all.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use crate::request::Published;
 use crate::statistics::{Count, DestinationKind};
 use crate::timestamp::Timestamp;
 
-/// Why a transaction was not committed now.
+/// The reasons why a transaction was not committed now.
 enum NotNow {
     Never(CommitError),
-    /// A queue has no room for what goes there.
+    /// A queue has no room for its messages.
     Full {
         queue: Arc<Queue>,
         needs: Needs,
@@ -36,7 +36,7 @@ impl<E: Into<CommitError>> From<E> for NotNow {
     }
 }
 
-/// Room set aside in a queue, and not used so far.
+/// The unused part of the room reserved in a queue.
 struct Reservation {
     queue: Arc<Queue>,
     left: Load,
@@ -83,8 +83,8 @@ impl Engine {
         }
     }
 
-    /// Takes the deliveries from their consumers, sets room aside, and then does everything: what is held that way stays
-    /// true, whoever ends a consumer meanwhile.
+    /// Takes the deliveries from their consumers and reserves room, then does everything: nobody can take either away,
+    /// even if a consumer ends meanwhile.
     fn try_commit(
         &self,
         commit: &Commit,
@@ -109,7 +109,7 @@ impl Engine {
         Ok(Published::new(receivers))
     }
 
-    /// Takes the deliveries that are settled from their consumers, or none of them.
+    /// Takes all deliveries to settle from their consumers, or none.
     fn hold(
         &self,
         commit: &Commit,
@@ -138,7 +138,7 @@ impl Engine {
         }
     }
 
-    /// Sets aside room in every queue that a message goes to.
+    /// Reserves room in every queue that receives a message.
     fn reserve(
         &self,
         publishes: &[Publish],
@@ -168,7 +168,7 @@ impl Engine {
         Ok(reservations)
     }
 
-    /// Checks everything that does not depend on room in queues; gives what goes to each queue, in the order they are
+    /// Checks everything that does not depend on room in queues; returns the load of each queue, in the order they are
     /// named.
     fn loads(&self, publishes: &[Publish]) -> Result<Vec<(Arc<Queue>, Load)>, PublishError> {
         let mut loads: Vec<(Arc<Queue>, Load)> = Vec::new();
@@ -225,7 +225,7 @@ impl Engine {
         }
     }
 
-    /// Publishes what was checked and has its room.
+    /// Publishes messages that were checked and have their room reserved.
     fn publish_reserved(
         &self,
         publish: Publish,
@@ -237,7 +237,7 @@ impl Engine {
         };
         let destination = destination.clone();
         let Some(reservation) = reservations.get_mut(destination.as_str()) else {
-            // It was made sure that the name finds a place; a topic that was removed since has no subscribers.
+            // `prepare` made sure that the name finds a place; a topic removed since has no subscribers.
             let delivered = self
                 .hub
                 .deliver_run(Feed::NODE, &destination, vec![publish]);

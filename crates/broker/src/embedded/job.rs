@@ -1,4 +1,4 @@
-//! Work of publishers, and what is left of it while they wait.
+//! The work of publishers, and the rest of it while they wait for room.
 
 use std::sync::Arc;
 use std::{iter::Peekable, vec};
@@ -15,7 +15,7 @@ use crate::timestamp::Timestamp;
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) work: Work,
-    /// When it is given up, by the [steady](crate::LocalHub::steady) time.
+    /// The [steady](crate::LocalHub::steady) time at which it fails.
     pub(super) deadline: Timestamp,
 }
 
@@ -35,10 +35,10 @@ pub(super) enum Work {
     },
 }
 
-/// Messages to publish one after the other, and how far that is.
+/// Messages to publish one after the other, with the progress so far.
 #[derive(Debug)]
 pub(super) struct Batch {
-    /// The one that found no room.
+    /// The message that found no room.
     pub(super) waiting: Option<Waiting>,
     pub(super) rest: Peekable<vec::IntoIter<Publish>>,
     pub(super) done: usize,
@@ -51,7 +51,7 @@ pub(super) struct Waiting {
     pub(super) queue: Arc<Queue>,
     pub(super) message: Arc<Message>,
     pub(super) expires_at: Option<Timestamp>,
-    /// Whether it is refused rather than to wait.
+    /// True if it is refused instead of waiting.
     pub(super) immediate: bool,
 }
 
@@ -71,7 +71,7 @@ impl Batch {
 }
 
 impl Job {
-    /// Answers the publisher that it waited in vain.
+    /// Answers the publisher with `error` after it waited in vain.
     pub(super) fn fail(self, error: PublishError) {
         match self.work {
             Work::Batch { batch, promise } => promise.keep(Err(batch.refused(error))),

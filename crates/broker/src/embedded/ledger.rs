@@ -1,4 +1,4 @@
-//! The books of a queue: how many messages, of how many bytes, are where.
+//! The accounts of a queue: the number and bytes of messages in each state.
 
 /// A number of messages and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,7 +22,7 @@ impl Load {
     ///
     /// # Panics
     ///
-    /// When `part` is not a part of it: the books are wrong, and bounds that rest on them would not hold.
+    /// If `part` is not a part of it: the accounts are wrong, and the bounds that rest on them would not hold.
     pub(super) fn less(self, part: Self) -> Self {
         let messages = self.messages.checked_sub(part.messages);
         let bytes = self.bytes.checked_sub(part.bytes);
@@ -32,7 +32,7 @@ impl Load {
         }
     }
 
-    /// Subtracts an estimate, which may be larger.
+    /// Subtracts an estimate, which may be larger; stops at zero.
     pub(super) fn less_about(self, estimate: Self) -> Self {
         Self {
             messages: self.messages.saturating_sub(estimate.messages),
@@ -41,20 +41,20 @@ impl Load {
     }
 }
 
-/// Where a queue's messages can be.
+/// The states of a queue's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum At {
     /// Waiting for a consumer.
     Ready,
-    /// Given to a consumer, and not settled.
+    /// Delivered to a consumer, and not settled.
     Given,
-    /// Given to a consumer, and being settled by a transaction.
+    /// Delivered to a consumer, and being settled by a transaction.
     Held,
-    /// Not there yet: room that a transaction has set aside.
+    /// Not published yet: room reserved by a transaction.
     Reserved,
 }
 
-/// The loads at each place. A message that is taken away from a place was there: nothing is rounded up to zero.
+/// The load of each state. Removing more than a state holds is an error; nothing is clamped to zero.
 #[derive(Debug, Default)]
 pub(super) struct Ledger([Load; 4]);
 
@@ -63,7 +63,7 @@ impl Ledger {
         self.0[at as usize]
     }
 
-    /// The load that counts against the queue's bounds: that of all places.
+    /// The load that counts against the queue's bounds: that of all states.
     pub(super) fn total(&self) -> Load {
         let mut total = Load::default();
         for load in self.0 {
@@ -76,11 +76,11 @@ impl Ledger {
         self.0[at as usize].add(load);
     }
 
-    /// Takes a load away from its place.
+    /// Subtracts a load from a state.
     ///
     /// # Panics
     ///
-    /// When it is not there, as [`Load::less`].
+    /// If the state does not hold it, as [`Load::less`].
     pub(super) fn remove(&mut self, at: At, load: Load) {
         self.0[at as usize] = self.at(at).less(load);
     }

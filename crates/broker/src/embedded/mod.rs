@@ -31,22 +31,21 @@ use crate::request::{Outcome, Published, Subscribed};
 use crate::statistics::DestinationKind;
 use crate::statistics::DestinationStatistics;
 
-/// The broker that lives in the application's process and keeps everything in memory: give it to a
-/// [`Hub`](crate::Hub).
+/// A broker inside the application's process that keeps everything in memory: give it to a [`Hub`](crate::Hub).
 ///
-/// *Topics* are the destinations under the prefixes given to [`topics`](Self::topics): each message goes to all who are
-/// subscribed at that moment, to a destination or to a [`Pattern`] that covers it. *Queues* are those
-/// under the prefixes given to [`queues`](Self::queues): each message goes to one consumer, and waits for one.
+/// *Topics* are the destinations under the prefixes given to [`topics`](Self::topics): each message goes to all current
+/// subscribers of the destination or of a [`Pattern`] that covers it. *Queues* are those under the prefixes given to
+/// [`queues`](Self::queues): each message goes to one consumer, and waits until there is one.
 ///
-/// * **Order**: the messages of a topic are numbered, and all its subscribers see them in that order. A queue's go out in
-///   the order they came, to its consumers in turn, among those with room; one that comes back takes its old place,
-///   marked as redelivered.
-/// * **Confirmation**: `publish` has queued the message to every subscriber, or stored it in its queue, when it answers; a
-///   subscription is active when `subscribe` returns. Only a full queue makes a publisher wait.
-/// * **Bounds**: what happens beyond them is said per destination, by [`TopicSettings::overflow`] and
-///   [`QueueSettings::when_full`], and counted.
+/// * **Order**: the messages of a topic are numbered, and all its subscribers see them in that order. A queue delivers
+///   messages in the order they arrived, to its consumers in turn, among those with room; a message that comes back
+///   takes its old place, marked as redelivered.
+/// * **Confirmation**: when `publish` answers, the message is queued to every subscriber, or stored in its queue; when
+///   `subscribe` answers, the subscription is active. Only a full queue makes a publisher wait.
+/// * **Bounds**: [`TopicSettings::overflow`] and [`QueueSettings::when_full`] say per destination what happens beyond
+///   them, and statistics count it.
 ///
-/// # Example: topics, and orders that are tried three times
+/// # Example: topics, and orders that are delivered at most three times
 ///
 /// ```
 /// use tramline_broker::{EmbeddedBroker, Hub, QueueSettings};
@@ -64,7 +63,7 @@ pub struct EmbeddedBroker {
     engine: OnceLock<Engine>,
 }
 
-/// The broker once it has a hub.
+/// The broker after it has received its hub.
 struct Engine {
     hub: Arc<LocalHub>,
     queues: Names<Queue>,
@@ -72,10 +71,10 @@ struct Engine {
     queues_swept: Periodic,
 }
 
-/// A consumer's place, which its [`Consumer`] keeps.
+/// A consumer's place in a queue, stored as the [`Consumer`]'s record.
 #[derive(Debug)]
 struct Seating {
-    /// Weak, since the queue has the consumer.
+    /// Weak, since the queue owns the consumer.
     queue: Weak<Queue>,
     key: SeatKey,
 }
@@ -93,8 +92,7 @@ impl EmbeddedBroker {
     /// The default of [`max_prefetch`](Self::max_prefetch).
     pub const DEFAULT_MAX_PREFETCH: u32 = HubSettings::DEFAULT_MAX_PREFETCH;
 
-    /// A broker that carries nothing yet: name its destinations with [`topics`](Self::topics) and
-    /// [`queues`](Self::queues).
+    /// Creates a broker without destinations: add them with [`topics`](Self::topics) and [`queues`](Self::queues).
     pub fn new() -> Self {
         Self {
             settings: HubSettings::new(),
@@ -117,13 +115,13 @@ impl EmbeddedBroker {
         self.with(|settings| settings.queues(prefix))
     }
 
-    /// Gives the topics that `pattern` covers settings of their own. The first pattern that covers a topic counts.
+    /// Sets the settings of the topics that `pattern` covers. The first pattern that covers a topic counts.
     #[must_use]
     pub fn topic_settings(self, pattern: impl Into<ByteString>, settings: TopicSettings) -> Self {
         self.with(|all| all.topic_settings(pattern, settings))
     }
 
-    /// Gives the queues that `pattern` covers settings of their own. The first pattern that covers a queue counts.
+    /// Sets the settings of the queues that `pattern` covers. The first pattern that covers a queue counts.
     #[must_use]
     pub fn queue_settings(
         mut self,
@@ -135,31 +133,31 @@ impl EmbeddedBroker {
         self
     }
 
-    /// Keeps at most `limit` destinations at a time; beyond it, SUBSCRIBE and SEND to a new name are refused by name.
-    /// Default 1,000,000: at about a kilobyte each they stay below what a server has, and no sensible application comes
-    /// near.
+    /// Sets the maximum number of destinations; beyond it, SUBSCRIBE and SEND to a new name are refused with an error
+    /// that names the limit. Default 1,000,000: at about a kilobyte each they fit into a server's memory, and no
+    /// sensible application comes near.
     #[must_use]
     pub fn max_destinations(self, limit: usize) -> Self {
         self.with(|settings| settings.max_destinations(limit))
     }
 
-    /// Holds at most `bytes` of messages: of those that wait in queues, in outboxes, and to be settled, each counted once,
-    /// by its headers and body. What a message takes besides, some 500 bytes, is not counted: reckon with it where messages
-    /// are small and many. Beyond the limit publishing is refused by name. Default 1,073,741,824 (1 GiB).
+    /// Sets the maximum size of all messages in queues, in outboxes, and waiting to be settled, each counted once by
+    /// its headers and body. The overhead of a message, some 500 bytes, is not counted: allow for it if messages are
+    /// small and many. Beyond the limit, publishing is refused with an error that names it. Default 1,073,741,824 (1
+    /// GiB).
     #[must_use]
     pub fn max_bytes(self, bytes: usize) -> Self {
         self.with(|settings| settings.max_bytes(bytes))
     }
 
-    /// The number of unsettled deliveries that a subscription may have when it does not ask for a `prefetch-count`.
-    /// Default 100: enough that no consumer waits for the way there and back, and few enough that the work spreads over
-    /// the consumers.
+    /// The number of unsettled deliveries for a subscription without a `prefetch-count`. Default 100: enough that no
+    /// consumer waits for a round trip, and few enough that the work spreads over the consumers.
     #[must_use]
     pub fn default_prefetch(self, count: NonZeroU32) -> Self {
         self.with(|settings| settings.default_prefetch(count))
     }
 
-    /// The largest `prefetch-count` that a subscription may ask for; a larger one is refused. Default 10,000.
+    /// The maximum `prefetch-count` of a subscription; a larger one is refused. Default 10,000.
     #[must_use]
     pub fn max_prefetch(self, count: u32) -> Self {
         self.with(|settings| settings.max_prefetch(count))
@@ -315,7 +313,7 @@ impl Broker for EmbeddedBroker {
 }
 
 impl EmbeddedBroker {
-    /// Where a consumer sits.
+    /// Returns the engine, queue and seat of a consumer.
     fn seating(&self, consumer: &Consumer) -> Option<(&Engine, Arc<Queue>, SeatKey)> {
         let seating = consumer.record::<Seating>()?;
         Some((self.engine.get()?, seating.queue.upgrade()?, seating.key))
@@ -338,7 +336,7 @@ impl Engine {
                     break Err(SubscribeError::TooManyDestinations { limit });
                 }
             };
-            // The only reason not to: one that was removed is looked up again.
+            // It fails only for a queue that was removed; look it up again.
             if queue
                 .subscribe(consumer, self.hub.now(), &mut after)
                 .is_ok()

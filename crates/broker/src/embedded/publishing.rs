@@ -19,7 +19,7 @@ use crate::statistics::{Count, DestinationKind};
 use crate::timestamp::Timestamp;
 
 impl Engine {
-    /// Publishes what is left of a batch, as far as that goes.
+    /// Publishes the rest of a batch, as far as possible.
     pub(super) fn run(&self, batch: &mut Batch, after: &mut Aftermath) -> Result<(), NotTaken> {
         if let Some(waiting) = batch.waiting.take() {
             self.enqueue(waiting, true, batch, after)?;
@@ -50,7 +50,7 @@ impl Engine {
                 self.hub.unknown_destination(&destination),
             )),
             Some((DestinationKind::Topic, _)) => {
-                // Later messages for the same destination share its turn, and one wake of each subscriber.
+                // Consecutive messages for the same destination share its turn, and one wake of each subscriber.
                 let mut bytes = publish.size_hint();
                 let mut run = vec![publish];
                 while let Some(next) = batch.rest.next_if(|next| {
@@ -72,7 +72,7 @@ impl Engine {
         }
     }
 
-    /// The message that a queue takes in for `publish`.
+    /// Makes the message that a queue stores for `publish`.
     pub(super) fn waiting(
         &self,
         destination: &Destination,
@@ -129,7 +129,7 @@ impl Engine {
         }
     }
 
-    /// The queue that has the name of one that was removed.
+    /// Looks up the current queue with the name of a removed one.
     pub(super) fn same_queue(&self, queue: &Queue) -> Result<Arc<Queue>, NotTaken> {
         let destination = Destination::parse(queue.name().clone())
             .map_err(|_| NotTaken::Refused(self.hub.unknown_destination(queue.name())))?;
@@ -137,7 +137,7 @@ impl Engine {
             .map_err(|NoMoreNames| NotTaken::Refused(self.hub.no_more_names()))
     }
 
-    /// Goes on with work that waited for room, or parks it again.
+    /// Continues work that waited for room, or parks it again.
     pub(super) fn go_on(&self, job: Box<Job>, after: &mut Aftermath) {
         let Job { work, deadline } = *job;
         match work {
@@ -159,7 +159,7 @@ impl Engine {
         }
     }
 
-    /// Parks a batch until there is room; each of its messages waits for its own time.
+    /// Parks a batch until there is room; each of its messages has its own deadline.
     pub(super) fn park(
         &self,
         batch: Batch,
@@ -180,14 +180,14 @@ impl Engine {
         self.wait_in(&queue, Job { work, deadline }, needs, after);
     }
 
-    /// Parks work until there is room in `queue`, or goes on with it where there is some meanwhile.
+    /// Parks work until there is room in `queue`, or continues it if there is room by now.
     pub(super) fn wait_in(&self, queue: &Queue, job: Job, needs: Needs, after: &mut Aftermath) {
         if let Err(job) = queue.park(Box::new(job), needs) {
             self.go_on(job, after);
         }
     }
 
-    /// When a message with these headers expires in `queue`.
+    /// Returns the time when a message with these headers expires in `queue`.
     pub(super) fn expires_at(
         &self,
         queue: &Queue,
@@ -204,7 +204,7 @@ impl Engine {
         }
     }
 
-    /// Does the follow-up work, when no lock is held.
+    /// Does the follow-up work, with no lock held.
     pub(super) fn finish(&self, mut after: Aftermath) {
         loop {
             if let Some(dead) = after.dead.pop_front() {
@@ -222,7 +222,7 @@ impl Engine {
         }
     }
 
-    /// Publishes a message that a queue gave up as a dead letter, if the queue has a place for those.
+    /// Publishes a message that a queue gave up as a dead letter, if the queue has a destination for dead letters.
     fn bury(&self, dead: &Dead, after: &mut Aftermath) {
         let Dead {
             message,
@@ -231,7 +231,7 @@ impl Engine {
             queue,
         } = dead;
         let to = queue.settings.dead_letters.as_ref();
-        // A message that dies among the dead letters is gone.
+        // A message that dies in the dead-letter queue itself is dropped.
         let to = to.filter(|to| *to != queue.name());
         let to = to.and_then(|to| Destination::parse(to.clone()).ok());
         let mut batch = Batch::new(Vec::new());
@@ -247,8 +247,8 @@ impl Engine {
     }
 }
 
-/// The time at which a message expires by its headers; the earlier where there are two. ActiveMQ's `expires:0` means
-/// never.
+/// Returns the time at which a message expires by its headers; the earlier if there are two. ActiveMQ's `expires:0`
+/// means never.
 pub(super) fn expiry(headers: &Headers, now: Timestamp) -> Result<Option<Timestamp>, PublishError> {
     let number = |header: &'static str| {
         let Some(value) = headers.get_bytestring(header) else {

@@ -1,4 +1,4 @@
-//! Queues: each message to one consumer, until one has accepted it.
+//! Queues: each message goes to one consumer at a time, until one has accepted it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -39,21 +39,21 @@ struct Contents {
     free_seats: Vec<u32>,
     /// The number of the next consumer.
     next_consumer: u32,
-    /// The seats of those that may have room, in the order of their turns.
+    /// The seats of consumers that may have room, in the order of their turns.
     turn: VecDeque<u32>,
     /// Publishers that wait for room, first come first served.
     publishers: VecDeque<Parked>,
     next_sequence: u64,
     ledger: Ledger,
-    /// Whether a message may expire.
+    /// True if a message may expire.
     expires: bool,
-    /// Whether anything happened since the last sweep.
+    /// True if anything happened since the last sweep.
     used: bool,
-    /// Removed from the map: a holder of this one looks the queue up again.
+    /// Removed from the map: a holder of this queue must look it up again.
     removed: bool,
 }
 
-/// A publisher that waits, and the room that it needs here.
+/// A waiting publisher, and the room that it needs here.
 #[derive(Debug)]
 struct Parked {
     job: Box<Job>,
@@ -64,22 +64,22 @@ struct Parked {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Needs {
     pub(super) load: Load,
-    /// The room that it makes there itself.
+    /// The room that the publisher itself frees there.
     pub(super) frees: Load,
 }
 
-/// Follow-up work of an operation, to be done when no lock is held, in order.
+/// Follow-up work of an operation, to be done in order when no lock is held.
 #[derive(Debug, Default)]
 pub(super) struct Aftermath {
     pub(super) dead: VecDeque<Dead>,
-    /// Queues that have room, and publishers who wait for it.
+    /// Queues that have room, and publishers waiting for it.
     pub(super) room: VecDeque<Arc<Queue>>,
-    /// Publishers whose time to wait is over, and the queue they waited for.
+    /// Publishers whose time to wait is over, with the queue they waited for.
     pub(super) overdue: VecDeque<(Box<Job>, Arc<Queue>)>,
 }
 
 impl Aftermath {
-    /// By the queues' names: they are swept in the order of their hashes, which differs from start to start.
+    /// Sorts by queue name: queues are swept in the order of their hashes, which differs from start to start.
     pub(super) fn sort(&mut self) {
         let dead = self.dead.make_contiguous();
         dead.sort_by(|a, b| a.queue.name.cmp(&b.queue.name));
@@ -99,14 +99,14 @@ pub(super) struct Dead {
     pub(super) queue: Arc<Queue>,
 }
 
-/// Why a queue did not take something.
+/// The reasons why a queue did not take a message.
 #[derive(Debug)]
 pub(super) enum NotTaken {
-    /// It was removed meanwhile: look it up again.
+    /// The queue was removed meanwhile: look it up again.
     Removed,
-    /// It is full, and so is waited for.
+    /// The queue is full, and the publisher should wait.
     Full,
-    /// It is full, and nobody waits.
+    /// The queue is full, and the publisher does not wait.
     Refused(PublishError),
 }
 
@@ -129,13 +129,13 @@ impl Queue {
         &self.name
     }
 
-    /// When a message that comes now expires if it does not say so itself.
+    /// Returns the expiry of a message that arrives now and does not set one itself.
     pub(super) fn expiry_by_default(&self, now: Timestamp) -> Option<Timestamp> {
-        // Never at once: among places that send their dead letters to each other a message would go round for ever.
+        // Never at once: between queues that are each other's dead-letter queue, a message would circulate for ever.
         Some(now + self.settings.time_to_live?.max(Duration::from_millis(1)))
     }
 
-    /// Takes a message in; gives whether a consumer has it already. `waited` is said by the publisher whose turn it is.
+    /// Stores a message; returns true if a consumer has it already. `waited` is set for the publisher whose turn it is.
     pub(super) fn push(
         self: &Arc<Self>,
         message: &Arc<Message>,
@@ -157,7 +157,7 @@ impl Queue {
                 WhenFull::DropOldest => {
                     let total = state.ledger.total();
                     let Some(count) = self.in_the_way(&state, total, needs) else {
-                        // All that could go is with consumers.
+                        // All messages that could be dropped are with consumers.
                         self.meter.count(Count::DroppedNewest, 1);
                         return Ok(false);
                     };
@@ -170,11 +170,11 @@ impl Queue {
         Ok(state.ready.is_empty() && !is_over(expires_at, now))
     }
 
-    /// Sets room aside for a transaction. `waited` is said by one whose turn it is.
+    /// Reserves room for a transaction. `waited` is set for a publisher whose turn it is.
     pub(super) fn reserve(&self, needs: Needs, waited: bool) -> Result<(), NotTaken> {
         let mut state = self.used()?;
         let rest = state.ledger.total().less(needs.frees);
-        // A transaction that makes room of its own would wait for those who wait for that room.
+        // A transaction that frees room itself would wait for publishers that wait for that room.
         let first = waited || needs.frees.messages > 0 || state.publishers.is_empty();
         if !first || !self.fits(rest, needs.load) {
             match self.settings.when_full {
@@ -191,14 +191,14 @@ impl Queue {
         Ok(())
     }
 
-    /// Gives back what was reserved and not used.
+    /// Releases reserved room that was not used.
     pub(super) fn give_back(self: &Arc<Self>, reserved: Load, after: &mut Aftermath) {
         let mut state = self.state.lock();
         state.ledger.remove(At::Reserved, reserved);
         self.call_publishers(&state, after);
     }
 
-    /// Takes in a message that has its room reserved.
+    /// Stores a message whose room is reserved.
     pub(super) fn push_reserved(
         self: &Arc<Self>,
         message: &Arc<Message>,
@@ -220,7 +220,7 @@ impl Queue {
         state.ready.is_empty() && !is_over(expires_at, now)
     }
 
-    /// Lets a publisher wait until there is room, or gives it back where there is some already.
+    /// Parks a publisher until there is room, or returns it if there is room already.
     pub(super) fn park(&self, job: Box<Job>, needs: Needs) -> Result<(), Box<Job>> {
         let mut state = self.state.lock();
         let first = state.publishers.is_empty() || needs.frees.messages > 0;
@@ -232,7 +232,7 @@ impl Queue {
         Ok(())
     }
 
-    /// The next publisher, if there is room for what it has.
+    /// Returns the next publisher, if there is room for its message.
     pub(super) fn next_publisher(&self) -> Option<Box<Job>> {
         let mut state = self.state.lock();
         let needs = state.publishers.front()?.needs;
@@ -284,7 +284,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Ends a consumer; what it did not settle goes to others.
+    /// Ends a consumer; its unsettled messages go to others.
     pub(super) fn unsubscribe(
         self: &Arc<Self>,
         key: SeatKey,
@@ -309,7 +309,7 @@ impl Queue {
         self.hand_out(&mut state, now, after);
     }
 
-    /// Settles deliveries of a consumer, in order; false where the first is not its own any more.
+    /// Settles deliveries of a consumer, in order; returns false if the consumer no longer has the first one.
     pub(super) fn settle(
         self: &Arc<Self>,
         key: SeatKey,
@@ -333,7 +333,7 @@ impl Queue {
         settled > 0
     }
 
-    /// Takes deliveries from their consumer for a transaction; `None` where one is not its own any more.
+    /// Takes deliveries from their consumer for a transaction; `None` if the consumer no longer has one of them.
     pub(super) fn hold(&self, key: SeatKey, tokens: &[Token], outcome: Outcome) -> Option<Held> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
@@ -360,7 +360,7 @@ impl Queue {
         })
     }
 
-    /// Puts deliveries back that a transaction did not settle.
+    /// Puts back deliveries that a transaction did not settle.
     pub(super) fn put_back(self: &Arc<Self>, held: Held, now: Timestamp, after: &mut Aftermath) {
         let mut guard = self.state.lock();
         let state = &mut *guard;
@@ -430,7 +430,7 @@ impl Queue {
         self.hand_out(state, now, after);
     }
 
-    /// Gives a consumer its turn again: there is room in its outbox.
+    /// Puts a consumer back into the turn order: there is room in its outbox.
     pub(super) fn room_again(
         self: &Arc<Self>,
         key: SeatKey,
@@ -442,12 +442,12 @@ impl Queue {
         self.hand_out(&mut state, now, after);
     }
 
-    /// Whether a message or a publisher may be due: asked of every queue, so without its lock.
+    /// Returns true if a message or a publisher may be due. Called for every queue, so it does not take the lock.
     pub(super) fn is_to_be_swept(&self) -> bool {
         self.to_be_swept.load(Ordering::Relaxed)
     }
 
-    /// Gives up messages whose time is over by `now`, and publishers whose time is over by `steady`.
+    /// Drops messages that have expired by `now`, and publishers whose deadline has passed by `steady`.
     pub(super) fn expire(
         self: &Arc<Self>,
         now: Timestamp,
@@ -488,7 +488,7 @@ impl Queue {
         }
         let to_be_swept = state.expires || !state.publishers.is_empty();
         self.to_be_swept.store(to_be_swept, Ordering::Relaxed);
-        // Expired messages made room, and a publisher behind those that gave up may fit.
+        // Expired messages freed room, and a publisher behind those that timed out may fit.
         self.call_publishers(&state, after);
     }
 
@@ -519,7 +519,7 @@ impl Queue {
         }
     }
 
-    /// The error for those who waited for room and found none.
+    /// The error for publishers that waited for room in vain.
     pub(super) fn full_error(&self) -> PublishError {
         self.full(&self.state.lock())
     }
@@ -542,7 +542,7 @@ impl Queue {
         self.fits(state.ledger.total().less_about(needs.frees), needs.load)
     }
 
-    /// How many of those that wait longest have to go so that there is room for `needs` beside `load`; `None` where that
+    /// Returns how many of the longest-waiting messages must go to make room for `needs` besides `load`; `None` if that
     /// does not help.
     fn in_the_way(&self, state: &Contents, mut load: Load, needs: Load) -> Option<usize> {
         let mut ready = state.ready.iter();
@@ -561,7 +561,7 @@ impl Queue {
         self.meter.count(Count::DroppedOldest, count);
     }
 
-    /// Whether there is room beside `load`. One message larger than the limit passes when there is nothing else.
+    /// Returns true if there is room besides `load`. A message larger than the limit passes when there is nothing else.
     fn fits(&self, load: Load, needs: Load) -> bool {
         let QueueSettings {
             max_messages,
@@ -597,7 +597,7 @@ impl Queue {
         });
     }
 
-    /// Has the sweeps look at the queue, where a message may expire.
+    /// Makes the sweeps look at the queue if the message may expire.
     fn note_expiry(&self, state: &mut Contents, expires_at: Option<Timestamp>) {
         if expires_at.is_some() {
             state.expires = true;
@@ -605,7 +605,7 @@ impl Queue {
         }
     }
 
-    /// Gives what is ready to those who have room, one after the other.
+    /// Delivers ready messages to consumers with room, in turn.
     fn hand_out(self: &Arc<Self>, state: &mut Contents, now: Timestamp, after: &mut Aftermath) {
         let mut delivered = 0;
         let mut redelivered = 0;
@@ -618,7 +618,7 @@ impl Queue {
             }
             state.turn.pop_front();
             let (again, load) = (entry.redeliveries > 0, entry.load());
-            // A seat leaves the turns before it is given up.
+            // A seat leaves the turn order before it is freed.
             let Some(seat) = state.seats.get_mut(key as usize).and_then(Option::as_mut) else {
                 state.ready.push_front(entry);
                 continue;
@@ -644,7 +644,7 @@ impl Queue {
         self.call_publishers(state, after);
     }
 
-    /// Has those who wait for room be looked at, if there is some.
+    /// Schedules the waiting publishers if there is room.
     fn call_publishers(self: &Arc<Self>, state: &Contents, after: &mut Aftermath) {
         if let Some(first) = state.publishers.front()
             && self.has_room_for(state, first.needs)
@@ -653,7 +653,7 @@ impl Queue {
         }
     }
 
-    /// Puts a message back where it stood, unless it came back too often.
+    /// Puts a message back at its old place, unless it came back too often.
     fn come_back(
         self: &Arc<Self>,
         state: &mut Contents,
@@ -711,7 +711,7 @@ impl Contents {
         seat.filter(|seat| seat.number == key.number)
     }
 
-    /// Gives a consumer that may have room again its turn, behind the others.
+    /// Puts a consumer that may have room again at the end of the turn order.
     fn sit_down(&mut self, key: SeatKey) {
         if let Some(seat) = self.seat_mut(key)
             && !seat.in_turn

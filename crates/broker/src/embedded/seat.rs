@@ -1,4 +1,4 @@
-//! The consumers of a queue, and the messages that they have.
+//! The consumers of a queue, and their unsettled messages.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::timestamp::Timestamp;
 /// A message in a queue.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// Its place among the others, for when it comes back.
+    /// Its place in the queue, kept for when it comes back.
     pub(super) sequence: u64,
     pub(super) message: Arc<Message>,
     pub(super) expires_at: Option<Timestamp>,
@@ -27,7 +27,7 @@ impl Entry {
     }
 }
 
-/// A consumer, and the messages that it has not settled.
+/// A consumer, and its unsettled messages.
 #[derive(Debug)]
 pub(super) struct Seat {
     pub(super) number: u32,
@@ -36,12 +36,12 @@ pub(super) struct Seat {
     pub(super) last_token: u64,
     /// By token.
     pub(super) given: VecDeque<(Token, Entry)>,
-    /// Of its messages, those that a transaction is settling.
+    /// The number of its messages that a transaction is settling.
     pub(super) held: usize,
 }
 
 impl Seat {
-    /// Gives a message to the consumer, or back where there is no credit or no room.
+    /// Delivers a message to the consumer, or returns it if there is no credit or no room.
     pub(super) fn offer(&mut self, entry: Entry) -> Result<(), Entry> {
         let token = Token(self.last_token + 1);
         let credit = self.given.len() + self.held < self.consumer.credit().get() as usize;
@@ -72,15 +72,14 @@ impl Seat {
     }
 }
 
-/// Identifies a consumer of a queue. Seats are used again, so that an old key must not find the consumer that has the seat
-/// now.
+/// Identifies a consumer of a queue. Seats are reused, so an old key must not find the consumer that has the seat now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SeatKey {
     pub(super) at: u32,
     pub(super) number: u32,
 }
 
-/// Messages that a transaction has taken from their consumer, to settle them or to put them back.
+/// Messages that a transaction has taken from their consumer, to settle or put back.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) key: SeatKey,
@@ -89,7 +88,7 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// The room that settling makes in the queue.
+    /// The room that settling frees in the queue.
     pub(super) fn frees(&self) -> Load {
         let mut freed = Load::default();
         // A released message stays in the queue.

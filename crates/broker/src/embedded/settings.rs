@@ -1,12 +1,12 @@
-//! The treatment of queues.
+//! Settings of queues.
 
 use std::time::Duration;
 
 use bytestring::ByteString;
 
-/// The treatment of a queue's messages: see [`EmbeddedBroker::queue_settings`](crate::EmbeddedBroker::queue_settings).
+/// The settings of a queue: see [`EmbeddedBroker::queue_settings`](crate::EmbeddedBroker::queue_settings).
 ///
-/// # Example: orders that are tried three times
+/// # Example: orders that are delivered at most three times
 ///
 /// ```
 /// use tramline_broker::{EmbeddedBroker, QueueSettings};
@@ -18,25 +18,26 @@ use bytestring::ByteString;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueueSettings {
-    /// The most messages in the queue, those given to consumers and not settled included. Default 100,000: minutes of
-    /// work for any consumer.
+    /// The maximum number of messages in the queue, including unsettled deliveries. Default 100,000: minutes of work
+    /// for any consumer.
     pub max_messages: usize,
-    /// Their bytes. Default 67,108,864 (64 MiB): a few busy queues fit into a small server.
+    /// The maximum size of these messages in bytes. Default 67,108,864 (64 MiB): a few busy queues fit into a small
+    /// server.
     pub max_bytes: usize,
-    /// The treatment of a message for a full queue. Default: it is waited for, 5 s at most.
+    /// The treatment of a message for a full queue. Default: its publisher waits, 5 s at most.
     pub when_full: WhenFull,
-    /// How often a message is delivered before it goes where dead letters go: it may be what makes its consumers fail.
-    /// Every message that its consumer had and did not settle counts as delivered, looked at or not: with this set, let
-    /// consumers have a `prefetch-count` of 1 or a few, or one poisonous message takes those behind it with it. Default
-    /// without end: no message is given up that nobody said may be.
+    /// The maximum number of deliveries of a message before it becomes a dead letter: it may be what makes its
+    /// consumers fail. Every message that a consumer had and did not settle counts as delivered, processed or not. So
+    /// give consumers a `prefetch-count` of 1 or a few, or one poison message takes those behind it with it. Default
+    /// unlimited: a message is given up only if the configuration allows it.
     pub max_deliveries: Option<u32>,
-    /// Where messages go that were rejected, came back too often or expired: a destination of the broker, which gets them
-    /// with `dead-letter-reason` (`rejected`, `max-deliveries`, `expired`), `original-destination` and
-    /// `original-delivery-count`. What dies there in its turn goes where that place says, if that is another. Default nowhere: they
-    /// are discarded, and counted.
+    /// The destination of messages that were rejected, came back too often or expired. They arrive there with
+    /// `dead-letter-reason` (`rejected`, `max-deliveries`, `expired`), `original-destination` and
+    /// `original-delivery-count`. A dead letter that fails again goes to that queue's own dead-letter destination,
+    /// unless it is the same. Default none: such messages are discarded, and counted.
     pub dead_letters: Option<ByteString>,
-    /// How long messages live that do not say so themselves by `expires` or `expiration`; `expires:0`, as ActiveMQ's clients
-    /// write it, says nothing. A millisecond at least. Default for ever.
+    /// The time to live of messages without `expires` or `expiration`; `expires:0`, as ActiveMQ's clients write it,
+    /// counts as not set. A millisecond at least. Default unlimited.
     pub time_to_live: Option<Duration>,
 }
 
@@ -54,42 +55,42 @@ impl Default for QueueSettings {
 }
 
 impl QueueSettings {
-    /// With another [`QueueSettings::max_messages`].
+    /// Sets [`QueueSettings::max_messages`].
     #[must_use]
     pub fn max_messages(mut self, count: usize) -> Self {
         self.max_messages = count;
         self
     }
 
-    /// With another [`QueueSettings::max_bytes`].
+    /// Sets [`QueueSettings::max_bytes`].
     #[must_use]
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
     }
 
-    /// With another [`QueueSettings::when_full`].
+    /// Sets [`QueueSettings::when_full`].
     #[must_use]
     pub fn when_full(mut self, when_full: WhenFull) -> Self {
         self.when_full = when_full;
         self
     }
 
-    /// With another [`QueueSettings::max_deliveries`].
+    /// Sets [`QueueSettings::max_deliveries`].
     #[must_use]
     pub fn max_deliveries(mut self, times: u32) -> Self {
         self.max_deliveries = Some(times);
         self
     }
 
-    /// With a place for [`QueueSettings::dead_letters`].
+    /// Sets [`QueueSettings::dead_letters`].
     #[must_use]
     pub fn dead_letters(mut self, destination: impl Into<ByteString>) -> Self {
         self.dead_letters = Some(destination.into());
         self
     }
 
-    /// With a [`QueueSettings::time_to_live`].
+    /// Sets [`QueueSettings::time_to_live`].
     #[must_use]
     pub fn time_to_live(mut self, time: Duration) -> Self {
         self.time_to_live = Some(time);
@@ -101,12 +102,12 @@ impl QueueSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WhenFull {
-    /// Its publisher waits for room, this long at most, and is refused then. With no time at all it is refused at once.
+    /// The publisher waits for room, this long at most, and is refused then. With zero it is refused at once.
     Wait(Duration),
-    /// The message that waits longest is dropped; the new one, where all others are with consumers.
+    /// The longest-waiting message is dropped; or the new one, if all others are with consumers.
     DropOldest,
     /// The new message is dropped.
     ///
-    /// A transaction is carried out whole or not at all: where its messages would be dropped, it is refused.
+    /// A transaction is carried out completely or not at all: if its messages would be dropped, it is refused.
     DropNewest,
 }

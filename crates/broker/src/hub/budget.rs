@@ -1,4 +1,4 @@
-//! Memory that messages may take, over a whole broker.
+//! The memory budget of all messages of a broker.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ pub(crate) struct Budget {
     limit: usize,
 }
 
-/// A part of a budget, given back when dropped.
+/// A part of a budget, released when dropped.
 #[derive(Debug)]
 pub(crate) struct Charge {
     budget: Arc<Budget>,
@@ -41,7 +41,7 @@ impl Budget {
         self.limit
     }
 
-    /// Whether there is room. Publishers that ask at the same time may go beyond it together, by one message each.
+    /// Returns true if there is room. Concurrent publishers may exceed the limit together, by one message each.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
         self.used().saturating_add(bytes) <= self.limit
     }

@@ -1,22 +1,22 @@
-//! The time, as callers say it.
+//! The time, as callers pass it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::timestamp::Timestamp;
 
-/// The latest time that a caller said, in milliseconds; and a steady time, whatever steps the callers' clock made.
+/// The latest time that a caller passed, in milliseconds; and a steady time that ignores steps of the callers' clock.
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
     latest: AtomicU64,
-    /// The sum of all steps back.
+    /// The sum of all backward steps.
     stepped_back: AtomicU64,
 }
 
-/// A smaller step back is a caller who read the clock before another and came after it.
+/// A smaller backward step only means that a caller read the clock before another and arrived after it.
 const STEP: u64 = 5_000;
 
 impl Clock {
-    /// Notes the time; it goes back only where the caller's clock was set back.
+    /// Sets the time; it goes back only if the caller's clock was set back.
     pub(crate) fn set(&self, now: Timestamp) -> Timestamp {
         let said = now.as_millis();
         let before = self.latest.fetch_max(said, Ordering::Relaxed);
@@ -43,14 +43,14 @@ impl Clock {
     }
 }
 
-/// Work that is done every ten seconds: each time it goes over all destinations.
+/// Work that is done every ten seconds, since each run visits all destinations.
 #[derive(Debug, Default)]
 pub(crate) struct Periodic(AtomicU64);
 
 impl Periodic {
     const PERIOD: u64 = 10_000;
 
-    /// The seconds since the last time, where it is time again by the `steady` time.
+    /// Returns the seconds since the last run if another is due by the `steady` time.
     pub(crate) fn due(&self, steady: Timestamp) -> Option<f32> {
         let before = self.0.load(Ordering::Relaxed);
         let since = steady.as_millis().saturating_sub(before);

@@ -21,10 +21,10 @@ struct Settling {
 }
 
 impl Hub {
-    /// Carries out all of a session's transaction or nothing of it: settles first, then publishes in order. One that still
-    /// waits for room when its session is closed, and has deliveries to settle, is not carried out.
+    /// Carries out a session's transaction completely or not at all: settles first, then publishes in order. If its
+    /// session closes while it waits for room, and it has deliveries to settle, it is not carried out.
     ///
-    /// The windows of topics are settled when the engine has committed.
+    /// The windows of topics are settled after the engine has committed.
     pub fn commit(
         &self,
         session: SessionId,
@@ -64,8 +64,8 @@ impl Hub {
         })
     }
 
-    /// Settles what the engine has committed: in the windows here, and in the records of its consumers. Those keep the
-    /// engine's tokens: the names that the client used may mean nothing any more.
+    /// Settles what the engine has committed: in the hub's windows, and in the records of the engine's consumers. Those
+    /// use the engine's tokens: the client's references may be stale by now.
     fn commit_ended(
         &self,
         settling: &[Settling],
@@ -79,7 +79,7 @@ impl Hub {
             } = settlement;
             match answer {
                 Ok(_) => consumer.committed(tokens),
-                // It may be done, and others sent in their place.
+                // The engine may have committed, and delivered others in their place.
                 Err(CommitError::Publish(OutcomeUnknown)) => {}
                 Err(_) => consumer.commit_failed(tokens),
             }
@@ -97,13 +97,13 @@ impl Hub {
     }
 }
 
-/// The deliveries that `settles` name, by their subscriptions.
+/// Resolves the deliveries that `settles` name, by their subscriptions.
 fn settling(member: Option<&Member>, settles: Vec<Settle>) -> Result<Vec<Settling>, SettleError> {
     let by_any = settles.iter().any(|settle| settle.slot.is_none());
     let places = member.filter(|_| by_any);
     let places = places.map_or_else(Vec::new, Member::places);
     let mut all: Vec<Settling> = Vec::new();
-    // Nearly always all are of the first one's subscription.
+    // Usually all are of the first one's subscription.
     let mut expected = settles.len();
     for settle in settles {
         let Settle {
@@ -151,7 +151,7 @@ fn has(place: &Place, delivery: &DeliveryRef) -> bool {
     }
 }
 
-/// Checks that the deliveries can be settled one after the other; gives the engine's part of that.
+/// Checks that the deliveries can be settled one after the other; returns the engine's part.
 fn check(all: &[Settling]) -> Result<Vec<Settlement>, SettleError> {
     let mut settlements = Vec::new();
     for settling in all {
@@ -163,7 +163,7 @@ fn check(all: &[Settling]) -> Result<Vec<Settlement>, SettleError> {
             Place::Consumer(consumer) => {
                 let tokens = consumer.would_settle(deliveries).map_err(unknown)?;
                 let outcome = |(at, _): &(usize, Token)| settling.outcomes[*at];
-                // Messages that are released one after the other go back one after the other.
+                // Messages that are released one after the other return to the queue one after the other.
                 let together = tokens.chunk_by(|a, b| {
                     a.0 == b.0 || (outcome(a) == outcome(b) && outcome(a) == Outcome::Accepted)
                 });

@@ -18,11 +18,12 @@ use crate::request::{DeliveryRef, SubscribeOptions};
 use crate::session_id::SessionId;
 use crate::sync::Mutex;
 
-/// A session's subscription to a queue, or a durable subscription: what an engine delivers to, and is told settlements of.
+/// A session's subscription to a queue, or a durable subscription: an engine delivers to it, and receives its
+/// settlements.
 ///
-/// The engine numbers its deliveries with [`Token`]s of its own and has at most [`credit`](Self::credit) of them unsettled.
-/// An engine in the same process [offers](Self::offer) messages, and keeps those that are turned down for other consumers;
-/// one far away has sent them already and [delivers](Self::deliver) them.
+/// The engine numbers its deliveries with its own [`Token`]s and has at most [`credit`](Self::credit) of them
+/// unsettled. An engine in the same process [offers](Self::offer) messages, and keeps refused ones for other consumers;
+/// a remote one has sent them already and [delivers](Self::deliver) them.
 pub struct Consumer {
     session: SessionId,
     slot: u32,
@@ -38,11 +39,11 @@ pub struct Consumer {
 #[derive(Debug)]
 struct Deliveries {
     unsettled: Unsettled<Entry>,
-    /// Delivered from afar, and not in the outbox for want of room; at most the credit.
+    /// Delivered by a remote engine, and not in the outbox for lack of room; at most the credit.
     waiting: VecDeque<Waiting>,
-    /// Those of the unsettled that are in a commit which the engine has not answered.
+    /// The unsettled deliveries in a commit that the engine has not answered.
     committing: HashSet<Token>,
-    /// Whether the engine was asked to deliver, and the call has returned.
+    /// True after the call that asked the engine to deliver has returned.
     asked: bool,
     ended: bool,
 }
@@ -54,7 +55,7 @@ struct Entry {
     message: Kept,
 }
 
-/// A message, kept until it is settled: by an engine that offered it, so that its memory is free once it is settled there.
+/// A message. One that the engine offered is held weakly, so that settling it frees its memory.
 #[derive(Debug)]
 enum Kept {
     ByEngine(Weak<Message>),
@@ -115,17 +116,17 @@ impl Consumer {
         self.slot
     }
 
-    /// The queue, or what a durable subscription covers.
+    /// The queue, or the pattern of a durable subscription.
     pub fn pattern(&self) -> &Pattern {
         &self.pattern
     }
 
-    /// How the client acknowledges. Settlements reach the engine one by one all the same.
+    /// How the client acknowledges. The engine receives individual settlements in any mode.
     pub fn ack(&self) -> AckMode {
         self.ack
     }
 
-    /// The most deliveries that may be unsettled.
+    /// The maximum number of unsettled deliveries.
     pub fn credit(&self) -> NonZeroU32 {
         self.credit
     }
@@ -135,9 +136,9 @@ impl Consumer {
         &self.options
     }
 
-    /// Queues a message toward the session, which had it or may have had it `redeliveries` times; false where its outbox has
-    /// no room, or it is about to end: [`Broker::room_again`](crate::Broker::room_again) reports room. The engine keeps
-    /// the message either way, until it is settled.
+    /// Queues a message toward the session, which was or may have been delivered `redeliveries` times before. Returns
+    /// false if its outbox has no room, or it is about to end; [`Broker::room_again`](crate::Broker::room_again)
+    /// reports room. The engine keeps the message either way, until it is settled.
     pub fn offer(&self, token: Token, message: &Arc<Message>, redeliveries: u32) -> bool {
         let mut state = self.state.lock();
         let place = (&*self.outbox, self.slot);
@@ -150,9 +151,10 @@ impl Consumer {
             && state.unsettled.offer(message, redeliveries, place, entry)
     }
 
-    /// Takes a message that the engine has sent already; it waits here while the outbox has no room. False for a consumer that
-    /// has ended, or that has as many unsettled as its credit allows: such a message is still the engine's. What a
-    /// [commit](crate::Broker::commit) settles counts no more from when the engine is asked for it.
+    /// Takes a message that the engine has sent already; it waits here while the outbox has no room. Returns false if
+    /// the consumer has ended, or has as many unsettled deliveries as its credit allows: such a message still belongs
+    /// to the engine. Deliveries that a [commit](crate::Broker::commit) settles stop counting when the engine is asked
+    /// for it.
     pub fn deliver(&self, token: Token, message: Arc<Message>, redeliveries: u32) -> bool {
         let mut state = self.state.lock();
         let unsettled = state.unsettled.len() - state.committing.len() + state.waiting.len();
@@ -168,7 +170,7 @@ impl Consumer {
         true
     }
 
-    /// Forgets all deliveries: their link is lost, and the engine has them again. Those that are not written yet are
+    /// Drops all deliveries: their link is lost, and the engine has them again. Those that are not yet written are
     /// withdrawn; settling the others answers [`SettleError::UnknownDelivery`](crate::SettleError::UnknownDelivery).
     pub fn void(&self) {
         let mut state = self.state.lock();
@@ -176,8 +178,8 @@ impl Consumer {
         self.outbox.withdraw(self.slot);
     }
 
-    /// Keeps a record of the engine's own with the consumer. Done once, by [`Broker::consume`](crate::Broker::consume);
-    /// false if there is one.
+    /// Stores a record of the engine's own with the consumer. Called once, by
+    /// [`Broker::consume`](crate::Broker::consume); returns false if there is a record already.
     pub fn set_record<T: Any + Send + Sync>(&self, record: T) -> bool {
         self.record.set(Box::new(record)).is_ok()
     }
@@ -187,7 +189,8 @@ impl Consumer {
         self.record.get()?.downcast_ref()
     }
 
-    /// Removes what `delivery` settles and hands the tokens to `settle`, in order; `None` where there is no such delivery.
+    /// Removes what `delivery` settles and passes the tokens to `settle`, in order; `None` if there is no such
+    /// delivery.
     pub(super) fn settle<R>(
         &self,
         delivery: &DeliveryRef,
@@ -204,7 +207,7 @@ impl Consumer {
             self.refill(&mut state);
             settled
         };
-        // Nearly always one.
+        // Usually one.
         let first = settled.next()?;
         let Some(second) = settled.next() else {
             return Some(settle(&[first.token]));
@@ -214,8 +217,8 @@ impl Consumer {
         Some(settle(&tokens))
     }
 
-    /// The tokens that settling `deliveries` one after the other would settle, in order, each with the index of its
-    /// delivery; or the first delivery that would not be there.
+    /// Returns the tokens that settling `deliveries` one after the other would settle, in order, each with the index of
+    /// its delivery; or the first delivery that would not exist.
     pub(super) fn would_settle<'a>(
         &self,
         deliveries: &'a [DeliveryRef],
@@ -227,13 +230,13 @@ impl Consumer {
         Ok(tokens)
     }
 
-    /// Takes note that the engine is asked to commit the settlement of `tokens`: once it has, and before the hub knows, it
-    /// may send as many other messages.
+    /// Notes that the engine is asked to commit the settlement of `tokens`: after the commit, and before the hub has
+    /// the answer, the engine may send as many other messages.
     pub(super) fn commit_begins(&self, tokens: &[Token]) {
         self.state.lock().committing.extend(tokens);
     }
 
-    /// Takes note that nothing of a commit was done.
+    /// Notes that a commit failed and did nothing.
     pub(super) fn commit_failed(&self, tokens: &[Token]) {
         self.state.lock().commit_answered(tokens);
     }
@@ -249,12 +252,13 @@ impl Consumer {
         self.refill(&mut state);
     }
 
-    /// Delivers what waits here, as far as the outbox has room again.
+    /// Delivers waiting messages, as far as the outbox has room again.
     pub(super) fn room_again(&self) {
         self.refill(&mut self.state.lock());
     }
 
-    /// Notes that the engine was asked to deliver; true where the subscription ended meanwhile, and is to be cancelled now.
+    /// Notes that the engine was asked to deliver; returns true if the subscription ended meanwhile and must be
+    /// cancelled now.
     pub(super) fn asked(&self) -> bool {
         let mut state = self.state.lock();
         state.asked = true;
@@ -265,7 +269,7 @@ impl Consumer {
         self.state.lock().ended
     }
 
-    /// Takes nothing more; whether the engine is to be told.
+    /// Takes no more deliveries; returns true if the engine must be asked to cancel.
     pub(super) fn end(&self) -> bool {
         let mut state = self.state.lock();
         let first = !std::mem::replace(&mut state.ended, true);

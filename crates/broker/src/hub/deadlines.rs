@@ -1,4 +1,4 @@
-//! Answers that an engine owes, and until when.
+//! The deadlines of an engine's answers.
 
 use std::fmt;
 use std::future::Future;
@@ -12,18 +12,18 @@ use crate::confirm::Unanswered;
 use crate::sync::Mutex;
 use crate::timestamp::Timestamp;
 
-/// The answers that are still owed.
+/// The pending answers.
 #[derive(Default)]
 pub(super) struct Deadlines(Mutex<Vec<Owed>>);
 
 struct Owed {
-    /// When it was asked for: 0 where nobody had said the time yet.
+    /// When it was asked for: 0 if the hub had not received the time yet.
     since: Timestamp,
     time: Duration,
     given: Weak<Mutex<Given>>,
 }
 
-/// Whether an answer was given up, and the task that waits for it.
+/// The flag that an answer timed out, and the task that waits for it.
 #[derive(Default)]
 struct Given {
     up: bool,
@@ -31,7 +31,7 @@ struct Given {
 }
 
 impl Deadlines {
-    /// The answer of `confirm`, or that there was none, once `time` has passed.
+    /// Returns the answer of `confirm`, or "unanswered" after `time` has passed.
     pub(super) fn watch<T: Unanswered + Send + 'static>(
         &self,
         confirm: Confirm<T>,
@@ -62,7 +62,7 @@ impl Deadlines {
         }))
     }
 
-    /// Gives up the answers whose time is over, and wakes those who wait for them.
+    /// Times out the overdue answers, and wakes the tasks that wait for them.
     pub(super) fn pass(&self, now: Timestamp) {
         let mut overdue = Vec::new();
         self.0.lock().retain_mut(|owed| {
@@ -73,7 +73,7 @@ impl Deadlines {
                 overdue.extend(owed.given.upgrade());
                 return false;
             }
-            // Not an answer that came, or that nobody waits for.
+            // Drops those that were answered, or that no task waits for.
             owed.given.strong_count() > 0
         });
         for given in overdue {

@@ -26,9 +26,9 @@ use crate::session_id::SessionId;
 use crate::statistics::{Count, Counters, Meter};
 use crate::timestamp::Timestamp;
 
-/// A hub as its engine sees it: where messages from the engine are delivered, and what the engine needs of the node.
+/// A hub as its engine sees it: it delivers the engine's messages, and offers what the engine needs of the node.
 ///
-/// The engine gets it by [`Broker::start`] and may keep it; it does not keep the engine alive.
+/// The engine receives it in [`Broker::start`] and may keep it; it does not keep the engine alive.
 pub struct LocalHub {
     node: NodeId,
     pub(super) settings: Arc<HubSettings>,
@@ -46,7 +46,7 @@ pub struct LocalHub {
     available: AtomicBool,
     observer: OnceLock<Arc<dyn Observer>>,
     watched: AtomicBool,
-    /// Begins every message id of this start of this hub.
+    /// The prefix of every message id since this hub was created.
     id_prefix: String,
     next_id: AtomicU64,
 }
@@ -88,17 +88,17 @@ impl LocalHub {
         }
     }
 
-    /// This node's id, from the hub's making to its end.
+    /// This node's id, for the lifetime of the hub.
     pub fn node(&self) -> NodeId {
         self.node
     }
 
-    /// What [`Broker::settings`] answered.
+    /// The answer of [`Broker::settings`].
     pub fn settings(&self) -> &HubSettings {
         &self.settings
     }
 
-    /// The time, as the hub's callers say it: for expiry. It goes back where their clock was set back.
+    /// The time, as the hub's callers pass it: for expiry. It goes back if their clock was set back.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -108,16 +108,16 @@ impl LocalHub {
         self.clock.steady()
     }
 
-    /// Delivers messages that `feed` brought, in order, to the subscribers of the sources with that feed. Each run of
+    /// Delivers the messages of `feed`, in order, to the subscribers of the sources with that feed. Each run of
     /// messages to one destination shares one turn of its lock, in which they are numbered unless the engine
-    /// [numbered](Publish::numbered) them, and one wake of each subscriber. A message for a user or session is delivered
-    /// as by [`deliver_here`](Self::deliver_here).
+    /// [numbered](Publish::numbered) them, and one wake of each subscriber. A message for a user or session is
+    /// delivered as by [`deliver_here`](Self::deliver_here).
     ///
-    /// Gives the number of deliveries. A message without a subscriber is no error.
+    /// Returns the number of deliveries. A message without a subscriber is no error.
     ///
     /// # Errors
     ///
-    /// [`PublishError::TooManyDestinations`] where only patterns cover a destination and the hub has no place for one
+    /// [`PublishError::TooManyDestinations`] if only patterns cover a destination and the hub has no place for one
     /// more; the messages from there on are not delivered.
     pub fn deliver(&self, feed: Feed, messages: Vec<Publish>) -> Result<usize, PublishError> {
         let mut receivers = 0;
@@ -136,7 +136,7 @@ impl LocalHub {
         Ok(receivers)
     }
 
-    /// As [`deliver`](Self::deliver), for messages that all go to `destination`.
+    /// Like [`deliver`](Self::deliver), for messages that all go to `destination`.
     ///
     /// # Errors
     ///
@@ -166,7 +166,7 @@ impl LocalHub {
         }
     }
 
-    /// Delivers a message for a user or a session to the subscriptions of this node; gives their number.
+    /// Delivers a message for a user or a session to the subscriptions of this node; returns their number.
     pub fn deliver_here(&self, publish: Publish) -> usize {
         let (members, path) = match &publish.target {
             Target::User { name, path } => (self.members.of_user(name), path.clone()),
@@ -188,26 +188,26 @@ impl LocalHub {
         receivers
     }
 
-    /// Makes sure that the next message to a topic finds a place for its name, where the topic has subscribers: for
+    /// Makes sure that the next message to a topic with subscribers finds a place for the topic's name: for
     /// transactions, which are checked before anything is done.
     ///
     /// # Errors
     ///
-    /// [`PublishError::TooManyDestinations`] where it does not.
+    /// [`PublishError::TooManyDestinations`] if there is none.
     pub fn prepare(&self, destination: &Destination) -> Result<(), PublishError> {
         let separator = self.settings.separator(destination);
         let prepared = self.topics.prepare(destination, separator);
         prepared.map_err(|NoMoreNames| self.no_more_names())
     }
 
-    /// The message that consumers receive for a `publish`: with an id, and counted against the hub's memory while it
-    /// exists.
+    /// Creates the message that consumers receive for a `publish`: with an id, and counted against the hub's memory
+    /// while it exists.
     pub fn message(&self, publish: Publish) -> Arc<Message> {
         self.numbered(publish, None)
     }
 
-    /// Checks that messages of `bytes` fit into the memory that is left. Publishers that ask at the same time may go
-    /// beyond the limit together, by one message each.
+    /// Checks that messages of `bytes` fit into the remaining memory. Concurrent publishers may exceed the limit
+    /// together, by one message each.
     ///
     /// # Errors
     ///
@@ -222,22 +222,22 @@ impl LocalHub {
         })
     }
 
-    /// Whether messages of `bytes` fit into the memory that is left.
+    /// Returns true if messages of `bytes` fit into the remaining memory.
     pub fn has_memory(&self, bytes: usize) -> bool {
         self.budget.has_room(bytes)
     }
 
-    /// The number of destinations that hub and engine may keep together.
+    /// The quota of destinations that hub and engine share.
     pub fn quota(&self) -> &Arc<NameQuota> {
         &self.quota
     }
 
-    /// Counts for one destination of the engine, which go into the hub's totals too.
+    /// Creates counters for one destination of the engine, which also count in the hub's totals.
     pub fn meter(&self) -> Meter {
         Meter::new(&self.totals)
     }
 
-    /// The error for a destination that no prefix covers.
+    /// Creates the error for a destination that no prefix covers.
     pub fn unknown_destination(&self, destination: &str) -> PublishError {
         PublishError::UnknownDestination {
             destination: destination.into(),
@@ -245,7 +245,7 @@ impl LocalHub {
         }
     }
 
-    /// The error for a name beyond the [`quota`](Self::quota), which is counted as refused.
+    /// Creates the error for a name beyond the [`quota`](Self::quota), and counts it as refused.
     pub fn no_more_names(&self) -> PublishError {
         self.totals.count(Count::Refused, 1);
         PublishError::TooManyDestinations {
@@ -253,7 +253,7 @@ impl LocalHub {
         }
     }
 
-    /// Says whether the engine takes messages. Until it is said for the first time it does not.
+    /// Sets whether the engine takes messages. Until the first call it does not.
     pub fn set_available(&self, available: bool) {
         let before = self.available.swap(available, Ordering::AcqRel);
         if before != available
@@ -263,21 +263,21 @@ impl LocalHub {
         }
     }
 
-    /// Whether the engine takes messages, as it last [said](Self::set_available).
+    /// Returns true if the engine takes messages, as [set](Self::set_available) last.
     pub fn is_available(&self) -> bool {
         self.available.load(Ordering::Acquire)
     }
 
     /// The open sessions of this node, for a node that joins the others: to be [announced](Self::announced) there as
-    /// [`Opened`](MemberEvent::Opened), in order with the events that [`Broker::announce`] was called with. An event that
-    /// was under way meanwhile may repeat what is described.
+    /// [`Opened`](MemberEvent::Opened), in order with the events of [`Broker::announce`]. A concurrent event may repeat
+    /// part of a description.
     pub fn described_members(&self) -> Vec<MemberDescription> {
         let members = self.members.all().into_iter();
         let open = members.filter(|member| member.is_open());
         open.map(|member| member.described(self.node)).collect()
     }
 
-    /// Takes note of another node's announcement. A node's own announcements that come back are ignored.
+    /// Applies another node's announcement. A node's own announcements that come back are ignored.
     pub fn announced(&self, node: NodeId, event: MemberEvent) {
         if node == self.node {
             return;
@@ -285,7 +285,7 @@ impl LocalHub {
         self.observe(node, &self.remote.note(node, event));
     }
 
-    /// Forgets the sessions of a node that is gone.
+    /// Removes the sessions of a node that is gone.
     pub fn node_gone(&self, node: NodeId) {
         self.observe(node, &self.remote.lost(node));
     }
@@ -330,7 +330,7 @@ impl LocalHub {
         }
     }
 
-    /// Makes a subscription active and announces it; false where its session has closed meanwhile.
+    /// Makes a subscription active and announces it; returns false if its session has closed meanwhile.
     pub(super) fn activate(&self, member: &Member, slot: u32) -> bool {
         if !self.is_watched() {
             return member.activate(slot);
@@ -339,7 +339,7 @@ impl LocalHub {
             return false;
         };
         let (session, user) = (member.id(), member.user());
-        // First, since whoever closes the session announces the end of what is active.
+        // First, since closing the session announces the end of active subscriptions.
         self.tell(MemberEvent::Subscribed {
             session,
             user: user.clone(),
@@ -356,7 +356,7 @@ impl LocalHub {
         active
     }
 
-    /// Ends a session at the application's wish.
+    /// Ends a session at the application's request.
     pub(super) fn end(
         self: &Arc<Self>,
         broker: &dyn Broker,
@@ -370,16 +370,16 @@ impl LocalHub {
         if let Some(observer) = self.observer.get() {
             observer.ending(member, code, &reason);
         }
-        // First, since closing seals the outbox: what is queued there is still written.
+        // First, since closing seals the outbox; what is queued there is still written.
         member.outbox().end(Ending::Requested { code, reason });
         self.close(broker, member);
         true
     }
 
-    /// Ends a member's subscriptions. Once or several times.
+    /// Ends a member's subscriptions. May be called repeatedly.
     pub(super) fn close(&self, broker: &dyn Broker, member: &Member) {
         let (released, was_open) = self.members.close(member);
-        // A queue's message that one of its subscriptions had is not for another of them.
+        // Seal first: a queue's message released by one of its subscriptions must not go to another of them.
         member.outbox().seal();
         for released in released {
             drop(self.let_go(broker, member, released));
@@ -401,7 +401,7 @@ impl LocalHub {
         }
     }
 
-    /// Ends a subscription that was taken out of its member's record.
+    /// Ends a subscription that was removed from its member's record.
     pub(super) fn let_go(
         &self,
         broker: &dyn Broker,
@@ -445,7 +445,7 @@ impl LocalHub {
         let user = (member.id(), u32::MAX);
         self.sources.join(self, broker, source, user, answered);
         if !member.is_open() {
-            // It was closed before it joined.
+            // The session closed before it joined.
             self.leave(broker, source, user);
         }
     }
@@ -456,12 +456,12 @@ impl LocalHub {
         }
     }
 
-    /// Whether anything wants to know of members.
+    /// Returns true if an observer or other nodes want member events.
     pub(super) fn is_watched(&self) -> bool {
         self.capabilities.nodes || self.watched.load(Ordering::Acquire)
     }
 
-    /// Tells the observer, and the other nodes, of a change here.
+    /// Reports a change here to the observer and the other nodes.
     pub(super) fn tell(&self, event: MemberEvent) {
         self.observe(self.node, std::slice::from_ref(&event));
         if self.capabilities.nodes
@@ -497,7 +497,7 @@ impl LocalHub {
     fn message_id(&self) -> ByteString {
         let number = self.next_id.fetch_add(1, Ordering::Relaxed);
         let digits = number.checked_ilog10().unwrap_or(0) + 1;
-        // Of its exact length: `Bytes` takes that over as it is.
+        // Of its exact length, so that `Bytes` takes it over without copying.
         let mut id = String::with_capacity(self.id_prefix.len() + digits as usize);
         id.push_str(&self.id_prefix);
         let digit = |at| b'0' + (number / 10_u64.pow(at) % 10) as u8;

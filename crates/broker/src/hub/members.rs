@@ -1,4 +1,4 @@
-//! The sessions of this node: who they are, and what they subscribed to.
+//! The sessions of this node, and their subscriptions.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -20,11 +20,11 @@ use crate::message::Message;
 use crate::session_id::SessionId;
 use crate::sync::Mutex;
 
-/// One in models, so that they see what shards would hide.
+/// One in loom models, so that they see races that shards would hide.
 const SHARDS: usize = if cfg!(loom) { 1 } else { 16 };
 
-/// The members of a hub, by id and by the name of their user. A member is in the first map from its registration, in the
-/// second while it is open.
+/// The members of a hub, by id and by the name of their user. A member is in the first map from its registration on,
+/// and in the second while it is open.
 #[derive(Debug)]
 pub(super) struct Members {
     by_id: [Mutex<HashMap<SessionId, Arc<Member>>>; SHARDS],
@@ -32,7 +32,7 @@ pub(super) struct Members {
     hasher: RandomState,
 }
 
-/// A session, as the hub of its node knows it.
+/// A session in the hub of its node.
 pub struct Member {
     id: SessionId,
     outbox: Arc<Outbox>,
@@ -53,13 +53,13 @@ enum Phase {
     #[default]
     Connecting,
     Open,
-    /// Its subscriptions have ended, and no new ones are made.
+    /// Its subscriptions have ended, and it makes no new ones.
     Closed,
 }
 
-/// A record of the caller's own for a session: what it knows beyond id, user and subscriptions.
+/// A record of the caller's own for a session, beyond id, user and subscriptions.
 pub trait SessionContext: Any + fmt::Debug + Send + Sync {
-    /// What other nodes are to know of the session.
+    /// Describes the session for other nodes.
     fn describe(&self) -> Headers {
         Headers::new()
     }
@@ -69,9 +69,9 @@ pub trait SessionContext: Any + fmt::Debug + Send + Sync {
 #[derive(Debug)]
 struct Held {
     slot: u32,
-    /// Bytes of the id in `texts`.
+    /// The length of the id in `texts`, in bytes.
     id_len: u32,
-    /// The client's id, and behind it the destination as the client wrote it: one allocation.
+    /// The client's id, followed by the destination as the client wrote it: one allocation.
     texts: Box<str>,
     active: bool,
     place: Place,
@@ -88,7 +88,7 @@ impl Held {
     }
 }
 
-/// The place where a subscription's messages come from.
+/// The origin of a subscription's messages.
 #[derive(Clone, Debug)]
 pub(super) enum Place {
     /// One of the session's user destinations.
@@ -110,11 +110,11 @@ impl Place {
     }
 }
 
-/// A subscription that was taken out of its member's record.
+/// A subscription that was removed from its member's record.
 #[derive(Debug)]
 pub(super) struct Released {
     pub(super) place: Place,
-    /// `None` where it was never active.
+    /// `None` if it was never active.
     pub(super) described: Option<SubscriptionDescription>,
 }
 
@@ -154,7 +154,7 @@ impl Members {
         member
     }
 
-    /// Makes a member a target of messages; false where it is closed already.
+    /// Makes a member a target of messages; returns false if it is closed already.
     pub(super) fn open(&self, member: &Arc<Member>, user: Option<ByteString>) -> bool {
         let mut state = member.state.lock();
         if state.phase == Phase::Closed {
@@ -162,7 +162,7 @@ impl Members {
         }
         state.phase = Phase::Open;
         state.user.clone_from(&user);
-        // Under the member's lock: who closes it finds it in the map.
+        // Under the member's lock, so that a concurrent close finds it in the map.
         if let Some(user) = user {
             let mut users = self.user_shard(&user).lock();
             let members = users.entry(user).or_default();
@@ -174,11 +174,11 @@ impl Members {
         true
     }
 
-    /// Ends a member's subscriptions, and makes it no target any more; gives them, and whether it was open.
+    /// Ends a member's subscriptions and stops it being a target; returns them, and whether it was open.
     pub(super) fn close(&self, member: &Member) -> (Vec<(u32, Released)>, bool) {
         let mut state = member.state.lock();
         if state.phase == Phase::Connecting {
-            // It has nothing yet, and may still be opened: by what its client sent before it left.
+            // It has no subscriptions yet, and frames that its client sent before it left may still open it.
             return (Vec::new(), false);
         }
         let was = std::mem::replace(&mut state.phase, Phase::Closed);
@@ -259,17 +259,18 @@ impl Member {
         &self.outbox
     }
 
-    /// The name of its user, from when it is open.
+    /// The name of its user, once it is open.
     pub fn user(&self) -> Option<ByteString> {
         self.state.lock().user.clone()
     }
 
-    /// Whether the hub knows it only while it is open: it was not registered.
+    /// Returns true for a session that was not registered: the hub has it only while it is open.
     pub(super) fn is_temporary(&self) -> bool {
         self.context.is_none()
     }
 
-    /// Whether messages can reach it: from [`Hub::open`](crate::Hub::open) to [`Hub::close`](crate::Hub::close).
+    /// Returns true if messages can reach it: from [`Hub::open`](crate::Hub::open) to
+    /// [`Hub::close`](crate::Hub::close).
     pub fn is_open(&self) -> bool {
         self.state.lock().phase == Phase::Open
     }
@@ -280,7 +281,7 @@ impl Member {
         context.downcast().ok()
     }
 
-    /// Its subscriptions that are active, of those that `wanted` picks by id and destination.
+    /// Its active subscriptions, of those that `wanted` picks by id and destination.
     pub fn subscriptions(
         &self,
         wanted: impl Fn(&str, &str) -> bool,
@@ -309,7 +310,7 @@ impl Member {
         }
     }
 
-    /// Records a subscription that is not active yet; gives its place back where the session is not open.
+    /// Records a subscription that is not active yet; returns its place if the session is not open.
     pub(super) fn hold(
         &self,
         slot: u32,
@@ -336,21 +337,21 @@ impl Member {
         Ok(())
     }
 
-    /// Makes a recorded subscription active; false where it has ended.
+    /// Makes a recorded subscription active; returns false if it has ended.
     pub(super) fn activate(&self, slot: u32) -> bool {
         let mut state = self.state.lock();
         let held = state.held.iter_mut().find(|held| held.slot == slot);
         held.map(|held| held.active = true).is_some()
     }
 
-    /// The subscription `slot`, if it is active.
+    /// Describes the subscription `slot`, if it is active.
     pub fn subscription(&self, slot: u32) -> Option<SubscriptionDescription> {
         let state = self.state.lock();
         let mut active = state.held.iter().filter(|held| held.active);
         Some(active.find(|held| held.slot == slot)?.described())
     }
 
-    /// The description of the subscription `slot`, active or not.
+    /// Describes the subscription `slot`, active or not.
     pub(super) fn describe(&self, slot: u32) -> Option<SubscriptionDescription> {
         let state = self.state.lock();
         let held = state.held.iter().find(|held| held.slot == slot)?;

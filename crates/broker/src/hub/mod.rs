@@ -1,8 +1,8 @@
-//! Everything that is local to a node, once for all engines: sessions and users, subscriptions and fan-out, windows of
-//! acknowledgement, outboxes, memory, counters.
+//! Everything local to a node, shared by all engines: sessions and users, subscriptions and fan-out, acknowledgement
+//! windows, outboxes, memory, counters.
 //!
-//! Sessions call the [`Hub`]; the engine behind it, a [`Broker`], is asked for what leaves or outlives the node, and
-//! delivers through the [`LocalHub`].
+//! Sessions call the [`Hub`]. The hub asks the engine behind it, a [`Broker`], for what leaves or outlives the node;
+//! the engine delivers through the [`LocalHub`].
 
 mod budget;
 mod clock;
@@ -69,19 +69,19 @@ use crate::timestamp::Timestamp;
 /// The sessions of a node, and the engine that carries their messages.
 ///
 /// * **Order**: the messages of a topic are numbered, and all its subscribers see them in that order, whoever published
-///   them and whatever else they are subscribed to, as far as the engine
-///   [promises](crate::Capabilities::order) it.
-/// * **Confirmation**: a request is carried out when its [`Confirm`] answers; with an engine in the same process that is at
-///   once. No answer is waited for without end: after the engine's
-///   [time](crate::Capabilities::answer_time) it is `OutcomeUnknown`.
-/// * **Acknowledgement**: a queue's message leaves the queue when it is accepted. On topics and user destinations it is a
-///   flow window: what is rejected goes to the dead letters if the topic has any, and nothing outlives the subscription.
+///   them and whatever else they are subscribed to, as far as the engine [promises](crate::Capabilities::order) it.
+/// * **Confirmation**: a request is carried out when its [`Confirm`] answers; with an engine in the same process that
+///   is at once. Every wait ends: after the engine's [answer time](crate::Capabilities::answer_time) the answer is
+///   `OutcomeUnknown`.
+/// * **Acknowledgement**: a queue's message leaves the queue when it is accepted. On topics and user destinations
+///   acknowledgement is a flow window: rejected messages go to the topic's dead letters, if it has any, and nothing
+///   outlives the subscription.
 /// * **Bounds**: outboxes, queues and windows are bounded in bytes, and so are all messages together
 ///   ([`HubSettings::max_bytes`]).
-/// * **Cost**: publishing to a topic without subscribers costs a look-up and leaves nothing behind; a destination that is no
-///   longer used is removed within half a minute of [sweeps](Self::sweep).
+/// * **Cost**: publishing to a topic without subscribers costs a look-up and stores nothing; an unused destination is
+///   removed within half a minute of [sweeps](Self::sweep).
 ///
-/// Cheap to clone. It reads no clock: the callers of `publish`, `commit` and `sweep` say the time.
+/// Cheap to clone. It reads no clock: callers pass the time to `publish`, `commit` and `sweep`.
 ///
 /// # Example: publish and subscribe
 ///
@@ -113,9 +113,9 @@ struct Inner {
     broker: Arc<dyn Broker>,
     start_turn: ReentrantMutex<()>,
     start_begun: AtomicBool,
-    /// `Broker::start` has returned.
+    /// True after `Broker::start` has returned.
     started: AtomicBool,
-    /// The answer to a start at first use, while it is owed.
+    /// The pending answer to a start at first use.
     starting: Mutex<Option<Confirm<Result<(), StartError>>>>,
     deadlines: Deadlines,
     /// Dead letters that the engine has not confirmed.
@@ -123,13 +123,13 @@ struct Inner {
 }
 
 impl Hub {
-    /// A hub in front of `broker`. Starts nothing, unless the engine [starts at
+    /// Creates a hub in front of `broker`. Starts nothing, unless the engine [starts at
     /// once](crate::Capabilities::starts_at_once).
     pub fn new(broker: impl Broker) -> Self {
         Self::of(Arc::new(broker))
     }
 
-    /// As [`new`](Self::new), for an engine that is shared already.
+    /// Like [`new`](Self::new), for an engine that is shared already.
     pub fn of(broker: Arc<dyn Broker>) -> Self {
         let local = LocalHub::new(
             broker.settings(),
@@ -152,22 +152,22 @@ impl Hub {
         hub
     }
 
-    /// Errors in the configuration of hub and engine, one text each, for whoever builds with it.
+    /// Errors in the configuration of hub and engine, one text each, for the application that builds them.
     pub fn errors(&self) -> Vec<String> {
         let mut errors = self.local().settings.errors();
         errors.extend(self.broker().errors());
         errors
     }
 
-    /// Calls `observer` with every change in the sessions of all nodes, and in the engine's availability, from now on. For
-    /// whoever builds with the hub, before its first session; false if there is one already.
+    /// Calls `observer` with every change in the sessions of all nodes, and in the engine's availability, from now on.
+    /// Call it before the first session; returns false if there is an observer already.
     pub fn observe(&self, observer: Arc<dyn Observer>) -> bool {
         self.local().set_observer(observer)
     }
 
-    /// Starts the engine. Otherwise its first use does.
+    /// Starts the engine. Without this call, its first use starts it.
     pub fn start(&self) -> Confirm<Result<(), StartError>> {
-        // Requests of other threads wait for it; those that the engine makes from within `start` do not.
+        // Requests of other threads wait for it; those that the engine makes inside `start` do not.
         let _turn = self.0.start_turn.lock();
         if self.0.start_begun.swap(true, Ordering::AcqRel) {
             return Confirm::ready(Ok(()));
@@ -177,7 +177,7 @@ impl Hub {
         self.in_time(started)
     }
 
-    /// Stops the engine: it finishes what is under way, until `deadline` at most.
+    /// Stops the engine: it finishes pending work, until `deadline` at most.
     pub fn stop(&self, deadline: Timestamp) -> Confirm<()> {
         self.broker().stop(deadline)
     }
@@ -187,7 +187,7 @@ impl Hub {
         self.local().node()
     }
 
-    /// Whether `destination`, the text of a destination or pattern, is one that the engine carries.
+    /// Returns true if the engine carries `destination`, the text of a destination or pattern.
     pub fn serves(&self, destination: &str) -> bool {
         self.local().settings.serves(destination)
     }
@@ -197,18 +197,18 @@ impl Hub {
         self.local().settings.separator(destination)
     }
 
-    /// Whether the engine's answers come late, and not only when it waits for room: see
+    /// Returns true if the engine's answers may come late even when it does not wait for room: see
     /// [`Capabilities::answer_time`](crate::Capabilities::answer_time).
     pub fn answers_late(&self) -> bool {
         self.local().capabilities.answer_time.is_some()
     }
 
-    /// Whether the engine takes messages.
+    /// Returns true if the engine takes messages.
     pub fn is_available(&self) -> bool {
         self.local().is_available()
     }
 
-    /// Makes a session known that is not open yet, with a record of the caller's own. It stays until
+    /// Registers a session that is not open yet, with a record of the caller's own. It stays until
     /// [`unregister`](Self::unregister).
     pub fn register(
         &self,
@@ -219,7 +219,7 @@ impl Hub {
         self.local().members.register(id, outbox, Some(context))
     }
 
-    /// Removes a session, which is [closed](Self::close) if it was not.
+    /// Removes a session, and [closes](Self::close) it first if necessary.
     pub fn unregister(&self, id: SessionId) {
         self.close(id);
         self.local().members.remove(id);
@@ -227,7 +227,7 @@ impl Hub {
 
     /// Opens a session: once confirmed, it can subscribe and be a target.
     ///
-    /// One that was not [registered](Self::register) is known from now on until it is closed. The engine may refuse it, which
+    /// The hub keeps one that was not [registered](Self::register) until it is closed. The engine may refuse it, which
     /// closes it.
     pub fn open(&self, session: OpenSession) -> Confirm<Result<(), OpenError>> {
         self.ensure_started();
@@ -265,8 +265,8 @@ impl Hub {
         })
     }
 
-    /// Closes a session: its subscriptions end, and nothing is put into its outbox any more. A session that is not known, or
-    /// closed, is ignored.
+    /// Closes a session: its subscriptions end, and nothing more is put into its outbox. A session that is unknown or
+    /// closed is ignored.
     pub fn close(&self, session: SessionId) {
         let Some(member) = self.local().members.get(session) else {
             return;
@@ -277,8 +277,9 @@ impl Hub {
         }
     }
 
-    /// Ends a session at the application's wish, on this node or another: its client is closed with `code` and `reason`, after
-    /// what is queued for it. On this node it is closed when this returns. False where no node has it open.
+    /// Ends a session at the application's request, on this node or another: its client is closed with `code` and
+    /// `reason`, after its queued messages. On this node it is closed when this returns. Returns false if no node has
+    /// it open.
     pub fn end_session(
         &self,
         session: SessionId,
@@ -301,7 +302,7 @@ impl Hub {
         true
     }
 
-    /// Starts a subscription of an open session. Once confirmed, every message published later reaches it.
+    /// Starts a subscription of an open session. Once it is confirmed, every message published later reaches it.
     pub fn subscribe(
         &self,
         request: SubscribeRequest,
@@ -317,8 +318,7 @@ impl Hub {
         }
     }
 
-    /// Ends the subscription that the session knows as `slot`. Deliveries without a tag that are already in the outbox
-    /// stay there.
+    /// Ends the subscription `slot` of a session. Deliveries without a tag that are already in the outbox stay there.
     pub fn unsubscribe(&self, session: SessionId, slot: u32) -> Confirm<()> {
         let Some(member) = self.local().members.get(session) else {
             return Confirm::ready(());
@@ -333,8 +333,8 @@ impl Hub {
         }
     }
 
-    /// Publishes messages that are independent of each other, in order. The first that is refused ends the batch: those
-    /// before it are published, and no later one.
+    /// Publishes independent messages, in order. The first that is refused ends the batch: those before it are
+    /// published, and no later one.
     pub fn publish(
         &self,
         batch: Vec<Publish>,
@@ -345,7 +345,7 @@ impl Hub {
         self.in_time(self.broker().publish(batch))
     }
 
-    /// Reports that there is room again in the outbox of a session that had none for a delivery with a tag.
+    /// Reports that the outbox of a session that had no room for a delivery with a tag has room again.
     pub fn room_again(&self, session: SessionId) {
         let Some(member) = self.local().members.get(session) else {
             return;
@@ -365,7 +365,7 @@ impl Hub {
         }
     }
 
-    /// Does what is due by now, and drops what is no longer used. To be called about once a second.
+    /// Does the work that is due by now, and drops what is no longer used. Call it about once a second.
     pub fn sweep(&self, now: Timestamp) {
         self.local().clock.set(now);
         self.0.deadlines.pass(self.local().steady());
@@ -375,8 +375,7 @@ impl Hub {
         self.local().sweep();
     }
 
-    /// Statistics over everything, and of at most `limit` of the destinations that `pattern` covers, in the order of
-    /// their names.
+    /// Statistics of everything, and of at most `limit` of the destinations that `pattern` covers, sorted by name.
     pub fn statistics(&self, pattern: &Pattern, limit: usize) -> BrokerStatistics {
         let local = self.local();
         let select = |destination: &str| pattern.matches(destination);
@@ -399,13 +398,13 @@ impl Hub {
         self.local().quota.used()
     }
 
-    /// The number of sessions of this node that are open.
+    /// The number of open sessions of this node.
     pub fn sessions(&self) -> usize {
         let members = self.local().members.all();
         members.iter().filter(|member| member.is_open()).count()
     }
 
-    /// The number of sessions of this node that are registered, open or not.
+    /// The number of registered sessions of this node, open or not.
     pub fn registered(&self) -> usize {
         self.local().members.len()
     }
@@ -425,7 +424,7 @@ impl Hub {
         self.local().members.of_user(name)
     }
 
-    /// The names of the users that have an open session on any node, in order.
+    /// The names of the users with an open session on any node, sorted.
     pub fn users(&self) -> Vec<ByteString> {
         let local = self.local();
         let mut names = local.members.user_names();
@@ -464,7 +463,7 @@ impl Hub {
         &self.0.broker
     }
 
-    /// Starts the engine unless it is.
+    /// Starts the engine unless it has started.
     fn ensure_started(&self) {
         if !self.0.started.load(Ordering::Acquire) {
             self.start_at_first_use();
@@ -494,7 +493,7 @@ impl Hub {
         }
     }
 
-    /// The answer of an engine, or that it is unknown once the engine's time for answers is over.
+    /// Returns the engine's answer, or "unknown" after the engine's answer time is over.
     fn in_time<T: Unanswered + Send + 'static>(&self, confirm: Confirm<T>) -> Confirm<T> {
         match self.local().capabilities.answer_time {
             None => confirm,
@@ -570,7 +569,7 @@ impl Hub {
         ))))
     }
 
-    /// Records a subscription and makes it active, once the engine delivers its source.
+    /// Records a subscription and makes it active once the engine delivers its source.
     fn subscribe_at(
         &self,
         member: &Arc<Member>,
@@ -608,7 +607,7 @@ impl Hub {
                 drop(self.broker().cancel(&consumer));
             }
             let (hub, member) = (self.clone(), Arc::clone(member));
-            // A session that does not wait any more has ended, and its consumer with it.
+            // A session that stops waiting has ended, and its consumer with it.
             return consumed.then(move |answer| hub.subscribed(&member, slot, answer));
         }
         let Some(pattern) = source else {
@@ -637,7 +636,7 @@ impl Hub {
         let user = (session, slot);
         local.sources.join(local, broker, &source, user, answered);
         if member.place(slot).is_none() {
-            // It ended before it joined, or was refused.
+            // The session ended before it joined, or was refused.
             local.leave(broker, &source, user);
         }
         let (hub, member) = (self.clone(), Arc::clone(member));
@@ -652,7 +651,7 @@ impl Hub {
         })
     }
 
-    /// Ends what it takes to subscribe: makes the subscription active, or removes it.
+    /// Completes a subscription: makes it active, or removes it.
     fn subscribed(
         &self,
         member: &Member,
@@ -670,7 +669,7 @@ impl Hub {
                 {
                     let asked = consumer.end();
                     if asked && error == SubscribeError::OutcomeUnknown {
-                        // The engine may have it.
+                        // The engine may have the consumer.
                         drop(self.broker().cancel(&consumer));
                     }
                 }
@@ -680,7 +679,7 @@ impl Hub {
     }
 }
 
-/// Polls an answer that is looked at now and then.
+/// Polls an answer without registering a waker.
 fn poll_once<T>(confirm: &mut Confirm<T>) -> Poll<T> {
     let mut context = Context::from_waker(Waker::noop());
     std::pin::Pin::new(confirm).poll(&mut context)

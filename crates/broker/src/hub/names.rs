@@ -1,4 +1,4 @@
-//! Maps from destinations, and how many destinations there may be.
+//! Maps from destinations, and the limit on their number.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -11,10 +11,10 @@ use bytestring::ByteString;
 use crate::destination::Destination;
 use crate::sync::RwLock;
 
-/// One in models, so that they see what shards would hide.
+/// One in loom models, so that they see races that shards would hide.
 const SHARDS: usize = if cfg!(loom) { 1 } else { 64 };
 
-/// A map from destinations, whose size counts against a quota.
+/// A map from destinations whose size counts against a quota.
 #[derive(Debug)]
 pub(crate) struct Names<T> {
     shards: [RwLock<HashMap<ByteString, Arc<T>>>; SHARDS],
@@ -22,7 +22,7 @@ pub(crate) struct Names<T> {
     quota: Arc<NameQuota>,
 }
 
-/// The number of destinations that a hub and its engine keep, and the most they may: from
+/// The number of destinations that a hub and its engine keep, and its limit: from
 /// [`LocalHub::quota`](crate::LocalHub::quota).
 #[derive(Debug)]
 pub struct NameQuota {
@@ -30,7 +30,7 @@ pub struct NameQuota {
     limit: usize,
 }
 
-/// There are as many destinations as there may be.
+/// The limit of destinations is reached.
 #[derive(Debug)]
 pub(crate) struct NoMoreNames;
 
@@ -42,7 +42,7 @@ impl NameQuota {
         }
     }
 
-    /// Takes a place for one more destination; false where there is none.
+    /// Takes a place for one more destination; returns false if there is none.
     pub fn take(&self) -> bool {
         let taken = self.used.fetch_add(1, Ordering::Relaxed) < self.limit;
         if !taken {
@@ -51,17 +51,17 @@ impl NameQuota {
         taken
     }
 
-    /// Gives back the places of `count` destinations that are not kept any more.
+    /// Releases the places of `count` destinations that were removed.
     pub fn give_back(&self, count: usize) {
         self.used.fetch_sub(count, Ordering::Relaxed);
     }
 
-    /// The most destinations.
+    /// The maximum number of destinations.
     pub fn limit(&self) -> usize {
         self.limit
     }
 
-    /// The destinations that are kept.
+    /// The current number of destinations.
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }

@@ -15,11 +15,11 @@ use crate::sync::Mutex;
 pub struct NodeId(u128);
 
 impl NodeId {
-    /// A new id.
+    /// Generates a random id.
     ///
     /// # Panics
     ///
-    /// When the operating system has no randomness to give, as for [`SessionId::random`].
+    /// If the operating system has no randomness, as for [`SessionId::random`].
     pub fn random() -> Self {
         Self(u128::from_ne_bytes(crate::random_bytes()))
     }
@@ -47,9 +47,9 @@ pub struct MemberDescription {
     pub session: SessionId,
     /// The name of its user; `None` for an anonymous session.
     pub user: Option<ByteString>,
-    /// What its node [says](crate::SessionContext::describe) of it besides.
+    /// Details from its node's [`describe`](crate::SessionContext::describe).
     pub details: Headers,
-    /// Its subscriptions that are active.
+    /// Its active subscriptions.
     pub subscriptions: Vec<SubscriptionDescription>,
 }
 
@@ -71,9 +71,9 @@ pub struct SubscriptionDescription {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum MemberEvent {
-    /// A session is open.
+    /// A session was opened.
     Opened(MemberDescription),
-    /// A subscription is active.
+    /// A subscription became active.
     Subscribed {
         /// The session.
         session: SessionId,
@@ -82,7 +82,7 @@ pub enum MemberEvent {
         /// The subscription.
         subscription: SubscriptionDescription,
     },
-    /// A subscription that was active has ended.
+    /// An active subscription has ended.
     Unsubscribed {
         /// The session.
         session: SessionId,
@@ -91,14 +91,14 @@ pub enum MemberEvent {
         /// The subscription.
         subscription: SubscriptionDescription,
     },
-    /// A session is closed; its subscriptions ended before.
+    /// A session was closed; its subscriptions ended before.
     Closed {
         /// The session.
         session: SessionId,
     },
 }
 
-/// A request of one node to another.
+/// A request from one node to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Command {
@@ -108,28 +108,29 @@ pub enum Command {
         session: SessionId,
         /// The WebSocket close code.
         code: u16,
-        /// The reason that its client reads.
+        /// The reason shown to its client.
         reason: ByteString,
     },
 }
 
-/// What wants to know of every session on all nodes, and of the engine's availability: presence, and listeners.
+/// An observer of every session on all nodes, and of the engine's availability: presence, and listeners.
 pub trait Observer: Send + Sync {
-    /// Whether [`member`](Self::member) is called: asked once. Default true.
+    /// Returns true to have [`member`](Self::member) called; read once. Default true.
     fn wants_members(&self) -> bool {
         true
     }
 
-    /// A session of `node`, this one or another, changed. Called without a lock held; the events of one session in order.
+    /// A session of `node`, this one or another, changed. Called without a lock held; the events of one session come in
+    /// order.
     fn member(&self, node: NodeId, event: &MemberEvent);
 
-    /// The application, here or on another node, wants the session to end. Called before it leaves the hub.
+    /// The application, here or on another node, ends the session. Called before it leaves the hub.
     fn ending(&self, session: &super::Member, code: u16, reason: &ByteString);
 
-    /// The engine takes messages, or does so no more.
+    /// The engine became available or unavailable.
     fn available(&self, available: bool);
 
-    /// The engine, which was started at its first use, did not start.
+    /// The engine failed to start at its first use.
     fn start_failed(&self, error: &StartError);
 }
 
@@ -140,7 +141,7 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    /// Takes note of an event of another node; gives what it means here: nothing where the session is not known.
+    /// Applies an event of another node; returns the resulting events here: none if the session is unknown.
     pub(super) fn note(&self, node: NodeId, event: MemberEvent) -> Vec<MemberEvent> {
         let mut nodes = self.nodes.lock();
         match event {
@@ -171,7 +172,7 @@ impl Remote {
                 };
                 let mut known = member.subscriptions.iter();
                 if known.any(|known| known.slot == subscription.slot) {
-                    // Its description said so already.
+                    // Its description included it already.
                     return Vec::new();
                 }
                 member.subscriptions.push(subscription.clone());
@@ -211,7 +212,7 @@ impl Remote {
         }
     }
 
-    /// Forgets a node; gives what that means here.
+    /// Removes a node; returns the resulting events here.
     pub(super) fn lost(&self, node: NodeId) -> Vec<MemberEvent> {
         let known = self.nodes.lock().remove(&node).unwrap_or_default();
         known.into_values().flat_map(gone).collect()

@@ -13,15 +13,15 @@ use self::latest::Latest;
 use crate::message::Message;
 use crate::sync::Mutex;
 
-/// The bounded queue toward one session: the broker puts deliveries in, the session's task takes them out.
+/// The bounded queue toward one session: the broker adds deliveries, the session's task takes them.
 ///
 /// * **Order**: deliveries come out as they were put in.
 /// * **Bound**: the queued messages' [sizes](Message::size) stay within the limit; one message larger than the limit
-///   passes when the queue is empty. What happens beyond is the [`Overflow`] policy, the destination's or else the
-///   outbox's own.
-/// * **Deliveries with a tag** have to be settled, and are only put in where there is room.
-/// * **Cost**: an empty outbox holds no queue; a delivery costs its place in the queue (24 bytes) and no allocation
-///   of its own.
+///   passes when the queue is empty. The [`Overflow`] policy, the destination's or else the outbox's own, says what
+///   happens beyond.
+/// * **Deliveries with a tag** have to be settled, and are only added while there is room.
+/// * **Cost**: an empty outbox holds no queue; a delivery costs its place in the queue (24 bytes) and no allocation of
+///   its own.
 ///
 /// # Example: a slow consumer is closed, not waited for
 ///
@@ -50,15 +50,15 @@ pub struct Outbox {
 
 #[derive(Default)]
 struct State {
-    /// `None` where a delivery was taken back; never at the front.
+    /// `None` for a withdrawn delivery; never at the front.
     queue: VecDeque<Option<Delivery>>,
-    /// How many of them are `None`.
+    /// The number of `None`s.
     empty: u32,
     bytes: usize,
-    /// Instructions for the session that it has not taken.
+    /// Instructions that the session has not taken.
     control: Option<Box<Control>>,
     closed: bool,
-    /// A delivery with a tag found no room: there is to be word when there is some.
+    /// A delivery with a tag found no room; the session must report room when there is some.
     room_wanted: bool,
     waker: Option<Waker>,
     latest: Option<Box<Latest>>,
@@ -70,41 +70,41 @@ struct State {
 pub struct Delivery {
     /// The message, shared with its other receivers.
     pub message: Arc<Message>,
-    /// The session's number for the subscription: what it gave to [`Hub::subscribe`](crate::Hub::subscribe).
+    /// The session's number for the subscription, from its [`Hub::subscribe`](crate::Hub::subscribe).
     pub slot: u32,
-    /// The number to [settle](crate::Hub::settle) the delivery by, unique within the subscription; 0 where nothing has
-    /// to be settled.
+    /// The number to [settle](crate::Hub::settle) the delivery by, unique within the subscription; 0 if nothing has to
+    /// be settled.
     pub tag: u32,
     /// How often the message was delivered before, or may have been: 0 the first time, and always for topics.
     pub redeliveries: u32,
 }
 
-/// An instruction to a session, beside its deliveries.
+/// An instruction to a session, apart from its deliveries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Control {
-    /// To end.
+    /// End the session.
     End(Ending),
 }
 
-/// What happens to messages for a subscriber whose outbox is full.
+/// The treatment of messages for a subscriber whose outbox is full.
 ///
 /// Whatever is dropped is counted, in the [statistics](crate::DestinationStatistics) of its destination.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Overflow {
-    /// Ends the session: it hears the reason and is closed with 4500. The default, as Spring's `TERMINATE`: a client
-    /// that missed messages without knowing is worse off than one that reconnects.
+    /// Ends the session: it receives the reason and is closed with 4500. The default, as Spring's `TERMINATE`: a client
+    /// that unknowingly missed messages is worse off than one that reconnects.
     #[default]
     Close,
-    /// Drops the oldest messages that wait for the same subscription, until the new one fits; if it does not then, as
-    /// when another subscription fills the outbox, the new one. For states that a later one replaces.
+    /// Drops the oldest messages that wait for the same subscription until the new one fits; drops the new one if it
+    /// still does not fit, as when another subscription fills the outbox. For states that a later one replaces.
     DropOldest,
-    /// Drops the new message. For where what came first counts.
+    /// Drops the new message. For streams whose earliest messages matter.
     DropNewest,
     /// Keeps only the latest of the waiting messages that have the same destination and the same value in the header
-    /// `key`: conflation, full outbox or not. A client that is slow sees fewer prices, not older ones. Messages without
-    /// the header are not conflated; should what is left not fit, the session is closed as with [`Close`](Self::Close).
+    /// `key`: conflation, full outbox or not. A slow client sees fewer prices, not older ones. Messages without the
+    /// header are not conflated; if the rest does not fit, the session is closed as with [`Close`](Self::Close).
     Latest {
         /// The header's name.
         key: Arc<str>,
@@ -112,52 +112,52 @@ pub enum Overflow {
 }
 
 impl Overflow {
-    /// [`Overflow::Latest`] by the header `key`.
+    /// Creates [`Overflow::Latest`] for the header `key`.
     pub fn latest(key: impl Into<Arc<str>>) -> Self {
         Self::Latest { key: key.into() }
     }
 }
 
-/// What [`Outbox::poll_take`] found.
+/// The result of [`Outbox::poll_take`].
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Taken {
-    /// Deliveries were moved into the batch; none where deliveries were withdrawn and only their room is to be reported.
+    /// Deliveries were moved into the batch; none if deliveries were withdrawn and only their room is to be reported.
     Some {
-        /// Whether there is more to take right now.
+        /// True if there is more to take right now.
         more: bool,
-        /// Whether deliveries that found no room wait for it: say that there is some by
+        /// True if deliveries that found no room wait for it: report it with
         /// [`Hub::room_again`](crate::Hub::room_again).
         room_wanted: bool,
     },
-    /// An instruction. Given once; an [`End`](Control::End) only when nothing is queued.
+    /// An instruction, returned once; an [`End`](Control::End) only when nothing is queued.
     Control(Control),
     /// Nothing is queued.
     Nothing,
 }
 
-/// Why a session has to end, told to its task through the outbox.
+/// The reason why a session must end, passed to its task through the outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ending {
-    /// The session did not take its messages fast enough; what was queued is gone.
+    /// The session did not take its messages fast enough; its queued messages were dropped.
     Overflow {
-        /// Bytes queued when it happened, the message that did not fit included.
+        /// Bytes queued at that moment, including the message that did not fit.
         queued: usize,
         /// The outbox's limit in bytes.
         limit: usize,
     },
-    /// Somebody on the server's side ended it.
+    /// The server's side ended it.
     Requested {
         /// The WebSocket close code.
         code: u16,
-        /// The reason the client reads.
+        /// The reason shown to the client.
         reason: ByteString,
     },
 }
 
 impl Outbox {
-    /// An empty outbox for at most `limit` bytes of queued messages.
+    /// Creates an empty outbox for at most `limit` bytes of queued messages.
     pub fn new(limit: usize, overflow: Overflow) -> Self {
         Self {
             limit,
@@ -166,11 +166,11 @@ impl Outbox {
         }
     }
 
-    /// Queues `messages` for the subscription `slot` and wakes the session; what does not fit is treated by the outbox's
-    /// own policy. Gives how many messages were lost to it. For brokers.
+    /// Queues `messages` for the subscription `slot` and wakes the session; the outbox's own policy treats messages
+    /// that do not fit. Returns how many were lost to it. For brokers.
     ///
-    /// Never blocks on the session. An outbox whose session ended takes nothing and says nothing: the broker hears of
-    /// that end by [`Hub::close`](crate::Hub::close).
+    /// Never blocks on the session. After its session ended, an outbox ignores messages and reports nothing: the broker
+    /// receives that end by [`Hub::close`](crate::Hub::close).
     pub fn push(&self, slot: u32, messages: &[Arc<Message>]) -> Lost {
         self.push_burst(slot, &Burst::new(messages, &self.overflow))
     }
@@ -183,7 +183,7 @@ impl Outbox {
         }
         let was_empty = state.queue.is_empty();
         if was_empty && burst.messages.len() > KEPT_CAPACITY && burst.hashes.is_empty() {
-            // An idle outbox has no more room than that: better asked for once than doubled.
+            // An idle outbox has no more room than that; reserving once beats doubling.
             state.queue.reserve(burst.messages.len());
         }
         for (at, message) in burst.messages.iter().enumerate() {
@@ -232,7 +232,7 @@ impl Outbox {
     /// [`poll_take`](Self::poll_take) reports when to try again.
     pub fn try_push(&self, slot: u32, tag: u32, message: &Arc<Message>, redeliveries: u32) -> bool {
         let mut state = self.state.lock();
-        // Other consumers can have a queue's messages; a session that is to end would write them before its end.
+        // Other consumers can have a queue's messages; an ending session would still write them.
         if state.closed || state.control.is_some() {
             return false;
         }
@@ -255,7 +255,7 @@ impl Outbox {
         true
     }
 
-    /// Asks the session to end. What is queued, and what comes while the session finishes what it is doing, is still
+    /// Asks the session to end. Queued messages, and those that arrive while the session finishes its work, are still
     /// written, unless the session is too slow for that; the first request counts.
     pub fn end(&self, ending: Ending) {
         let mut state = self.state.lock();
@@ -265,7 +265,7 @@ impl Outbox {
         }
     }
 
-    /// Takes deliveries with a tag that wait for the subscription `slot` back out: they are not the session's any more.
+    /// Withdraws deliveries with a tag that wait for the subscription `slot`: they no longer belong to the session.
     pub(crate) fn withdraw(&self, slot: u32) {
         let mut state = self.state.lock();
         let (mut bytes, mut withdrawn) = (0, 0);
@@ -280,20 +280,20 @@ impl Outbox {
         state.bytes -= bytes;
         state.emptied(withdrawn);
         if state.room_wanted && state.queue.is_empty() {
-            // Nothing is left whose taking would report the room.
+            // No queued delivery is left whose taking would report the room.
             state.wake();
         }
     }
 
-    /// Wakes the session's task without giving it anything, so that it looks at its timers.
+    /// Wakes the session's task without a delivery, so that it checks its timers.
     pub fn wake(&self) {
         self.state.lock().wake();
     }
 
     /// Moves deliveries into `batch`, until it has `max_items` of them or `max_bytes` more.
     ///
-    /// Unless it says that there is [more](Taken::Some), the task of `context` is woken when there is something again,
-    /// and by [`wake`](Self::wake). For the session's one task.
+    /// Unless it returns that there is [more](Taken::Some), the next delivery or instruction wakes the task of
+    /// `context`, and so does [`wake`](Self::wake). For the session's one task.
     pub fn poll_take(
         &self,
         context: &mut Context<'_>,
@@ -317,7 +317,7 @@ impl Outbox {
                 .map_or(Taken::Nothing, |control| Taken::Control(*control));
         }
         state.take(batch, max_items.saturating_sub(batch.len()), max_bytes);
-        // Half of it, so that a full outbox is not refilled one by one.
+        // Half of it, so that a full outbox is not refilled one delivery at a time.
         let room_wanted = state.room_wanted && state.bytes <= self.limit / 2;
         if room_wanted {
             state.room_wanted = false;
@@ -325,7 +325,7 @@ impl Outbox {
         let more = !state.queue.is_empty() || state.control.is_some();
         if state.queue.is_empty() {
             state.latest = None;
-            // A session that was busy once does not hold its queue for ever.
+            // A session that was busy once does not keep its large queue.
             if state.queue.capacity() > KEPT_CAPACITY {
                 state.queue = VecDeque::new();
             }
@@ -334,7 +334,7 @@ impl Outbox {
         Taken::Some { more, room_wanted }
     }
 
-    /// For a session that cannot write: registers it to be woken, and tells whether it overflowed meanwhile.
+    /// For a session that cannot write: registers its waker, and returns whether it overflowed meanwhile.
     pub fn poll_overflow(&self, context: &mut Context<'_>) -> Option<Ending> {
         let mut state = self.state.lock();
         state.register(context.waker());
@@ -348,7 +348,7 @@ impl Outbox {
         }
     }
 
-    /// Drops what is queued and takes nothing more: the session is over.
+    /// Drops all queued deliveries and takes no more: the session is over.
     pub fn close(&self) {
         let mut state = self.state.lock();
         *state = State {
@@ -357,36 +357,36 @@ impl Outbox {
         };
     }
 
-    /// Takes nothing more from now on, while what is queued can still be taken out; whether that is nothing.
+    /// Takes no more deliveries from now on; queued ones can still be taken. Returns true if none are queued.
     pub fn seal(&self) -> bool {
         let mut state = self.state.lock();
         state.closed = true;
         state.queue.is_empty()
     }
 
-    /// Whether nothing is taken any more.
+    /// Returns true if it takes no more deliveries.
     pub(crate) fn is_closed(&self) -> bool {
         self.state.lock().closed
     }
 
-    /// The most bytes that may be queued.
+    /// The maximum number of queued bytes.
     pub(crate) fn limit(&self) -> usize {
         self.limit
     }
 
-    /// What happens to messages for which their destination says nothing.
+    /// The policy for destinations that set none.
     pub(crate) fn policy(&self) -> &Overflow {
         &self.overflow
     }
 
-    /// Ends the session because what waits for it elsewhere is too much; whether that was news.
+    /// Ends the session because too much waits for it elsewhere; returns false if it was closed already.
     pub(crate) fn overflow(&self, ending: Ending) -> bool {
         let mut state = self.state.lock();
-        let news = !state.closed;
-        if news {
+        let open = !state.closed;
+        if open {
             state.overflow(ending);
         }
-        news
+        open
     }
 
     /// Bytes queued now.
@@ -395,17 +395,17 @@ impl Outbox {
     }
 }
 
-/// Deliveries that an idle outbox may keep room for: the common single message must not allocate each time.
+/// Capacity that an idle outbox may keep: the common single message must not allocate each time.
 const KEPT_CAPACITY: usize = 4;
 
-/// How many more of an outbox's places may be empty than not.
+/// How many more of an outbox's places may be empty than full.
 const SPARE_PLACES: usize = 64;
 
-/// Messages that go to many outboxes in one turn, and what is worked out about them once for all.
+/// Messages that go to many outboxes in one turn, with everything that is computed once for all.
 pub(crate) struct Burst<'a> {
     messages: &'a [Arc<Message>],
     overflow: &'a Overflow,
-    /// For [`Overflow::Latest`]: what each message is conflated by. Empty for other policies.
+    /// For [`Overflow::Latest`]: the hash of each message's key. Empty for other policies.
     hashes: Vec<Option<u64>>,
 }
 
@@ -430,7 +430,7 @@ impl<'a> Burst<'a> {
     }
 }
 
-/// What a subscriber's full outbox cost.
+/// Messages and sessions lost to a subscriber's full outbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Lost {
@@ -481,7 +481,7 @@ impl State {
         }
     }
 
-    /// Takes the waiting message of the same key back, since `message` replaces it; whether there was one.
+    /// Withdraws the waiting message of the same key, since `message` replaces it; returns true if there was one.
     fn take_back_older(&mut self, slot: u32, key: &str, hash: u64, message: &Message) -> bool {
         let place = self.latest.as_ref();
         let place = place.and_then(|latest| latest.place(slot, hash));
@@ -499,7 +499,7 @@ impl State {
         older.is_some()
     }
 
-    /// Drops what waits longest for this subscription, until `size` fits; gives how many that were.
+    /// Drops the longest-waiting messages of this subscription until `size` fits; returns their number.
     fn drop_oldest(&mut self, slot: u32, size: usize, limit: usize) -> u32 {
         let mut dropped = 0;
         for place in &mut self.queue {
@@ -517,7 +517,7 @@ impl State {
         dropped
     }
 
-    /// Notes places that were emptied. Those at the front go at once, those in between when they are many.
+    /// Notes emptied places. Those at the front are dropped at once, those in between when they are many.
     fn emptied(&mut self, places: u32) {
         self.empty += places;
         self.trim();

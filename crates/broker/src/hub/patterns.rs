@@ -1,7 +1,7 @@
 //! The index of pattern subscriptions: a trie over segments.
 //!
 //! Finding the groups that match a destination walks the destination's segments once, with the set of trie nodes
-//! reached so far; what it costs depends on the patterns along that way, not on how many subscriptions there are.
+//! reached so far; the cost depends on the patterns along that way, not on the number of subscriptions.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -47,13 +47,13 @@ struct Node {
     wild: Vec<(ByteString, Node)>,
     /// `**`.
     any: Option<Box<Node>>,
-    /// Whether this node was reached by `**`, and so stays reached whatever segment comes.
+    /// True if this node was reached by `**`, and so stays reached whatever segment comes.
     stays: bool,
     group: Option<Arc<Group>>,
 }
 
 impl Patterns {
-    /// The group of `pattern`, and whether it is new.
+    /// Returns the group of `pattern`, and true if it is new.
     pub(super) fn group(&mut self, pattern: &Pattern) -> (Arc<Group>, bool) {
         let mut node = &mut self.root;
         for segment in pattern.segments() {
@@ -71,7 +71,7 @@ impl Patterns {
         (group, true)
     }
 
-    /// The group of `pattern`, if it has subscribers.
+    /// Returns the group of `pattern`, if it has subscribers.
     pub(super) fn find(&self, pattern: &Pattern) -> Option<&Arc<Group>> {
         let mut node = &self.root;
         for segment in pattern.segments() {
@@ -80,13 +80,13 @@ impl Patterns {
         node.group.as_ref()
     }
 
-    /// Forgets the group of `pattern` if it has no subscribers; whether it did.
+    /// Removes the group of `pattern` if it has no subscribers; returns true if it did.
     pub(super) fn forget(&mut self, pattern: &Pattern) -> bool {
         let segments: Vec<&str> = pattern.segments().collect();
         self.root.forget(&segments)
     }
 
-    /// The groups whose pattern covers `destination`.
+    /// Returns the groups whose pattern covers `destination`.
     pub(super) fn matching(&self, destination: Segments<'_>) -> Vec<Arc<Group>> {
         let (mut reached, mut next) = (Reached::default(), Reached::default());
         self.root.reach(&mut reached);
@@ -149,7 +149,7 @@ impl Node {
         Some(child)
     }
 
-    /// Adds this node, and what `**` reaches from it without taking a segment.
+    /// Adds this node, and the nodes that `**` reaches from it without a segment.
     fn reach<'a>(&'a self, reached: &mut Reached<'a>) {
         reached.add(self);
         if let Some(any) = &self.any {
@@ -200,11 +200,11 @@ impl Node {
     }
 }
 
-/// Nodes that are reached after some segments, each once.
+/// The nodes reached after some segments, each once.
 #[derive(Default)]
 struct Reached<'a> {
     nodes: Vec<&'a Node>,
-    /// Those among them that a `**` leads to: only they can be reached in two ways, from above and by staying.
+    /// Those among them that follow a `**`: only they can be reached in two ways, from above and by staying.
     staying: HashSet<*const Node>,
 }
 
@@ -258,7 +258,7 @@ mod tests {
     }
 
     proptest! {
-        /// The trie finds what asking every pattern finds.
+        /// The trie finds the same groups as matching every pattern.
         #[test]
         fn the_trie_agrees_with_each_pattern_alone(
             texts in prop::collection::vec(prop::collection::vec(segment(), 1..5), 0..12),

@@ -1,4 +1,4 @@
-//! The destinations that a hub serves, and its limits.
+//! Settings of a hub: destinations and limits.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::destination::{Destination, Pattern, Separator};
 use crate::hub::Overflow;
 use crate::statistics::DestinationKind;
 
-/// The destinations that an engine carries, and the limits of its node's hub: what an engine answers to
+/// The destinations that an engine carries, and the limits of its node's hub: the answer of
 /// [`Broker::settings`](crate::Broker::settings).
 ///
 /// # Example: dots below a prefix
@@ -45,7 +45,7 @@ impl HubSettings {
     /// The default of [`max_prefetch`](Self::max_prefetch).
     pub const DEFAULT_MAX_PREFETCH: u32 = 10_000;
 
-    /// Settings without any destinations: name them with [`topics`](Self::topics) and [`queues`](Self::queues).
+    /// Creates settings without destinations: add them with [`topics`](Self::topics) and [`queues`](Self::queues).
     pub fn new() -> Self {
         Self {
             prefixes: Vec::new(),
@@ -71,7 +71,7 @@ impl HubSettings {
         self
     }
 
-    /// Gives the topics that `pattern` covers settings of their own. The first pattern that covers a topic counts.
+    /// Sets the settings of the topics that `pattern` covers. The first pattern that covers a topic counts.
     #[must_use]
     pub fn topic_settings(
         mut self,
@@ -83,40 +83,40 @@ impl HubSettings {
         self
     }
 
-    /// The most destinations that the hub and its engine keep at a time; beyond it, SUBSCRIBE and SEND to a new name are
-    /// refused by name. Default 1,000,000: at about a kilobyte each they stay below what a server has, and no sensible
-    /// application comes near.
+    /// Sets the maximum number of destinations of the hub and its engine; beyond it, SUBSCRIBE and SEND to a new name
+    /// are refused with an error that names the limit. Default 1,000,000: at about a kilobyte each they fit into a
+    /// server's memory, and no sensible application comes near.
     #[must_use]
     pub fn max_destinations(mut self, limit: usize) -> Self {
         self.max_destinations = limit;
         self
     }
 
-    /// The most bytes of messages that may wait in queues, in outboxes, and to be settled, each counted once, by its
-    /// headers and body. Beyond the limit publishing is refused by name. Default 1,073,741,824 (1 GiB).
+    /// Sets the maximum size of all messages in queues, in outboxes, and waiting to be settled, each counted once by
+    /// its headers and body. Beyond the limit, publishing is refused with an error that names it. Default 1,073,741,824
+    /// (1 GiB).
     #[must_use]
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
     }
 
-    /// The number of unsettled deliveries that a subscription may have when it does not ask for a `prefetch-count`.
-    /// Default 100: enough that no consumer waits for the way there and back, and few enough that the work spreads over
-    /// the consumers.
+    /// The number of unsettled deliveries for a subscription without a `prefetch-count`. Default 100: enough that no
+    /// consumer waits for a round trip, and few enough that the work spreads over the consumers.
     #[must_use]
     pub fn default_prefetch(mut self, count: NonZeroU32) -> Self {
         self.prefetch = count;
         self
     }
 
-    /// The largest `prefetch-count` that a subscription may ask for; a larger one is refused. Default 10,000.
+    /// The maximum `prefetch-count` of a subscription; a larger one is refused. Default 10,000.
     #[must_use]
     pub fn max_prefetch(mut self, count: u32) -> Self {
         self.max_prefetch = count;
         self
     }
 
-    /// Whether `destination`, the text of a destination or pattern, is below one of the prefixes.
+    /// Returns true if `destination`, the text of a destination or pattern, is below one of the prefixes.
     pub fn serves(&self, destination: &str) -> bool {
         self.kind(destination).is_some()
     }
@@ -127,7 +127,7 @@ impl HubSettings {
             .map_or(Separator::Slash, |(_, separator)| separator)
     }
 
-    /// Whether `destination` is a topic or a queue, and the separator of its segments; `None` where no prefix covers it.
+    /// Returns the kind of `destination` and the separator of its segments; `None` if no prefix covers it.
     pub fn kind(&self, destination: &str) -> Option<(DestinationKind, Separator)> {
         let (prefix, kind) = self
             .prefixes
@@ -141,7 +141,7 @@ impl HubSettings {
         self.first_covering(&self.topic_settings, destination)
     }
 
-    /// The first of `all` whose pattern covers `destination`, or the default.
+    /// Returns the first of `all` whose pattern covers `destination`, or the default.
     pub(crate) fn first_covering<T: Default>(
         &self,
         all: &[(ByteString, Arc<T>)],
@@ -168,7 +168,7 @@ impl HubSettings {
         prefixes.join(", ").into()
     }
 
-    /// The prefetch of a subscription that asks for `wanted`; an error, with the limit, where that is too much.
+    /// Returns the prefetch of a subscription that asks for `wanted`, or the limit as the error if that is too much.
     pub(crate) fn prefetch_of(&self, wanted: Option<NonZeroU32>) -> Result<NonZeroU32, u32> {
         let most = NonZeroU32::new(self.max_prefetch).unwrap_or(NonZeroU32::MIN);
         match wanted {
@@ -200,7 +200,7 @@ impl HubSettings {
         errors
     }
 
-    /// The error in settings for the destinations that `pattern` covers, if there is one.
+    /// Returns the error in settings for the destinations that `pattern` covers, if there is one.
     pub(crate) fn settings_error(
         &self,
         pattern: &ByteString,
@@ -235,7 +235,7 @@ impl Default for HubSettings {
 }
 
 /// A prefix of destinations, for [`EmbeddedBroker::topics`](crate::EmbeddedBroker::topics) and
-/// [`queues`](crate::EmbeddedBroker::queues); a text is one by itself.
+/// [`queues`](crate::EmbeddedBroker::queues); strings convert into it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prefix {
     pub(crate) text: ByteString,
@@ -243,7 +243,7 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    /// `text` as a prefix, with or without a `/` at its end.
+    /// Creates a prefix from `text`, with or without a `/` at its end.
     pub fn new(text: impl Into<ByteString>) -> Self {
         let text: ByteString = text.into();
         Self {
@@ -252,7 +252,7 @@ impl Prefix {
         }
     }
 
-    /// With another separator of the segments below it. Default [`Separator::Slash`].
+    /// Sets the separator of the segments below it. Default [`Separator::Slash`].
     #[must_use]
     pub fn separator(mut self, separator: Separator) -> Self {
         self.separator = separator;
@@ -284,28 +284,27 @@ impl From<ByteString> for Prefix {
     }
 }
 
-/// The treatment of a topic's messages: see
-/// [`EmbeddedBroker::topic_settings`](crate::EmbeddedBroker::topic_settings).
+/// The settings of a topic: see [`EmbeddedBroker::topic_settings`](crate::EmbeddedBroker::topic_settings).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TopicSettings {
     /// The treatment of messages for subscribers that are too slow. Default [`Overflow::Close`].
     pub overflow: Overflow,
-    /// The destination of messages that a subscriber rejects; they go there with the headers that
+    /// The destination of messages that a subscriber rejects; they arrive there with the headers that
     /// [`QueueSettings::dead_letters`](crate::QueueSettings::dead_letters) names. Default none, since the topic's other
-    /// subscribers had them.
+    /// subscribers received them.
     pub dead_letters: Option<ByteString>,
 }
 
 impl TopicSettings {
-    /// With another [`TopicSettings::overflow`].
+    /// Sets [`TopicSettings::overflow`].
     #[must_use]
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.overflow = overflow;
         self
     }
 
-    /// With a place for [`TopicSettings::dead_letters`].
+    /// Sets [`TopicSettings::dead_letters`].
     #[must_use]
     pub fn dead_letters(mut self, destination: impl Into<ByteString>) -> Self {
         self.dead_letters = Some(destination.into());

@@ -1,4 +1,4 @@
-//! Acknowledgements: of the hub's own windows, and on their way to the engine.
+//! Acknowledgements: in the hub's own windows, and on their way to the engine.
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -20,12 +20,12 @@ pub(super) struct DeadLetter {
     confirm: Confirm<Result<Published, Refused>>,
 }
 
-/// The answer to a settlement, where the delivery was there.
+/// The answer to a settlement, if the delivery exists.
 pub(super) type Settled = Option<Confirm<Result<(), SettleError>>>;
 
 impl Hub {
-    /// Settles a delivery that has a tag: all before it of the same subscription too, unless that acknowledges each
-    /// [on its own](crate::AckMode::ClientIndividual).
+    /// Settles a delivery that has a tag, and all before it of the same subscription, unless that acknowledges
+    /// [individually](crate::AckMode::ClientIndividual).
     pub fn settle(&self, session: SessionId, settle: Settle) -> Confirm<Result<(), SettleError>> {
         let Settle {
             slot,
@@ -91,7 +91,7 @@ impl Hub {
         }
     }
 
-    /// Counts the dead letters that the engine has confirmed meanwhile.
+    /// Counts the dead letters that the engine has confirmed since.
     pub(super) fn poll_burials(&self) {
         self.0.burials.lock().retain_mut(|letter| {
             let answer = poll_once(&mut letter.confirm);

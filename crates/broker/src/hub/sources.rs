@@ -1,4 +1,4 @@
-//! The sources that an engine is asked for: each once, however many subscriptions share it.
+//! The sources that the hub asks an engine for: each once, however many subscriptions share it.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -13,15 +13,16 @@ use crate::request::Subscribed;
 use crate::session_id::SessionId;
 use crate::sync::Mutex;
 
-/// The sources with subscribers on this node, for engines that want to know of interest.
+/// The sources with subscribers on this node, for engines with
+/// [`Capabilities::interest`](crate::Capabilities::interest).
 #[derive(Debug, Default)]
 pub(super) struct Sources(Mutex<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
     known: HashMap<Source, Known>,
-    /// The sources that the engine is being called about, and what it is to be called with next: by one thread at a time,
-    /// so that the calls about a source come in order without a lock being held.
+    /// The sources with a call to the engine in progress, and the calls that follow it: one thread at a time makes
+    /// them, so that the calls about a source come in order without a lock being held.
     calls: HashMap<Source, VecDeque<Call>>,
     next: u64,
 }
@@ -35,7 +36,7 @@ enum Call {
 
 #[derive(Debug)]
 struct Known {
-    /// Tells this life of the source from an earlier one, whose answer may still come.
+    /// Distinguishes this life of the source from an earlier one, whose answer may still arrive.
     life: u64,
     users: HashSet<SourceUser>,
     state: State,
@@ -45,7 +46,7 @@ struct Known {
 pub(super) type SourceUser = (SessionId, u32);
 
 enum State {
-    /// The engine has not answered; those who wait share its answer.
+    /// The engine has not answered; all who wait share its answer.
     Asked(Vec<Answered>),
     Active(Feed, Subscribed),
 }
@@ -55,7 +56,7 @@ pub(super) type Answered =
     Box<dyn FnOnce(&Arc<LocalHub>, Result<Subscribed, SubscribeError>) + Send>;
 
 impl Sources {
-    /// Adds a user of `source`; `answered` is called once it is active, or refused. Asks the engine where it is new.
+    /// Adds a user of `source`; `answered` is called once it is active, or refused. Asks the engine if it is new.
     pub(super) fn join(
         &self,
         hub: &Arc<LocalHub>,
@@ -88,7 +89,7 @@ impl Sources {
                     users: HashSet::from([user]),
                     state: State::Asked(vec![answered]),
                 });
-                // One who left may have had another.
+                // A subscriber that left may have had another feed.
                 hub.set_feed(source, Feed::NONE);
                 table.next += 1;
                 Call::Activate(Activation {
@@ -104,7 +105,7 @@ impl Sources {
         self.call(broker, source, call);
     }
 
-    /// Removes a user of `source`. The last one's end is the source's.
+    /// Removes a user of `source`. The source ends with its last user.
     pub(super) fn leave(&self, broker: &dyn Broker, source: &Source, user: SourceUser) {
         let mut table = self.0.lock();
         let Entry::Occupied(mut known) = table.known.entry(source.clone()) else {
@@ -118,12 +119,12 @@ impl Sources {
         let ended = known.remove();
         let call = table.next_call(source, Call::Deactivate);
         drop(table);
-        // Those who wait for its answer get none: outside the lock, since they are woken.
+        // The waiting users get no answer: dropped outside the lock, since this wakes them.
         drop(ended);
         self.call(broker, source, call);
     }
 
-    /// Calls the engine with `call`, and with what is to follow it.
+    /// Calls the engine with `call`, and then with the calls queued after it.
     fn call(&self, broker: &dyn Broker, source: &Source, mut call: Option<Call>) {
         while let Some(now) = call {
             match now {
@@ -138,7 +139,7 @@ impl Sources {
         }
     }
 
-    /// Makes the life `life` of a source active; gives those who wait, and nothing where that life has ended.
+    /// Makes the life `life` of a source active; returns the waiting users, or nothing if that life has ended.
     fn confirm(
         &self,
         hub: &LocalHub,
@@ -158,7 +159,7 @@ impl Sources {
         }
     }
 
-    /// Ends the life `life` of a source; gives those who wait.
+    /// Ends the life `life` of a source; returns the waiting users.
     fn refuse(&self, source: &Source, life: u64) -> Vec<Answered> {
         let mut table = self.0.lock();
         let Entry::Occupied(mut known) = table.known.entry(source.clone()) else {
@@ -179,8 +180,8 @@ impl Sources {
 }
 
 impl Table {
-    /// The call that is to be made now: none where another thread calls the engine about the source, and makes it after
-    /// that.
+    /// Returns the call to make now: none if another thread is calling the engine about the source, which then makes
+    /// it.
     fn next_call(&mut self, source: &Source, call: Call) -> Option<Call> {
         match self.calls.entry(source.clone()) {
             Entry::Occupied(mut calls) => {
@@ -195,10 +196,10 @@ impl Table {
     }
 }
 
-/// A source that the engine is to deliver from now on: the engine answers with one of its methods, at once or later.
+/// A source that the engine is to deliver from now on. The engine answers with one of its methods, at once or later.
 ///
-/// Dropping it answers that the outcome is unknown. An answer for a source that has ended meanwhile means nothing, and
-/// the engine was told of that end by [`Broker::deactivate`](crate::Broker::deactivate).
+/// Dropping it answers that the outcome is unknown. An answer for a source that has ended meanwhile is ignored;
+/// [`Broker::deactivate`](crate::Broker::deactivate) has reported that end.
 #[must_use = "answer it, or its subscribers are refused"]
 pub struct Activation {
     hub: Weak<LocalHub>,
@@ -213,13 +214,13 @@ impl Activation {
         &self.source
     }
 
-    /// From now on every message to the source comes by `feed`. Whatever the engine delivers after this call reaches the
-    /// source's subscribers.
+    /// From now on every message to the source comes by `feed`. Messages that the engine delivers after this call reach
+    /// the source's subscribers.
     pub fn confirm(self, feed: Feed) {
         self.confirm_at(feed, Subscribed::default());
     }
 
-    /// As [`confirm`](Self::confirm), with the position that the source starts at.
+    /// Like [`confirm`](Self::confirm), with the position that the source starts at.
     pub fn confirm_at(mut self, feed: Feed, subscribed: Subscribed) {
         self.answered = true;
         let Some(hub) = self.hub.upgrade() else {

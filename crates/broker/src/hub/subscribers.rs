@@ -14,28 +14,28 @@ pub(super) struct Subscriber {
     pub(super) slot: u32,
 }
 
-/// Where a subscription's messages go.
+/// The destination of a subscription's messages.
 #[derive(Debug)]
 pub(super) enum Sink {
     /// Into the outbox.
     Direct(Subscriber),
-    /// Through a window of what is to be acknowledged.
+    /// Through a window, for subscriptions that acknowledge.
     Window(Arc<Window>),
 }
 
-/// By what a subscription is found again.
+/// Identifies a subscriber in the list.
 #[derive(Clone, Debug)]
 pub(super) enum Key {
     Direct(u32),
     Window(Arc<Window>),
 }
 
-/// Subscribers with a stable key each: 16 bytes an entry, walked in one sweep by every publish.
+/// Subscribers with a stable key each: 16 bytes an entry, visited in one pass by every publish.
 #[derive(Debug, Default)]
 pub(super) struct Subscribers {
     entries: Vec<Option<Subscriber>>,
     free: Vec<u32>,
-    /// Those that acknowledge: few, and apart, so that the others cost no more for it.
+    /// Those that acknowledge: few, and kept apart so that they cost the others nothing.
     windows: Vec<Arc<Window>>,
 }
 
@@ -70,7 +70,7 @@ impl Subscribers {
             Key::Window(window) => self.windows.retain(|other| !Arc::ptr_eq(other, window)),
         }
         if self.is_empty() {
-            // Keys are given up with their subscribers, so the room of a crowd that left can go.
+            // Keys end with their subscribers, so an empty list can free its memory.
             *self = Self::default();
         }
     }

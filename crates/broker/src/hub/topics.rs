@@ -1,4 +1,4 @@
-//! Topics: their subscribers, and the one order of each destination's messages.
+//! Topics: their subscribers, and the single order of each destination's messages.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,13 +26,13 @@ pub(super) struct Topics {
     totals: Arc<Counters>,
     names: Names<Topic>,
     patterns: RwLock<Patterns>,
-    /// Counts changes of the set of pattern groups; topics remember which set they saw.
+    /// Counts changes of the set of pattern groups; topics store the version they saw.
     patterns_version: AtomicU64,
     next_epoch: std::sync::atomic::AtomicU64,
 }
 
-/// One destination. The lock on its state is its *turn*: numbering and queueing of a message happen in one, so that every
-/// subscriber sees the same order.
+/// One destination. Holding the lock on its state is its *turn*: a message is numbered and queued in one turn, so that
+/// every subscriber sees the same order.
 #[derive(Debug)]
 pub(super) struct Topic {
     name: ByteString,
@@ -45,18 +45,18 @@ pub(super) struct Topic {
 struct TopicState {
     epoch: u64,
     sequence: u64,
-    /// The feed that brings the messages of those who subscribed to just this destination.
+    /// The feed that brings the messages of the subscribers of exactly this destination.
     feed: Feed,
     subscribers: Subscribers,
     groups: Vec<Arc<Group>>,
     groups_version: u64,
-    /// Whether anything happened since the last sweep.
+    /// True if anything happened since the last sweep.
     used: bool,
-    /// Taken out of the map: whoever still holds this one looks the destination up again.
+    /// Removed from the map: a holder of this topic must look it up again.
     forgotten: bool,
 }
 
-/// A subscription's place, by which it is ended.
+/// A subscription's place, by which it is removed.
 #[derive(Clone, Debug)]
 pub(super) enum Place {
     Topic(Arc<Topic>, Key),
@@ -64,10 +64,10 @@ pub(super) enum Place {
 }
 
 impl Place {
-    /// What was subscribed to.
+    /// The pattern of the subscription.
     pub(super) fn pattern(&self) -> Option<Pattern> {
         match self {
-            // It was a pattern without wildcards, which is read the same with any separator.
+            // It was a pattern without wildcards, which means the same with any separator.
             Self::Topic(topic, _) => Pattern::parse(topic.name.clone()).ok(),
             Self::Group(group, _) => Some(group.pattern.clone()),
         }
@@ -92,7 +92,7 @@ impl Topics {
         }
     }
 
-    /// Adds a subscriber. `feed` brings its messages; where others are subscribed already, theirs stays.
+    /// Adds a subscriber. `feed` brings its messages; if there are other subscribers already, their feed stays.
     pub(super) fn subscribe(
         &self,
         pattern: &Pattern,
@@ -100,7 +100,7 @@ impl Topics {
         feed: Feed,
     ) -> Result<Place, NoMoreNames> {
         let Some(destination) = pattern.as_destination() else {
-            // Under the index's lock, so that the group is not forgotten between being found and being used.
+            // Under the index's lock, so that the group is not removed between lookup and use.
             let mut patterns = self.patterns.write();
             let (group, new) = patterns.group(pattern);
             let key = group.subscribers.lock().add(sink);
@@ -138,7 +138,7 @@ impl Topics {
         }
     }
 
-    /// Changes the feed of those who subscribed to `pattern`.
+    /// Changes the feed of the subscribers of `pattern`.
     pub(super) fn set_feed(&self, pattern: &Pattern, feed: Feed) {
         match pattern.as_destination() {
             Some(destination) => {
@@ -154,8 +154,8 @@ impl Topics {
         }
     }
 
-    /// Delivers messages that all go to `destination`, and that `feed` brought, in one turn; gives how many subscriptions
-    /// they reached, and `None` where there is no subscription at all.
+    /// Delivers messages of `feed` that all go to `destination`, in one turn; returns the number of subscriptions they
+    /// reached, and `None` if there is no subscription at all.
     pub(super) fn deliver(
         &self,
         feed: Feed,
@@ -204,7 +204,7 @@ impl Topics {
         }
     }
 
-    /// Makes sure that publishing to `destination` finds it known, if it has subscribers.
+    /// Makes sure that publishing to `destination` finds it in the map, if it has subscribers.
     pub(super) fn prepare(
         &self,
         destination: &Destination,
@@ -213,7 +213,7 @@ impl Topics {
         self.topic_for_publish(destination, separator).map(drop)
     }
 
-    /// Forgets topics that have no subscribers and were not used since the sweep before.
+    /// Removes topics that have no subscribers and were not used since the previous sweep.
     pub(super) fn sweep(&self, seconds: f32) {
         self.names.sweep(|topic| {
             topic.origin.meter.measure(seconds);
@@ -253,7 +253,7 @@ impl Topics {
         })
     }
 
-    /// The topic, made with the pattern groups that match it, as far as they are known.
+    /// Returns the topic, created with the pattern groups that match it, as far as they are known.
     fn topic(
         &self,
         destination: &Destination,
@@ -283,7 +283,7 @@ impl Topics {
         })
     }
 
-    /// As [`Topics::topic`], but a name without subscribers is not remembered.
+    /// Like [`Topics::topic`], but a name without subscribers is not stored.
     fn topic_for_publish(
         &self,
         destination: &Destination,
@@ -301,7 +301,7 @@ impl Topics {
         self.topic(destination, (groups, version)).map(Some)
     }
 
-    /// Makes sure that a topic knows the groups that match it.
+    /// Updates the groups that match a topic.
     fn look_again(&self, state: &mut TopicState, destination: &str, separator: Separator) {
         // Read before the groups: a change in between only makes the topic look again.
         let version = self.patterns_version.load(Ordering::Acquire);

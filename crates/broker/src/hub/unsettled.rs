@@ -12,23 +12,23 @@ use crate::hub::Outbox;
 use crate::message::Message;
 use crate::request::DeliveryRef;
 
-/// The deliveries of one subscription that have to be settled: what its session received and has not settled, in order.
+/// The deliveries of one subscription that its session received and has not settled, in order.
 #[derive(Debug)]
 pub(crate) struct Unsettled<E> {
     ack: AckMode,
     last_tag: u32,
-    /// By tag; tags grow, and wrap around at the end of their numbers.
+    /// By tag; tags grow, and wrap around at `u32::MAX`.
     entries: VecDeque<(u32, E)>,
-    /// The tags by message id, for clients that name deliveries so: those of STOMP 1.0 and 1.1.
+    /// The tags by message id, for clients that refer to deliveries by id: those of STOMP 1.0 and 1.1.
     tags: Option<HashMap<ByteString, u32>>,
 }
 
-/// Entries that were settled at once: nearly always one, which then needs no memory of its own.
+/// Entries that were settled together: usually one, which then needs no allocation.
 pub(crate) type Settled<E> = Chain<vec::IntoIter<E>, array::IntoIter<E, 1>>;
 
 /// An entry of [`Unsettled`].
 pub(crate) trait Identified {
-    /// The id of its message, unless that is gone.
+    /// The id of its message, unless the message is gone.
     fn id(&self) -> Option<ByteString>;
 }
 
@@ -42,7 +42,8 @@ impl<E: Identified> Unsettled<E> {
         }
     }
 
-    /// Queues a message in the outbox with the next tag, and keeps `entry` for it; false where the outbox has no room.
+    /// Queues a message in the outbox with the next tag, and keeps `entry` for it; returns false if the outbox has no
+    /// room.
     pub(crate) fn offer(
         &mut self,
         message: &Arc<Message>,
@@ -63,8 +64,8 @@ impl<E: Identified> Unsettled<E> {
         true
     }
 
-    /// Removes `delivery`, and where the subscription acknowledges cumulatively all before it; gives them in order. `None`
-    /// where there is no such delivery.
+    /// Removes `delivery`, and all before it if the subscription acknowledges cumulatively; returns them in order.
+    /// `None` if there is no such delivery.
     pub(crate) fn settle(&mut self, delivery: &DeliveryRef) -> Option<Settled<E>> {
         let at = self.position(delivery)?;
         let (_, last) = self.entries.remove(at)?;
@@ -74,7 +75,7 @@ impl<E: Identified> Unsettled<E> {
         };
         if let Some(mut tags) = self.tags.take() {
             let ids = before.iter().chain([&last]).map(Identified::id);
-            // Made again when next asked for, where a message is gone that would name its tag.
+            // If a message is gone, its tag cannot be removed by id; the map is rebuilt at its next use.
             let all = ids.fold(true, |all, id| match id {
                 Some(id) => {
                     tags.remove(&id);
@@ -90,8 +91,8 @@ impl<E: Identified> Unsettled<E> {
         Some(before.into_iter().chain([last]))
     }
 
-    /// The entries that settling all of `deliveries`, one after the other, would remove, with the index of the delivery
-    /// that removes each; or the first delivery that would not be there.
+    /// Returns the entries that settling `deliveries`, one after the other, would remove, with the index of the
+    /// delivery that removes each; or the first delivery that would not exist.
     pub(crate) fn would_settle<'a>(
         &mut self,
         deliveries: &'a [DeliveryRef],
@@ -142,14 +143,14 @@ impl<E: Identified> Unsettled<E> {
             DeliveryRef::MessageId(id) => *self.tags().get(id)?,
         };
         let (first, _) = self.entries.front()?;
-        // Tags are compared by their distance from the first, which is right round the end too.
+        // Tags are compared by their distance from the first, which also holds across the wrap-around.
         let distance = tag.wrapping_sub(*first);
         self.entries
             .binary_search_by_key(&distance, |(tag, _)| tag.wrapping_sub(*first))
             .ok()
     }
 
-    /// The tags by message id, made when they are first asked for.
+    /// The tags by message id, built at their first use.
     fn tags(&mut self) -> &HashMap<ByteString, u32> {
         self.tags.get_or_insert_with(|| {
             let unsettled = self.entries.iter();

@@ -1,4 +1,4 @@
-//! Topics and user destinations for subscribers that acknowledge: a window of deliveries on their way.
+//! Topics and user destinations for subscribers that acknowledge: a window of unsettled deliveries.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -15,7 +15,7 @@ use crate::statistics::Meter;
 use crate::sync::Mutex;
 
 /// A subscription that acknowledges a topic's messages. Messages beyond the window wait here, as they would in the
-/// outbox, and under the same limit and policy; they end with the subscription.
+/// outbox and under the same limit and policy; they are dropped when the subscription ends.
 #[derive(Debug)]
 pub(crate) struct Window {
     outbox: Arc<Outbox>,
@@ -39,7 +39,7 @@ pub(crate) struct Entry {
     pub(crate) origin: Option<Arc<Origin>>,
 }
 
-/// The topic of a message: where it is counted, and where it goes when it is rejected.
+/// The topic of a message: its counters, and the destination of its rejected messages.
 #[derive(Debug)]
 pub(crate) struct Origin {
     pub(crate) meter: Meter,
@@ -90,14 +90,14 @@ impl Window {
         lost
     }
 
-    /// Whether all of `deliveries` can be settled one after the other; if not, which cannot.
+    /// Checks that all of `deliveries` can be settled one after the other; if not, returns the first that cannot.
     pub(crate) fn check<'a>(&self, deliveries: &'a [DeliveryRef]) -> Result<(), &'a DeliveryRef> {
         let mut state = self.state.lock();
         let settled = state.unsettled.would_settle(deliveries);
         settled.map(drop)
     }
 
-    /// Settles `delivery`, and delivers what waited for that; gives the entries that it settled.
+    /// Settles `delivery`, and delivers messages that waited for that; returns the settled entries.
     pub(crate) fn settle(&self, delivery: &DeliveryRef) -> Option<Settled<Entry>> {
         let mut state = self.state.lock();
         let settled = state.unsettled.settle(delivery)?;
@@ -105,7 +105,7 @@ impl Window {
         Some(settled)
     }
 
-    /// Delivers what waits, as far as the outbox has room again.
+    /// Delivers waiting messages, as far as the outbox has room again.
     pub(crate) fn room_again(&self) {
         self.refill(&mut self.state.lock());
     }

@@ -1,10 +1,10 @@
-//! Models of what threads may do to a broker at the same time: loom tries every order of what their locks allow, within
-//! a bound of preemptions, and finds whoever waits for ever.
+//! Models of concurrent calls of a broker: loom tries every interleaving that the locks allow, within a bound of
+//! preemptions, and finds deadlocks.
 //!
 //! `cargo xtask loom`, or by hand:
 //! `RUSTFLAGS="--cfg loom" cargo test -p tramline-broker --test loom --target-dir target/loom`
 //!
-//! `LOOM_MAX_PREEMPTIONS=5` looks further; `LOOM_LOG=trace LOOM_LOCATION=1` shows the way to what was found.
+//! `LOOM_MAX_PREEMPTIONS=5` searches deeper; `LOOM_LOG=trace LOOM_LOCATION=1` shows the interleaving of a failure.
 #![cfg(loom)]
 
 mod outbox;
@@ -41,7 +41,7 @@ fn topics() -> Arc<Hub> {
     Arc::new(Hub::new(EmbeddedBroker::new().topics("/t")))
 }
 
-/// Queues that have room for one message, and let publishers wait for it.
+/// Queues that have room for one message, and let publishers wait for room.
 fn narrow() -> QueueSettings {
     QueueSettings::default()
         .max_messages(1)
@@ -53,7 +53,7 @@ fn publish_of(destination: &str, body: &'static str) -> Publish {
     Publish::new(destination, Headers::new(), body)
 }
 
-/// Publishes, and waits until that is confirmed.
+/// Publishes, and waits for the confirmation.
 fn publish(broker: &Hub, destination: &str, body: &'static str) {
     block_on(broker.publish(vec![publish_of(destination, body)], NOW)).unwrap();
 }
@@ -66,7 +66,7 @@ fn body(delivery: &Delivery) -> &str {
     std::str::from_utf8(delivery.message.body()).unwrap()
 }
 
-/// The next delivery, and whether deliveries wait for the room that this made.
+/// Takes the next delivery; also returns true if deliveries wait for the room that this made.
 fn take(outbox: &Outbox) -> (Delivery, bool) {
     block_on(poll_fn(|context| {
         let mut batch = Vec::new();
@@ -78,7 +78,7 @@ fn take(outbox: &Outbox) -> (Delivery, bool) {
     }))
 }
 
-/// One session, and what its task does.
+/// One session, and the work of its task.
 #[derive(Clone)]
 struct Client {
     broker: Arc<Hub>,
@@ -113,7 +113,7 @@ impl Client {
         block_on(self.broker.subscribe(self.request(pattern))).unwrap();
     }
 
-    /// Subscribes, to acknowledge each of at most `prefetch` deliveries by itself.
+    /// Subscribes with individual acknowledgement and at most `prefetch` unsettled deliveries.
     fn consume(&self, destination: &str, prefetch: u32) {
         let request = self
             .request(destination)
@@ -144,7 +144,7 @@ impl Client {
         block_on(self.broker.settle(self.id, settle)).unwrap();
     }
 
-    /// What is there now.
+    /// Takes all queued deliveries.
     fn drain(&self) -> Vec<Delivery> {
         let mut deliveries = Vec::new();
         while self.outbox.queued_bytes() > 0 {

@@ -1,4 +1,4 @@
-//! The outbox alone: pushed from outside, taken by its session's task.
+//! The outbox alone: other threads push, its session's task takes.
 
 use std::future::poll_fn;
 use std::sync::Arc;

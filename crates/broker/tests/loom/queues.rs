@@ -1,4 +1,4 @@
-//! Queues: publishing, settling, waiting for room and leaving at the same time.
+//! Queues: concurrent publishing, settling, waiting for room and unsubscribing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -134,7 +134,7 @@ fn what_a_leaving_consumer_had_goes_to_another() {
 
 #[test]
 fn a_consumer_moves_on_whenever_there_is_room() {
-    // In an outbox for one message, then in a window of one that is not acknowledged.
+    // In an outbox for one message, then in a window of one unacknowledged message.
     for (limit, prefetch) in [(1, 10), (10_000, 1)] {
         model(move || {
             let broker = Arc::new(Hub::new(EmbeddedBroker::new().queues("/q")));

@@ -1,4 +1,4 @@
-//! Topics: subscribing, publishing and forgetting at the same time.
+//! Topics: concurrent subscribing, publishing and removal.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use tramline_broker::{Delivery, Hub, Timestamp};
 
 use super::{Client, body, model, publish, topics};
 
-/// Whoever is subscribed sees what is published then.
+/// Subscribes, and returns the messages published from then on.
 fn subscribe_and_publish(client: &Client, pattern: &str) -> Vec<String> {
     client.subscribe(pattern);
     publish(&client.broker, "/t/a", "mine");
@@ -18,7 +18,7 @@ fn bodies(deliveries: &[Delivery]) -> Vec<String> {
     deliveries.iter().map(|one| body(one).to_owned()).collect()
 }
 
-/// Runs `other` beside a subscription whose messages must not be missed.
+/// Runs `other` concurrently with a subscription that must not miss messages.
 fn beside_a_new_subscriber(pattern: &'static str, prepare: fn(&Arc<Hub>), other: fn(&Hub)) {
     model(move || {
         let broker = topics();
@@ -34,7 +34,7 @@ fn beside_a_new_subscriber(pattern: &'static str, prepare: fn(&Arc<Hub>), other:
     });
 }
 
-/// A topic that was not used since the first of its sweeps.
+/// A topic that was not used since its first sweep.
 fn unused_topic(broker: &Arc<Hub>) {
     broker.sweep(Timestamp::from_millis(1));
     let client = Client::new(broker);
@@ -134,7 +134,7 @@ fn a_session_that_closes_while_it_subscribes_leaves_nothing_behind() {
 
 #[test]
 fn a_window_moves_on_whenever_there_is_room() {
-    // In an outbox for one message, then in a window of one that is not acknowledged.
+    // In an outbox for one message, then in a window of one unacknowledged message.
     for (limit, prefetch) in [(1, 10), (10_000, 1)] {
         model(move || {
             let broker = topics();

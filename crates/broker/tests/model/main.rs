@@ -1,4 +1,4 @@
-//! The embedded broker does what a plain model of it does, whatever is done to it in whatever order.
+//! The embedded broker behaves like a plain model of it, for any sequence of operations.
 
 mod world;
 
@@ -37,7 +37,7 @@ const DESTINATIONS: &[&str] = &[
     "/q/plain",
 ];
 
-/// Queues that publishers wait for.
+/// Queues whose publishers wait for room.
 const CROWDED: &[&str] = &["/q/wait", "/q/wait", "/q/room"];
 
 const PATTERNS: &[&str] = &[

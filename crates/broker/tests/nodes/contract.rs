@@ -1,4 +1,4 @@
-//! The contract, over two and over three nodes.
+//! The contract, with two and with three nodes.
 
 use std::sync::Arc;
 use std::time::Duration;

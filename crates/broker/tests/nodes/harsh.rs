@@ -16,21 +16,21 @@ use crate::engine::server::{Server, State};
 
 type Answer = Box<dyn FnOnce() + Send>;
 
-/// What becomes of answers.
+/// The treatment of answers.
 #[derive(Debug, Default)]
 enum Answers {
     #[default]
     AtOnce,
-    /// They are given by a thread that takes its time.
+    /// A slow thread gives them.
     Late(mpsc::Sender<Answer>),
-    /// They are given when the test says so, if ever.
+    /// They are given when the test releases them, if ever.
     Held(Held),
 }
 
 #[derive(Default)]
 struct Held(Vec<Answer>);
 
-/// One node's way to the server.
+/// One node's connection to the server.
 #[derive(Debug)]
 pub(crate) struct Harsh {
     server: Server,
@@ -40,7 +40,7 @@ pub(crate) struct Harsh {
     link: Arc<Mutex<Link>>,
 }
 
-/// What is restored when a lost link comes back.
+/// The state that is restored when a lost link comes back.
 #[derive(Debug, Default)]
 struct Link {
     is_lost: bool,
@@ -60,7 +60,7 @@ impl Harsh {
         }
     }
 
-    /// Confirms everything late, from another thread than the one that delivers.
+    /// Confirms everything late, on another thread than the one that delivers.
     pub(crate) fn late(self) -> Self {
         let (answers, queue) = mpsc::channel::<Answer>();
         thread::spawn(move || {
@@ -73,13 +73,13 @@ impl Harsh {
         self
     }
 
-    /// One feed brings all topics to the node, whatever is subscribed to there.
+    /// One feed brings all topics to the node, whatever its subscriptions.
     pub(crate) fn wide(mut self) -> Self {
         self.wide = true;
         self
     }
 
-    /// The hubs of `count` nodes, and their engines.
+    /// Returns the hubs of `count` nodes, and their engines.
     pub(crate) fn nodes<const COUNT: usize>(
         change: impl Fn(Self) -> Self,
     ) -> ([Hub; COUNT], [Arc<Self>; COUNT]) {
@@ -93,12 +93,12 @@ impl Harsh {
         (hubs, engines)
     }
 
-    /// Does what is asked from now on, and gives no answers.
+    /// Holds all answers from now on; requests are still carried out.
     pub(crate) fn hold(&self) {
         *self.answers.lock().unwrap() = Answers::Held(Held::default());
     }
 
-    /// How many answers are held.
+    /// The number of held answers.
     pub(crate) fn held(&self) -> usize {
         match &*self.answers.lock().unwrap() {
             Answers::Held(held) => held.0.len(),
@@ -106,7 +106,7 @@ impl Harsh {
         }
     }
 
-    /// Gives the answers that were held, and those to come at once.
+    /// Releases the held answers, and later ones at once.
     pub(crate) fn release(&self) {
         let answers = std::mem::take(&mut *self.answers.lock().unwrap());
         if let Answers::Held(held) = answers {
@@ -118,7 +118,8 @@ impl Harsh {
         self.link().refuses = true;
     }
 
-    /// Loses the link: no answer comes for what is under way, and the server gives to others what this node's consumers had.
+    /// Loses the link: pending requests receive no answer, and the server gives this node's unsettled messages to
+    /// others.
     pub(crate) fn lose(&self) {
         self.link().is_lost = true;
         let node = self.local().node();
@@ -137,7 +138,7 @@ impl Harsh {
         let mut link = self.link();
         link.is_lost = false;
         let (feeds, consumers) = (link.feeds.clone(), link.consumers.clone());
-        // With the link in hand: what is asked from now on comes after it.
+        // With the link locked, so that later requests follow it.
         let restored = self.server.ask(move |state| {
             let node = hub.node();
             state.join(hub);
@@ -152,7 +153,7 @@ impl Harsh {
         super::support::wait(restored);
     }
 
-    /// Whether the node has an active source that `is` picks.
+    /// Returns true if the node has an active source that `is` picks.
     pub(crate) fn has_source(&self, is: impl Fn(&Source) -> bool) -> bool {
         self.link().feeds.keys().any(is)
     }
@@ -165,7 +166,7 @@ impl Harsh {
         self.link.lock().unwrap()
     }
 
-    /// The error for what is not even sent.
+    /// The error of requests that are not sent at all.
     fn unsent<E>(&self, unavailable: E, refused: impl FnOnce(&'static str) -> E) -> Option<E> {
         let link = self.link();
         match (link.is_lost, link.refuses) {
@@ -195,7 +196,7 @@ impl Harsh {
             let lost = link.lock().unwrap().is_lost;
             let mut answers = answers.lock().unwrap();
             match &mut *answers {
-                // Dropped, which answers that the outcome is unknown.
+                // Dropped, so the outcome is unknown.
                 _ if lost => {}
                 Answers::AtOnce => {
                     drop(answers);

@@ -1,7 +1,7 @@
-//! Several nodes in one process, joined by an engine: the cut between hub and engine, tested from outside.
+//! Several nodes in one process, joined by an engine: the interface of hub and engine, tested from outside.
 //!
-//! `engine` is the example. `harsh` is an engine over the same server with faults. `manual` is an engine whose answers the
-//! test gives.
+//! `engine` is the example. `harsh` is an engine with faults over the same server. `manual` is an engine whose answers
+//! the test gives.
 
 #[path = "../../examples/engine/main.rs"]
 mod engine;

@@ -10,7 +10,7 @@ use tramline_broker::{
 
 use crate::support::until;
 
-/// A call of the hub, with what answers it.
+/// A call by the hub, with the means to answer it.
 #[derive(Debug)]
 pub(crate) enum Call {
     Activate(Activation),
@@ -42,11 +42,11 @@ pub(crate) struct Manual {
     hub: OnceLock<Arc<LocalHub>>,
     calls: Mutex<Vec<Call>>,
     gate: Mutex<Option<Gate>>,
-    /// Whether sessions and users are activated at once.
+    /// True if sessions and users are activated at once.
     opens: bool,
 }
 
-/// Where the next call about a subscription stops on its way in.
+/// Blocks the next call about a subscription.
 #[derive(Debug)]
 struct Gate {
     entered: mpsc::Sender<()>,
@@ -54,7 +54,7 @@ struct Gate {
 }
 
 impl Manual {
-    /// A hub, and its engine.
+    /// Returns a hub and its engine.
     pub(crate) fn hub() -> (Hub, Arc<Self>) {
         let engine = Arc::new(Self {
             opens: true,
@@ -63,7 +63,7 @@ impl Manual {
         (Hub::new(Arc::clone(&engine)), engine)
     }
 
-    /// As [`hub`](Self::hub), of an engine that is asked for sessions too.
+    /// Like [`hub`](Self::hub), for an engine that activates sessions too.
     pub(crate) fn hub_asked_for_sessions() -> (Hub, Arc<Self>) {
         let engine = Arc::new(Self::default());
         (Hub::new(Arc::clone(&engine)), engine)
@@ -73,7 +73,7 @@ impl Manual {
         self.hub.get().unwrap()
     }
 
-    /// The oldest call, once there is one.
+    /// Waits for the oldest call.
     #[track_caller]
     pub(crate) fn next(&self) -> Call {
         until(|| {
@@ -95,7 +95,7 @@ impl Manual {
         self.calls.lock().unwrap().iter().map(Call::name).collect()
     }
 
-    /// Stops the next call about a subscription: gives what tells that it came, and what lets it go on.
+    /// Blocks the next call about a subscription; returns what signals its arrival, and what unblocks it.
     pub(crate) fn stop(&self) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
         let ((entered, came), (go_on, go)) = (mpsc::channel(), mpsc::channel());
         *self.gate.lock().unwrap() = Some(Gate { entered, go });

@@ -1,4 +1,4 @@
-//! Sources: what the engine is asked for, and what reaches whom.
+//! Sources: the activations that the engine receives, and the receivers of messages.
 
 use std::thread;
 

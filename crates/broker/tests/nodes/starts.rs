@@ -1,4 +1,4 @@
-//! Starts that fail, or take their time.
+//! Engine starts that fail or are slow.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +9,7 @@ use tramline_broker::{
 
 use crate::support::{NOW, Seen, TOO_LATE, message, now, wait};
 
-/// Its start is answered by the test.
+/// The test answers its start.
 #[derive(Debug, Default)]
 struct Starting(Mutex<Option<Promise<Result<(), StartError>>>>);
 
@@ -84,7 +84,7 @@ fn requests_of_other_threads_wait_for_the_start() {
         let (hub, _engine, _seen) = hub();
         std::thread::scope(|scope| {
             for _ in 0..3 {
-                // `Starting` sees that the start came first.
+                // `Starting` checks that the start came first.
                 scope.spawn(|| wait(hub.publish(vec![message("/topic/a", "x")], NOW)));
             }
         });

@@ -14,15 +14,15 @@ use tramline_broker::{
     Subscribed, Taken, Target, Timestamp,
 };
 
-/// What does not come in this time hangs.
+/// The maximum wait; what takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
-/// When an answer that was asked for at [`NOW`] is given up.
+/// The time at which a request made at [`NOW`] has timed out.
 pub(crate) const TOO_LATE: Timestamp = Timestamp::from_millis(1_031_000);
 
-/// Waits until there is something.
+/// Waits until `ask` returns a value.
 #[track_caller]
 pub(crate) fn until<T>(mut ask: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
@@ -49,7 +49,7 @@ pub(crate) fn wait<T>(confirm: Confirm<T>) -> T {
     })
 }
 
-/// The answer, where it is there.
+/// Returns the answer if it is known.
 pub(crate) fn now<T>(confirm: &mut Confirm<T>) -> Option<T> {
     let mut context = Context::from_waker(Waker::noop());
     match std::pin::Pin::new(confirm).poll(&mut context) {
@@ -66,7 +66,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// One that is not open yet.
+    /// Creates a session that is not open yet.
     pub(crate) fn new(hub: &Hub, limit: usize) -> Self {
         Self {
             hub: hub.clone(),
@@ -132,7 +132,7 @@ impl Session {
         taken
     }
 
-    /// What is there.
+    /// Takes the queued deliveries.
     pub(crate) fn take_into(&self, taken: &mut Vec<Delivery>, count: usize) {
         let mut context = Context::from_waker(Waker::noop());
         while taken.len() < count {
@@ -200,12 +200,12 @@ pub(crate) fn send(hub: &Hub, destination: &str, body: &str) {
     wait(hub.publish(vec![message(destination, body)], NOW)).unwrap();
 }
 
-/// What an observer saw, as texts.
+/// The events that an observer received, as texts.
 #[derive(Debug, Default)]
 pub(crate) struct Seen(Mutex<Vec<String>>);
 
 impl Seen {
-    /// An observer of `hub`.
+    /// Creates an observer of `hub`.
     pub(crate) fn of(hub: &Hub) -> Arc<Self> {
         let seen = Arc::new(Self::default());
         let observer: Arc<dyn Observer> = Arc::<Self>::clone(&seen);
@@ -217,7 +217,7 @@ impl Seen {
         self.0.lock().unwrap().clone()
     }
 
-    /// Waits until the last `expected` of it.
+    /// Waits until the last events are `expected`.
     #[track_caller]
     pub(crate) fn ends_with(&self, expected: &[&str]) {
         let started = Instant::now();

@@ -1,4 +1,4 @@
-//! What was sent and is never answered: its outcome is unknown, and nobody waits for ever.
+//! Requests that are never answered: their outcome is unknown, and no wait is endless.
 
 use tramline_broker::{
     CommitError, Feed, OpenError, PublishError, Refused, SettleError, SubscribeError, Timestamp,
@@ -11,7 +11,7 @@ use crate::support::{NOW, Session, TOO_LATE, accepting, message, now, wait};
 const ROOM: &str = "/topic/room";
 const QUEUE: &str = "/queue/a";
 
-/// A consumer with one delivery.
+/// Returns a consumer with one delivery.
 fn consumer() -> (Session, std::sync::Arc<Manual>, tramline_broker::Delivery) {
     let (hub, engine) = Manual::hub();
     hub.sweep(NOW);

@@ -1,4 +1,4 @@
-//! Who gets a queue's messages, how many at a time, and what becomes of them.
+//! Consumers of queues: who receives messages, how many at a time, and how they are settled.
 
 use tramline_broker::{DeliveryRef, Hub, Outcome, SettleError, SubscribeError};
 

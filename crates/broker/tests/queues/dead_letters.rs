@@ -1,4 +1,4 @@
-//! Where messages go that nobody takes.
+//! Dead letters and their destinations.
 
 use tramline_broker::{Delivery, Hub, QueueSettings, TopicSettings, WhenFull};
 

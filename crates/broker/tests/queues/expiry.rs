@@ -1,4 +1,4 @@
-//! How long messages live.
+//! Expiry of messages.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn living(millis: u64) -> Hub {
     Hub::new(broker().queue_settings("/queue/short", settings))
 }
 
-/// How many messages wait there at each of the times.
+/// The number of messages that wait in the queue at each of the times.
 fn depths<const N: usize>(broker: &Hub, queue: &'static str, times: [u64; N]) -> [usize; N] {
     times.map(|time| {
         broker.sweep(at(time));

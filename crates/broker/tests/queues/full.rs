@@ -1,4 +1,4 @@
-//! Full queues: who waits, for how long, in what order, and who goes.
+//! Full queues: who waits, for how long, in what order, and what is dropped.
 
 use std::task::Poll;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tramline_broker::{
 
 use crate::support::*;
 
-/// A broker whose queues hold so many messages.
+/// A broker whose queues hold `max_messages` messages.
 fn small(max_messages: usize, when_full: WhenFull) -> Hub {
     let settings = QueueSettings::default()
         .max_messages(max_messages)

@@ -1,4 +1,4 @@
-//! What the documentation of the broker's queues and of its topics' settings says, sentence by sentence, from outside.
+//! Tests the documentation of the broker's queues and of its topics' settings, sentence by sentence, from outside.
 
 mod consumers;
 mod dead_letters;

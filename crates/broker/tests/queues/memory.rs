@@ -1,4 +1,4 @@
-//! What messages may take, and that all of it comes back.
+//! The memory limit, and that all memory is released.
 
 use tramline_broker::{Hub, Outbox, Overflow, PublishError, QueueSettings};
 

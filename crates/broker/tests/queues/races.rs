@@ -1,4 +1,4 @@
-//! What has to hold when several threads are at it.
+//! Guarantees under concurrent calls.
 
 use std::sync::Barrier;
 use std::thread;
@@ -7,7 +7,7 @@ use tramline_broker::{DeliveryRef, Hub, Outcome, QueueSettings, Settle};
 
 use crate::support::*;
 
-/// Who closes while its transaction gets the room that it waited for.
+/// The session closes while its transaction gets the room that it waited for.
 #[test]
 fn a_transaction_of_a_session_that_closes_is_done_whole_or_not_at_all() {
     for _ in 0..2_000 {

@@ -1,4 +1,4 @@
-//! Prefixes, patterns of settings, and what is wrong with them.
+//! Prefixes, patterns of settings, and their errors.
 
 use tramline_broker::{
     EmbeddedBroker, Hub, Prefix, QueueSettings, Separator, TopicSettings, WhenFull,

@@ -1,4 +1,4 @@
-//! What the broker says of itself.
+//! The broker's statistics.
 
 use tramline_broker::{DestinationKind, Hub, Pattern};
 

@@ -1,4 +1,4 @@
-//! Sessions that a test speaks for.
+//! Sessions driven by a test.
 
 use std::future::Future;
 use std::num::NonZeroU32;
@@ -17,10 +17,10 @@ pub(crate) const AUTO: AckMode = AckMode::Auto;
 pub(crate) const CLIENT: AckMode = AckMode::Client;
 pub(crate) const INDIVIDUAL: AckMode = AckMode::ClientIndividual;
 
-/// When the tests begin.
+/// The time at which the tests begin.
 const START: u64 = 1_000_000;
 
-/// So many milliseconds after the beginning.
+/// The time `millis` milliseconds after the start.
 pub(crate) fn at(millis: u64) -> Timestamp {
     Timestamp::from_millis(START + millis)
 }
@@ -41,7 +41,7 @@ impl<'b> Client<'b> {
         Self::with(broker, None, Outbox::new(1 << 24, Overflow::Close))
     }
 
-    /// A session that may have so many bytes waiting.
+    /// Opens a session whose outbox holds `limit` bytes.
     pub(crate) fn slow(broker: &'b Hub, limit: usize) -> Self {
         Self::with(broker, None, Outbox::new(limit, Overflow::Close))
     }
@@ -94,7 +94,7 @@ impl<'b> Client<'b> {
         self.outbox.close();
     }
 
-    /// Takes what waits, at most `count` deliveries, and tells the broker of room as a session does.
+    /// Takes queued deliveries, at most `count`, and reports room to the broker as a session does.
     pub(crate) fn take_some(&self, count: usize) -> (Vec<Delivery>, Taken) {
         let mut batch = Vec::new();
         let mut context = Context::from_waker(Waker::noop());
@@ -158,7 +158,7 @@ pub(crate) fn body(delivery: &Delivery) -> String {
     String::from_utf8(delivery.message.body().to_vec()).unwrap()
 }
 
-/// By message: its body, and how often it was delivered before.
+/// Returns each message's body and how often it was delivered before.
 pub(crate) fn tries(deliveries: &[Delivery]) -> Vec<(String, u32)> {
     let tries = deliveries
         .iter()
@@ -189,7 +189,7 @@ pub(crate) fn to_user(name: &'static str, path: &'static str, body: &'static str
     Publish::new(Target::User { name, path }, Headers::new(), body)
 }
 
-/// Publishes at the beginning what must be taken; gives how many subscriptions that reached.
+/// Publishes messages that must be accepted, at the start time; returns the number of subscriptions they reached.
 pub(crate) fn publish(broker: &Hub, batch: Vec<Publish>) -> usize {
     let published = ready(broker.publish(batch, at(0)));
     published.unwrap().local_receivers
@@ -206,17 +206,17 @@ pub(crate) fn refused(broker: &Hub, publish: Publish) -> PublishError {
     answer.unwrap_err().error
 }
 
-/// An answer that has to be there.
+/// Returns an answer that must be known.
 pub(crate) fn ready<T>(confirm: Confirm<T>) -> T {
     confirm.into_ready().expect("the answer is there")
 }
 
-/// What is known of an answer by now.
+/// Polls an answer.
 pub(crate) fn poll<T>(confirm: &mut Confirm<T>) -> Poll<T> {
     Pin::new(confirm).poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// What the broker knows of one destination.
+/// The broker's statistics of one destination.
 pub(crate) fn known(broker: &Hub, destination: &'static str) -> DestinationStatistics {
     let pattern = Pattern::parse(destination).unwrap();
     let mut statistics = broker.statistics(&pattern, 1);

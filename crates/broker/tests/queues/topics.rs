@@ -1,4 +1,4 @@
-//! What happens to messages for subscribers that are too slow, and windows of what is to be acknowledged.
+//! Messages for slow subscribers, and acknowledgement windows.
 
 use tramline_broker::{Control, Ending, Hub, Outbox, Overflow, Taken, TopicSettings};
 
@@ -9,7 +9,7 @@ fn overflowing(overflow: Overflow) -> Hub {
     Hub::new(broker().topic_settings("/topic/a/**", settings))
 }
 
-/// As long as the others: with it and its destination, three messages of it fit into 1,000 bytes.
+/// Pads a text, so that with its destination three such messages fit into 1,000 bytes.
 fn padded(text: &str) -> String {
     format!("{text:x<250}")
 }

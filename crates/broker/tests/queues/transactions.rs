@@ -1,4 +1,4 @@
-//! All of a transaction, or nothing of it.
+//! Transactions are carried out completely or not at all.
 
 use std::task::Poll;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A server that does what a test tells it, made of the server's halves of our machines.
+//! A server scripted by the test, made of the server's halves of our machines.
 #![allow(dead_code, unreachable_pub)]
 
 use std::{
@@ -23,19 +23,19 @@ pub struct Server<I> {
     pub stomp: ServerConnection,
     websocket: Option<Connection>,
     events: VecDeque<ServerEvent>,
-    /// The Close frame, once it has come.
+    /// The Close frame, once it has arrived.
     pub closed: Option<Option<u16>>,
     /// Frames and heart-beats that the client sent, in bytes.
     pub received: usize,
 }
 
-/// A client to be, whose WebSocket goes to the answered stream.
+/// Returns a client builder whose WebSocket goes to the returned stream.
 pub fn websocket() -> (Connect, DuplexStream) {
     let (near, far) = duplex(PIPE);
     (Client::connect("ws://tramline.test/ws?a=b").over(near), far)
 }
 
-/// A client and its server, connected by WebSocket.
+/// Returns a client and its server, connected by WebSocket.
 pub async fn connected() -> (Client, Server<DuplexStream>) {
     let (connect, far) = websocket();
     let (client, server) = tokio::join!(async { connect.await.unwrap() }, async {
@@ -46,7 +46,7 @@ pub async fn connected() -> (Client, Server<DuplexStream>) {
     (client, server)
 }
 
-/// A client and its server, connected by plain STOMP.
+/// Returns a client and its server, connected by plain STOMP.
 pub async fn connected_plainly() -> (Client, Server<DuplexStream>) {
     let (near, far) = duplex(PIPE);
     let mut server = Server::new(far, None);
@@ -96,7 +96,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Server<I> {
         self.flush().await;
     }
 
-    /// What the client does next; `None` at its Close or the end of the stream.
+    /// Returns the client's next event; `None` at its Close or the end of the stream.
     pub async fn event(&mut self) -> Option<ServerEvent> {
         loop {
             if let Some(event) = self.stomp.poll_event() {
@@ -108,7 +108,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Server<I> {
         }
     }
 
-    /// Expects SUBSCRIBE, and confirms it; answers its slot.
+    /// Expects SUBSCRIBE, and confirms it; returns its slot.
     pub async fn subscribed(&mut self) -> u32 {
         let subscribe = self.subscribe().await;
         self.receipt(subscribe.receipt.as_deref().unwrap()).await;
@@ -144,8 +144,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Server<I> {
         self.write(&frame).await;
     }
 
-    /// Expects DISCONNECT, confirms it, and goes through the closing handshake.
-    pub async fn goodbye(mut self) {
+    /// Expects DISCONNECT, confirms it, and does the close handshake.
+    pub async fn disconnected(mut self) {
         let event = self.event().await;
         let Some(ServerEvent::Disconnect(disconnect)) = event else {
             panic!("not DISCONNECT: {event:?}")
@@ -163,7 +163,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Server<I> {
         self.flush().await;
     }
 
-    /// Writes what the machines owe.
+    /// Writes the machines' output.
     pub async fn flush(&mut self) {
         while let Some(frame) = self.stomp.poll_transmit() {
             self.write(&frame).await;
@@ -184,7 +184,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Server<I> {
         self.io.write_all(&out).await.unwrap();
     }
 
-    /// False at the end.
+    /// Reads once; returns false at the end.
     async fn read(&mut self) -> bool {
         let mut buffer = vec![0; 64 * 1024];
         let len = self.io.read(&mut buffer).await.unwrap_or(0);
@@ -234,7 +234,7 @@ pub fn header<'a>(head: &'a str, name: &str) -> &'a str {
         .map_or("", |(_, value)| value.trim())
 }
 
-/// Nothing in a test takes this long; paused clocks get there at once.
+/// A time limit that no test reaches; with a paused clock it costs no time.
 pub async fn soon<T>(future: impl IntoFuture<Output = T>) -> T {
     timeout(Duration::from_secs(60), future)
         .await
@@ -245,5 +245,5 @@ pub fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// Bytes that fit between the two.
+/// The capacity in bytes of the pipe between the two.
 pub const PIPE: usize = 16 * 1024;

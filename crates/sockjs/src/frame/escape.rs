@@ -1,14 +1,15 @@
-//! JSON escaping, with the characters that browsers and proxies spoil on the way.
+//! JSON escaping, including the characters that browsers and proxies corrupt.
 
-/// Appends `text` as the inside of a JSON string, without the quotes.
+/// Appends `text` as the content of a JSON string, without the quotes.
 ///
-/// Escaped are: quote, backslash and U+0000–001F, as JSON demands (`\b` `\t` `\n` `\f` `\r` in their short form); and, as
-/// lower-case `\uXXXX`, the characters that some browser or library drops, or takes for a line end, when it reads them raw:
-/// U+007F–009F, 00AD, 0600–0604, 070F, 17B4–17B5, 200C–200F, 2028–202F, 2060–206F, FEFF, FFF0–FFFF. Everything else,
-/// characters beyond U+FFFF included, is copied: responses are UTF-8 and say so.
+/// It escapes quote, backslash and U+0000–001F, as JSON requires (`\b` `\t` `
+/// ` `\f` `\r` in their short form); and, as lower-case `\uXXXX`, the characters that some browser or library drops, or
+/// takes for a line end, when it reads them raw: U+007F–009F, 00AD, 0600–0604, 070F, 17B4–17B5, 200C–200F, 2028–202F,
+/// 2060–206F, FEFF, FFF0–FFFF. Everything else, including characters beyond U+FFFF, is copied: responses are declared
+/// as UTF-8.
 ///
-/// Each character is escaped for itself, so the escape of a concatenation is the concatenation of the escapes: a long text
-/// that many sessions share needs escaping once.
+/// Each character is escaped by itself, so the escape of a concatenation is the concatenation of the escapes: a long
+/// text that many sessions share is escaped once.
 ///
 /// Source: sockjs-protocol 0.3.3, "JSON Unicode Encoding" (`escapable_by_server`, which is a subset), and the list that
 /// `sockjs-client` and its server relatives treat as unsafe.
@@ -23,7 +24,7 @@
 /// assert_eq!(out, br"RECEIPT\nreceipt-id:7\n\n\u0000");
 /// ```
 ///
-/// # Example: parts may be escaped apart
+/// # Example: parts may be escaped separately
 ///
 /// ```
 /// use tramline_sockjs::frame::escape_into;
@@ -99,7 +100,7 @@ fn is_escaped(character: char) -> bool {
     )
 }
 
-/// Bytes that an escaped character can start with. All other bytes are copied without a second look.
+/// Bytes that an escaped character can start with. All other bytes are copied without decoding.
 const SUSPECT: [bool; 256] = {
     let mut suspect = [false; 256];
     let mut byte = 0;
@@ -141,7 +142,7 @@ mod tests {
         assert_eq!(escape("\"\\\u{8}\t\n\u{c}\r"), r#"\"\\\b\t\n\f\r"#);
     }
 
-    // sockjs-protocol 0.3.3, JSONEncoding.test_xhr_server_encodes: all of these must come out as \uXXXX.
+    // sockjs-protocol 0.3.3, JSONEncoding.test_xhr_server_encodes: all of these must be written as \uXXXX.
     #[test]
     fn what_the_script_requires_is_escaped() {
         for range in [

@@ -1,9 +1,9 @@
-//! What a session answers with.
+//! Receivers, and the results of a session's methods.
 
 use crate::receive::Receive;
 
-/// One request that receives, from [`Session::attach`](super::Session::attach) to [`Output::End`]; whether it was accepted
-/// or refused, it has its output polled in the same way.
+/// One receiving request, from [`Session::attach`](super::Session::attach) to [`Output::End`]; its output is polled in
+/// the same way whether it was accepted or refused.
 #[derive(Debug)]
 #[must_use = "its output must be polled, or the session told that it is over"]
 pub struct Receiver {
@@ -11,18 +11,18 @@ pub struct Receiver {
     pub(super) standing: Standing,
     /// Bytes of its response so far, without the prelude.
     pub(super) sent: usize,
-    /// The prelude, if any, is out.
+    /// The prelude, if any, was sent.
     pub(super) started: bool,
 }
 
 impl Receiver {
-    /// How it wants its frames.
+    /// The framing that it needs.
     #[must_use]
     pub fn receive(&self) -> &Receive {
         &self.receive
     }
 
-    /// Whether the session does not receive it: it gets one close frame, and the session knows nothing of it.
+    /// Returns true if the session refused it: it gets one close frame, and is not attached.
     #[must_use]
     pub fn is_refused(&self) -> bool {
         matches!(self.standing, Standing::SecondOne | Standing::Closed)
@@ -31,35 +31,35 @@ impl Receiver {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// With a number, so that a late word from a request that is over cannot touch its successor.
+    /// With a number, so that a late call from a finished request cannot affect its successor.
     Attached(u32),
-    /// Refused: there is another receiver.
+    /// Refused: another receiver is attached.
     SecondOne,
     /// Refused: the session is closed.
     Closed,
-    /// Refused, and told so.
+    /// Refused, and its close frame is sent.
     Over,
 }
 
-/// What a call of [`Session::poll_output`](super::Session::poll_output) did.
+/// The result of [`Session::poll_output`](super::Session::poll_output).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Output {
-    /// Nothing to say at present; ask again after the next [`send`](super::Session::send), [`close`](super::Session::close) or
-    /// [`handle_timeout`](super::Session::handle_timeout).
+    /// There is no output now; poll again after the next [`send`](super::Session::send),
+    /// [`close`](super::Session::close) or [`handle_timeout`](super::Session::handle_timeout).
     Pending,
     /// One piece was appended; there may be more.
     Data,
-    /// End the response after what was appended, if anything. The receiver is detached already.
+    /// End the response after the appended bytes, if any. The receiver is detached already.
     End,
 }
 
-/// Why a session may be dropped.
+/// The reason why a session may be dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimedOut {
-    /// No receiver came for [`Config::disconnect_delay`](crate::Config::disconnect_delay): the client is gone. The application has yet to hear of it. What
-    /// was queued is lost.
+    /// No receiver came for [`Config::disconnect_delay`](crate::Config::disconnect_delay): the client is gone. The
+    /// application does not know yet. Queued messages are lost.
     Disconnected,
-    /// The session had been closed, and has been remembered long enough.
+    /// The session had been closed, and the time for late requests is over.
     Forgotten,
 }

@@ -1,13 +1,13 @@
-//! Messages that wait for a receiver, in one allocation.
+//! Queued messages, in one allocation.
 
 /// A first-in first-out queue of byte strings, each stored behind its length.
 ///
-/// One buffer rather than one per message: most sessions hold a few hundred bytes for a round trip, and a drained queue
-/// must hold nothing.
+/// One buffer rather than one per message: most sessions hold a few hundred bytes for a round trip, and an empty queue
+/// must hold no memory.
 #[derive(Clone, Default)]
 pub(super) struct Queue {
     bytes: Vec<u8>,
-    /// Where the first message starts; what is before it was taken.
+    /// The start of the first message; earlier bytes were taken.
     start: usize,
     count: usize,
 }
@@ -19,12 +19,12 @@ impl Queue {
         self.bytes.is_empty()
     }
 
-    /// Bytes held for waiting messages, their lengths included.
+    /// Bytes held for queued messages, including their lengths.
     pub(super) fn len(&self) -> usize {
         self.bytes.len() - self.start
     }
 
-    /// How many messages wait.
+    /// The number of queued messages.
     pub(super) fn count(&self) -> usize {
         self.count
     }
@@ -55,8 +55,8 @@ impl Queue {
         }
     }
 
-    /// Gives the room of taken messages back once they are the larger part, so that a queue that never runs dry does not
-    /// grow for ever and each byte is moved about once.
+    /// Frees the room of taken messages once they are the larger part, so that a queue that never becomes empty does
+    /// not grow for ever and each byte is moved about once.
     pub(super) fn compact(&mut self) {
         if self.start > self.bytes.len() / 2 {
             self.bytes.drain(..self.start);

@@ -5,11 +5,11 @@ use crate::headers::Headers;
 use crate::heart_beat::HeartBeat;
 use crate::version::Version;
 
-/// How a client connects.
+/// The configuration of a client connection.
 ///
 /// `Debug` does not show the passcode.
 ///
-/// # Example: a client that insists on 1.2
+/// # Example: a client that requires 1.2
 ///
 /// ```
 /// use tramline_stomp::{ClientConfig, Version};
@@ -25,7 +25,7 @@ pub struct ClientConfig {
     /// The versions offered. Default all; an empty list offers 1.0.
     pub versions: Vec<Version>,
 
-    /// The `host` header: the virtual host that the client wants. 1.1 requires it.
+    /// The `host` header: the requested virtual host. 1.1 requires it.
     pub host: ByteString,
 
     /// The `login` header. Default none.
@@ -37,15 +37,15 @@ pub struct ClientConfig {
     /// The heart-beats offered, in milliseconds. Default 10,000 both ways, as the server's.
     pub heart_beat: HeartBeat,
 
-    /// Further headers of CONNECT, behind the others. Default none.
+    /// Further headers of CONNECT, after the others. Default none.
     pub headers: Headers,
 
-    /// What the server may send; see [`Limits`] for the defaults.
+    /// Limits on what the server may send; see [`Limits`] for the defaults.
     pub limits: Limits,
 }
 
 impl ClientConfig {
-    /// The defaults, for this virtual host.
+    /// Creates the default configuration for this virtual host.
     pub fn new(host: impl Into<ByteString>) -> Self {
         Self {
             versions: Version::ALL.to_vec(),
@@ -61,14 +61,14 @@ impl ClientConfig {
         }
     }
 
-    /// With other [`ClientConfig::versions`].
+    /// Sets [`ClientConfig::versions`].
     #[must_use]
     pub fn with_versions(mut self, versions: Vec<Version>) -> Self {
         self.versions = versions;
         self
     }
 
-    /// With a login and a passcode.
+    /// Sets a login and a passcode.
     #[must_use]
     pub fn with_login(
         mut self,
@@ -80,14 +80,14 @@ impl ClientConfig {
         self
     }
 
-    /// With another [`ClientConfig::heart_beat`].
+    /// Sets [`ClientConfig::heart_beat`].
     #[must_use]
     pub fn with_heart_beat(mut self, heart_beat: HeartBeat) -> Self {
         self.heart_beat = heart_beat;
         self
     }
 
-    /// With one more header of CONNECT.
+    /// Adds a header to CONNECT.
     #[must_use]
     pub fn with_header(
         mut self,
@@ -98,7 +98,7 @@ impl ClientConfig {
         self
     }
 
-    /// With other [`ClientConfig::limits`].
+    /// Sets [`ClientConfig::limits`].
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;

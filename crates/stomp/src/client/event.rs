@@ -11,7 +11,7 @@ use crate::heart_beat::InvalidHeartBeat;
 use crate::heart_beat::READ_TOLERANCE;
 use crate::version::Version;
 
-/// What a server did.
+/// An event of the server.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum ClientEvent {
@@ -19,11 +19,11 @@ pub enum ClientEvent {
     Connected(Connected),
     /// A message for one of the subscriptions.
     Message(Message),
-    /// What was sent with this receipt is done.
+    /// The frame that requested this receipt is done.
     Receipt(ByteString),
-    /// The server has ended the session with an ERROR frame. Nothing more comes: close.
+    /// The server has ended the session with an ERROR frame. No event follows: close.
     Error(Frame),
-    /// The session cannot go on. Nothing more comes: close.
+    /// The session has failed. No event follows: close.
     Failed(ClientError),
 }
 
@@ -31,35 +31,34 @@ pub enum ClientEvent {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Connected {
-    /// The version agreed on.
+    /// The negotiated version.
     pub version: Version,
-    /// The server's name for the session.
+    /// The server's id of the session.
     pub session: Option<ByteString>,
     /// The server's software.
     pub server: Option<ByteString>,
-    /// Who the server takes the client for.
+    /// The user name that the server has given the client.
     pub user_name: Option<ByteString>,
     /// All headers, as sent.
     pub headers: Headers,
 }
 
-/// Why a client's session failed, other than by the server's ERROR.
+/// A client's session failed, other than by the server's ERROR.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// What the server sent is no STOMP frame, or too large a one.
+    /// The server sent an invalid STOMP frame, or too large a one.
     #[error("the server sent a bad frame: {0}")]
     Frame(#[from] DecodeError),
 
-    /// A frame that has no place here: one that only clients send, or one before CONNECTED, or a
-    /// second CONNECTED.
+    /// The frame is not allowed here: only clients send it, or it came before CONNECTED, or it is a second CONNECTED.
     #[error("the server sent {command}, which has no place here; is it a STOMP server?")]
     UnexpectedFrame {
         /// The frame.
         command: Command,
     },
 
-    /// A header that the frame must have is absent.
+    /// A required header of the frame is missing.
     #[error("the server's {command} lacks the header `{header}`")]
     MissingHeader {
         /// The frame.
@@ -75,11 +74,11 @@ pub enum ClientError {
     /// CONNECTED names a version that was not offered.
     #[error("the server chose version `{version}`, which was not offered; offer it or update it")]
     VersionNotOffered {
-        /// The beginning of what it chose.
+        /// The beginning of its choice.
         version: String,
     },
 
-    /// The server was silent for longer than [`READ_TOLERANCE`] times the agreed interval.
+    /// The server was silent for longer than [`READ_TOLERANCE`] times the negotiated interval.
     #[error(
         "nothing was received for {silent_for:?}, more than {READ_TOLERANCE} times the agreed \
          heart-beat; the server or the network is gone"

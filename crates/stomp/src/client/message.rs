@@ -9,7 +9,7 @@ use crate::version::Version;
 
 /// A MESSAGE frame.
 ///
-/// # Example: a message that comes again
+/// # Example: a redelivered message
 ///
 /// ```
 /// use std::time::Instant;
@@ -34,24 +34,23 @@ use crate::version::Version;
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Message {
-    /// The id that [`ClientConnection::subscribe`](crate::ClientConnection::subscribe) answered.
+    /// The id that [`ClientConnection::subscribe`](crate::ClientConnection::subscribe) returned.
     pub subscription: ByteString,
-    /// The server's name for the message.
+    /// The server's id of the message.
     pub message_id: ByteString,
-    /// The header `ack`: what a 1.2 client acknowledges the message by. Absent where nothing is to
-    /// be acknowledged; older versions do not use it.
+    /// The header `ack`, by which a 1.2 client acknowledges the message. Absent if it needs no acknowledgement; older
+    /// versions do not use it.
     pub ack: Option<ByteString>,
-    /// Where the message was sent to.
+    /// The destination of the message.
     pub destination: ByteString,
     /// All headers, as sent.
     pub headers: Headers,
-    /// The message.
+    /// The body.
     pub body: Bytes,
 }
 
 impl Message {
-    /// What to keep of the message in order to acknowledge it later: copies of its names, which
-    /// do not keep its frame alive.
+    /// Returns what is needed to acknowledge the message later: copies of its ids, which do not keep its frame alive.
     pub fn delivery(&self) -> Delivery {
         let copy = |text: &ByteString| ByteString::from(&**text);
         Delivery {
@@ -61,8 +60,8 @@ impl Message {
         }
     }
 
-    /// Whether the message was delivered before, to this client or another: it may have been
-    /// worked on already. Most brokers say so by `redelivered:true`.
+    /// Returns true if the message was delivered before, to this client or another: it may have been processed already.
+    /// Most brokers send `redelivered:true` then.
     pub fn redelivered(&self) -> bool {
         self.headers.get("redelivered") == Some("true")
     }
@@ -73,8 +72,7 @@ impl Message {
     }
 }
 
-/// The names of a received message by which
-/// [`ClientConnection::ack`](crate::ClientConnection::ack) and `nack` speak of it: from
+/// The ids of a received message, for [`ClientConnection::ack`](crate::ClientConnection::ack) and `nack`: from
 /// [`Message::delivery`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Delivery {
@@ -84,7 +82,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// An ACK or NACK without its transaction and receipt.
+    /// Creates an ACK or NACK without its transaction and receipt.
     pub(super) fn frame(
         &self,
         command: Command,
@@ -104,7 +102,7 @@ impl Delivery {
 }
 
 impl From<&Message> for Delivery {
-    /// For use at once: it shares the message's frame.
+    /// For immediate use: it shares the message's frame.
     fn from(message: &Message) -> Self {
         Self {
             subscription: message.subscription.clone(),
@@ -120,7 +118,7 @@ impl From<&Delivery> for Delivery {
     }
 }
 
-/// Why a message cannot be acknowledged: the caller's mistake, and the session goes on.
+/// A message cannot be acknowledged: an error of the caller; the session goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotAcknowledgeable {

@@ -135,7 +135,7 @@ fn an_error_frame_ends_the_session() {
     assert_eq!(client.poll_event(), None);
 }
 
-/// A session of this version and a message that it received.
+/// Returns a session of this version and a message that it received.
 fn with_message(version: &str) -> (ClientConnection, Message) {
     let (mut client, now) = client();
     receive(

@@ -1,12 +1,12 @@
 use crate::command::Command;
 
-/// What a peer did that is not STOMP, or more than [`Limits`](crate::Limits) allow.
+/// A peer sent invalid STOMP, or more than [`Limits`](crate::Limits) allow.
 ///
-/// Every variant is the peer's doing. Quotes are bounded: a text never grows with the input.
+/// Every variant is an error of the peer. Quotes are bounded: an error text never grows with the input.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// The first line of a frame is no command.
+    /// The first line of a frame is not a command.
     #[error(
         "`{line}` is not a STOMP command; send one such as CONNECT or SEND, in capitals, on a \
          line of its own"
@@ -16,28 +16,28 @@ pub enum DecodeError {
         line: String,
     },
 
-    /// A NUL where a frame should begin or in its first line, which is no command.
+    /// A NUL where a frame should begin or in its first line, which is not a command.
     #[error("{}", misplaced_nul(line))]
     MisplacedNul {
-        /// What stands before the NUL, or its beginning; often nothing.
+        /// The text before the NUL, or its beginning; often empty.
         line: String,
     },
 
-    /// A CR that no LF follows.
+    /// A CR without LF.
     #[error(
         "a carriage return stands without a line feed; end lines with LF or CRLF, and write \\r \
          in header values (STOMP 1.2)"
     )]
     BareCarriageReturn,
 
-    /// A NUL before the blank line that ends the headers.
+    /// A NUL before the blank line after the headers.
     #[error(
         "the frame ends inside its headers; send a blank line after the last header, then the \
          body and NUL"
     )]
     HeadNotTerminated,
 
-    /// A header line that does not separate a name from a value.
+    /// A header line without a colon.
     #[error("the header line `{line}` has no colon; {}", how_to_mend(line))]
     MissingColon {
         /// The beginning of the line.
@@ -103,13 +103,13 @@ pub enum DecodeError {
          `Limits::body`"
     )]
     ContentLengthTooLarge {
-        /// What the header announces, in bytes, as the peer wrote it, or its beginning.
+        /// The length that the header announces, as the peer wrote it, or its beginning.
         length: String,
         /// [`Limits::body`](crate::Limits::body), in bytes.
         limit: usize,
     },
 
-    /// A body without `content-length` that went on beyond the limit.
+    /// A body without `content-length` exceeded the limit.
     #[error(
         "frame body exceeds the limit of {limit} bytes without an end; send less or raise \
          `Limits::body`"
@@ -129,13 +129,13 @@ pub enum DecodeError {
         command: Command,
     },
 
-    /// No NUL after the bytes that `content-length` announced.
+    /// No NUL follows the bytes that `content-length` announced.
     #[error(
         "no NUL follows the {content_length} bytes that content-length announces; count the \
          bytes of the body, not its characters, and end the frame with NUL"
     )]
     BodyNotTerminated {
-        /// What the header announced, in bytes.
+        /// The announced length in bytes.
         content_length: usize,
     },
 }

@@ -1,4 +1,4 @@
-/// What a decoder accepts from its peer.
+/// Limits on what a decoder accepts from its peer.
 ///
 /// # Example: room for larger messages
 ///
@@ -11,36 +11,34 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The longest body, in bytes. Default 65,536: what Spring accepts, and enough for a chat or
-    /// a price. What a peer that stalls inside a frame can hold is at
-    /// [`Decoder`](crate::Decoder#memory).
+    /// The maximum length of a body in bytes. Default 65,536: the same as Spring, and enough for a chat message or a
+    /// price. [`Decoder`](crate::Decoder#memory) says how much a peer that stalls inside a frame can hold.
     pub body: usize,
 
-    /// The longest header line, in bytes as sent, without its line end. Default 8,192: a bearer
-    /// token or a cookie fits, and HTTP servers draw the same line.
+    /// The maximum length of a header line in bytes as sent, without its line end. Default 8,192: a bearer token or a
+    /// cookie fits, and HTTP servers have the same limit.
     pub header_line: usize,
 
-    /// The most header lines of a frame. Default 64: clients send fewer than ten, and a lookup
-    /// is linear.
+    /// The maximum number of header lines of a frame. Default 64: clients send fewer than ten, and a lookup is linear.
     pub header_count: usize,
 }
 
 impl Limits {
-    /// With another [`Limits::body`].
+    /// Sets [`Limits::body`].
     #[must_use]
     pub fn with_body(mut self, bytes: usize) -> Self {
         self.body = bytes;
         self
     }
 
-    /// With another [`Limits::header_line`].
+    /// Sets [`Limits::header_line`].
     #[must_use]
     pub fn with_header_line(mut self, bytes: usize) -> Self {
         self.header_line = bytes;
         self
     }
 
-    /// With another [`Limits::header_count`].
+    /// Sets [`Limits::header_count`].
     #[must_use]
     pub fn with_header_count(mut self, count: usize) -> Self {
         self.header_count = count;

@@ -15,17 +15,17 @@ use crate::{
     text::lossy_excerpt,
 };
 
-/// How far the search for the end of one frame has come.
+/// The progress of the search for the end of one frame.
 ///
 /// Offsets count from the first byte of the frame, wherever its bytes are held.
 #[derive(Default, Debug)]
 pub(super) struct Scan {
     command: Option<Command>,
-    /// Where the first header line begins.
+    /// The start of the first header line.
     headers_start: usize,
     header_count: usize,
     line_start: usize,
-    /// Known once the blank line was seen.
+    /// Known after the blank line.
     body_start: Option<usize>,
     body_len: BodyLen,
 }
@@ -41,8 +41,8 @@ enum BodyLen {
 impl Scan {
     /// Searches `input`, which follows the bytes that are `held` and were searched before.
     ///
-    /// The answer is how many bytes of `input` belong to the frame, its NUL included, or `None`
-    /// when all of them do and the frame goes on.
+    /// Returns how many bytes of `input` belong to the frame, its NUL included, or `None` when all of them do and the
+    /// frame goes on.
     pub(super) fn run(
         &mut self,
         held: &[u8],
@@ -54,9 +54,9 @@ impl Scan {
             if let Some(body_start) = self.body_start {
                 break body_start;
             }
-            // The line so far begins with bytes that are held only in the first turn.
+            // Only the first line begins with bytes that are held.
             let pending = held.len() + at - self.line_start;
-            // Its content, a CR and its LF need this much; nobody looks beyond.
+            // The longest line with its CR and LF; the search stops there.
             let longest = self.line_limit(limits).saturating_add(2);
             let unread = &input[at..];
             let unread = &unread[..unread.len().min(longest.saturating_sub(pending))];
@@ -105,7 +105,7 @@ impl Scan {
         }
     }
 
-    /// The frame whose end was found; `bytes` are all of its bytes.
+    /// Parses the frame whose end was found; `bytes` are all of its bytes.
     pub(super) fn into_frame(self, bytes: &Bytes, version: Version) -> Result<Frame, DecodeError> {
         let (Some(command), Some(body_start)) = (self.command, self.body_start) else {
             unreachable!("the end of a frame is only found behind its command and its headers");
@@ -140,7 +140,7 @@ impl Scan {
         })
     }
 
-    /// Takes a whole line, without its LF; the next one begins at `next`.
+    /// Takes a complete line, without its LF; the next one begins at `next`.
     fn line(&mut self, line: &[u8], next: usize, limits: &Limits) -> Result<(), DecodeError> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         self.line_start = next;
@@ -187,7 +187,7 @@ impl Scan {
         Ok(())
     }
 
-    /// A frame that may not have a body must end right behind its blank line.
+    /// A frame without a body must end directly after its blank line.
     fn check_body(&mut self, command: Command) -> Result<(), DecodeError> {
         if !command.may_have_body() {
             if let BodyLen::Announced(1..) = self.body_len {
@@ -248,7 +248,7 @@ fn unknown_command(line: &[u8]) -> DecodeError {
     DecodeError::UnknownCommand { line }
 }
 
-/// Blanks around the digits are tolerated, a sign is not.
+/// Parses a length; blanks around the digits are accepted, a sign is not.
 fn content_length(value: &[u8], limit: usize) -> Result<usize, DecodeError> {
     let digits = value.trim_ascii();
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
@@ -269,7 +269,7 @@ fn content_length(value: &[u8], limit: usize) -> Result<usize, DecodeError> {
         })
 }
 
-/// The names that most frames have: a static text needs no reference count.
+/// Static texts for names that most frames have: they need no reference count.
 fn common_name(name: &str) -> Option<&'static str> {
     Some(match name {
         "destination" => "destination",
@@ -284,7 +284,7 @@ fn common_name(name: &str) -> Option<&'static str> {
     })
 }
 
-/// As `split_once` with an ASCII character, by `memchr`.
+/// Like `split_once` with an ASCII character, by `memchr`.
 fn split(text: &str, at: u8) -> (&str, &str) {
     match memchr(at, text.as_bytes()) {
         Some(end) => (&text[..end], &text[end + 1..]),
@@ -292,7 +292,7 @@ fn split(text: &str, at: u8) -> (&str, &str) {
     }
 }
 
-/// A slice of the head, or a copy where it has escapes.
+/// Returns a slice of the head, or a copy if it has escapes.
 fn text(
     head: &ByteString,
     encoded: &str,
@@ -310,6 +310,6 @@ fn text(
     }
 }
 
-/// The longest first line worth waiting for, in bytes: the longest command, UNSUBSCRIBE, has
-/// eleven; the rest is for quoting what came instead.
+/// The maximum length of a first line in bytes: the longest command, UNSUBSCRIBE, has eleven; the rest is for quoting
+/// an invalid one.
 const COMMAND_LINE: usize = 32;

@@ -22,7 +22,7 @@ fn decode_with(
     Ok(found)
 }
 
-/// The one frame of a whole input; the same must come out byte by byte.
+/// Decodes the single frame of an input; decoding it byte by byte must give the same.
 fn frame(wire: &[u8]) -> Frame {
     let bytewise: Vec<&[u8]> = wire.chunks(1).collect();
     let split = decode_with(Limits::default(), Version::V1_2, &bytewise).unwrap();
@@ -35,7 +35,7 @@ fn frame(wire: &[u8]) -> Frame {
     }
 }
 
-/// The error of an input, which must not depend on how it was cut.
+/// Returns the error of an input, which must not depend on how it is cut.
 fn error(limits: Limits, version: Version, wire: &[u8]) -> DecodeError {
     let bytewise: Vec<&[u8]> = wire.chunks(1).collect();
     let error = decode_with(limits, version, &[wire]).unwrap_err();

@@ -93,7 +93,7 @@ fn a_pause_stops_the_read_timer_and_a_resume_restarts_it() {
     timers.pause_reading(false, at(1_000));
     assert_eq!(timers.next_timeout(), Some(at(1_300)));
 
-    // Saying it twice changes nothing: the time runs on.
+    // A repeated pause changes nothing: the time goes on.
     timers.pause_reading(false, at(1_200));
     assert_eq!(timers.next_timeout(), Some(at(1_300)));
 }

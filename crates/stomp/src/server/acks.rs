@@ -9,7 +9,7 @@ use crate::version::Version;
 use crate::{frame::write_decimal, text::excerpt};
 
 impl ServerConnection {
-    /// ACK and NACK.
+    /// Handles ACK and NACK.
     pub(super) fn acknowledge(
         &self,
         command: Command,
@@ -33,7 +33,7 @@ impl ServerConnection {
         })
     }
 
-    /// Which delivery the frame names, and that its subscription takes acknowledgements.
+    /// Returns the delivery that the frame refers to, and checks that its subscription takes acknowledgements.
     fn delivery(&self, command: Command, headers: &Headers) -> Result<DeliveryId, PeerViolation> {
         if self.version() == Version::V1_2 {
             let id = required(headers, command, "id")?;
@@ -65,7 +65,7 @@ impl ServerConnection {
     }
 }
 
-/// Appends the `ack` header that [`read_ack_id`] understands.
+/// Appends the `ack` header that [`read_ack_id`] parses.
 pub(super) fn write_ack_header(slot: u32, tag: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(b"ack:");
     write_decimal(u64::from(slot), out);
@@ -81,16 +81,16 @@ pub(super) fn write_redelivery(count: u32, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// Slot and tag, spelled exactly as they were written.
+/// Parses slot and tag, in their canonical spelling only.
 fn read_ack_id(id: &str) -> Option<(u32, u32)> {
     let (slot, tag) = id.split_once('-')?;
     Some((decimal(slot)?, decimal(tag)?))
 }
 
-/// A number as `write_decimal` spells it: no sign, no further zeros in front.
+/// Parses a number as `write_decimal` writes it: no sign, no leading zeros.
 fn decimal(text: &str) -> Option<u32> {
     let canonical = text == "0" || text.starts_with(|first| matches!(first, '1'..='9'));
-    // `parse` takes digits alone now that there is no sign.
+    // Without a sign, `parse` accepts digits only.
     canonical.then(|| text.parse().ok()).flatten()
 }
 

@@ -3,7 +3,7 @@ use bytestring::ByteString;
 use crate::decoder::Limits;
 use crate::heart_beat::HeartBeat;
 
-/// What every connection of a server has in common; share it in an `Arc`.
+/// The configuration that all connections of a server share, in an `Arc`.
 ///
 /// # Example: slower heart-beats, larger messages
 ///
@@ -18,19 +18,19 @@ use crate::heart_beat::HeartBeat;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerConfig {
-    /// What a client may send; see [`Limits`] for the defaults.
+    /// Limits on what a client may send; see [`Limits`] for the defaults.
     pub limits: Limits,
 
-    /// The heart-beats that CONNECTED offers, in milliseconds. Default 10,000 both ways: a dead
-    /// peer is noticed within 30 s, and proxies that cut idle connections do so after 60 s.
+    /// The heart-beats that CONNECTED offers, in milliseconds. Default 10,000 both ways: a dead peer is noticed within
+    /// 30 s, and proxies cut idle connections after 60 s.
     pub heart_beat: HeartBeat,
 
-    /// The most subscriptions that one client holds at a time. Default 1,024: an application has
-    /// tens, and looking an id up is linear.
+    /// The maximum number of subscriptions of one client. Default 1,024: an application has tens, and looking up an id
+    /// is linear.
     pub max_subscriptions: usize,
 
-    /// The most transactions that one client has open at a time. Default 16: as RabbitMQ. A
-    /// client has one or two; each id may take as much as [`Limits::header_line`] allows.
+    /// The maximum number of open transactions of one client. Default 16, as in RabbitMQ. A client has one or two; each
+    /// id may take as much as [`Limits::header_line`] allows.
     pub max_transactions: usize,
 
     /// The `server` header of CONNECTED, such as `tramline/0.1`. Default none: it tells an
@@ -39,35 +39,35 @@ pub struct ServerConfig {
 }
 
 impl ServerConfig {
-    /// With other [`ServerConfig::limits`].
+    /// Sets [`ServerConfig::limits`].
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// With another [`ServerConfig::heart_beat`].
+    /// Sets [`ServerConfig::heart_beat`].
     #[must_use]
     pub fn with_heart_beat(mut self, heart_beat: HeartBeat) -> Self {
         self.heart_beat = heart_beat;
         self
     }
 
-    /// With another [`ServerConfig::max_subscriptions`].
+    /// Sets [`ServerConfig::max_subscriptions`].
     #[must_use]
     pub fn with_max_subscriptions(mut self, count: usize) -> Self {
         self.max_subscriptions = count;
         self
     }
 
-    /// With another [`ServerConfig::max_transactions`].
+    /// Sets [`ServerConfig::max_transactions`].
     #[must_use]
     pub fn with_max_transactions(mut self, count: usize) -> Self {
         self.max_transactions = count;
         self
     }
 
-    /// With a [`ServerConfig::server`] header.
+    /// Sets [`ServerConfig::server`].
     #[must_use]
     pub fn with_server(mut self, name: impl Into<ByteString>) -> Self {
         self.server = Some(name.into());

@@ -8,7 +8,7 @@ use crate::heart_beat::InvalidHeartBeat;
 use crate::heart_beat::READ_TOLERANCE;
 use crate::version::Version;
 
-/// Why a session failed, named by who did what.
+/// A session failed; the variants say who caused it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerError {
@@ -16,11 +16,11 @@ pub enum ServerError {
     #[error(transparent)]
     PeerViolation(#[from] PeerViolation),
 
-    /// The client asked, rightly, for what this server does not have.
+    /// The client made a valid request that this server does not support.
     #[error(transparent)]
     PeerIncompatible(#[from] PeerIncompatible),
 
-    /// The client was silent for longer than [`READ_TOLERANCE`] times the agreed interval.
+    /// The client was silent for longer than [`READ_TOLERANCE`] times the negotiated interval.
     #[error(
         "nothing was received for {silent_for:?}, more than {READ_TOLERANCE} times the agreed \
          heart-beat; send heart-beats or agree on none"
@@ -31,22 +31,22 @@ pub enum ServerError {
     },
 }
 
-/// How a client broke the protocol.
+/// A client's violation of the protocol.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PeerViolation {
-    /// What it sent is no STOMP frame, or too large a one.
+    /// It sent an invalid STOMP frame, or too large a one.
     #[error(transparent)]
     Frame(#[from] DecodeError),
 
-    /// Another frame came before CONNECT.
+    /// Another frame arrived before CONNECT.
     #[error("{command} came before the session was open; send CONNECT or STOMP first")]
     NotConnected {
         /// The frame.
         command: Command,
     },
 
-    /// CONNECT came twice.
+    /// CONNECT arrived twice.
     #[error("the session is open already; send CONNECT once per connection")]
     AlreadyConnected,
 
@@ -61,7 +61,7 @@ pub enum PeerViolation {
     #[error("heart-beat: {0}")]
     HeartBeat(#[from] InvalidHeartBeat),
 
-    /// A header that the frame must have is absent or empty.
+    /// A required header of the frame is absent or empty.
     #[error("{command} lacks the header `{header}`; {}", how_to_add(*command, header))]
     MissingHeader {
         /// The frame.
@@ -70,7 +70,7 @@ pub enum PeerViolation {
         header: &'static str,
     },
 
-    /// The `ack` header of SUBSCRIBE is none of the three modes.
+    /// The `ack` header of SUBSCRIBE is not one of the three modes.
     #[error(transparent)]
     AckMode(#[from] InvalidAckMode),
 
@@ -100,7 +100,7 @@ pub enum PeerViolation {
         limit: usize,
     },
 
-    /// The `id` of a 1.2 ACK or NACK is none that this server writes.
+    /// The `id` of a 1.2 ACK or NACK is not one that this server writes.
     #[error(
         "`{id}` names no delivery; send the `ack` header of the MESSAGE, unchanged, as the header \
          `id`"
@@ -110,7 +110,7 @@ pub enum PeerViolation {
         id: String,
     },
 
-    /// The `id` of a 1.2 ACK or NACK names a subscription that has ended or never was.
+    /// The `id` of a 1.2 ACK or NACK refers to a subscription that has ended or never existed.
     #[error(
         "`{id}` names a delivery of no live subscription; acknowledge messages before you \
          unsubscribe, and in the session that received them"
@@ -120,7 +120,7 @@ pub enum PeerViolation {
         id: String,
     },
 
-    /// ACK or NACK for a subscription whose messages need none.
+    /// ACK or NACK for a subscription whose messages need no acknowledgement.
     #[error(
         "{command} is for a subscription with ack:auto, whose messages are done once sent; send \
          no {command}, or subscribe with ack:client or ack:client-individual"
@@ -144,7 +144,7 @@ pub enum PeerViolation {
         id: String,
     },
 
-    /// A frame that names a transaction that is not open.
+    /// A frame refers to a transaction that is not open.
     #[error(
         "the transaction `{id}` is not open; send BEGIN with this id first, end it only once, or \
          send without the header `transaction`"
@@ -165,11 +165,11 @@ pub enum PeerViolation {
     },
 }
 
-/// What a client asked for and this server does not have.
+/// A client's valid request that this server does not support.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PeerIncompatible {
-    /// `accept-version` names no version of [`Version::ALL`].
+    /// `accept-version` contains no version of [`Version::ALL`].
     #[error("none of the versions `{accept}` is spoken here; accept 1.0, 1.1 or 1.2")]
     NoCommonVersion {
         /// The beginning of the client's list.
@@ -178,7 +178,7 @@ pub enum PeerIncompatible {
 }
 
 impl ServerError {
-    /// The ERROR frame that tells the client.
+    /// Returns the ERROR frame for the client.
     pub fn to_reply(&self) -> ErrorReply {
         let reply = ErrorReply::new(self.to_string());
         match self {
@@ -193,7 +193,7 @@ impl ServerError {
     }
 }
 
-/// Where the value of a missing header comes from, if that is not plain.
+/// Explains the origin of a missing header's value, if that is not obvious.
 fn how_to_add(command: Command, header: &str) -> &'static str {
     match (command, header) {
         (Command::Ack | Command::Nack, "id") => {

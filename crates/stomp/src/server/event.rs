@@ -7,49 +7,44 @@ use super::ServerError;
 use crate::ack_mode::AckMode;
 use crate::headers::Headers;
 
-/// What a client did.
+/// An event of the client.
 ///
-/// Where an event has a `receipt`, the client waits for
-/// [`ServerConnection::receipt`](crate::ServerConnection::receipt), or for an ERROR that names it.
+/// If an event has a `receipt`, the client waits for [`ServerConnection::receipt`](crate::ServerConnection::receipt),
+/// or for an ERROR with its `receipt-id`.
 ///
-/// Texts and bodies are slices of what was received and keep it alive: copy what you keep for
-/// longer than the event.
+/// Texts and bodies are slices of the input and keep it alive: copy what you keep for longer than the event.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum ServerEvent {
-    /// The client wants a session. Answer with `accept` or `refuse`: nothing more comes before.
+    /// The client opens a session. Answer with `accept` or `refuse`: no event follows before.
     Connect(Connect),
     /// The client sends a message.
     Send(Send),
-    /// The client subscribes; the connection knows the subscription from now on.
+    /// The client subscribes; the connection keeps the subscription from now on.
     Subscribe(Subscribe),
-    /// The client ends a subscription; the connection has forgotten it.
+    /// The client ends a subscription; the connection has removed it.
     Unsubscribe(Unsubscribe),
-    /// The client has consumed a message, and in [`AckMode::Client`] all of the subscription that
-    /// came before it.
+    /// The client has consumed a message and, in [`AckMode::Client`], all messages of the subscription before it.
     Ack(Acknowledge),
-    /// The client did not consume a message; as with `Ack`, in [`AckMode::Client`] this is about
-    /// those before it too.
+    /// The client did not consume a message; as with `Ack`, in [`AckMode::Client`] this includes those before it.
     Nack(Acknowledge),
-    /// The client opens a transaction; the connection knows it from now on.
+    /// The client opens a transaction; the connection keeps it from now on.
     Begin(Transaction),
-    /// The client completes a transaction: what it holds happens now, all of it or nothing. Its
-    /// id is free.
+    /// The client completes a transaction: carry out its contents completely or not at all. Its id is free.
     Commit(Transaction),
-    /// The client gives a transaction up: nothing of what it holds happens. Its id is free.
+    /// The client aborts a transaction: discard its contents. Its id is free.
     Abort(Transaction),
-    /// The client ends its session: what it sends after this is ignored, and its subscriptions
-    /// and open transactions are forgotten. Such a transaction counts as aborted
-    /// (STOMP 1.2, "BEGIN").
+    /// The client ends its session: the connection ignores later input, and has dropped subscriptions and open
+    /// transactions. Such a transaction counts as aborted (STOMP 1.2, "BEGIN").
     Disconnect(Disconnect),
-    /// The session cannot go on. An ERROR frame is queued already: write what
-    /// `poll_transmit` has and close. Nothing more comes; open transactions count as aborted.
+    /// The session has failed. An ERROR frame is queued already: write what `poll_transmit` returns and close. No event
+    /// follows; open transactions count as aborted.
     Failed(ServerError),
 }
 
-/// A CONNECT or STOMP frame whose version and heart-beat are agreed.
+/// A CONNECT or STOMP frame whose version and heart-beat are negotiated.
 ///
-/// `Debug` shows neither the passcode nor what `headers` call so.
+/// `Debug` hides the passcode, and headers of that name.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Connect {
@@ -60,7 +55,7 @@ pub struct Connect {
     /// The virtual host. 1.1 requires it, but browsers' clients leave it out, so it stays
     /// optional in every version.
     pub host: Option<ByteString>,
-    /// All headers but `passcode`, which so travels in one place only.
+    /// All headers except `passcode`, which is thus in one place only.
     pub headers: Headers,
 }
 
@@ -68,15 +63,15 @@ pub struct Connect {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Send {
-    /// Where to.
+    /// The destination.
     pub destination: ByteString,
     /// The open transaction that the message belongs to.
     pub transaction: Option<ByteString>,
     /// All headers, as sent.
     pub headers: Headers,
-    /// The message.
+    /// The body.
     pub body: Bytes,
-    /// The receipt asked for.
+    /// The requested receipt.
     pub receipt: Option<ByteString>,
 }
 
@@ -84,17 +79,17 @@ pub struct Send {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Subscribe {
-    /// The client's name for the subscription; the destination where a 1.0 client gave none.
+    /// The client's id of the subscription; the destination if a 1.0 client sent none.
     pub id: ByteString,
-    /// The connection's number for the subscription, never used twice.
+    /// The connection's number for the subscription, never reused.
     pub slot: u32,
-    /// What to.
+    /// The destination.
     pub destination: ByteString,
-    /// How its messages are acknowledged.
+    /// The acknowledgement mode.
     pub ack: AckMode,
     /// All headers, as sent.
     pub headers: Headers,
-    /// The receipt asked for.
+    /// The requested receipt.
     pub receipt: Option<ByteString>,
 }
 
@@ -102,11 +97,11 @@ pub struct Subscribe {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Unsubscribe {
-    /// The client's name for the subscription.
+    /// The client's id of the subscription.
     pub id: ByteString,
     /// The number that the subscription had.
     pub slot: u32,
-    /// The receipt asked for.
+    /// The requested receipt.
     pub receipt: Option<ByteString>,
 }
 
@@ -114,23 +109,21 @@ pub struct Unsubscribe {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Acknowledge {
-    /// The delivery that it is about. Its subscription, where one is named, lives and is not
-    /// [`AckMode::Auto`]; whether such a delivery waits for its answer is for the caller to find
-    /// out.
+    /// The delivery. Its subscription, if it has one, is live and not [`AckMode::Auto`]; the caller checks that such a
+    /// delivery is unsettled.
     pub delivery: DeliveryId,
     /// All headers, as sent.
     pub headers: Headers,
     /// The open transaction that it belongs to.
     pub transaction: Option<ByteString>,
-    /// The receipt asked for.
+    /// The requested receipt.
     pub receipt: Option<ByteString>,
 }
 
-/// How a client names a delivery, which its version decides.
+/// A client's reference to a delivery; its form depends on the version.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum DeliveryId {
-    /// 1.2: what the `ack` header of the MESSAGE said, which
-    /// [`tagged_head`](crate::ServerConnection::tagged_head) wrote.
+    /// 1.2: the `ack` header of the MESSAGE, which [`tagged_head`](crate::ServerConnection::tagged_head) wrote.
     Tag {
         /// The subscription's slot.
         slot: u32,
@@ -139,8 +132,7 @@ pub enum DeliveryId {
     },
     /// 1.0 and 1.1: the message's id.
     Message {
-        /// The subscription's slot. A 1.0 client may leave the subscription out; then it means
-        /// any of the session's.
+        /// The subscription's slot. A 1.0 client may omit the subscription; then it means any of the session's.
         slot: Option<u32>,
         /// The `message-id` of the MESSAGE.
         message_id: ByteString,
@@ -151,9 +143,9 @@ pub enum DeliveryId {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Transaction {
-    /// The client's name for the transaction.
+    /// The client's id of the transaction.
     pub id: ByteString,
-    /// The receipt asked for.
+    /// The requested receipt.
     pub receipt: Option<ByteString>,
 }
 
@@ -161,7 +153,7 @@ pub struct Transaction {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Disconnect {
-    /// The receipt asked for.
+    /// The requested receipt.
     pub receipt: Option<ByteString>,
 }
 

@@ -15,7 +15,7 @@ use crate::text::excerpt;
 use crate::version::Version;
 
 impl ServerConnection {
-    /// What a frame means in this state.
+    /// Handles a frame in this state.
     pub(super) fn frame(
         &mut self,
         frame: Frame,
@@ -128,7 +128,7 @@ impl ServerConnection {
         Ok(ServerEvent::Unsubscribe(Unsubscribe { id, slot, receipt }))
     }
 
-    /// The header `id`; a 1.0 client may leave it out, and its destination stands for it then.
+    /// Returns the header `id`; a 1.0 client may omit it, then its destination is the id.
     fn subscription_id(
         &self,
         headers: &Headers,

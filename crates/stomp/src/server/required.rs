@@ -4,7 +4,7 @@ use super::error::PeerViolation;
 use crate::command::Command;
 use crate::headers::Headers;
 
-/// The value of a header that must be there and not be empty.
+/// Returns the value of a header that must be present and not empty.
 pub(super) fn required(
     headers: &Headers,
     command: Command,

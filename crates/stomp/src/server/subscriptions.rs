@@ -4,8 +4,8 @@ use crate::version::Version;
 
 /// The live subscriptions of one connection.
 ///
-/// Each costs its encoded MESSAGE head and 24 bytes. The head holds the escaped id, so the id is
-/// not kept besides: whoever looks for one escapes it first.
+/// Each costs its encoded MESSAGE head and 24 bytes. The head holds the escaped id, so the id is not stored separately:
+/// a lookup escapes its id first.
 #[derive(Default, Debug)]
 pub(super) struct Subscriptions {
     /// Sorted by slot, because slots only grow.
@@ -20,7 +20,7 @@ pub(super) struct Subscription {
     pub(super) head: Box<[u8]>,
 }
 
-/// Why a subscription was not added.
+/// A subscription was not added.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum NotAdded {
     IdInUse,
@@ -39,7 +39,7 @@ impl Subscriptions {
         if self.position_of(&head).is_some() {
             return Err(NotAdded::IdInUse);
         }
-        // A connection that has used up all slots has had four thousand million subscriptions.
+        // A connection that has used up all slots has had four billion subscriptions.
         let following = self.next_slot.checked_add(1);
         let (Some(following), true) = (following, self.live.len() < max) else {
             return Err(NotAdded::TooMany);
@@ -57,7 +57,7 @@ impl Subscriptions {
         Ok(slot)
     }
 
-    /// Forgets the subscription with this id and answers its slot.
+    /// Removes the subscription with this id and returns its slot.
     pub(super) fn remove_id(&mut self, version: Version, id: &str) -> Option<u32> {
         let at = self.position_of(&encode_message_head(version, id))?;
         Some(self.remove_at(at))
@@ -72,7 +72,7 @@ impl Subscriptions {
         self.position(slot).map(|at| &self.live[at])
     }
 
-    /// The slot of the subscription with this id.
+    /// Returns the slot of the subscription with this id.
     pub(super) fn find(&self, version: Version, id: &str) -> Option<u32> {
         let at = self.position_of(&encode_message_head(version, id))?;
         Some(self.live[at].slot)

@@ -20,7 +20,7 @@ impl Server {
         Self { connection, now }
     }
 
-    /// A server whose client has connected with this frame.
+    /// Returns a server whose client has connected with this frame.
     fn connected(connect: &str) -> Self {
         Self::connected_with(ServerConfig::default(), connect)
     }
@@ -40,7 +40,7 @@ impl Server {
         self.connection.poll_event()
     }
 
-    /// Everything queued, as text; NUL is shown as `^@`.
+    /// Returns everything queued, as text; NUL is shown as `^@`.
     fn written(&mut self) -> String {
         let mut text = String::new();
         while let Some(frame) = self.connection.poll_transmit() {
@@ -49,7 +49,7 @@ impl Server {
         text.replace('\0', "^@")
     }
 
-    /// The frame must fail the session; answers the error and the ERROR frame.
+    /// Sends a frame that must fail the session; returns the error and the ERROR frame.
     #[track_caller]
     fn failure(&mut self, wire: &str) -> (ServerError, String) {
         let Some(ServerEvent::Failed(error)) = self.receive(wire) else {
@@ -220,7 +220,7 @@ fn a_subscription_has_a_head_until_it_ends() {
     );
     assert_eq!(server.connection.message_head(0), None);
 
-    // The id is free at once, the slot never again.
+    // The id is free at once; the slot is never reused.
     let Some(ServerEvent::Subscribe(second)) = server.subscribe("id:a\\c0\ndestination:/t") else {
         panic!()
     };
@@ -378,7 +378,7 @@ fn heart_beats_follow_what_both_agreed_on() {
     server.connection.wrote(at(15));
     assert_eq!(server.connection.next_timeout(), Some(at(25)));
 
-    // The client guarantees a sign of life every 20 s: it is gone after 60.
+    // The client guarantees a sign of life every 20 s: it is dead after 60.
     server.connection.wrote(at(55));
     assert_eq!(server.connection.next_timeout(), Some(at(60)));
     server.connection.handle_timeout(at(60));

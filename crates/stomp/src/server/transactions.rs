@@ -25,7 +25,7 @@ impl Transactions {
         self.open = None;
     }
 
-    /// The transaction that the frame belongs to, which must be open.
+    /// Returns the transaction of the frame, which must be open.
     pub(super) fn of(&self, headers: &Headers) -> Result<Option<ByteString>, PeerViolation> {
         match headers.get_bytestring("transaction") {
             Some(id) if self.position(id).is_none() => Err(unknown(id)),
@@ -62,7 +62,7 @@ impl Transactions {
 }
 
 impl ServerConnection {
-    /// BEGIN, COMMIT and ABORT.
+    /// Handles BEGIN, COMMIT and ABORT.
     pub(super) fn transaction(
         &mut self,
         command: Command,

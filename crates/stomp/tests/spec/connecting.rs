@@ -24,7 +24,7 @@ fn connected_names_the_version_and_what_there_is_to_name() {
     assert_eq!(connected.body, "");
 }
 
-/// 1.1 and 1.2 require `host`; browsers' clients leave it out all the same.
+/// 1.1 and 1.2 require `host`, but browsers' clients omit it.
 #[test]
 fn a_missing_host_is_forgiven() {
     let mut session = Session::fresh(ServerConfig::default());

@@ -24,7 +24,7 @@ fn each_direction_takes_the_slower_of_promise_and_wish() {
     let millis = Duration::from_millis;
     assert_eq!(due("heart-beat:0,500\n"), Some(millis(1000)));
     assert_eq!(due("heart-beat:0,3000\n"), Some(millis(3000)));
-    // Its silence is borne for three times as long: the error margin.
+    // Its silence is tolerated for three times as long: the error margin.
     assert_eq!(due("heart-beat:2000,0\n"), Some(millis(12_000)));
     assert_eq!(due("heart-beat:5000,0\n"), Some(millis(15_000)));
 }

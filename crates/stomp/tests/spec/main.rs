@@ -1,8 +1,7 @@
 //! The STOMP specifications, clause by clause, as far as they bind a server's machine.
 //!
-//! Modules are the sections of the 1.2 text; where 1.0 or 1.1 say something else, a test says so
-//! in its name. What only a broker can keep (what a receipt confirms, what an ACK settles) is
-//! tested where the broker is.
+//! Modules are the sections of the 1.2 text; tests of 1.0 or 1.1 rules that differ have the version in their names.
+//! Rules that only a broker can keep (what a receipt confirms, what an ACK settles) are tested in the broker.
 
 use std::{
     sync::Arc,
@@ -45,7 +44,7 @@ impl Session {
         session
     }
 
-    /// Connects with these headers; answers CONNECTED.
+    /// Connects with these headers; returns CONNECTED.
     fn connect(&mut self, headers: &str) -> Frame {
         let event = self.event(&format!("CONNECT\n{headers}\n\0"));
         assert!(matches!(event, Some(ServerEvent::Connect(_))), "{event:?}");
@@ -85,7 +84,7 @@ impl Session {
         frames
     }
 
-    /// The ERROR that this gets, which must be the end of the session.
+    /// Returns the ERROR for this input, which must end the session.
     #[track_caller]
     fn refusal(&mut self, wire: &str) -> Frame {
         let event = self.event(wire);
@@ -102,7 +101,7 @@ impl Session {
     }
 }
 
-/// The one frame that these bytes are; nothing for a heart-beat.
+/// Returns the single frame of these bytes; nothing for a heart-beat.
 fn frame(version: Version, bytes: Bytes) -> Option<Frame> {
     let mut decoder = Decoder::new(Limits::default());
     decoder.set_version(version);

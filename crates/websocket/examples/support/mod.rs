@@ -1,4 +1,4 @@
-//! What both echo programs do: an HTTP head by hand, and a blocking loop around the machine.
+//! Shared by both echo programs: HTTP heads by hand, and a blocking loop around the machine.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tramline_websocket::{Config, Connection, Deflate, Event, OpCode};
 
-/// Limits that let everything of the Autobahn test suite pass: messages of 16 MiB, and one of 4 MiB in fragments of 64
-/// bytes, behind which comes an empty one.
+/// Limits that admit all of the Autobahn test suite: messages of 16 MiB, and one of 4 MiB in fragments of 64 bytes,
+/// followed by an empty one.
 pub(crate) fn config() -> Config {
     Config::default()
         .with_max_message(16 * MIB)
@@ -15,12 +15,12 @@ pub(crate) fn config() -> Config {
         .with_max_fragments(65_537)
 }
 
-/// Compresses everything and keeps contexts: nothing of the extension is left out.
+/// Compresses everything and keeps contexts, to exercise the whole extension.
 pub(crate) fn deflate() -> Deflate {
     Deflate::default().with_above(0).with_takeover(true, true)
 }
 
-/// Reads to the end of a request's or response's head; what came behind it is returned too.
+/// Reads a request's or response's head; also returns the bytes after it.
 pub(crate) fn read_head(stream: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {
     let mut read = Vec::new();
     loop {
@@ -40,7 +40,7 @@ pub(crate) fn read_head(stream: &mut TcpStream) -> io::Result<(String, Vec<u8>)>
     }
 }
 
-/// The values of a header, one for each line that has it.
+/// Returns the values of a header, one per line.
 pub(crate) fn header<'a>(head: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
     head.lines().skip(1).filter_map(move |line| {
         let (found, value) = line.split_once(':')?;
@@ -48,7 +48,7 @@ pub(crate) fn header<'a>(head: &'a str, name: &'a str) -> impl Iterator<Item = &
     })
 }
 
-/// Sends each message back until both ends have closed; the last message that came is returned.
+/// Echoes each message until both ends have closed; returns the last message received.
 pub(crate) fn echo(
     stream: &mut TcpStream,
     connection: &mut Connection,
@@ -87,8 +87,8 @@ pub(crate) fn echo(
     }
 }
 
-/// Reads until the peer ends TCP: what is dropped with unread bytes is reset, and the peer may miss our Close. How TCP
-/// ends is of no interest any more.
+/// Reads until the peer ends TCP: a socket dropped with unread bytes is reset, and the peer may miss our Close. Errors
+/// of TCP no longer matter.
 pub(crate) fn linger(stream: &mut TcpStream) {
     let timeout = stream.set_read_timeout(Some(Duration::from_secs(1)));
     let mut ignored = [0; 4096];

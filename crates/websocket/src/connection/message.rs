@@ -1,4 +1,4 @@
-//! A message that does not lie whole and plain in one input: put together piece by piece.
+//! Reassembly of messages that do not arrive whole and uncompressed in one input.
 
 use bytes::Bytes;
 
@@ -11,7 +11,7 @@ use crate::text::Text;
 /// The message so far.
 pub(super) struct Message {
     body: Body,
-    /// Frames begun.
+    /// Frames started.
     pub(super) frames: u32,
     compressed: Option<Compressed>,
 }
@@ -20,7 +20,7 @@ enum Body {
     Text(Text),
     Binary {
         bytes: Vec<u8>,
-        /// Bytes that were handed out already.
+        /// Bytes returned already.
         taken: usize,
     },
 }
@@ -29,12 +29,12 @@ struct Compressed {
     inflater: Inflater,
     /// Bytes received, before they are inflated.
     len: usize,
-    /// Of the body.
+    /// Maximum bytes of the body.
     max: usize,
 }
 
 impl Message {
-    /// Begins the message of a first frame of `kind`.
+    /// Starts the message of a first frame of `kind`.
     pub(super) fn new(kind: Kind) -> Self {
         let body = if kind == Kind::Text {
             Body::Text(Text::default())
@@ -51,7 +51,7 @@ impl Message {
         }
     }
 
-    /// The same for a message whose pieces go through `inflater` and may become `max` bytes.
+    /// Starts a message whose pieces go through `inflater`, to at most `max` bytes.
     pub(super) fn compressed(kind: Kind, inflater: Inflater, max: usize) -> Self {
         Self {
             compressed: Some(Compressed {
@@ -63,7 +63,7 @@ impl Message {
         }
     }
 
-    /// Bytes received, as they came.
+    /// Bytes received, before inflating.
     pub(super) fn received(&self) -> usize {
         self.compressed
             .as_ref()
@@ -74,12 +74,12 @@ impl Message {
         self.compressed.is_some()
     }
 
-    /// Bytes of the message that were not handed out.
+    /// Bytes of the message that were not returned yet.
     pub(super) fn held(&self) -> usize {
         self.body.held()
     }
 
-    /// Hands out what has come of the message since the last time, as far as text consists of whole characters.
+    /// Returns the part of the message received since the last call; text is cut between characters.
     pub(super) fn take(&mut self) -> Option<Event> {
         match &mut self.body {
             Body::Text(text) => Some(text.take())
@@ -94,8 +94,8 @@ impl Message {
         }
     }
 
-    /// Appends a piece of a frame of which `left` bytes, those of the piece included, were still to come; `last` if
-    /// the message ends with that frame.
+    /// Appends a piece of a frame of which `left` bytes, including the piece, were still to come; `last` if the message
+    /// ends with that frame.
     pub(super) fn push(&mut self, piece: &[u8], left: usize, last: bool) -> Result<(), Error> {
         let Some(compressed) = &mut self.compressed else {
             return self.body.push(piece, left, last);
@@ -108,9 +108,9 @@ impl Message {
         })
     }
 
-    /// Hands the message out without another copy, and what inflated it.
+    /// Returns the message without another copy, and its inflater.
     pub(super) fn finish(mut self) -> Result<(Event, Option<Inflater>), Error> {
-        // Some send an empty message as nothing at all, where the RFC's way is one byte (RFC 7692 §7.2.3.6).
+        // Some send an empty message as no bytes, where the RFC sends one byte (RFC 7692 §7.2.3.6).
         if let Some(compressed) = self
             .compressed
             .as_mut()
@@ -133,7 +133,7 @@ impl Message {
 }
 
 impl Body {
-    /// Bytes in all.
+    /// Bytes in total.
     fn len(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
@@ -141,7 +141,7 @@ impl Body {
         }
     }
 
-    /// Bytes that were not handed out.
+    /// Bytes that were not returned yet.
     fn held(&self) -> usize {
         match self {
             Self::Text(text) => text.held(),
@@ -149,19 +149,19 @@ impl Body {
         }
     }
 
-    /// Appends inflated bytes, `max` of them in all.
+    /// Appends inflated bytes, at most `max` in total.
     fn push_inflated(&mut self, chunk: &[u8], max: usize, last: bool) -> Result<(), Error> {
         let room = max - self.len();
         if chunk.len() > room {
-            // What fits may be wrong too, and whether that shows must not depend on the cut.
+            // The part that fits may be invalid too, and whether that is found must not depend on the cut.
             self.push(&chunk[..room], room, true)?;
             return Err(Error::InflatedTooBig { max });
         }
-        // Exactly, because rounding up would go beyond the limit.
+        // Exactly, because rounding up would exceed the limit.
         self.push(chunk, if last { chunk.len() } else { room }, true)
     }
 
-    /// Appends bytes, with room for more where `left` are to come, these included; `exact` if there will not be more.
+    /// Appends bytes, with room for `left` bytes, including these; `exact` if no more follow.
     fn push(&mut self, piece: &[u8], left: usize, exact: bool) -> Result<(), Error> {
         let held = self.held();
         match self {
@@ -187,11 +187,11 @@ impl Body {
     }
 }
 
-/// Bytes to make room for: enough that copies stay few, at most what the frame announces, and never much more than the
-/// peer has sent, since announcing costs it nothing.
+/// Returns the bytes to reserve: enough that copies stay few, at most what the frame announces, and never much more
+/// than the peer has sent, since announcing costs it nothing.
 fn growth(held: usize, piece: usize, left: usize) -> usize {
     left.min(held.max(2 * piece).max(MIN_GROWTH))
 }
 
-/// One page: what a peer can make us allocate with a single byte.
+/// One page: the most that a single byte from a peer makes us allocate.
 const MIN_GROWTH: usize = 4096;

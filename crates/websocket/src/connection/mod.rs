@@ -1,4 +1,4 @@
-//! The machine: what an application sends and closes, and what the protocol owes in return.
+//! The machine: sending, closing, and the replies that the protocol requires.
 
 mod message;
 mod receive;
@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::frame::{self, Kind, MAX_CONTROL, MAX_MASKED_HEAD, OpCode};
 use crate::mask::apply_mask;
 
-/// Something the peer sent, whole and checked.
+/// A complete and checked message or control frame from the peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// A text message.
@@ -28,20 +28,20 @@ pub enum Event {
     Binary(Bytes),
     /// A ping, at most 125 bytes. The pong that answers it is already queued.
     Ping(Bytes),
-    /// A pong, at most 125 bytes: the answer to a ping, or unasked for as a sign of life (RFC 6455 §5.5.3).
+    /// A pong, at most 125 bytes: the answer to a ping, or an unsolicited sign of life (RFC 6455 §5.5.3).
     Pong(Bytes),
-    /// The peer closes; it sends nothing more. The answer is already queued. `None` if it gave no code.
+    /// The peer closes and sends nothing more. The answer is already queued. `None` if it gave no code.
     Close(Option<CloseFrame>),
 }
 
-/// How far the closing handshake has come (RFC 6455 §7.1).
+/// The progress of the closing handshake (RFC 6455 §7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// Messages go both ways.
     Open,
-    /// We closed: nothing more is sent, and what the peer still sends is delivered until its Close arrives.
+    /// We closed: nothing more is sent, and the peer's messages are delivered until its Close arrives.
     Closing,
-    /// The peer closed or broke the protocol: it is not heard any more, and our Close waits in
+    /// The peer closed or violated the protocol: its input is ignored, and our Close waits in
     /// [`poll_transmit`](Connection::poll_transmit).
     PeerClosing,
     /// Both are done and nothing is left to transmit: end TCP, the server first (RFC 6455 §7.1.1).
@@ -50,14 +50,13 @@ pub enum State {
 
 /// One end of a WebSocket, from the end of its opening handshake to the end of its closing handshake.
 ///
-/// Lend what the peer sent to [`receive`](Self::receive) until that returns `Ok(None)`, then write what
-/// [`poll_transmit`](Self::poll_transmit) appends, then end TCP if the machine [`is_closed`](Self::is_closed).
-/// Messages of one's own may be appended at any time; they and what the machine owes are whole frames and may be mixed
-/// in any order.
+/// Lend the peer's bytes to [`receive`](Self::receive) until that returns `Ok(None)`, then write what
+/// [`poll_transmit`](Self::poll_transmit) appends, then end TCP if the machine [`is_closed`](Self::is_closed). Your own
+/// messages may be appended at any time; they and the machine's replies are whole frames and may be mixed in any order.
 ///
 /// The value is about a hundred bytes. It owns heap memory only while a message, a control frame, a pong or a Close is
-/// incomplete or waits, and then at most twice what the peer has sent of it and 4 KiB; with compression, what
-/// [`Deflate`](crate::Deflate) says besides.
+/// incomplete or queued, and then at most twice what the peer has sent of it and 4 KiB; compression adds what
+/// [`Deflate`](crate::Deflate) says.
 ///
 /// # Example: a server that echoes
 ///
@@ -92,19 +91,19 @@ pub struct Connection {
     keys: MaskKeys,
     /// The frame whose payload is arriving.
     frame: Option<Frame>,
-    /// The message of which at least a byte or a frame has arrived, but not all.
+    /// The message that has arrived in part.
     message: Option<Box<Message>>,
-    /// Payload of a control frame that did not arrive in one piece.
+    /// Payload of a control frame that arrives in pieces.
     control: Vec<u8>,
     owed: Option<Box<Owed>>,
-    /// Where compression was agreed on.
+    /// Set if compression was negotiated.
     deflate: Option<Box<Extension>>,
     head: PartialHead,
     role: Role,
     state: State,
 }
 
-/// What the machine itself has to say. Most of the time: nothing.
+/// The machine's own replies. Usually none.
 #[derive(Default)]
 struct Owed {
     pong: Option<Bytes>,
@@ -112,10 +111,10 @@ struct Owed {
 }
 
 impl Connection {
-    /// Starts a machine for a connection whose handshake is done.
+    /// Creates a machine for a connection after its handshake.
     ///
-    /// A client's mask keys begin at a seed that differs from connection to connection and cannot be guessed from
-    /// outside the process; use [`new_client`](Self::new_client) to choose it.
+    /// A client's mask keys start at a seed that differs between connections and cannot be guessed from outside the
+    /// process; use [`new_client`](Self::new_client) to choose it.
     #[must_use]
     pub fn new(role: Role, config: Config) -> Self {
         let seed = match role {
@@ -125,18 +124,18 @@ impl Connection {
         Self::with_seed(role, config, seed)
     }
 
-    /// Starts a machine for a client whose mask keys follow from `seed`, so that its bytes can be repeated.
+    /// Creates a client's machine whose mask keys follow from `seed`, so that its bytes are reproducible.
     ///
-    /// Outside of tests and simulations the seed must be random: masks keep whoever chooses a payload from choosing
-    /// the bytes that a proxy on the way sees (RFC 6455 §10.3). Keys that went over the wire do not tell the next one
-    /// (§5.3): each is a hash of the seed and a number. The hash is the standard library's and may change with it.
+    /// Outside of tests and simulations the seed must be random: masks keep an attacker who chooses a payload from
+    /// choosing the bytes that a proxy sees (RFC 6455 §10.3). Keys seen on the wire do not reveal the next one (§5.3):
+    /// each is a hash of the seed and a number. The hash is the standard library's and may change with it.
     #[must_use]
     pub fn new_client(config: Config, seed: u64) -> Self {
         Self::with_seed(Role::Client, config, seed)
     }
 
-    /// Compresses and inflates messages as the handshake agreed (RFC 7692); see [`Deflate`](crate::Deflate) for what
-    /// that costs.
+    /// Compresses and inflates messages as negotiated in the handshake (RFC 7692); see [`Deflate`](crate::Deflate) for
+    /// the cost.
     ///
     /// # Example: both ends of a handshake
     ///
@@ -163,11 +162,11 @@ impl Connection {
         self
     }
 
-    /// Appends one whole message to `out` as a single frame, compressed if that was agreed and is worth it.
+    /// Appends one whole message to `out` as a single frame, compressed if that was negotiated and is worth it.
     ///
-    /// Ignored after a Close was queued or received, as the RFC demands (§5.5.1); ask [`state`](Self::state) where that
-    /// matters. The payload of [`OpCode::Text`] must be UTF-8. That is the caller's promise, checked in debug builds
-    /// only; a peer that finds it broken will close with 1007.
+    /// Ignored after a Close was queued or received, as the RFC requires (§5.5.1); check [`state`](Self::state) where
+    /// that matters. The payload of [`OpCode::Text`] must be UTF-8. The caller guarantees that, and only debug builds
+    /// check it; a peer closes with 1007 on invalid text.
     #[inline]
     pub fn send(&mut self, opcode: OpCode, payload: &[u8], out: &mut Vec<u8>) {
         debug_assert!(
@@ -189,7 +188,7 @@ impl Connection {
     /// # Panics
     ///
     /// If the payload is longer than the 125 bytes that a control frame may have (RFC 6455 §5.5). Payloads of pings are
-    /// tokens that this end invents, so that is a mistake in the program.
+    /// tokens of this end, so that is a bug in the program.
     pub fn ping(&mut self, payload: &[u8], out: &mut Vec<u8>) {
         assert!(
             payload.len() <= MAX_CONTROL,
@@ -201,14 +200,14 @@ impl Connection {
         }
     }
 
-    /// Queues a Close for [`poll_transmit`](Self::poll_transmit): the first step of the closing handshake, or the
-    /// answer to the peer's.
+    /// Queues a Close for [`poll_transmit`](Self::poll_transmit): it starts the closing handshake, or answers the
+    /// peer's Close.
     ///
-    /// In [`State::PeerClosing`] a Close is queued already; this call replaces it, which lets an application answer
-    /// with a code and words of its own. In [`State::Closing`] and [`State::Closed`] the call is ignored: the first
-    /// Close stands. A reason longer than 123 bytes is cut there, never inside a character.
+    /// In [`State::PeerClosing`] a Close is queued already; this call replaces it, so that an application can answer
+    /// with a code and reason of its own. In [`State::Closing`] and [`State::Closed`] the call is ignored: the first
+    /// Close counts. A reason is cut at 123 bytes, never inside a character.
     ///
-    /// # Example: goodbye, and the peer's answer
+    /// # Example: a Close, and the peer's answer
     ///
     /// ```
     /// use tramline_websocket::{CloseCode, Config, Connection, Event, Role, State};
@@ -235,8 +234,8 @@ impl Connection {
         self.owe().close = Some(close::payload(code, reason));
     }
 
-    /// Appends what the machine itself owes to `out` and returns whether there was anything: the pong for the latest
-    /// ping, then a Close.
+    /// Appends the machine's replies to `out` and returns true if there were any: the pong for the latest ping, then a
+    /// Close.
     ///
     /// Of several pings that arrived before this call only the last is answered (RFC 6455 §5.5.3), so a flood of pings
     /// makes nothing grow. Call it after [`receive`](Self::receive), after [`close`](Self::close), and after an error.
@@ -256,30 +255,30 @@ impl Connection {
         true
     }
 
-    /// Returns whether [`poll_transmit`](Self::poll_transmit) has something to append.
+    /// Returns true if [`poll_transmit`](Self::poll_transmit) has something to append.
     #[inline]
     #[must_use]
     pub fn has_transmit(&self) -> bool {
         self.owed.is_some()
     }
 
-    /// Returns how far the closing handshake has come.
+    /// Returns the progress of the closing handshake.
     #[inline]
     #[must_use]
     pub fn state(&self) -> State {
         self.state
     }
 
-    /// Returns whether both ends are done and TCP should end: the same as [`State::Closed`].
+    /// Returns true if both ends are done and TCP should end: the same as [`State::Closed`].
     #[inline]
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.state == State::Closed
     }
 
-    /// Returns the bytes received of a head, a control frame or a message that is still incomplete.
+    /// Returns the received bytes of a head, a control frame or a message that is still incomplete.
     ///
-    /// Zero between messages. What is allocated for them is at most twice as much and 4 KiB.
+    /// Zero between messages. At most twice as much and 4 KiB is allocated for them.
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.head.len()
@@ -287,13 +286,12 @@ impl Connection {
             + self.message.as_ref().map_or(0, |message| message.held())
     }
 
-    /// Hands out what has been received of a message that is still incomplete, for applications that want its parts as
-    /// they arrive and not as a whole; `None` if there is nothing new.
+    /// Returns the received part of a message that is still incomplete, for applications that process parts as they
+    /// arrive; `None` if there is nothing new.
     ///
-    /// Call it when [`receive`](Self::receive) has used up its input. The event that `receive` gives at the message's end
-    /// then holds the rest, which may be empty. Text is cut between characters. How the peer cut its message into frames
-    /// does not show: proxies may cut it otherwise. What was handed out still counts for the limits of
-    /// [`Config`](crate::Config).
+    /// Call it when [`receive`](Self::receive) has used up its input. The event at the message's end then holds the
+    /// rest, which may be empty. Text is cut between characters. The peer's frames are not visible: proxies may split
+    /// messages differently. Returned parts still count for the limits of [`Config`](crate::Config).
     ///
     /// # Example: parts of one message
     ///
@@ -331,18 +329,18 @@ impl Connection {
         self.owed.get_or_insert_default()
     }
 
-    /// The peer closed: answers with its own code, unless our Close is on its way already (§5.5.1).
+    /// Handles the peer's Close: answers with its own code, unless our Close is on its way already (§5.5.1).
     fn peer_closed(&mut self, frame: Option<&CloseFrame>) {
         let answer = frame.map_or_else(Vec::new, |frame| close::payload(frame.code, ""));
         self.end(answer);
     }
 
-    /// The peer broke a rule: tells it which, and stops listening (§7.1.7).
+    /// Handles an error of the peer: queues its close code and stops reading (§7.1.7).
     fn fail(&mut self, error: &Error) {
         self.end(close::payload(error.close_code(), &error.to_string()));
     }
 
-    /// Nothing more is heard from the peer: lets go of what it began, and sees to it that one Close goes out.
+    /// Ends the peer's input: drops what is incomplete, and makes sure that exactly one Close is sent.
     fn end(&mut self, close: Vec<u8>) {
         self.frame = None;
         self.message = None;
@@ -354,7 +352,7 @@ impl Connection {
                 self.owe().close = Some(close);
                 State::PeerClosing
             }
-            // Our Close waits: it is the answer to the peer's too.
+            // Our Close is still queued: it also answers the peer's.
             State::Closing if self.owed.is_some() => State::PeerClosing,
             State::Closing => State::Closed,
             ended @ (State::PeerClosing | State::Closed) => ended,
@@ -380,7 +378,7 @@ impl Connection {
     }
 }
 
-/// The masks of a client; idle in a server.
+/// The mask keys of a client; unused in a server.
 struct MaskKeys {
     seed: u64,
     used: u64,
@@ -396,7 +394,7 @@ impl MaskKeys {
     }
 }
 
-/// Leaves out payloads and mask keys.
+/// Omits payloads and mask keys.
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")

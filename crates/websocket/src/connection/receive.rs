@@ -1,4 +1,4 @@
-//! From bytes to events.
+//! Decoding of bytes into events.
 
 use std::mem;
 
@@ -16,15 +16,14 @@ impl Connection {
     /// Takes bytes from the front of `input` until one event is complete or the input is used up.
     ///
     /// `Ok(None)` means that all of `input` was consumed; until then call again. The bytes may be cut anywhere, with
-    /// the same events. They are unmasked where they lie, so what was consumed is of no use afterwards.
+    /// the same events. They are unmasked in place, so consumed bytes are of no use afterwards.
     ///
     /// After the peer's Close, and after an error, all input is consumed and ignored.
     ///
     /// # Errors
     ///
-    /// Whatever the peer did against RFC 6455 or beyond the limits of [`Config`](crate::Config). The error is reported
-    /// once; the Close that tells the peer is queued for [`poll_transmit`](Connection::poll_transmit), unless one was
-    /// sent before.
+    /// If the peer violates RFC 6455 or exceeds the limits of [`Config`](crate::Config). The error is returned once;
+    /// the Close for the peer is queued for [`poll_transmit`](Connection::poll_transmit), unless one was sent before.
     ///
     /// # Example: a message cut anywhere
     ///
@@ -83,7 +82,7 @@ impl Connection {
         }
     }
 
-    /// Takes a head from `input`, or all of `input` for the beginning of one.
+    /// Takes a head from `input`, or all of `input` if it holds only the beginning of one.
     #[inline]
     fn take_head(&mut self, input: &mut &mut [u8]) -> Result<Option<Head>, Error> {
         let deflate = self.deflate.is_some();
@@ -110,7 +109,7 @@ impl Connection {
         Ok(None)
     }
 
-    /// Checks a head against the frames before it and the limits, before its payload is looked at.
+    /// Checks a head against the earlier frames and the limits, before reading its payload.
     #[inline]
     fn admit(&mut self, head: Head) -> Result<Frame, Error> {
         if !head.kind.is_control() {
@@ -128,7 +127,7 @@ impl Connection {
                 (None, _) => (0, head.compressed),
             };
             let limit = |max| if compressed { deflated(max) } else { max };
-            // The message first: smaller frames would be no cure for it.
+            // The message first: smaller frames would not help if it is too large.
             let max = limit(self.config.max_message);
             let len = (held as u64).saturating_add(head.len);
             if len > max as u64 {
@@ -139,7 +138,7 @@ impl Connection {
                 return Err(Error::FrameTooBig { len: head.len, max });
             }
         }
-        // Both limits and a control frame's 125 are usize, so the length is too.
+        // Both limits and a control frame's 125 are usize, so the length fits too.
         Ok(Frame {
             left: head.len as usize,
             key: head.key,
@@ -157,7 +156,7 @@ impl Connection {
         complete: bool,
     ) -> Result<Option<Event>, Error> {
         if piece.is_empty() && !complete {
-            // Only the head is here; to allocate, we wait for a byte.
+            // Only the head is here; allocate only once a byte of payload arrives.
             return Ok(None);
         }
         let message = match &mut self.message {
@@ -197,7 +196,7 @@ impl Connection {
         self.control(kind, &payload).map(Some)
     }
 
-    /// Acts on a whole control frame (§5.5).
+    /// Handles a complete control frame (§5.5).
     fn control(&mut self, kind: Kind, payload: &[u8]) -> Result<Event, Error> {
         match kind {
             Kind::Close => {
@@ -218,7 +217,7 @@ impl Connection {
         }
     }
 
-    /// After our Close has gone out, not even pongs may follow it.
+    /// Returns false after our Close was sent: not even pongs may follow it.
     fn may_answer(&self) -> bool {
         self.state == State::Open || self.owed.is_some()
     }
@@ -227,18 +226,18 @@ impl Connection {
 /// A frame whose payload is arriving.
 #[derive(Clone, Copy)]
 pub(super) struct Frame {
-    /// Payload bytes to come.
+    /// Remaining payload bytes.
     left: usize,
-    /// The mask, turned so that its first byte belongs to the next payload byte.
+    /// The mask, rotated so that its first byte belongs to the next payload byte.
     key: [u8; 4],
     kind: Kind,
     fin: bool,
-    /// The first of a compressed message.
+    /// True for the first frame of a compressed message.
     compressed: bool,
 }
 
 impl Frame {
-    /// The same frame after `taken` bytes more.
+    /// Returns the frame after `taken` more bytes.
     fn after(mut self, taken: usize) -> Self {
         self.left -= taken;
         self.key.rotate_left(taken % 4);
@@ -246,7 +245,7 @@ impl Frame {
     }
 }
 
-/// The beginning of a head, kept without allocating.
+/// The beginning of a head, stored without allocating.
 #[derive(Default)]
 pub(super) struct PartialHead {
     bytes: [u8; MAX_MASKED_HEAD],
@@ -262,7 +261,7 @@ impl PartialHead {
         &self.bytes[..self.len()]
     }
 
-    /// Appends bytes that [`Head::parse`] has asked for, or found to be too few: never more than a head has.
+    /// Appends bytes that [`Head::parse`] found to be too few: never more than a head has.
     fn store(&mut self, bytes: &[u8]) {
         let len = self.len();
         self.bytes[len..len + bytes.len()].copy_from_slice(bytes);
@@ -270,7 +269,7 @@ impl PartialHead {
     }
 }
 
-/// The fast path: a message in one frame that lies whole in the input, copied once into memory of its exact size.
+/// The fast path: a message in one frame that is whole in the input, copied once into memory of its exact size.
 #[inline]
 fn whole(kind: Kind, payload: &[u8]) -> Result<Event, Error> {
     if kind == Kind::Text {
@@ -283,7 +282,7 @@ fn whole(kind: Kind, payload: &[u8]) -> Result<Event, Error> {
     }
 }
 
-/// Reads the payload of a Close (§5.5.1, §7.4).
+/// Parses the payload of a Close (§5.5.1, §7.4).
 fn close_frame(payload: &[u8]) -> Result<Option<CloseFrame>, Error> {
     let (code, reason) = match payload {
         [] => return Ok(None),
@@ -298,8 +297,8 @@ fn close_frame(payload: &[u8]) -> Result<Option<CloseFrame>, Error> {
     }))
 }
 
-/// What a payload of `max` bytes may take when it is compressed: DEFLATE makes what is random a little larger, a poor
-/// compressor by an eighth, and every flush takes a few bytes.
+/// Returns the maximum compressed size of `max` bytes: DEFLATE makes random data slightly larger, a poor compressor by
+/// an eighth, and every flush takes a few bytes.
 fn deflated(max: usize) -> usize {
     max.saturating_add(max / 8).saturating_add(1024)
 }

@@ -1,4 +1,4 @@
-//! DEFLATE as RFC 7692 has it: raw, each message flushed to a byte's end, without the four bytes that are always there.
+//! DEFLATE as in RFC 7692: raw, each message flushed to a byte boundary, without the constant last four bytes.
 
 use std::cell::Cell;
 
@@ -9,9 +9,9 @@ use crate::config::Role;
 use crate::error::Error;
 use crate::frame::{self, OpCode};
 
-/// Compresses what the messages to many receivers end with; `None` if it does not get smaller.
+/// Compresses the common end of messages to many receivers; `None` if it does not get smaller.
 ///
-/// Done once, it serves all connections whose agreement [`shares_tails`](Agreement::shares_tails): each gets
+/// The result serves all connections whose agreement [`shares_tails`](Agreement::shares_tails): send each
 /// [`write_deflated_head`] with a beginning of its own, and then these bytes. `level` is that of
 /// [`Deflate::level`](super::Deflate::level).
 ///
@@ -52,12 +52,12 @@ pub fn deflate_tail(tail: &[u8], level: u8) -> Option<Vec<u8>> {
 }
 
 /// Appends the beginning of a server's frame that carries one whole compressed message: the frame's own head, and
-/// `head`, the message's beginning, as it is. The rest must follow at once and in full: `tail_len` bytes that
-/// [`deflate_tail`] made.
+/// `head`, the message's beginning, uncompressed. The rest must follow at once and in full: `tail_len` bytes from
+/// [`deflate_tail`].
 ///
-/// Only for connections whose agreement [`shares_tails`](Agreement::shares_tails), and otherwise as
-/// [`write_head`](crate::write_head). `head` takes five bytes more than it has, for each 65,535 of it: a block that is
-/// stored and not compressed (RFC 1951 §3.2.4).
+/// Only for connections whose agreement [`shares_tails`](Agreement::shares_tails); otherwise like
+/// [`write_head`](crate::write_head). `head` takes five more bytes for each 65,535 of it, since it is a stored block
+/// (RFC 1951 §3.2.4).
 pub fn write_deflated_head(out: &mut Vec<u8>, opcode: OpCode, head: &[u8], tail_len: usize) {
     let blocks = head.chunks(usize::from(u16::MAX));
     let len = head.len() + blocks.len() * STORED_HEAD + tail_len;
@@ -72,13 +72,13 @@ pub fn write_deflated_head(out: &mut Vec<u8>, opcode: OpCode, head: &[u8], tail_
 /// A stored block's type, its length, and the length's complement.
 const STORED_HEAD: usize = 5;
 
-/// The extension in one connection.
+/// The extension's state in one connection.
 pub(crate) struct Extension {
-    /// Payload bytes from which on messages are compressed.
+    /// Minimum payload bytes of a compressed message.
     above: usize,
     deflater: Option<Deflater>,
     receiving: Direction,
-    /// Kept from message to message where the peer's context is.
+    /// Kept between messages if the peer keeps its context.
     inflater: Option<Inflater>,
 }
 
@@ -96,7 +96,7 @@ impl Extension {
         }
     }
 
-    /// The payload of a compressed message; `None` where it should rather be sent as it is.
+    /// Returns the payload of a compressed message; `None` if it should be sent uncompressed.
     pub(crate) fn compress(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
         let deflater = self.deflater.as_mut();
         deflater
@@ -104,29 +104,29 @@ impl Extension {
             .and_then(|deflater| deflater.message(payload))
     }
 
-    /// What inflates the next message.
+    /// Returns the inflater for the next message.
     pub(crate) fn inflater(&mut self) -> Inflater {
         self.inflater
             .take()
             .unwrap_or_else(|| Inflater::new(self.receiving.takeover))
     }
 
-    /// Takes an inflater back for the next message.
+    /// Stores an inflater for the next message.
     pub(crate) fn keep(&mut self, inflater: Inflater) {
         self.inflater = self.receiving.takeover.then_some(inflater);
     }
 }
 
-/// Makes the payloads of compressed messages.
+/// Compresses the payloads of messages.
 struct Deflater {
     setting: Setting,
-    /// What is known from message to message, once there was one.
+    /// The context kept between messages, after the first one.
     context: Option<Option<Box<Compress>>>,
 }
 
 impl Deflater {
-    /// `None` for a window of 8 bits: no compressor of zlib's family keeps to it in raw streams, and an end may always
-    /// send its messages as they are (RFC 7692 §6).
+    /// Returns `None` for a window of 8 bits: no compressor of zlib's family supports it in raw streams, and an end may
+    /// always send its messages uncompressed (RFC 7692 §6).
     fn new(level: u8, direction: Direction) -> Option<Self> {
         (direction.window_bits > MIN_WINDOW_BITS).then(|| Self {
             setting: Setting {
@@ -137,9 +137,9 @@ impl Deflater {
         })
     }
 
-    /// Compresses one message; `None` where it should rather be sent as it is.
+    /// Compresses one message; `None` if it should be sent uncompressed.
     fn message(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
-        // Flushing twice without input in between gives nothing.
+        // Flushing twice without input in between produces nothing.
         if payload.is_empty() {
             return None;
         }
@@ -149,7 +149,7 @@ impl Deflater {
                 .with_spare(|compress| deflate(compress, payload, &mut compressed));
             return (compressed.len() < payload.len()).then_some(compressed);
         };
-        // Sent even if it grew: the peer's window has to follow ours.
+        // Sent even if it grew: the peer's window has to match ours.
         let compress = context.get_or_insert_with(|| self.setting.compress());
         deflate(compress, payload, &mut compressed);
         Some(compressed)
@@ -172,7 +172,7 @@ impl Setting {
         ))
     }
 
-    /// Lends the thread's compressor, which knows nothing: to make one takes longer than most messages do.
+    /// Lends the thread's compressor, with an empty context: creating one takes longer than most messages do.
     fn with_spare(self, use_it: impl FnOnce(&mut Compress)) {
         let spare = SPARE.take().filter(|(setting, _)| *setting == self);
         let mut compress = match spare {
@@ -191,16 +191,16 @@ thread_local! {
     static SPARE: Cell<Option<(Setting, Box<Compress>)>> = const { Cell::new(None) };
 }
 
-/// Appends a message, flushed, without the end that every message has.
+/// Appends a flushed message, without the constant end.
 fn deflate(compress: &mut Compress, mut payload: &[u8], out: &mut Vec<u8>) {
     loop {
         out.reserve(ROOM);
         let before = compress.total_in();
-        // The compressor knows no errors but those of its callers: a preset dictionary, a finished stream.
+        // The compressor returns only errors of its callers: a preset dictionary, a finished stream.
         let status = compress.compress_vec(payload, out, FlushCompress::Sync);
         debug_assert!(status.is_ok(), "{status:?}");
         payload = &payload[(compress.total_in() - before) as usize..];
-        // Room that is left says that the flush is complete.
+        // Free capacity means that the flush is complete.
         if status.is_err() || (payload.is_empty() && out.len() < out.capacity()) {
             break;
         }
@@ -209,25 +209,24 @@ fn deflate(compress: &mut Compress, mut payload: &[u8], out: &mut Vec<u8>) {
     out.truncate(out.len().saturating_sub(END.len()));
 }
 
-/// What a flush may take, several times over: with less, zlib would flush again and again.
+/// Several times the size of a flush: with less, zlib would flush repeatedly.
 const ROOM: usize = 64;
 
-/// The empty stored block behind each message, but for its first byte: taken off by whoever sends it, put back by
-/// whoever receives it (RFC 7692 §7.2).
+/// The empty stored block after each message, without its first byte: the sender removes it, the receiver restores it
+/// (RFC 7692 §7.2).
 const END: [u8; 4] = [0, 0, 0xff, 0xff];
 
-/// The same with the bit that says that no block follows. Where a block may begin it ends the stream, anywhere else it
-/// does not.
+/// The same with the bit of a final block. At a block boundary it ends the stream, elsewhere it does not.
 const FINAL: [u8; 5] = [1, 0, 0, 0xff, 0xff];
 
-/// Reads the payloads of compressed messages.
+/// Inflates the payloads of messages.
 pub(crate) struct Inflater {
     inflate: Box<Decompress>,
     takeover: bool,
 }
 
 impl Inflater {
-    /// The window is always whole: it costs the same.
+    /// The window always has full size: it costs the same.
     fn new(takeover: bool) -> Self {
         Self {
             inflate: Box::new(Decompress::new_with_window_bits(false, MAX_WINDOW_BITS)),
@@ -235,8 +234,8 @@ impl Inflater {
         }
     }
 
-    /// Gives what a piece of a payload holds to `sink`, which may stop it: chunks, each with whether the piece is
-    /// used up behind it.
+    /// Inflates a piece of a payload into `sink`, which may stop it. Each chunk comes with true if the piece is used up
+    /// after it.
     pub(crate) fn piece(
         &mut self,
         mut piece: &[u8],
@@ -255,10 +254,11 @@ impl Inflater {
             if len > 0 {
                 sink(&chunk[..len], used_up)?;
             }
-            // Not before: what was inflated may be wrong too, and whether that shows must not depend on the cut.
+            // Checked only now: the inflated part may be invalid too, and whether that is found must not depend on the
+            // cut.
             result.map_err(|_| Error::InvalidDeflate)?;
             if ended {
-                // A sender may end the stream with its message (RFC 7692 §7.2.3.4), and begins a new one behind it.
+                // A sender may end the stream with its message (RFC 7692 §7.2.3.4); the next one starts a new stream.
                 self.inflate.reset(false);
             }
             if used_up {
@@ -274,7 +274,7 @@ impl Inflater {
     ) -> Result<(), Error> {
         self.piece(&END, sink)?;
         if self.takeover {
-            // If this message broke off, that shows in the next one.
+            // If this message is truncated, the next one shows it.
             return Ok(());
         }
         let status = self
@@ -287,5 +287,5 @@ impl Inflater {
     }
 }
 
-/// What is inflated at a time: by so much a message may go beyond its limit before that is noticed.
+/// Bytes inflated at a time: a message may exceed its limit by this much before that is noticed.
 const CHUNK: usize = 8 * 1024;

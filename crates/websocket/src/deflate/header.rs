@@ -13,7 +13,7 @@ pub(super) struct Extension<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
-/// Reads one header value.
+/// Parses one header value.
 pub(super) fn parse(value: &str) -> Result<Vec<Extension<'_>>, Malformed> {
     let mut reader = Reader(value);
     let mut extensions = Vec::new();
@@ -41,7 +41,7 @@ pub(super) fn parse(value: &str) -> Result<Vec<Extension<'_>>, Malformed> {
     }
 }
 
-/// What is still to be read.
+/// The unparsed rest.
 struct Reader<'a>(&'a str);
 
 impl<'a> Reader<'a> {

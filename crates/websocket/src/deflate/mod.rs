@@ -1,4 +1,4 @@
-//! permessage-deflate (RFC 7692): what an end wants of it, and what both have agreed on.
+//! permessage-deflate (RFC 7692): the settings of one end, and the agreement of both.
 
 mod codec;
 mod header;
@@ -8,13 +8,13 @@ pub(crate) use self::codec::{Extension, Inflater};
 pub use self::codec::{deflate_tail, write_deflated_head};
 pub use self::negotiation::NegotiationError;
 
-/// What an end wants of permessage-deflate, the compression of messages (RFC 7692).
+/// Settings of permessage-deflate, the compression of messages (RFC 7692).
 ///
 /// A server [`accept`](Self::accept)s one of the client's offers; a client makes an [`offer`](Self::offer) and
-/// [`confirm`](Self::confirm)s the server's response. Either gives an [`Agreement`] for
+/// [`confirm`](Self::confirm)s the server's response. Either returns an [`Agreement`] for
 /// [`Connection::with_deflate`](crate::Connection::with_deflate). Without one a connection compresses nothing, which is
-/// the default: compression takes time of the processor for each message and memory for each connection, and pays
-/// where the network is slow or dear and messages are text of some KiB.
+/// the default: compression takes CPU time for each message and memory for each connection, and pays where the network
+/// is slow or expensive and messages are text of some KiB.
 ///
 /// # What it costs
 ///
@@ -25,11 +25,11 @@ pub use self::negotiation::NegotiationError;
 /// | with takeover by this end, window of 15 bits | 380,032 | | 380,032 |
 /// | with takeover by this end, window of 9 bits | 251,008 | | 251,008 |
 ///
-/// A message that arrives in pieces keeps its 47,552 bytes from the first byte of its payload to the last. What inflates
-/// counts against [`Config::max_message`](crate::Config::max_message) as it appears, in chunks of 8 KiB, so a bomb holds
-/// no more than any message of that size.
+/// A message that arrives in pieces keeps its 47,552 bytes from the first byte of its payload to the last. Inflated
+/// data counts against [`Config::max_message`](crate::Config::max_message) as it is produced, in chunks of 8 KiB, so a
+/// bomb holds no more than any message of that size.
 ///
-/// # Example: a server that compresses what is large
+/// # Example: a server that compresses large messages
 ///
 /// ```
 /// use tramline_websocket::{Config, Connection, Deflate, Role};
@@ -48,24 +48,24 @@ pub use self::negotiation::NegotiationError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Deflate {
-    /// Payload bytes from which on a message is compressed. Default 1024: what is smaller fits into one packet either
-    /// way, and a message costs some 10 µs before its first byte is compressed.
+    /// Minimum payload bytes of a compressed message. Default 1024: smaller ones fit into one packet either way, and a
+    /// message costs some 10 µs before its first byte is compressed.
     pub above: u32,
-    /// How hard to try, from 1 (fast) to 9 (small); other values are taken for the nearest. Default 3: on JSON of 1 to
-    /// 10 KiB a fifth smaller than 1, and no more of it helps.
+    /// Compression level, from 1 (fast) to 9 (small); other values are clamped. Default 3: on JSON of 1 to 10 KiB a
+    /// fifth smaller than 1, and higher levels do not help.
     pub level: u8,
-    /// Whether the server's compressor keeps what it knows from message to message. Default false: with it small
-    /// messages that resemble each other shrink far more, but each connection holds a compressor, and what many
-    /// receive cannot be compressed once for all.
+    /// Keeps the context of the server's compressor between messages. Default false: with it small similar messages
+    /// shrink far more, but each connection holds a compressor, and a message to many receivers cannot be compressed
+    /// once for all.
     pub server_takeover: bool,
-    /// Whether the client's compressor keeps what it knows. Default false: with it a server holds 47,552 bytes for
-    /// each client.
+    /// Keeps the context of the client's compressor. Default false: with it a server holds 47,552 bytes for each
+    /// client.
     pub client_takeover: bool,
-    /// How far back the server's compressor looks, as a power of two: 9 to 15, other values are taken for the nearest.
-    /// Default 15, 32 KiB, as everywhere.
+    /// The window of the server's compressor, as a power of two: 9 to 15, other values are clamped. Default 15, 32 KiB,
+    /// the usual value.
     pub server_window_bits: u8,
-    /// How far back the client's compressor looks, likewise. Default 15. A server's wish has an effect on clients only
-    /// that say they can follow it.
+    /// The window of the client's compressor, likewise. Default 15. A server's value affects only clients that offer to
+    /// support it.
     pub client_window_bits: u8,
 }
 
@@ -114,10 +114,10 @@ impl Default for Deflate {
     }
 }
 
-/// What client and server have agreed on: made by [`Deflate::accept`] or [`Deflate::confirm`].
+/// The agreement of client and server: made by [`Deflate::accept`] or [`Deflate::confirm`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Agreement {
-    /// This end's own wish.
+    /// This end's own setting.
     pub(crate) above: u32,
     pub(crate) level: u8,
     pub(crate) server: Direction,
@@ -126,7 +126,7 @@ pub struct Agreement {
     names_client_window: bool,
 }
 
-/// How the messages of one end are compressed.
+/// The compression of one end's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Direction {
     pub(crate) takeover: bool,
@@ -135,16 +135,16 @@ pub(crate) struct Direction {
 }
 
 impl Agreement {
-    /// Whether the server may send frames that begin with [`write_deflated_head`] and end with what [`deflate_tail`]
-    /// made: the server keeps no context, and the client's window is whole.
+    /// Returns true if the server may send frames of [`write_deflated_head`] and [`deflate_tail`]: the server keeps no
+    /// context, and the client's window has full size.
     ///
-    /// Browsers offer nothing that speaks against it.
+    /// No browser's offer prevents it.
     #[must_use]
     pub fn shares_tails(&self) -> bool {
         !self.server.takeover && self.server.window_bits == MAX_WINDOW_BITS
     }
 
-    /// Payload bytes from which on this end compresses: [`Deflate::above`].
+    /// Minimum payload bytes of a message that this end compresses: [`Deflate::above`].
     #[must_use]
     pub fn above(&self) -> usize {
         self.above as usize
@@ -154,5 +154,5 @@ impl Agreement {
 /// The window of DEFLATE itself: 32 KiB.
 const MAX_WINDOW_BITS: u8 = 15;
 
-/// The least that the RFC names.
+/// The RFC's minimum.
 const MIN_WINDOW_BITS: u8 = 8;

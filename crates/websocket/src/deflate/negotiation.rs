@@ -8,11 +8,11 @@ use super::{Agreement, Deflate, Direction, MAX_WINDOW_BITS, MIN_WINDOW_BITS};
 impl Deflate {
     /// Chooses, as a server, among the offers of a request's `Sec-WebSocket-Extensions` values.
     ///
-    /// The first offer of permessage-deflate that can be met is taken. One with an unknown parameter, a parameter twice
-    /// or a value out of range is passed over, and so are other extensions; `None` if nothing remains: then the
-    /// response gets no `Sec-WebSocket-Extensions`, and nothing is compressed (RFC 7692 §5.1).
+    /// Accepts the first offer of permessage-deflate that can be met. Offers with an unknown parameter, a repeated
+    /// parameter or a value out of range are skipped, and so are other extensions. Returns `None` if no offer remains:
+    /// then send no `Sec-WebSocket-Extensions`, and nothing is compressed (RFC 7692 §5.1).
     ///
-    /// # Example: the second offer is the good one
+    /// # Example: the second offer is accepted
     ///
     /// ```
     /// use tramline_websocket::Deflate;
@@ -51,16 +51,16 @@ impl Deflate {
                 takeover: self.client_takeover && !offer.client_no_takeover,
                 window_bits: client_window,
             },
-            // An offer with the server's parameter is accepted by answering it, the client's only if it was offered.
+            // The server's window is echoed if the offer has it; the client's may be set only if it was offered.
             names_server_window: offer.server_window.is_some()
                 || self.server_window_bits < MAX_WINDOW_BITS,
             names_client_window: offer.client_window.is_some() && client_window < MAX_WINDOW_BITS,
         }
     }
 
-    /// What a client puts into its request's `Sec-WebSocket-Extensions`.
+    /// Returns the value of a client request's `Sec-WebSocket-Extensions`.
     ///
-    /// # Example: what this end wants is said, what it can is offered
+    /// # Example: default and other settings
     ///
     /// ```
     /// use tramline_websocket::Deflate;
@@ -95,13 +95,13 @@ impl Deflate {
     }
 
     /// Checks, as a client that made this [`offer`](Self::offer), the `Sec-WebSocket-Extensions` values of the
-    /// response; `None` if the server does not compress.
+    /// response. Returns `None` if the server does not compress.
     ///
     /// # Errors
     ///
-    /// What the server must not have answered. The client has to fail the connection then (RFC 7692 §5.1).
+    /// If the response is invalid. The client must fail the connection then (RFC 7692 §5.1).
     ///
-    /// # Example: a server may ask for less
+    /// # Example: a server may reduce the window
     ///
     /// ```
     /// use tramline_websocket::Deflate;
@@ -166,7 +166,7 @@ impl Deflate {
         })
     }
 
-    /// With every number inside its range.
+    /// Clamps every number to its range.
     pub(super) fn in_range(mut self) -> Self {
         self.level = self.level.clamp(1, 9);
         for bits in [&mut self.server_window_bits, &mut self.client_window_bits] {
@@ -177,7 +177,7 @@ impl Deflate {
 }
 
 impl Agreement {
-    /// What the server puts into its response's `Sec-WebSocket-Extensions`.
+    /// Returns the value of the server response's `Sec-WebSocket-Extensions`.
     #[must_use]
     pub fn response(&self) -> String {
         let mut response = String::from(NAME);
@@ -201,7 +201,7 @@ fn window(text: &mut String, name: &str, bits: u8) {
     text.push_str(&format!("; {name}={bits}"));
 }
 
-/// Why a server's response to an offer of permessage-deflate cannot stand. Every variant is the server's doing.
+/// A server's response to an offer of permessage-deflate is invalid. Every variant is the server's fault.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum NegotiationError {
@@ -210,7 +210,7 @@ pub enum NegotiationError {
         "the server's Sec-WebSocket-Extensions cannot be read; a list of names and parameters goes there"
     )]
     Malformed,
-    /// The server turned on what nobody asked for (RFC 6455 §9.1).
+    /// The server enabled an extension that was not offered (RFC 6455 §9.1).
     #[error("the server turned on the extension {name}, which was not offered")]
     NotOffered {
         /// The extension.
@@ -225,29 +225,29 @@ pub enum NegotiationError {
         /// Its name.
         parameter: String,
     },
-    /// A parameter that stands twice.
+    /// A repeated parameter.
     #[error("the server's parameter {parameter} stands twice")]
     RepeatedParameter {
         /// Its name.
         parameter: &'static str,
     },
-    /// A window's size that is none.
+    /// A window size out of range.
     #[error("the server's parameter {parameter}={value} is not a number from 8 to 15")]
     WindowOutOfRange {
         /// Its name.
         parameter: &'static str,
-        /// What it was set to; empty for nothing.
+        /// Its value; empty if it has none.
         value: String,
     },
-    /// A value for what takes none.
+    /// A value for a parameter that takes none.
     #[error("the server's parameter {parameter}={value} takes no value")]
     UnexpectedValue {
         /// Its name.
         parameter: &'static str,
-        /// What it was set to.
+        /// Its value.
         value: String,
     },
-    /// The server accepted an offer, and not what the offer asked for.
+    /// The server accepted an offer without a parameter that it requires.
     #[error("the server took the offer and did not answer its {parameter}")]
     Ignored {
         /// The parameter of the offer.
@@ -314,7 +314,7 @@ impl Parameters {
     }
 }
 
-/// Sets what was not set.
+/// Sets a flag, unless it is set already.
 fn once(parameter: &'static str, set: &mut bool) -> Result<(), NegotiationError> {
     if std::mem::replace(set, true) {
         return Err(NegotiationError::RepeatedParameter { parameter });
@@ -329,7 +329,7 @@ fn no_value(parameter: &'static str, value: Option<&str>) -> Result<(), Negotiat
     })
 }
 
-/// A decimal number without leading zeros (§7.1.2.1).
+/// Parses a decimal number without leading zeros (§7.1.2.1).
 fn window_bits(parameter: &'static str, value: Option<&str>) -> Result<u8, NegotiationError> {
     let value = value.unwrap_or_default();
     let bits = (MIN_WINDOW_BITS..=MAX_WINDOW_BITS).find(|bits| bits.to_string() == value);

@@ -1,4 +1,4 @@
-//! Any sequence of frames, cut anywhere: the same events.
+//! Any sequence of frames gives the same events, however it is cut.
 
 use bytes::Bytes;
 use proptest::collection::vec;
@@ -8,7 +8,7 @@ use tramline_websocket::{CloseCode, Config, Connection, Error, Event, OpCode, Ro
 
 use crate::{BINARY, CONTINUATION, FIN, PING, PONG, TEXT, masked, plain};
 
-/// What happened to a machine, in full.
+/// Everything that happened to a machine.
 #[derive(Debug, PartialEq)]
 struct Story {
     events: Vec<Event>,
@@ -17,7 +17,7 @@ struct Story {
     state: State,
 }
 
-/// Lends `bytes` in pieces; what remains after the last cut comes whole.
+/// Lends `bytes` in pieces; the rest after the last cut comes whole.
 fn tell(mut connection: Connection, bytes: &[u8], cuts: &[usize]) -> Story {
     let mut bytes = bytes.to_vec();
     let mut rest = bytes.as_mut_slice();
@@ -49,7 +49,7 @@ fn tell(mut connection: Connection, bytes: &[u8], cuts: &[usize]) -> Story {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A message, cut into fragments, with a ping between them where there is one.
+    /// A message, cut into fragments, with an optional ping between them.
     Message {
         text: bool,
         payload: String,
@@ -75,7 +75,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The bytes of `steps` and the events they stand for.
+/// Returns the bytes of `steps` and the expected events.
 fn script(steps: &[Step], frame: fn(u8, &[u8]) -> Vec<u8>) -> (Vec<u8>, Vec<Event>) {
     let (mut bytes, mut events) = (Vec::new(), Vec::new());
     for step in steps {
@@ -129,7 +129,7 @@ fn cuts() -> impl Strategy<Value = Vec<usize>> {
     ]
 }
 
-/// What a message came to in parts: the parts, and the bytes that were held at most between reads.
+/// Receives a message in parts; returns the parts, and the maximum of bytes held between reads.
 fn in_parts(
     mut connection: Connection,
     bytes: &[u8],

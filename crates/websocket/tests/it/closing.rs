@@ -1,4 +1,4 @@
-//! The closing handshake, from either side and from both at once.
+//! The closing handshake, from either side and from both concurrently.
 
 use tramline_websocket::{CloseCode, CloseFrame, Error, Event, OpCode, State};
 

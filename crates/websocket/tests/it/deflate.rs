@@ -1,4 +1,4 @@
-//! permessage-deflate (RFC 7692): what compressed messages may look like, and what they may not.
+//! permessage-deflate (RFC 7692): valid and invalid compressed messages.
 
 use flate2::{Compress, Compression, FlushCompress};
 use proptest::prelude::*;
@@ -12,7 +12,7 @@ use crate::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT, masked, plain, r
 /// RSV1: the message is compressed.
 pub(crate) const DEFLATED: u8 = 0x40;
 
-/// Both ends of a connection on which both offer and want the same.
+/// Both ends of a connection with the same settings.
 pub(crate) fn pair(deflate: Deflate) -> (Connection, Connection) {
     pair_with(deflate, Config::default())
 }
@@ -31,7 +31,7 @@ fn always() -> Deflate {
     Deflate::default().with_above(0)
 }
 
-/// A message as another compressor makes it.
+/// Compresses a message as another compressor does.
 pub(crate) fn deflated(payload: &[u8], level: u32) -> Vec<u8> {
     let mut compress = Compress::new(Compression::new(level), false);
     let mut out = Vec::with_capacity(payload.len() * 2 + 64);
@@ -92,7 +92,7 @@ fn the_rfc_s_own_examples_are_read() {
         receive(&mut client, b"\xc1\x01\x00"),
         Ok(vec![Event::Text("".into())])
     );
-    // Not the RFC's way, and clear all the same.
+    // Not the RFC's way, but unambiguous.
     assert_eq!(
         receive(&mut client, b"\xc1\x00"),
         Ok(vec![Event::Text("".into())])
@@ -156,7 +156,7 @@ fn plain_messages_are_read_among_compressed_ones() {
             masked(FIN | TEXT, b"plain"),
             masked(BINARY, b"pl"),
             masked(FIN | CONTINUATION, b"ain"),
-            // The context is that of compressed messages alone.
+            // The context contains compressed messages only.
             masked(FIN | DEFLATED | TEXT, b"\xf2\x00\x11\x00\x00"),
         ]
         .concat(),
@@ -224,7 +224,7 @@ fn what_is_no_deflate_is_refused() {
     let whole = deflated(&noise(500), 6);
     let cut = &whole[..whole.len() / 2];
     let cut_in_a_code = &deflated("abcdefgh".repeat(30).as_bytes(), 6)[..5];
-    // Block type 3; a length and not its complement; a distance beyond the beginning.
+    // Block type 3; a length without its complement; a distance beyond the beginning.
     for bad in [
         &b"\x07"[..],
         b"\x00\x05\x00\x00\x00Hello",
@@ -457,7 +457,7 @@ fn a_context_makes_the_second_message_small() {
 
 #[test]
 fn a_smaller_window_is_kept() {
-    // What repeats after 600 bytes lies outside of 512.
+    // The repetition after 600 bytes lies outside a window of 512.
     let message = noise(600).repeat(2);
     for (bits, sees_it) in [(15, true), (10, true), (9, false)] {
         for takeover in [false, true] {
@@ -515,7 +515,7 @@ fn a_tail_serves_every_head() {
         write_deflated_head(&mut wire, OpCode::Binary, &head, tail.len());
         wire.extend_from_slice(&tail);
         assert!(wire.len() < head_len + 400, "{} bytes", wire.len());
-        // Behind it nothing is different.
+        // Later messages are unaffected.
         wire.extend(plain(FIN | PING, b"next"));
         let (_, mut client) = pair(Deflate::default());
         let message = [&head, body.as_bytes()].concat();

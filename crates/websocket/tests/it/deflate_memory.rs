@@ -1,4 +1,4 @@
-//! What compression holds, and when it lets go.
+//! Memory held by compression, and its release.
 
 use allocation_counter::{AllocationInfo, measure};
 use tramline_websocket::{Config, Connection, Deflate, Error, Event, OpCode, Role};
@@ -11,7 +11,7 @@ const COMPRESSOR: i64 = 380_032;
 const SMALL_COMPRESSOR: i64 = 251_008;
 const INFLATER: i64 = 47_552;
 
-/// What stands for them in the machine.
+/// The boxes that hold them in the machine.
 const BOXES: i64 = 512;
 
 #[test]
@@ -30,7 +30,7 @@ fn the_agreement_itself_takes_a_hundred_bytes() {
 fn without_takeover_an_idle_connection_holds_nothing_more() {
     let (mut server, mut client) = pair(Deflate::default());
     let message = [b'x'; 10_000];
-    // This thread's compressor, which all its connections use.
+    // Warms up this thread's compressor, which all its connections share.
     client.send(OpCode::Binary, &message, &mut Vec::new());
     let used = measure(|| {
         for _ in 0..3 {
@@ -99,7 +99,7 @@ fn a_bomb_costs_its_limit_and_a_chunk() {
         let error = server.receive(&mut bomb.as_mut_slice());
         assert_eq!(error, Err(Error::InflatedTooBig { max: 200_000 }));
     });
-    // What there is of it is there twice while it is moved.
+    // The received part exists twice while it is moved.
     assert!(
         used.bytes_max < 200_000 * 2 + 8192 + INFLATER as u64 + 1024,
         "{used:?}"

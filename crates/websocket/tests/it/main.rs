@@ -1,4 +1,4 @@
-//! The machine from outside: what a peer may do, what it may not, and what that costs.
+//! The machine from outside: valid input, invalid input, and its memory.
 
 mod chunking;
 mod closing;
@@ -27,7 +27,7 @@ fn client() -> Connection {
     Connection::new_client(Config::default(), 1)
 }
 
-/// A frame as a server sends it, written independently of the crate. `first` is FIN, reserved bits and opcode.
+/// Encodes a frame as a server sends it, independently of the crate. `first` is FIN, reserved bits and opcode.
 fn plain(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
     match payload.len() {
@@ -45,7 +45,7 @@ fn plain(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The same frame as a client sends it.
+/// Encodes the same frame as a client sends it.
 fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let key = [0x37, 0xfa, 0x21, 0x3d];
     let mut frame = plain(first, payload);
@@ -56,7 +56,7 @@ fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Lends `bytes` in one piece and collects what happens.
+/// Lends `bytes` in one piece and collects the events.
 fn receive(connection: &mut Connection, bytes: &[u8]) -> Result<Vec<Event>, Error> {
     let mut bytes = bytes.to_vec();
     let mut input = bytes.as_mut_slice();
@@ -68,7 +68,7 @@ fn receive(connection: &mut Connection, bytes: &[u8]) -> Result<Vec<Event>, Erro
     Ok(events)
 }
 
-/// What the machine owes.
+/// Returns the machine's replies.
 fn transmit(connection: &mut Connection) -> Vec<u8> {
     let mut out = Vec::new();
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What a connection holds, and when it lets go.
+//! Memory held by a connection, and its release.
 
 use allocation_counter::{AllocationInfo, measure};
 use tramline_websocket::{CloseCode, Config, Connection, Error, Event, OpCode, Role};
@@ -82,7 +82,7 @@ fn a_frame_in_two_reads_is_allocated_once_and_exactly() {
 fn a_frame_in_many_reads_ends_in_memory_of_its_size() {
     for kind in [TEXT, BINARY] {
         let mut connection = server();
-        // An odd cut splits a character, whose first half waits outside of the text.
+        // An odd cut splits a character, whose first half is held outside the text.
         let mut frame = masked(FIN | kind, "é".repeat(20_000).as_bytes());
         let mut event = None;
         let held = measure(|| {

@@ -1,4 +1,4 @@
-//! tungstenite as the other end: what one writes, the other reads.
+//! tungstenite as the other end: each reads what the other writes.
 
 use std::io::{self, Read, Write};
 
@@ -10,7 +10,7 @@ use tungstenite::protocol::frame::coding::{CloseCode as TheirCode, Data, OpCode 
 use tungstenite::protocol::{CloseFrame as TheirClose, WebSocket};
 use tungstenite::{Error as TheirError, Message};
 
-/// A wire that lies in memory, and is read in steps.
+/// A wire in memory that is read in steps.
 #[derive(Default)]
 struct Wire {
     to_them: Vec<u8>,
@@ -58,7 +58,7 @@ fn ends(role: Role, step: usize) -> (Connection, WebSocket<Wire>) {
     (ours, WebSocket::from_raw_socket(wire, their_role, None))
 }
 
-/// All that they make of `bytes`.
+/// Returns everything that they read from `bytes`.
 fn they_read(theirs: &mut WebSocket<Wire>, bytes: &[u8]) -> Result<Vec<Message>, TheirError> {
     theirs.get_mut().to_them.extend_from_slice(bytes);
     let mut messages = Vec::new();
@@ -74,7 +74,7 @@ fn they_read(theirs: &mut WebSocket<Wire>, bytes: &[u8]) -> Result<Vec<Message>,
     }
 }
 
-/// All that we make of what they wrote, in steps.
+/// Returns everything that we read of their output, in steps.
 fn we_read(ours: &mut Connection, theirs: &mut WebSocket<Wire>, step: usize) -> Vec<Event> {
     let mut written = std::mem::take(&mut theirs.get_mut().from_them);
     let mut events = Vec::new();
@@ -99,14 +99,14 @@ fn payload() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// A message in fragments, each with a ping in front of it or none.
+/// A message in fragments, each with an optional ping before it.
 type Fragments = Vec<(usize, Option<u8>)>;
 
 fn fragments() -> impl Strategy<Value = Fragments> {
     proptest::collection::vec((0..200_usize, prop::option::of(0..126_u8)), 0..6)
 }
 
-/// Codes that both ends know: tungstenite takes 1014, which IANA's registry has, for a mistake.
+/// Codes that both ends know: tungstenite rejects 1014, which IANA's registry has.
 fn code() -> impl Strategy<Value = CloseCode> {
     prop_oneof![1000..1004_u16, 1007..1014_u16, 3000..5000_u16]
         .prop_map(|code| CloseCode::new(code).unwrap())

@@ -1,4 +1,4 @@
-//! What the protocol allows: the RFC's examples, lengths, fragments, pings.
+//! Valid input: the RFC's examples, lengths, fragments, pings.
 
 use tramline_websocket::{Event, MAX_HEAD, OpCode, write_head};
 

@@ -1,4 +1,4 @@
-//! What the protocol and the limits forbid: each rule by name, its error and its close code.
+//! Invalid input: each rule by name, its error and its close code.
 
 use tramline_websocket::{Config, Connection, Error, Event, Role, State};
 
@@ -6,7 +6,7 @@ use crate::{
     BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT, client, masked, plain, receive, server,
 };
 
-/// Lends `bytes` whole, then byte by byte to a second machine: both fail alike and say so to the peer.
+/// Lends `bytes` whole, then byte by byte to a second machine: both must fail alike and send the same Close.
 #[track_caller]
 fn fails(config: Config, role: Role, bytes: &[u8], expected: &Error) {
     let machine = || match role {
@@ -72,7 +72,7 @@ fn reserved_opcodes() {
             &masked(FIN | opcode, b""),
             &Error::ReservedOpCode { opcode },
         );
-        // Without FIN too, and before its meaning could matter.
+        // Also without FIN, and before its meaning could matter.
         server_fails(&[opcode], &Error::ReservedOpCode { opcode });
     }
 }

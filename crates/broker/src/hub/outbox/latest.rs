@@ -1,24 +1,24 @@
-//! Where in an outbox the latest message of each key waits.
+//! Places in an outbox of the latest message of each key.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::message::Message;
 
-/// An index over the places of an outbox that conflates; it lives while messages wait.
+/// An index of the places in an outbox that conflates; it lives while messages wait.
 #[derive(Debug, Default)]
 pub(super) struct Latest {
-    /// By subscription and hash of the key: the number of the place, counted from the first that ever was.
+    /// By subscription and hash of the key: the number of the place, counted from the first ever.
     places: HashMap<(u32, u64), u64>,
-    /// How many places were taken off the front.
+    /// The number of places removed from the front.
     gone: u64,
 }
 
-/// Entries beyond twice the places that the index may have before it lets go of those that are gone.
+/// Entries that the index may have beyond twice the places before it drops stale ones.
 const SPARE: usize = 64;
 
 impl Latest {
-    /// Where the latest message of this key waits, if it still does.
+    /// Returns the place of the latest message of this key, if it still waits.
     pub(super) fn place(&self, slot: u32, hash: u64) -> Option<usize> {
         let place = self.places.get(&(slot, hash))?;
         usize::try_from(place.checked_sub(self.gone)?).ok()
@@ -33,7 +33,7 @@ impl Latest {
         self.places.insert((slot, hash), self.gone + waiting as u64);
     }
 
-    /// Notes that only the places `kept` are left, closed up.
+    /// Notes that only the places `kept` are left, without gaps.
     pub(super) fn closed_up(&mut self, kept: &[usize]) {
         let gone = self.gone;
         self.places.retain(|_, place| {
@@ -52,7 +52,7 @@ impl Latest {
     }
 }
 
-/// What a message is found by: its destination and its value of the header `key`, if it has that.
+/// The hash that a message is found by: of its destination and its value of the header `key`, if it has one.
 pub(super) fn hash(message: &Message, key: &str) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
     message.destination().hash(&mut hasher);

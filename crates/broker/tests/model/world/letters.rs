@@ -1,43 +1,43 @@
-//! What publishers send.
+//! Letters: the messages of publishers.
 
 use tramline_broker::{Destination, Headers, Publish, Target};
 
 use super::{START, UNIT, World};
 
-/// A message that somebody wants to publish.
+/// A message to publish.
 #[derive(Clone, Debug)]
 pub(crate) struct Letter {
     pub(crate) to: To,
-    /// Of body, from 1 to 3.
+    /// The size of its body, from 1 to 3 units.
     pub(crate) units: usize,
-    /// By which it is conflated.
+    /// The key that conflates it.
     pub(crate) key: Option<char>,
     pub(crate) life: Life,
-    /// Tells it from all others.
+    /// Distinguishes it from all others.
     pub(crate) number: usize,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum To {
     Destination(String),
-    /// The user of a session, if it has one.
+    /// A user, as that of the session if it has one.
     User(usize, String),
     Session(usize, String),
 }
 
-/// What a letter says of how long it lives.
+/// A letter's time to live.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Life {
     Silent,
-    /// `expires`, so long after the model's beginning.
+    /// `expires`, in milliseconds after the model's start.
     Until(u64),
     /// `expiration`
     For(u64),
-    /// Something that is no number.
+    /// A header that is not a number.
     Nonsense,
 }
 
-/// No text may be longer: all texts of all messages together are less than a [`UNIT`].
+/// The maximum length of a text: all texts of all messages together are less than a [`UNIT`].
 const LONGEST: usize = 40;
 
 impl Letter {
@@ -57,7 +57,7 @@ impl Letter {
         text
     }
 
-    /// When a letter that comes now expires; `Err` where it cannot be read.
+    /// When a letter that arrives now expires; `Err` if its header is invalid.
     pub(super) fn expiry(&self, now: u64) -> Result<Option<u64>, ()> {
         match self.life {
             Life::Silent => Ok(None),
@@ -69,7 +69,7 @@ impl Letter {
 }
 
 impl World {
-    /// Numbers letters, without those that nobody could write.
+    /// Numbers letters, and drops those that cannot be written.
     pub(super) fn written(&mut self, letters: Vec<Letter>) -> Vec<Letter> {
         let mut written = Vec::new();
         for mut letter in letters {
@@ -93,7 +93,7 @@ impl World {
         written
     }
 
-    /// As the broker gets it.
+    /// The letter as the broker receives it.
     pub(super) fn posted(&self, letter: &Letter) -> Publish {
         static BODY: [u8; 3 * UNIT] = [0; 3 * UNIT];
         let path = Destination::parse(letter.text().to_owned()).expect("it was parsed");

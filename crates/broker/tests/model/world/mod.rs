@@ -1,10 +1,10 @@
-//! A model of the embedded broker, as plainly as can be said: lists that are gone through from their beginning, and no
-//! index, no lock, no cleverness. It does what the broker does, and compares all that can be seen after each operation:
-//! every delivery with its tag and count, every answer, every number of the statistics.
+//! A model of the embedded broker, as plain as possible: lists that are searched from their beginning, without indexes
+//! or locks. It does what the broker does, and compares everything observable after each operation: every delivery with
+//! its tag and count, every answer, every number of the statistics.
 //!
-//! The property test beside it makes up operations; so does the fuzz target, which includes this folder.
+//! The property test in `main.rs` generates operations; so does the fuzz target, which includes this folder.
 //!
-//! Sizes are whole [`UNIT`]s of body, so large that headers, names and ids never make a difference to what fits.
+//! Sizes are whole [`UNIT`]s of body, so large that headers, names and ids never decide what fits.
 
 mod letters;
 mod outboxes;
@@ -26,44 +26,44 @@ use self::publishing::{Answer, Job};
 use self::queues::Queue;
 use self::rules::Rules;
 
-/// Bytes of body that everything is measured in.
+/// The unit of all sizes: bytes of body.
 const UNIT: usize = 64 * 1024;
 
-/// What all messages may take together.
+/// The memory limit of all messages, in units.
 const MEMORY: usize = 40;
 
-/// The most sessions that a model has.
+/// The maximum number of sessions in a model.
 const SESSIONS: usize = 8;
 
 const START: u64 = 1_000_000;
 
-/// How often destinations that nobody uses are looked for.
+/// The interval between searches for unused destinations.
 const SWEEP: u64 = 10_000;
 
-/// What can be done to a broker. Sessions are numbered in the order of their opening, subscriptions over all sessions.
+/// An operation on a broker. Sessions are numbered in the order of their opening, subscriptions over all sessions.
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
-    /// Opens a session, of a user or not, whose outbox holds so many units, or all there is.
+    /// Opens a session, of a user or anonymous, whose outbox holds this many units, or is unlimited.
     Open(Option<String>, Option<usize>),
-    /// Closes one.
+    /// Closes a session.
     Close(usize),
-    /// Subscribes to what a text means.
+    /// Subscribes to the destination that a text means.
     Subscribe(usize, Wanted, AckMode, u32),
-    /// Ends the subscription of that number.
+    /// Ends the subscription of this number.
     Unsubscribe(usize, u32),
     /// Publishes a batch.
     Publish(Vec<Letter>),
-    /// Settles one of the deliveries that a session has.
+    /// Settles one of a session's deliveries.
     Settle(usize, Settling),
-    /// Does all of it at once.
+    /// Settles and publishes in one transaction.
     Commit(usize, Vec<Settling>, Vec<Letter>),
-    /// Takes so many deliveries out of a session's outbox; one that was ended is closed.
+    /// Takes this many deliveries out of a session's outbox; a session that was ended is closed.
     Take(usize, usize),
-    /// Sweeps so many milliseconds later.
+    /// Sweeps this many milliseconds later.
     Sweep(u64),
 }
 
-/// What a subscription is asked for.
+/// The destination of a subscription.
 #[derive(Clone, Debug)]
 pub(crate) enum Wanted {
     /// A pattern of topics, or a queue.
@@ -72,7 +72,7 @@ pub(crate) enum Wanted {
     User(String),
 }
 
-/// Which delivery is settled: of those that a session has, the one at a place, beginning again behind the last.
+/// Selects a delivery to settle: the one at this index among those of a session, modulo their number.
 #[derive(Clone, Debug)]
 pub(crate) struct Settling {
     pub(crate) place: usize,
@@ -80,37 +80,37 @@ pub(crate) struct Settling {
     pub(crate) outcome: Outcome,
 }
 
-/// How a delivery is named.
+/// How a delivery is referred to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Named {
     /// By subscription and tag.
     Tag,
-    /// By subscription and message id, where that was seen.
+    /// By subscription and message id, if a receiver saw that id.
     Id,
-    /// By message id alone, where that was seen.
+    /// By message id alone, if a receiver saw that id.
     IdAlone,
-    /// In a way that nobody was told.
+    /// By a reference that was never given out.
     Wrongly,
 }
 
-/// The broker, and what it should be.
+/// The broker, and its expected state.
 pub(crate) struct World {
     broker: Hub,
     now: u64,
     swept: Option<u64>,
     sessions: Vec<Session>,
-    /// By slot, the ended ones too.
+    /// By slot, including ended ones.
     subscriptions: Vec<Subscription>,
     messages: Vec<Message>,
     topics: BTreeMap<String, Topic>,
     queues: BTreeMap<String, Queue>,
     totals: Counts,
     answers: Vec<Answer>,
-    /// What is still to be done by the operation at hand.
+    /// Dead letters that the current operation has still to handle.
     dead: VecDeque<Dead>,
     overdue: VecDeque<(Job, String)>,
     room: VecDeque<String>,
-    /// Messages that exist nowhere else for a while.
+    /// Messages that are nowhere else for a moment.
     held: Vec<usize>,
     ids: HashSet<String>,
     epochs: HashSet<u64>,
@@ -125,11 +125,11 @@ struct Session {
     /// In units.
     limit: Option<usize>,
     open: bool,
-    /// What is in the outbox.
+    /// The queued deliveries.
     items: Vec<Item>,
-    /// It takes nothing any more.
+    /// It takes no more deliveries.
     shut: bool,
-    /// It is to be told that it overflowed.
+    /// Its overflow is still to be reported.
     ended: bool,
     room_wanted: bool,
 }
@@ -142,7 +142,7 @@ struct Item {
     tag: u32,
     /// Items of one turn go to different subscriptions in any order.
     turn: usize,
-    /// The message's count when it was delivered.
+    /// The message's count at its delivery.
     redeliveries: u32,
 }
 
@@ -155,7 +155,7 @@ struct Subscription {
     last_tag: u32,
     /// Tags and messages.
     unsettled: Vec<(u32, usize)>,
-    /// What waits in a window.
+    /// Messages that wait in a window.
     waiting: Vec<usize>,
 }
 
@@ -167,16 +167,16 @@ enum Source {
 }
 
 struct Topic {
-    /// Unlike that of any other, of the same name too.
+    /// Unique, even among topics of the same name.
     life: usize,
     used: bool,
-    /// Known once somebody was delivered something.
+    /// Known after the first delivery.
     epoch: Option<u64>,
     sequence: u64,
     counts: Counts,
 }
 
-/// A message as the broker made it.
+/// A message as the broker created it.
 #[derive(Debug)]
 struct Message {
     letter: Letter,
@@ -186,11 +186,11 @@ struct Message {
     redeliveries: u32,
     /// Its topic's life, and its number there.
     sequence: Option<(usize, u64)>,
-    /// Where it stands in its queue.
+    /// Its position in its queue.
     place: u64,
-    /// Why it is a dead letter, of what, after how many deliveries.
+    /// If it is a dead letter: the reason, the original destination, and the number of deliveries.
     dead: Option<(&'static str, String, u32)>,
-    /// What its first receiver saw.
+    /// The id and position that its first receiver saw.
     seen: Option<(String, Option<Position>)>,
 }
 
@@ -248,7 +248,7 @@ impl World {
         }
     }
 
-    /// Does an operation, unless it means nothing here, and compares.
+    /// Applies an operation, unless it is impossible here, and compares.
     pub(crate) fn apply(&mut self, operation: Operation) {
         match operation {
             Operation::Open(user, limit) => self.open(user, limit),
@@ -269,9 +269,9 @@ impl World {
         self.check_statistics();
     }
 
-    /// Brings everything to its end: nothing is lost, and nothing left.
+    /// Ends everything, and checks that nothing is lost and nothing left over.
     pub(crate) fn finish(mut self) {
-        // Who still waits for room is refused; whoever takes that room has none left to wait for.
+        // Publishers that still wait for room are refused; those that take that room have none left to wait for.
         while !self.answers.is_empty() {
             self.apply(Operation::Sweep(SWEEP));
         }
@@ -294,11 +294,11 @@ impl World {
         assert_eq!(self.broker.sessions(), 0);
     }
 
-    /// Has one last consumer accept what is left.
+    /// Accepts all remaining messages with one last consumer.
     fn drain_queues(&mut self) {
         let last = self.sessions.len();
         self.open_anyhow(None, None);
-        // What expires on the way may make another queue known.
+        // A message that expires on the way may create another queue.
         let is_left =
             |world: &Self, name: &String| !world.is_subscribed(&Source::Queue(name.clone()));
         while let Some(name) = self.queues.keys().find(|name| is_left(self, name)).cloned() {
@@ -337,7 +337,7 @@ impl World {
         }
     }
 
-    /// Lets go of destinations that nobody used since the last time.
+    /// Removes destinations that were not used since the last time.
     fn forget(&mut self) {
         let names: Vec<String> = self.topics.keys().cloned().collect();
         for name in names {
@@ -368,7 +368,7 @@ impl World {
         Timestamp::from_millis(self.now)
     }
 
-    /// Units of all messages that exist, wherever and however often they wait.
+    /// Units of all messages that exist, each counted once.
     fn used(&self) -> usize {
         let mut live: BTreeSet<usize> = self.held.iter().copied().collect();
         live.extend(self.dead.iter().map(|dead| dead.message));
@@ -399,14 +399,14 @@ impl World {
         }
     }
 
-    /// Counts over all, and for a queue.
+    /// Counts in the totals, and for a queue.
     fn count(&mut self, queue: &str, count: impl Fn(&mut Counts)) {
         count(&mut self.totals);
         let queue = self.queues.get_mut(queue).expect("it is known");
         count(&mut queue.counts);
     }
 
-    /// Counts over all, and for the topic of a message if it has one that is still known.
+    /// Counts in the totals, and for a message's topic if it has one that is still known.
     fn count_for(&mut self, message: usize, count: impl Fn(&mut Counts)) {
         count(&mut self.totals);
         let life = self.messages[message].sequence.map(|(life, _)| life);

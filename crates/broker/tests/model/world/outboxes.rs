@@ -1,4 +1,4 @@
-//! What waits for sessions, and how they take it.
+//! Outboxes of sessions, and how sessions take from them.
 
 use std::task::{Context, Waker};
 
@@ -13,7 +13,7 @@ impl World {
         items.map(|item| self.units(item.message)).sum()
     }
 
-    /// Whether so much more is too much for a session that has something waiting.
+    /// Returns true if `units` more are too much for a session that has something queued.
     fn is_too_much(&self, session: usize, units: usize) -> bool {
         let limit = self.sessions[session].limit.unwrap_or(usize::MAX);
         units > limit
@@ -42,7 +42,7 @@ impl World {
         true
     }
 
-    /// Gives a consumer or window a message, if it has room.
+    /// Delivers a message to a consumer or window, if it has room.
     pub(super) fn offer(&mut self, slot: u32, message: usize, turn: usize) -> bool {
         let held = &self.subscriptions[slot as usize];
         let tag = held.last_tag + 1;
@@ -140,7 +140,7 @@ impl World {
         self.count_for(message, |counts| counts.closed += 1);
     }
 
-    /// Has a message wait in a window.
+    /// Lets a message wait in a window.
     fn wait(&mut self, slot: u32, message: usize, slow: Slow) {
         let at = self.session_of(slot);
         let waiting = |world: &Self| world.subscriptions[slot as usize].waiting.clone();
@@ -175,7 +175,7 @@ impl World {
         self.subscriptions[slot as usize].waiting.push(message);
     }
 
-    /// Gives out of a window what there is room for.
+    /// Delivers messages from a window, as far as there is room.
     pub(super) fn refill(&mut self, slot: u32) {
         while let Some(message) = self.subscriptions[slot as usize].waiting.first().copied()
             && let turn = self.next_turn()
@@ -249,7 +249,7 @@ impl World {
         self.finish_up();
     }
 
-    /// Compares a delivery with the next that its session should get.
+    /// Compares a delivery with the next that its session should receive.
     fn compare(&mut self, at: usize, delivery: &Delivery) {
         let items = &mut self.sessions[at].items;
         let first = items.first().expect("they were counted").turn;

@@ -1,4 +1,4 @@
-//! What patterns mean, as slowly and plainly as can be said.
+//! The meaning of patterns, implemented as plainly as possible, however slow.
 
 use tramline_broker::{Pattern, Separator};
 
@@ -8,12 +8,12 @@ pub(super) fn is_wild(text: &str) -> bool {
     text.contains(['*', '?'])
 }
 
-/// A text that is known to be a pattern.
+/// Parses a text that is a valid pattern.
 pub(super) fn parse(text: &str) -> Pattern {
     Pattern::parse_separated(text.to_owned(), Rules::separator(text)).expect("it is a pattern")
 }
 
-/// Whether a pattern covers a destination.
+/// Returns true if a pattern covers a destination.
 pub(super) fn matches(pattern: &str, destination: &str) -> bool {
     let separator = Rules::separator(pattern);
     covers(
@@ -33,7 +33,7 @@ pub(super) fn matches(pattern: &str, destination: &str) -> bool {
     )
 }
 
-/// Each with what separates it from the one before.
+/// The segments of a text, each with the separator in front of it.
 fn segments(text: &str, separator: Separator) -> Vec<String> {
     let mut segments = Vec::new();
     for letter in text.chars() {
@@ -47,7 +47,7 @@ fn segments(text: &str, separator: Separator) -> Vec<String> {
     segments
 }
 
-/// Row by row: which beginnings of `values` the pattern so far covers.
+/// Row by row: the prefixes of `values` that the pattern so far covers.
 fn covers<P, V>(
     pattern: &[P],
     values: &[V],

@@ -11,7 +11,7 @@ use super::rules::{Rules, Slow};
 use super::transactions::Commit;
 use super::{Letter, Load, Message, To, World};
 
-/// What a publisher wants done.
+/// A publisher's work.
 pub(super) enum Job {
     Batch(Batch),
     Commit(Commit),
@@ -27,25 +27,25 @@ pub(super) struct Batch {
     answer: usize,
 }
 
-/// Why something was not published.
+/// The reason why something was not published.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Kind {
     Destination,
     Full,
     Memory,
     Expiry,
-    /// What was to be settled is not there.
+    /// A delivery to settle does not exist.
     Delivery,
 }
 
-/// What keeps a message from being published.
+/// The reason why a message is not published now.
 #[derive(Debug)]
 pub(super) enum Stop {
     Full,
     Refused(Kind),
 }
 
-/// An answer to come, and what it is to be.
+/// A pending answer, and its expected value.
 pub(super) struct Answer {
     number: usize,
     confirm: Given,
@@ -57,7 +57,7 @@ enum Given {
     Commit(Confirm<Result<Published, CommitError>>),
 }
 
-/// Receivers, or why not, after how many messages.
+/// The number of receivers; or how many messages were published, and why not the next.
 type Said = Result<usize, (usize, Kind)>;
 
 impl Job {
@@ -110,7 +110,7 @@ impl World {
         answer.expect("it is waited for").expected = Some(said);
     }
 
-    /// Compares what was answered with what should have been.
+    /// Compares the answers with the expected ones.
     pub(super) fn check_answers(&mut self) {
         self.answers.retain_mut(|answer| {
             let said = match &mut answer.confirm {
@@ -130,7 +130,7 @@ impl World {
         });
     }
 
-    /// Goes on with a job, which waited until `deadline` if it did.
+    /// Continues a job, which waited until `deadline` if it is set.
     pub(super) fn go_on(&mut self, job: Job, deadline: Option<u64>) {
         match job {
             Job::Batch(mut batch) => {
@@ -153,7 +153,7 @@ impl World {
         }
     }
 
-    /// A job that waited in vain.
+    /// Fails a job that waited in vain.
     pub(super) fn fail(&mut self, job: Job) {
         match job {
             Job::Batch(batch) => self.answer(batch.answer, Err((batch.done, Kind::Full))),
@@ -213,7 +213,7 @@ impl World {
         }
     }
 
-    /// Refuses what the broker has no memory for.
+    /// Refuses a message that exceeds the broker's memory.
     pub(super) fn has_memory(&mut self, units: usize) -> Result<(), Kind> {
         if self.used() + units > super::MEMORY {
             self.totals.refused += 1;
@@ -222,7 +222,7 @@ impl World {
         Ok(())
     }
 
-    /// Fans a message out; gives how many get it.
+    /// Fans a message out; returns the number of receivers.
     pub(super) fn publish_to_topic(&mut self, letter: Letter, turn: usize) -> usize {
         let name = letter.text().to_owned();
         if !self.topics.contains_key(&name) && !self.has_listeners(&name) {
@@ -272,7 +272,7 @@ impl World {
         count
     }
 
-    /// A message for a queue.
+    /// Creates a message for a queue.
     pub(super) fn queued(&mut self, letter: Letter) -> Result<usize, Kind> {
         let own = letter.expiry(self.now).map_err(|()| Kind::Expiry)?;
         let default = Rules::of(letter.text()).time_to_live;
@@ -299,7 +299,7 @@ impl World {
         self.messages.len() - 1
     }
 
-    /// Sends a message that was given up where dead letters go, if anywhere.
+    /// Sends a message that was given up to its dead-letter destination, if there is one.
     pub(super) fn bury(
         &mut self,
         message: usize,

@@ -1,4 +1,4 @@
-//! Queues: who waits, who consumes, and what is given up.
+//! Queues: waiting publishers, consumers, and dropped messages.
 
 use std::collections::VecDeque;
 
@@ -13,10 +13,10 @@ pub(super) struct Queue {
     pub(super) used: bool,
     /// In the order of their places.
     pub(super) ready: Vec<usize>,
-    /// Subscriptions that may have room.
+    /// Subscriptions that may have room, in turn.
     pub(super) turn: Vec<u32>,
     pub(super) publishers: VecDeque<Parked>,
-    /// Set aside for a transaction.
+    /// Reserved by a transaction.
     pub(super) reserved: Load,
     next_place: u64,
     pub(super) counts: Counts,
@@ -30,7 +30,7 @@ pub(super) struct Parked {
 }
 
 impl World {
-    /// The queue of that name, which becomes known if it was not.
+    /// Returns the queue of that name, creating it if it is unknown.
     pub(super) fn queue(&mut self, name: &str) -> &mut Queue {
         self.queues.entry(name.to_owned()).or_insert_with(|| Queue {
             used: true,
@@ -38,7 +38,7 @@ impl World {
         })
     }
 
-    /// All that counts against a queue's limits.
+    /// Everything that counts against a queue's limits.
     pub(super) fn load(&self, name: &str) -> Load {
         let queue = &self.queues[name];
         let source = Source::Queue(name.to_owned());
@@ -58,7 +58,7 @@ impl World {
             && (load.units + needs.units <= rules.max_units || load.messages == 0)
     }
 
-    /// How many of the oldest have to go so that there is room beside `load`.
+    /// How many of the oldest messages must go to make room besides `load`.
     pub(super) fn in_the_way(&self, name: &str, mut load: Load, needs: Load) -> Option<usize> {
         let ready = &self.queues[name].ready;
         for count in 0..=ready.len() {
@@ -75,7 +75,7 @@ impl World {
         self.count(name, |counts| counts.dropped_oldest += count as u64);
     }
 
-    /// Takes a message in; gives whether a consumer has it at once.
+    /// Stores a message; returns true if a consumer has it at once.
     pub(super) fn push_to_queue(
         &mut self,
         name: &str,
@@ -106,7 +106,7 @@ impl World {
         Ok(self.take_in(name, message))
     }
 
-    /// Takes in a message that has room.
+    /// Stores a message that has room.
     pub(super) fn take_in(&mut self, name: &str, message: usize) -> bool {
         self.count(name, |counts| counts.published += 1);
         let queue = self.queue(name);
@@ -123,7 +123,7 @@ impl World {
         expires_at.is_some_and(|at| at <= self.now)
     }
 
-    /// Gives what is ready to those who have room, one after the other.
+    /// Delivers ready messages to consumers with room, in turn.
     pub(super) fn hand_out(&mut self, name: &str) {
         loop {
             let queue = &self.queues[name];
@@ -152,7 +152,7 @@ impl World {
         self.call_publishers(name);
     }
 
-    /// Gives a consumer that may have room again its turn, behind the others.
+    /// Puts a consumer that may have room again at the end of the turn order.
     pub(super) fn sit_down(&mut self, name: &str, slot: u32) {
         let queue = self.queue(name);
         if !queue.turn.contains(&slot) {
@@ -170,7 +170,7 @@ impl World {
         let Some(first) = self.queues[name].publishers.front() else {
             return false;
         };
-        // A session that was closed frees nothing any more.
+        // A session that was closed frees nothing.
         let load = self.load(name);
         let rest = Load {
             messages: load.messages.saturating_sub(first.frees.messages),
@@ -188,7 +188,7 @@ impl World {
         });
     }
 
-    /// Until when somebody may wait who begins to wait now.
+    /// The deadline of a publisher that starts to wait now.
     pub(super) fn deadline(&self, name: &str) -> u64 {
         match Rules::of(name).when_full {
             Full::Wait(millis) => self.now + millis,
@@ -240,7 +240,7 @@ impl World {
         self.call_publishers(name);
     }
 
-    /// Does what an operation left to be done.
+    /// Does the follow-up work of an operation.
     pub(super) fn finish_up(&mut self) {
         loop {
             if let Some(Dead {
@@ -275,7 +275,7 @@ impl World {
         }
     }
 
-    /// Which of a subscription's deliveries is meant.
+    /// The index of the delivery that a reference means at a subscription.
     pub(super) fn position(&self, slot: u32, delivery: &DeliveryRef) -> Option<usize> {
         let mut unsettled = self.subscriptions[slot as usize].unsettled.iter();
         unsettled.position(|(tag, message)| match delivery {
@@ -287,7 +287,7 @@ impl World {
         })
     }
 
-    /// Settles at one subscription; whether the delivery was there.
+    /// Settles at one subscription; returns false if the delivery does not exist.
     pub(super) fn settle_at(
         &mut self,
         slot: u32,

@@ -1,4 +1,4 @@
-//! How the model's broker treats its destinations.
+//! The settings of the model's destinations.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tramline_broker::{
 
 use super::{MEMORY, UNIT};
 
-/// How a queue treats its messages.
+/// The settings of a queue.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
     pub(super) max_messages: usize,
@@ -20,7 +20,7 @@ pub(super) struct Rules {
     pub(super) time_to_live: Option<u64>,
 }
 
-/// What a full queue does.
+/// The treatment of messages for a full queue.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Full {
     /// In milliseconds.
@@ -29,7 +29,7 @@ pub(super) enum Full {
     DropNewest,
 }
 
-/// What is done to those who are too slow.
+/// The treatment of slow subscribers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Slow {
     Close,
@@ -41,7 +41,7 @@ pub(super) enum Slow {
 const TOPICS: [&str; 3] = ["/t", "/ü", "/d"];
 const QUEUES: &str = "/q";
 
-/// Queues that are treated in a way of their own.
+/// Queues with settings of their own.
 const SPECIAL: [&str; 8] = [
     "/q/wait", "/q/room", "/q/now", "/q/old", "/q/new", "/q/tries", "/q/short", "/q/dead",
 ];
@@ -159,13 +159,13 @@ impl Rules {
         }
     }
 
-    /// Where a topic's rejected messages go.
+    /// The destination of a topic's rejected messages.
     pub(super) fn rejected(topic: &str) -> Option<&'static str> {
         (topic == "/t/reject").then_some("/q/dead")
     }
 }
 
-/// Bytes for so many units, whatever comes with their bodies.
+/// The limit in bytes for `units`, with room for the overhead of their messages.
 pub(super) fn limit(units: usize) -> usize {
     units * UNIT + UNIT - 1
 }

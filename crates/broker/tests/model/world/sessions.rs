@@ -1,4 +1,4 @@
-//! Sessions and what they subscribe to.
+//! Sessions and their subscriptions.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tramline_broker::{
 use super::rules::{Rules, limit};
 use super::{SESSIONS, Session, Source, Subscription, Topic, Wanted, World, patterns};
 
-/// The most that a subscription may have unsettled.
+/// The maximum number of unsettled deliveries of a subscription.
 const MAX_PREFETCH: u32 = 10_000;
 
 impl World {
@@ -126,8 +126,8 @@ impl World {
         }
     }
 
-    /// Whether a slow session would get a message twice: which of the two comes first, and so which finds room, is not
-    /// promised.
+    /// Returns true if a slow session would receive a message twice: which of the two comes first, and so finds room,
+    /// is unspecified.
     fn would_crowd(&self, session: usize, wanted: &Wanted) -> bool {
         if self.sessions[session].limit.is_none() {
             return false;
@@ -146,7 +146,7 @@ impl World {
         })
     }
 
-    /// Why a subscription is refused.
+    /// Returns the reason why a subscription is refused.
     fn may_subscribe(&self, session: usize, source: &Source, prefetch: u32) -> Option<Kind> {
         if !self.sessions[session].open {
             return Some(Kind::Session);
@@ -204,7 +204,7 @@ impl World {
         self.hand_out(&name);
     }
 
-    /// The topic of that name, which becomes known if it was not.
+    /// Returns the topic of that name, creating it if it is unknown.
     pub(super) fn topic(&mut self, name: &str) -> &mut Topic {
         let life = self.next_turn();
         self.topics.entry(name.to_owned()).or_insert_with(|| Topic {
@@ -216,7 +216,7 @@ impl World {
         })
     }
 
-    /// Whether anybody wants what is published there.
+    /// Returns true if the topic has subscribers.
     pub(super) fn has_listeners(&self, topic: &str) -> bool {
         self.listeners(topic).next().is_some()
     }

@@ -1,4 +1,4 @@
-//! What the broker says of itself, compared.
+//! Compares the broker's statistics.
 
 use tramline_broker::{DestinationKind, DestinationStatistics};
 
@@ -49,7 +49,7 @@ impl World {
     }
 }
 
-/// What came into a queue is there, or came to one end: whatever the model did.
+/// Checks that every message that entered a queue is still there, or left it in exactly one way.
 fn check_books(known: &DestinationStatistics) {
     let name = &*known.destination;
     let counts = &known.counts;

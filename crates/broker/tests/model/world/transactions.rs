@@ -1,4 +1,4 @@
-//! Settling, alone and in transactions.
+//! Settling, individually and in transactions.
 
 use std::collections::VecDeque;
 
@@ -16,10 +16,10 @@ pub(super) struct Commit {
     pub(super) answer: usize,
 }
 
-/// Why a transaction is not done now.
+/// Why a transaction is not carried out now.
 enum NotNow {
     Never(Kind),
-    /// What a queue has no room for.
+    /// A queue has no room: its name, the load to publish there, and the load that settling frees.
     Full(String, Load, Load),
 }
 
@@ -27,7 +27,7 @@ enum NotNow {
 type Group = (u32, Vec<(DeliveryRef, Outcome)>);
 
 impl World {
-    /// What a session has to settle.
+    /// The deliveries that a session has to settle.
     pub(super) fn unsettled_of(&self, session: usize) -> Vec<(u32, u32, usize)> {
         let held = self.held(session).into_iter();
         held.flat_map(|slot| {
@@ -118,7 +118,7 @@ impl World {
         }
     }
 
-    /// Checks everything, and only then does anything.
+    /// Checks everything before doing anything.
     fn try_commit(&mut self, commit: &Commit, waited: bool) -> Result<usize, NotNow> {
         let groups = self.groups(commit).map_err(NotNow::Never)?;
         let frees = self.frees(&groups).map_err(NotNow::Never)?;
@@ -144,7 +144,7 @@ impl World {
         self.settle_all(of_queues);
         let letters = commit.letters.iter().cloned();
         let receivers = letters.map(|letter| self.publish_reserved(letter)).sum();
-        // The hub settles its windows when the engine has committed.
+        // The hub settles its windows after the engine has committed.
         self.settle_all(of_topics);
         Ok(receivers)
     }
@@ -173,7 +173,7 @@ impl World {
         Ok(groups)
     }
 
-    /// What settling makes free in queues.
+    /// The room that settling frees in queues.
     fn frees(&self, groups: &[Group]) -> Result<Vec<(String, Load)>, Kind> {
         let mut frees = Vec::new();
         for (slot, settles) in groups {
@@ -203,7 +203,7 @@ impl World {
         Ok(frees)
     }
 
-    /// What letters need in queues, in the order they name them.
+    /// The room that letters need in queues, in the order they name them.
     fn needs(&mut self, letters: &[Letter]) -> Result<Vec<(String, Load)>, Kind> {
         let mut needs: Vec<(String, Load)> = Vec::new();
         for letter in letters {

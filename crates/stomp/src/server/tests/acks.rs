@@ -1,10 +1,10 @@
 use super::*;
 use crate::{AckMode, Acknowledge, DeliveryId};
 
-/// A session of this version with a subscription `a:1` in slot 0.
+/// Returns a session of this version with a subscription `a:1` in slot 0.
 fn subscribed(version: &str, ack: &str) -> Server {
     let mut server = Server::connected(&format!("CONNECT\naccept-version:{version}\n\n\0"));
-    // 1.0 knows no escapes.
+    // 1.0 has no escapes.
     let id = if version == "1.0" { "a:1" } else { "a\\c1" };
     let event = server.subscribe(&format!("id:{id}\ndestination:/q\n{ack}"));
     assert!(
