@@ -136,7 +136,7 @@ impl Consumer {
         &self.options
     }
 
-    /// Queues a message toward the session, which was or may have been delivered `redeliveries` times before. Returns
+    /// Queues a message toward the session; it was, or may have been, delivered `redeliveries` times before. Returns
     /// false if its outbox has no room, or it is about to end; [`Broker::room_again`](crate::Broker::room_again)
     /// reports room. The engine keeps the message either way, until it is settled.
     pub fn offer(&self, token: Token, message: &Arc<Message>, redeliveries: u32) -> bool {
