@@ -38,7 +38,7 @@
 //!             .on_subscribe("/topic/greetings", permit())
 //!             .otherwise(deny()),
 //!     )
-//!     .build()?;                                        // every mistake in the above is said here
+//!     .build()?;                                        // reports all configuration errors at once
 //!
 //! let app: axum::Router = axum::Router::new().nest_service("/ws", messaging.endpoint().with_sockjs());
 //! # let _ = app;
@@ -55,66 +55,67 @@
 //! [`send_to`](router::MessageHandler::send_to) and its like, or in the return type with [`To`] and [`ToUser`]. From
 //! anywhere else, a [`Publisher`] sends.
 //!
-//! The messages of one session are handled one after the other, in the order they were sent. A handler that takes its time
-//! holds up its own session's next messages, not what is sent *to* that session, and nobody else.
+//! The messages of one session are handled one after the other, in the order they were sent. A slow handler delays only
+//! the next messages of its own session: not what is sent *to* that session, and no other session.
 //!
 //! # Errors
 //!
-//! A body that does not fit, a handler that panics, a reply that cannot be sent: the client hears of it at
-//! `/user/queue/errors`, as [`Rejection`] says, and goes on. A frame that breaks STOMP or that the policy denies gets an
-//! ERROR that says what was wrong, and the connection is closed with 1002. [`Stats`] counts all of it, and the log
-//! (`tracing`) has a line for each session that ends otherwise than by its own wish.
+//! If a body does not fit, a handler panics or a reply cannot be sent, the client receives a rejection notice at
+//! `/user/queue/errors`, as [`Rejection`] describes, and the session goes on. A frame that breaks STOMP or that the
+//! policy denies is answered by an ERROR with the reason, and the connection is closed with 1002. [`Stats`] counts all
+//! of it, and the log (`tracing`) has a line for each session that its client did not end.
 //!
 //! # Policy
 //!
-//! [`Policy`](policy::Policy) decides who may connect, send and subscribe; there is no default. Requests from web pages of
-//! another origin are refused unless [allowed](MessagingBuilder::allowed_origins). The session's user is the [`User`] that
-//! a middleware of the web framework puts into the request's extensions, or whom
+//! [`Policy`](policy::Policy) decides who may connect, send and subscribe; there is no default. Requests from web pages
+//! of another origin are refused unless [allowed](MessagingBuilder::allowed_origins). The session's user is the
+//! [`User`] that a middleware of the web framework puts into the request's extensions, or the one that
 //! [`MessageRouter::connect`] makes of the CONNECT frame: login and passcode, or a token.
 //!
 //! # Users
 //!
-//! What is sent [to a user](ToUser) arrives in each of its sessions at `/user/queue/...`, or only in the one that asked.
-//! [`Registry`] knows who is connected and can end sessions, [`Presence`](presence::Presence) who is at a destination, and
-//! [events](MessagingBuilder::on_event) tell who comes and goes: the guide's page on [users](guide::users).
+//! A message [to a user](ToUser) arrives in each of the user's sessions at `/user/queue/...`, or only in the one that
+//! asked. [`Registry`] lists who is connected and can end sessions, [`Presence`](presence::Presence) lists who is at a
+//! destination, and [events](MessagingBuilder::on_event) report who comes and goes: see the guide's page on
+//! [users](guide::users).
 //!
 //! # Broker
 //!
-//! [`EmbeddedBroker`] carries topics and queues, with acknowledgements, redelivery, transactions, expiry, and a policy for
-//! whoever is too slow: the guide's page on the [broker](guide::broker) has it all.
+//! [`EmbeddedBroker`] carries topics and queues, with acknowledgements, redelivery, transactions, expiry, and a policy
+//! for slow consumers: see the guide's page on the [broker](guide::broker).
 //!
-//! # In between
+//! # Layers and interceptors
 //!
-//! Tower [layers](MessageRouter::layer) stand around handlers, [interceptors](interceptor::Interceptor) between clients and everything
-//! else: [events and interceptors](guide::events).
+//! Tower [layers](MessageRouter::layer) wrap handlers, [interceptors](interceptor::Interceptor) see every frame: see
+//! [events and interceptors](guide::events).
 //!
 //! # Without STOMP
 //!
-//! [`raw`] gives each connection to an async function: for protocols of one's own, on the same endpoint.
+//! [`raw`] gives each connection to an async function, for your own protocols on the same endpoint.
 //!
-//! # Where WebSocket cannot pass
+//! # Without WebSocket
 //!
-//! [SockJS](guide::sockjs) falls back to plain HTTP by itself.
+//! [SockJS](guide::sockjs) falls back to plain HTTP where a network blocks WebSocket.
 //!
 //! # Limits
 //!
-//! Everything a client can make grow has a limit in [`Limits`], with its default and the reason for it; all numbers of the
-//! stack are on [one page](guide::timeouts_and_limits).
+//! Everything a client can make grow has a limit in [`Limits`], with its default and the reason for it; [one
+//! page](guide::timeouts_and_limits) lists all numbers of the stack.
 //!
 //! # Tests
 //!
-//! Handlers are functions, and are tested as such. For the whole of an application's messaging there are clients in memory:
-//! the module `test`, with the feature of that name.
+//! Handlers are functions, and are tested as such. To test an application's messaging as a whole, the module `test`
+//! (feature `test`) has clients in memory.
 //!
-//! # Where to read on
+//! # Further reading
 //!
-//! The [guide], in order, from [getting started](guide::getting_started) to [deploying](guide::deploying); and a
-//! [table of everything that Spring has](guide::spring), with what it is here.
+//! The [guide], in order, from [getting started](guide::getting_started) to [deploying](guide::deploying); and a [table
+//! of Spring's features](guide::spring) with their equivalents here.
 //!
 //! # What this crate does not do
 //!
-//! It serves no HTTP itself: [`Endpoint`](endpoint::Endpoint) is a tower service for axum and others to mount. It knows no passwords: who a
-//! login belongs to is the application's to say. It keeps nothing on disk.
+//! It serves no HTTP itself: [`Endpoint`](endpoint::Endpoint) is a tower service for axum and others to mount. It
+//! checks no passwords: the application decides whom a login belongs to. It keeps nothing on disk.
 
 mod app;
 pub mod guide;
@@ -138,7 +139,7 @@ pub use crate::stack::messaging::Messaging;
 pub use crate::stack::policy;
 pub use crate::stack::stats::Stats;
 
-// What nearly every program names. The modules below have it too, with what belongs to it.
+// The names that nearly every program uses. The modules below export them too, with the types that belong to them.
 #[doc(no_inline)]
 pub use crate::{
     broker::{EmbeddedBroker, SessionId},
@@ -175,7 +176,8 @@ pub mod extract {
     pub use crate::model::inbound::Inbound;
 }
 
-/// What handlers return, and where it goes: see [replies](crate::guide::replies) and [errors](crate::guide::errors).
+/// Return types of handlers, and their destinations: see [replies](crate::guide::replies) and
+/// [errors](crate::guide::errors).
 pub mod reply {
     pub use crate::model::effects::Effects;
     pub use crate::model::rejection::{Rejection, RejectionKind};
@@ -199,12 +201,12 @@ pub mod registry {
     pub use crate::stack::registry::{ConnectedUser, Registry};
 }
 
-/// Which users are at a destination: see [users](crate::guide::users).
+/// The users at a destination: see [users](crate::guide::users).
 pub mod presence {
     pub use crate::stack::presence::{Presence, Presences};
 }
 
-/// What happens to sessions and to the stack: see [events](crate::guide::events).
+/// Events of sessions and of the stack: see [events](crate::guide::events).
 pub mod events {
     pub use crate::model::disconnected::{DisconnectCause, Disconnected};
     pub use crate::model::events::Event;
@@ -217,7 +219,7 @@ pub mod interceptor {
     };
 }
 
-/// Where clients connect: WebSocket, [SockJS](crate::guide::sockjs), TCP.
+/// The endpoint that clients connect to, by WebSocket, [SockJS](crate::guide::sockjs) or TCP.
 pub mod endpoint {
     pub use tramline_sockjs::{OnAbort, Transport as SockJsTransport};
 
@@ -227,14 +229,14 @@ pub mod endpoint {
     pub use crate::session::tcp::DEFAULT_STOMP_PORT;
 }
 
-/// What a client may take of the server: see [timeouts and limits](crate::guide::timeouts_and_limits).
+/// Limits on the resources of one client: see [timeouts and limits](crate::guide::timeouts_and_limits).
 pub mod limits {
     pub use tramline_stomp::HeartBeat;
 
     pub use crate::stack::limits::Limits;
 }
 
-/// What carries messages: see [the broker](crate::guide::broker).
+/// The broker and its settings: see [the broker](crate::guide::broker).
 pub mod broker {
     pub use tramline_broker::{
         Broker, BrokerStatistics, Counts, Destination, DestinationError, DestinationKind,

@@ -10,20 +10,20 @@ use serde::forward_to_deserialize_any;
 
 use crate::model::rejection::{Rejection, RejectionKind};
 
-/// Makes a `T` of `captures`: of the one there is, or of several by position or by name.
+/// Makes a `T` from `captures`: from the only one, or from several by position or by name.
 pub(crate) fn parse<T: DeserializeOwned>(
     captures: &[(ByteString, ByteString)],
 ) -> Result<T, Error> {
     T::deserialize(Captures(captures))
 }
 
-/// Why captures do not become what the handler takes.
+/// The reason why captures do not become the handler's type.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(crate) enum Error {
-    /// What the client wrote is no such value.
+    /// The client's text is not a value of the type.
     #[error("{0}")]
     Value(String),
-    /// No value would do: the route and the handler's `Path` do not fit each other.
+    /// No text would fit: the route and the handler's `Path` do not match each other.
     #[error("the route does not fit the handler's `Path`: {0}")]
     Misfit(String),
 }
@@ -38,7 +38,7 @@ impl From<Error> for Rejection {
     }
 }
 
-/// Names of fields, and types that are not made of a text, are the same whatever the client writes.
+/// Errors about field names, and types that no text becomes, do not depend on what the client writes.
 impl de::Error for Error {
     fn custom<T: fmt::Display>(text: T) -> Self {
         Self::Value(text.to_string())
@@ -248,7 +248,7 @@ impl<'de> Deserializer<'de> for Capture<'_> {
         visitor: V,
     ) -> Result<V::Value, Error> {
         let variant: StrDeserializer<'_, Error> = self.value.into_deserializer();
-        // Which variant it is, and so whether it may have fields, is in the client's hands.
+        // The client chooses the variant, and so whether it may have fields.
         visitor
             .visit_enum(variant)
             .map_err(|error| Error::Value(error.to_string()))

@@ -16,17 +16,18 @@ use crate::model::reply::{IntoEffects, IntoReply};
 ///
 /// Any async function or closure with up to eight arguments is one, when
 ///
-/// * every argument is an extractor, or a tuple of up to eight that leave the body alone, and only the last takes the body ([`Json`](crate::Json), [`Text`](crate::extract::Text),
-///   [`Bytes`](bytes::Bytes), [`Inbound`]);
+/// * every argument is an extractor, or a tuple of up to eight that leave the body alone, and only the last takes the
+///   body ([`Json`](crate::Json), [`Text`](crate::extract::Text), [`Bytes`](bytes::Bytes), [`Inbound`]);
 /// * it is `Clone + Send + Sync + 'static` and its future is `Send`;
-/// * it returns something that can be [sent](crate::reply::IntoReply) or says [what to do](crate::reply::IntoEffects).
+/// * it returns something that can be [sent](crate::reply::IntoReply) or that determines [its own
+///   effects](crate::reply::IntoEffects).
 ///
-/// A session's messages are handled one after the other; while a handler runs, its session's next messages wait. What
-/// a client sent before it left is still handled. A session that is ended for another reason (its client reads too
-/// slowly, the runtime shuts down) drops the handler that runs, at one of its `await`s. A handler that panics is
-/// [rejected](crate::Rejection); its session goes on.
+/// A session's messages are handled one after the other: while a handler runs, its session's next messages wait. What a
+/// client sent before it left is still handled. A session that ends for another reason (its client reads too slowly,
+/// the runtime shuts down) drops the running handler at one of its `await`s. A panic of a handler is a
+/// [rejection](crate::Rejection); its session goes on.
 ///
-/// `T` is there for the compiler only.
+/// `T` exists for the compiler only.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot handle messages",
     note = "a handler is an `async fn` whose arguments are extractors; only the last may take the body",
@@ -37,7 +38,7 @@ use crate::model::reply::{IntoEffects, IntoReply};
     note = "the state `{S}` must be what its extractors want: for `State<T>`, `impl FromRef<{S}> for T`"
 )]
 pub trait Handler<T, S>: Clone + Send + Sync + 'static {
-    /// What the function returns.
+    /// The function's return type.
     type Output: Send + 'static;
 
     /// Extracts the arguments and calls the function.
@@ -95,14 +96,14 @@ impl_handler!(A B C D E; G);
 impl_handler!(A B C D E G; H);
 impl_handler!(A B C D E G H; I);
 
-/// A future that ends with what is to be done: how a [`Handler`]'s work looks behind a route.
+/// A future of a [`Handler`]'s effects: how a route sees the handler's work.
 pub(crate) type EffectsFuture = Pin<Box<dyn Future<Output = Effects> + Send>>;
 
-/// A handler whose types are forgotten, still waiting for its state. The targets are those of its replies.
+/// A type-erased handler that still needs its state. The targets are those of its replies.
 pub(crate) type ErasedHandler<S> =
     Arc<dyn Fn(Inbound, S, Vec<Target>) -> EffectsFuture + Send + Sync>;
 
-/// Forgets the types of a handler; `finish` turns its output into effects.
+/// Erases the types of a handler; `finish` turns its output into effects.
 pub(crate) fn erase<H, T, S>(
     handler: H,
     finish: fn(H::Output, Vec<Target>, &mut Effects),
@@ -124,7 +125,7 @@ where
     })
 }
 
-/// The output says itself what is to be done.
+/// The output determines its own effects.
 pub(crate) fn finish_effects<O: IntoEffects>(output: O, _: Vec<Target>, effects: &mut Effects) {
     output.into_effects(effects);
 }

@@ -1,4 +1,4 @@
-//! What sees every frame between clients and the rest.
+//! Interceptors, which see every frame between clients and the stack.
 
 use std::fmt;
 
@@ -13,16 +13,16 @@ use crate::model::reply::Payload;
 use crate::model::user::Handshake;
 use crate::model::user::User;
 
-/// Sees what clients send, before the policy is asked, and each message on its way to each subscription; may change, refuse
-/// and count it. Spring: `ChannelInterceptor` on the client's inbound and outbound channel.
+/// A hook that sees each client frame before the policy is asked, and each message on its way to each subscription; it
+/// may change, refuse and count them. Spring: `ChannelInterceptor` on the client's inbound and outbound channel.
 ///
-/// For what concerns every frame, whatever its destination. What concerns handlers is better off in a
-/// [layer](crate::MessageRouter::layer), which may wait; who may do what, in the [policy](crate::policy). Both methods run
-/// in the session's task and must not block; one that panics ends the session. Several interceptors are asked in the order they were added, on the way out
-/// in the reverse order. Should one panic, a client's frame is refused by an ERROR that says nothing of the reason, and a
-/// message on its way out is [dropped](Outgoing::Drop).
+/// Use it for concerns of every frame, whatever its destination. Concerns of handlers belong in a
+/// [layer](crate::MessageRouter::layer), which may wait; access rules in the [policy](crate::policy). Both methods run
+/// in the session's task and must not block; one that panics ends the session. Several interceptors are asked in the
+/// order they were added, on the way out in the reverse order. If one panics, a client's frame is refused by an ERROR
+/// that does not reveal the reason, and a message on its way out is [dropped](Outgoing::Drop).
 ///
-/// # Example: a header that tells the tenant, and a count of what goes out
+/// # Example: a header with the tenant, and a count of outgoing messages
 ///
 /// ```
 /// use std::sync::Arc;
@@ -56,19 +56,19 @@ use crate::model::user::User;
 /// # let _ = builder;
 /// ```
 pub trait Interceptor: Send + Sync + 'static {
-    /// Looks at a client's frame, before anything is done with it. Default: lets it pass.
+    /// Inspects a client's frame, before anything is done with it. Default: lets it pass.
     ///
     /// # Errors
     ///
-    /// What becomes of the frame, and what its client hears, where it may not pass.
+    /// A frame that may not pass: the [`Refusal`] decides what happens to it and what its client receives.
     fn inbound(&self, _frame: &mut ClientFrame<'_>) -> Result<(), Refusal> {
         Ok(())
     }
 
-    /// Looks at a message that is about to be written to one subscription. Default: lets it pass.
+    /// Inspects a message that is about to be written to one subscription. Default: lets it pass.
     ///
-    /// Called once for each receiver: a message that is replaced is encoded for that one alone, which costs what sharing
-    /// it saved.
+    /// Called once for each receiver: a replaced message is encoded for that receiver alone, so it loses the saving of
+    /// the shared encoding.
     fn outbound(&self, _message: &OutgoingMessage<'_>) -> Outgoing {
         Outgoing::Pass
     }
@@ -118,17 +118,17 @@ impl<'a> ClientFrame<'a> {
         self.session.id()
     }
 
-    /// The session's user: until a login has decided, whom the HTTP request had.
+    /// The session's user: until a login has decided, that of the HTTP request.
     pub fn user(&self) -> Option<User> {
         self.session.user()
     }
 
-    /// What is kept of the session's HTTP request.
+    /// The kept parts of the session's HTTP request.
     pub fn handshake(&self) -> &'a Handshake {
         self.session.handshake()
     }
 
-    /// Where a SEND goes or what a SUBSCRIBE is to.
+    /// The destination of a SEND or SUBSCRIBE.
     pub fn destination(&self) -> Option<&str> {
         match &*self.event {
             ServerEvent::Send(send) => Some(&send.destination),
@@ -137,8 +137,8 @@ impl<'a> ClientFrame<'a> {
         }
     }
 
-    /// Gives a SEND or SUBSCRIBE another destination, which is the one that the policy is asked about. Other frames have
-    /// none, and stay as they are.
+    /// Gives a SEND or SUBSCRIBE another destination, about which the policy is then asked. Has no effect on other
+    /// frames.
     pub fn set_destination(&mut self, destination: impl Into<ByteString>) {
         match self.event {
             ServerEvent::Send(send) => send.destination = destination.into(),
@@ -158,8 +158,8 @@ impl<'a> ClientFrame<'a> {
         }
     }
 
-    /// The same headers, to change. What STOMP itself takes from them (`destination`, `receipt`, `id`, `ack`, ...) is taken
-    /// already, so that changing these has no effect.
+    /// The same headers, to change. STOMP's own headers (`destination`, `receipt`, `id`, `ack`, ...) have been read
+    /// already, so that changing them has no effect.
     pub fn headers_mut(&mut self) -> Option<&mut Headers> {
         match self.event {
             ServerEvent::Connect(connect) => Some(&mut connect.headers),
@@ -178,7 +178,7 @@ impl<'a> ClientFrame<'a> {
         }
     }
 
-    /// Gives a SEND another body; other frames have none, and stay as they are.
+    /// Gives a SEND another body. Has no effect on other frames.
     pub fn set_body(&mut self, body: impl Into<Bytes>) {
         if let ServerEvent::Send(send) = self.event {
             send.body = body.into();
@@ -186,8 +186,7 @@ impl<'a> ClientFrame<'a> {
     }
 }
 
-/// What becomes of a frame that an [`Interceptor`] does not let pass. Counted in
-/// [`Stats::refused`](crate::Stats::refused).
+/// The fate of a frame that an [`Interceptor`] does not let pass. Counted in [`Stats::refused`](crate::Stats::refused).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refusal(pub(crate) Refused);
 
@@ -198,13 +197,13 @@ pub(crate) enum Refused {
 }
 
 impl Refusal {
-    /// The client hears an ERROR with this text, and is closed with 1002.
+    /// The client receives an ERROR with this text, and is closed with 1002.
     pub fn close(error: impl Into<ByteString>) -> Self {
         Self(Refused::Close(error.into()))
     }
 
-    /// A SEND is dropped, its sender hears of it as of any [`Rejection`], and the session goes on. Other frames cannot be
-    /// left out without the client taking them for done: for them it is as [`close`](Self::close).
+    /// Drops a SEND and notifies its sender as of any [`Rejection`]; the session goes on. The client would take any
+    /// other frame that is dropped for done, so for those it acts as [`close`](Self::close).
     pub fn reject(rejection: impl Into<Rejection>) -> Self {
         Self(Refused::Reject(Box::new(rejection.into())))
     }
@@ -226,7 +225,7 @@ pub struct OutgoingMessage<'a> {
 }
 
 impl<'a> OutgoingMessage<'a> {
-    /// The session that gets it.
+    /// The session that receives it.
     pub fn session_id(&self) -> SessionId {
         self.session.id()
     }
@@ -252,16 +251,18 @@ impl<'a> OutgoingMessage<'a> {
     }
 }
 
-/// What becomes of a message on its way to one subscription.
+/// The fate of a message on its way to one subscription.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Outgoing {
     /// It is written as it is.
     #[default]
     Pass,
-    /// This subscription does not get it. A queue's message counts as accepted by it; to a subscription with `ack:client`,
-    /// whose acknowledgements are about all messages before them too, it is written with an empty body and no headers.
+    /// This subscription does not receive it. A queue's message counts as accepted by it; a subscription with
+    /// `ack:client`, whose acknowledgements cover all messages before them too, receives it with an empty body and no
+    /// headers.
     Drop,
-    /// This subscription gets another body and other headers in its place, with the same destination and `message-id`.
+    /// This subscription receives another body and other headers in its place, with the same destination and
+    /// `message-id`.
     Replace(Payload),
 }
 
@@ -284,7 +285,7 @@ impl Interceptors {
             .try_for_each(|interceptor| interceptor.inbound(frame))
     }
 
-    /// Asks each in turn about what the one before left; `replaced` makes the message that a replacement is.
+    /// Asks each in turn about the previous one's result; `replaced` makes the message of a replacement.
     pub(crate) fn outbound(
         &self,
         session: &SessionRecord,
@@ -310,7 +311,7 @@ impl Interceptors {
     }
 }
 
-/// What is written in a message's place.
+/// The result of all interceptors for one message.
 pub(crate) enum OutgoingDelivery {
     Same,
     Nothing,

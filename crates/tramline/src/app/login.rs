@@ -1,4 +1,4 @@
-//! Who a session's CONNECT makes it belong to.
+//! Login by CONNECT: decides the user of a session.
 
 use std::fmt;
 use std::future::Future;
@@ -15,9 +15,10 @@ use crate::model::rejection::Rejection;
 use crate::model::user::Handshake;
 use crate::model::user::User;
 
-/// A client's CONNECT: what a [`connect`](crate::MessageRouter::connect) handler decides by, and no other can take.
+/// A client's CONNECT, on which a [`connect`](crate::MessageRouter::connect) handler decides; other handlers cannot
+/// take it.
 ///
-/// `Debug` shows neither the passcode nor what headers say, which may be tokens.
+/// `Debug` shows neither the passcode nor the values of headers, which may be tokens.
 #[derive(Clone)]
 pub struct Connect {
     frame: Arc<tramline_stomp::Connect>,
@@ -45,22 +46,22 @@ impl Connect {
         self.frame.passcode.as_deref()
     }
 
-    /// The header `host`: the virtual host that the client means. Browsers' clients often leave it out.
+    /// The header `host`: the virtual host that the client asks for. Browsers' clients often leave it out.
     pub fn host(&self) -> Option<&str> {
         self.frame.host.as_deref()
     }
 
-    /// All headers but `passcode`: a token may be in one of the application's choice.
+    /// All headers but `passcode`; a token may be in a header of the application's choice.
     pub fn headers(&self) -> &Headers {
         &self.frame.headers
     }
 
-    /// The user that the web session gave, if the connection came by HTTP and a middleware knew one.
+    /// The user of the web session, if the connection came by HTTP and a middleware knew one.
     pub fn user(&self) -> Option<User> {
         self.session.user()
     }
 
-    /// What is kept of the HTTP request, and the remote address.
+    /// The kept parts of the HTTP request, and the remote address.
     pub fn handshake(&self) -> &Handshake {
         self.session.handshake()
     }
@@ -85,7 +86,7 @@ impl fmt::Debug for Connect {
     }
 }
 
-/// A connect handler's refusal: the client hears its text in the ERROR's `message`, and is closed with 1002.
+/// A connect handler's refusal: the client receives its text in the ERROR's `message`, and is closed with 1002.
 ///
 /// The log has the text too. An application's own error becomes one by `From`, so that `?` refuses.
 ///
@@ -112,7 +113,7 @@ impl fmt::Debug for Connect {
 pub struct ConnectRefused(ByteString);
 
 impl ConnectRefused {
-    /// A refusal with one line for the client. Say no more than a stranger may know.
+    /// A refusal with one line for the client. Reveal no more than a stranger may know.
     pub fn new(message: impl Into<ByteString>) -> Self {
         Self(message.into())
     }
@@ -132,20 +133,20 @@ impl From<Rejection> for ConnectRefused {
     }
 }
 
-/// What a [`connect`](crate::MessageRouter::connect) handler may return: `()` to leave the session the user of its HTTP
-/// request, if that had one; a [`User`] to give it another; an `Option<User>` for perhaps none; a `Result` of these,
-/// whose error [refuses](ConnectRefused).
+/// A return type of a [`connect`](crate::MessageRouter::connect) handler: `()` keeps the user of the HTTP request, if
+/// there was one; a [`User`] replaces it; an `Option<User>` replaces it by a user or by none; a `Result` of these has
+/// an error that [refuses](ConnectRefused).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say who a session belongs to",
     note = "a connect handler returns `()`, `User`, `Option<User>`, or a `Result` of these: `Result<User, ConnectRefused>`",
     note = "`User::new(name)` makes a user"
 )]
 pub trait IntoLogin: Send {
-    /// Decides; `user` is whom the HTTP request had.
+    /// Decides; `user` is that of the HTTP request.
     ///
     /// # Errors
     ///
-    /// What the client hears when it may not come in.
+    /// The refusal that the client receives.
     fn into_login(self, user: Option<&User>) -> Result<Option<User>, ConnectRefused>;
 }
 
@@ -167,11 +168,11 @@ impl IntoLogin for Option<User> {
     }
 }
 
-/// What may be the error of a connect handler's `Result`: everything that becomes a [`ConnectRefused`].
+/// An error type of a connect handler's `Result`: any type that becomes a [`ConnectRefused`].
 ///
-/// There for what the compiler says of other types.
+/// Exists for the compiler's error message.
 #[diagnostic::on_unimplemented(
-    message = "the error `{Self}` does not say what a refused client is told",
+    message = "the error `{Self}` does not say what a refused client receives",
     label = "the connect handler returns a `Result` with the error `{Self}`",
     note = "return `Result<_, ConnectRefused>`, with `Err(ConnectRefused::new(\"one line for the client\"))`",
     note = "for an error type of your own: `impl From<MyError> for ConnectRefused`, so that `?` makes one"
@@ -190,7 +191,7 @@ impl<L: IntoLogin, E: IntoRefusal> IntoLogin for Result<L, E> {
 pub(crate) type LoginFuture =
     Pin<Box<dyn Future<Output = Result<Option<User>, ConnectRefused>> + Send>>;
 
-/// A connect handler whose types are forgotten, still waiting for its state.
+/// A type-erased connect handler that still needs its state.
 pub(crate) type ErasedConnect<S> = Arc<dyn Fn(Inbound, S) -> LoginFuture + Send + Sync>;
 
 pub(crate) fn erase_connect<H, T, S>(handler: H) -> ErasedConnect<S>

@@ -1,4 +1,4 @@
-//! The application's side: routes, handlers and what they take, logins, interceptors, sending.
+//! The application's side: routes, handlers and their arguments, logins, interceptors, sending.
 
 pub(crate) mod captures;
 pub(crate) mod extract;

@@ -15,8 +15,8 @@ use crate::model::reply::IntoReply;
 
 /// Sends messages from anywhere in the application: a REST handler, a timer, another task.
 ///
-/// From [`Messaging::publisher`](crate::Messaging::publisher); cheap to clone. What it sends is the application's own
-/// and no policy is asked. Keeping one does not keep the messaging alive.
+/// From [`Messaging::publisher`](crate::Messaging::publisher); cheap to clone. It sends in the application's own name,
+/// so no policy is asked. Keeping one does not keep the messaging alive.
 ///
 /// # Example: from a REST handler
 ///
@@ -48,13 +48,13 @@ impl Publisher {
 
     /// Sends `payload` to everyone who is subscribed to `destination`.
     ///
-    /// Done when the broker has it: queued to every subscriber, stored in its queue, or confirmed by an external engine.
-    /// A queue that is full is waited for, as long as its settings say. Dropping the future does not take the message
-    /// back.
+    /// Completes when the broker has the message: queued to every subscriber, stored in its queue, or confirmed by an
+    /// external engine. It waits for a full queue as long as the queue's settings allow. Dropping the future does not
+    /// take the message back.
     ///
     /// # Errors
     ///
-    /// [`SendError`]: a destination that is none, a payload that cannot be encoded, a broker that refuses.
+    /// [`SendError`]: an invalid destination, a payload that cannot be encoded, a broker that refuses.
     pub async fn send(
         &self,
         destination: impl Into<ByteString>,
@@ -69,7 +69,7 @@ impl Publisher {
     ///
     /// # Errors
     ///
-    /// As for [`send`](Self::send). A user who is not there is no error: `local_receivers` is 0.
+    /// As for [`send`](Self::send). An absent user is no error: `local_receivers` is 0.
     pub async fn send_to_user(
         &self,
         name: impl Into<ByteString>,
@@ -87,7 +87,7 @@ impl Publisher {
     ///
     /// # Errors
     ///
-    /// As for [`send`](Self::send). A session that is not there is no error: `local_receivers` is 0.
+    /// As for [`send`](Self::send). An absent session is no error: `local_receivers` is 0.
     pub async fn send_to_session(
         &self,
         id: SessionId,
@@ -114,7 +114,7 @@ impl Publisher {
         Ok(published.map_err(|refused| refused.error)?)
     }
 
-    /// Waits for the broker, and tells it the time meanwhile: as long as no client was there, nobody else does.
+    /// Waits for the broker and sweeps it meanwhile: until the first client connects, nothing else does.
     async fn answer<T>(&self, confirm: Confirm<T>) -> T {
         let mut confirm = match confirm.into_ready() {
             Ok(answer) => return answer,
@@ -128,13 +128,13 @@ impl Publisher {
         }
     }
 
-    /// Publishes what a handler or the application wants published.
+    /// Publishes the messages of a handler or of the application.
     pub(crate) fn publish_all(&self, batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
         let shown = batch.into_iter().map(|publish| self.shown(publish));
         self.hub.publish(shown.collect(), wall_clock().into())
     }
 
-    /// What receivers of a user's message see as its destination.
+    /// Replaces the destination of a user's message by the one its receivers see.
     pub(crate) fn shown(&self, publish: Publish) -> Publish {
         match &publish.target {
             Target::User { path, .. } | Target::Session { path, .. } => {
@@ -154,11 +154,11 @@ impl fmt::Debug for Publisher {
     }
 }
 
-/// Why a [`Publisher`] did not send.
+/// The reason why a [`Publisher`] did not send.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The application named a destination that is none.
+    /// The application gave an invalid destination.
     #[error(transparent)]
     Destination(#[from] DestinationError),
     /// The application's payload could not be encoded.

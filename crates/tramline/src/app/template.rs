@@ -7,7 +7,7 @@ use crate::model::effects::Whom;
 use crate::model::inbound::Inbound;
 use crate::model::rejection::Rejection;
 
-/// Where a route's replies go, as it was written.
+/// The destination of a route's replies, as it was written.
 #[derive(Clone, Debug)]
 pub(crate) enum ReplyTo {
     Destination(ByteString),
@@ -34,13 +34,13 @@ impl std::fmt::Display for ReplyTo {
     }
 }
 
-/// A [`ReplyTo`] read for its route: with the route's captures for `{captures}`.
+/// A [`ReplyTo`] parsed for its route: with the route's captures for `{captures}`.
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
     /// `None` for a destination.
     whom: Option<Whom>,
     parts: Vec<Part>,
-    /// What is captured must not have a `.`: it would be more than one segment where it goes.
+    /// Captured values must not have a `.`, which would split them into several segments of the target.
     no_dots: bool,
 }
 
@@ -50,7 +50,7 @@ enum Part {
     Capture(ByteString),
 }
 
-/// What is wrong with a template: the application's fault.
+/// An invalid template: the application's fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TemplateError {
     #[error("reply destination {0:?} has an unclosed `{{`")]
@@ -62,7 +62,7 @@ pub(crate) enum TemplateError {
 }
 
 impl Template {
-    /// Reads `reply`, for a route that captures `captures`.
+    /// Parses `reply`, for a route that captures `captures`.
     pub(crate) fn parse(reply: &ReplyTo, captures: &[ByteString]) -> Result<Self, TemplateError> {
         let text = reply.text();
         let mut parts = Vec::new();
@@ -89,12 +89,12 @@ impl Template {
             parts,
             no_dots: false,
         };
-        // Any capture does for finding out whether the text around them makes a destination.
+        // Any value of the captures shows whether the text around them makes a destination.
         template.destination(|_| Some("x"))?;
         Ok(template)
     }
 
-    /// The same, for a target whose segments `.` separates, where that does not separate what is captured.
+    /// Refuses a `.` in captured values: for a target with `.` between its segments, in a route without.
     pub(crate) fn without_dots(mut self) -> Self {
         self.no_dots = true;
         self
@@ -115,7 +115,7 @@ impl Template {
         }
     }
 
-    /// The destination for what was captured.
+    /// The destination for these captured values.
     pub(crate) fn destination<'a>(
         &'a self,
         capture: impl Fn(&str) -> Option<&'a str>,
@@ -127,7 +127,7 @@ impl Template {
         }
     }
 
-    /// What was captured and would be more than one segment where it goes.
+    /// A captured value that would be more than one segment of the target.
     pub(crate) fn dotted<'a>(
         &'a self,
         capture: impl Fn(&str) -> Option<&'a str>,

@@ -1,4 +1,4 @@
-//! What an application keeps with a session.
+//! Values that an application keeps with a session.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
-/// A session's own values, one of each type. A session that has none pays one word.
+/// A session's own values, one of each type. A session without values pays one word.
 #[derive(Default)]
 pub(crate) struct Attributes(OnceLock<Box<Mutex<Values>>>);
 
@@ -25,7 +25,7 @@ impl Attributes {
         if let Some(found) = values.lock().find() {
             return found;
         }
-        // The application's code, which may ask for other attributes: not under the lock.
+        // The application's code, which may ask for other attributes, runs without the lock.
         let made = Arc::new(T::default());
         let mut values = values.lock();
         if let Some(found) = values.find() {
@@ -50,7 +50,8 @@ impl Attributes {
         }
     }
 
-    /// Forgets everything; gives what is to be called then, in the order it was said, and after that what drops the values.
+    /// Removes everything; returns the callbacks in the order they were registered, then the closures that drop the
+    /// values.
     pub(crate) fn end(&self) -> Vec<Box<dyn FnOnce() + Send>> {
         let Some(values) = self.0.get() else {
             return Vec::new();
@@ -60,7 +61,7 @@ impl Attributes {
         let let_go = std::mem::take(&mut values.by_type).into_values();
         let mut last = std::mem::take(&mut values.at_end);
         drop(values);
-        // The values' own `Drop` is the application's code too, and comes when no callback wants them any more.
+        // The values' own `Drop` is the application's code too, and runs after the last callback.
         last.extend(let_go.map(|value| Box::new(move || drop(value)) as Box<dyn FnOnce() + Send>));
         last
     }
@@ -80,12 +81,12 @@ impl fmt::Debug for Attributes {
 }
 
 /// A value of the session's own: made by `T::default()` when a handler first asks for it, the same for all of the
-/// session's handlers, and let go of when the session has ended.
+/// session's handlers, and dropped when the session has ended.
 ///
-/// One value for each type; give it a type of its own. It is shared, so what changes is in a `Mutex` or an atomic. The
-/// session's [`connect`](crate::MessageRouter::connect) handler is the place to fill it, and its
-/// [`disconnect`](crate::MessageRouter::disconnect) handler still sees it. What a session costs while it has no such
-/// value is one word. Spring: `SimpAttributes`, and beans of the scope `websocket`.
+/// One value for each type; give it a type of its own. It is shared, so put what changes in a `Mutex` or an atomic.
+/// Fill it in the session's [`connect`](crate::MessageRouter::connect) handler; its
+/// [`disconnect`](crate::MessageRouter::disconnect) handler still sees it. A session without such a value pays one
+/// word. Spring: `SimpAttributes`, and beans of the scope `websocket`.
 ///
 /// # Example: how many messages a session has sent
 ///
@@ -124,9 +125,9 @@ impl<T: Default + Send + Sync + 'static> Session<T> {
 }
 
 impl<T: Send + Sync + 'static> Session<T> {
-    /// Calls `callback` with the value when the session has ended, after its `disconnect` handlers; at once if it has ended
-    /// already. In the session's task, so it must not block; callbacks come in the order they were given. On a value that
-    /// belongs to no session (see the example above) it is never called.
+    /// Calls `callback` with the value when the session has ended, after its `disconnect` handlers; at once if it has
+    /// ended already. It runs in the session's task, so it must not block; callbacks run in the order they were
+    /// registered. On a value that belongs to no session (see the example above) it is never called.
     pub fn on_end(&self, callback: impl FnOnce(&T) + Send + 'static) {
         if let Some(session) = &self.session {
             let value = Arc::clone(&self.value);

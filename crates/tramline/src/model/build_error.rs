@@ -1,32 +1,32 @@
-//! What is wrong with what a builder was given.
+//! Configuration errors of a builder.
 
 use std::fmt;
 
-/// Everything that is wrong with what a [`MessagingBuilder`](crate::MessagingBuilder) or a [`RawEndpointBuilder`](crate::raw::RawEndpointBuilder)
-/// was given: the application's mistakes.
+/// All configuration errors of a [`MessagingBuilder`](crate::MessagingBuilder) or a
+/// [`RawEndpointBuilder`](crate::raw::RawEndpointBuilder): the application's fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildError {
     what: &'static str,
-    mistakes: Vec<String>,
+    errors: Vec<String>,
 }
 
 impl BuildError {
-    pub(crate) fn new(what: &'static str, mistakes: Vec<String>) -> Self {
-        Self { what, mistakes }
+    pub(crate) fn new(what: &'static str, errors: Vec<String>) -> Self {
+        Self { what, errors }
     }
 
-    /// The mistakes, one text each.
+    /// The errors, one text each.
     pub fn mistakes(&self) -> impl Iterator<Item = &str> {
-        self.mistakes.iter().map(String::as_str)
+        self.errors.iter().map(String::as_str)
     }
 }
 
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} cannot be built:", self.what)?;
-        self.mistakes
+        self.errors
             .iter()
-            .try_for_each(|mistake| write!(f, "\n  - {mistake}"))
+            .try_for_each(|error| write!(f, "\n  - {error}"))
     }
 }
 

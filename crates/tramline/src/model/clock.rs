@@ -1,22 +1,22 @@
-//! The time, and how often what is due is done.
+//! The clock, and the interval of the broker's sweeps.
 
 use std::time::{Duration, Instant, SystemTime};
 
-/// How often the broker may do what is due: let messages expire, refuse who waited in vain.
+/// Interval at which the broker expires messages and refuses publishes that have waited too long.
 pub(crate) const SWEEP: Duration = Duration::from_secs(1);
 
-/// The runtime's time, which tests may have paused.
+/// The runtime's clock, which tests may have paused.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// The time of day, by which messages expire.
+/// The wall clock, by which messages expire.
 #[cfg(not(feature = "test"))]
 pub(crate) fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
 
-/// The time of day, by which messages expire: it goes on with the runtime's time, which tests may have paused.
+/// The wall clock, by which messages expire: it advances with the runtime's clock, which tests may have paused.
 #[cfg(feature = "test")]
 pub(crate) fn wall_clock() -> SystemTime {
     static FIRST_LOOK: std::sync::OnceLock<(SystemTime, Instant)> = std::sync::OnceLock::new();

@@ -11,7 +11,7 @@ use super::user::{Handshake, User};
 
 /// A session, in a [`Registry`](crate::Registry) or an [`Event`](crate::events::Event): of this node, or of another.
 ///
-/// A session of this node is seen as it is at each call, one of another node as it was described when the registry was asked.
+/// A session of this node shows its state at each call, one of another node its state when the registry was asked.
 #[derive(Clone)]
 pub struct ConnectedSession(Which);
 
@@ -57,7 +57,7 @@ impl ConnectedSession {
         }
     }
 
-    /// Its user; `None` for an anonymous session.
+    /// Its user; `None` if the session is anonymous.
     pub fn user(&self) -> Option<User> {
         match &self.0 {
             Which::Here(_, record) => record.user(),
@@ -65,7 +65,7 @@ impl ConnectedSession {
         }
     }
 
-    /// What is kept of the HTTP request that opened it. Of a session of another node that is path, origin and remote
+    /// The kept parts of the HTTP request that opened it. For a session of another node that is path, origin and remote
     /// address.
     pub fn handshake(&self) -> &Handshake {
         match &self.0 {
@@ -82,7 +82,7 @@ impl ConnectedSession {
         }
     }
 
-    /// Its subscriptions that are active, in no order.
+    /// Its active subscriptions, in no order.
     pub fn subscriptions(&self) -> Vec<ConnectedSubscription> {
         self.subscriptions_where(|_| true)
     }
@@ -128,10 +128,10 @@ impl fmt::Debug for ConnectedSession {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectedSubscription {
-    /// Whose it is.
+    /// The session that subscribed.
     pub session: ConnectedSession,
-    /// The client's name for it.
+    /// The client's id for it.
     pub id: ByteString,
-    /// What to, as the client wrote it: a pattern perhaps.
+    /// The destination as the client wrote it, perhaps a pattern.
     pub destination: ByteString,
 }

@@ -1,8 +1,8 @@
-//! Counters that many threads add to, and their snapshot.
+//! Counters that many threads increment, and their snapshot.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A struct of numbers, and one of the counters behind them.
+/// Defines a struct of numbers, and one of the counters behind them.
 macro_rules! counters {
     (
         $(#[$about:meta])* $stats:ident, $counters:ident:
@@ -30,7 +30,7 @@ macro_rules! counters {
 
 pub(crate) use counters;
 
-/// A number that many tasks count.
+/// A number that many tasks increment.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 

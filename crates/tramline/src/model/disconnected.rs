@@ -1,36 +1,36 @@
-//! Why a session is no more.
+//! The reason for a session's end.
 
 use std::fmt;
 
 use bytestring::ByteString;
 
-/// Why a session ended: for [`disconnect`](crate::MessageRouter::disconnect) handlers, which extract it, and in
-/// [`Event::Disconnected`](crate::events::Event::Disconnected).
+/// The reason for a session's end: for [`disconnect`](crate::MessageRouter::disconnect) handlers, which extract it, and
+/// in [`Event::Disconnected`](crate::events::Event::Disconnected).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Disconnected {
-    /// Whose doing it was.
+    /// Which side ended it, and how.
     pub cause: DisconnectCause,
     /// The WebSocket close code that the client sent, or that was or would have been sent to it.
     pub code: u16,
-    /// The reason, for people: the text of the log.
+    /// The reason, for people: the text in the log.
     pub reason: ByteString,
 }
 
-/// Whose doing the end of a session was.
+/// Which side ended a session, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DisconnectCause {
-    /// The client said goodbye: by DISCONNECT, or by closing its connection properly.
+    /// The client sent DISCONNECT or closed its connection properly.
     Client,
-    /// The client vanished, or answered no more.
+    /// The client vanished, or stopped answering.
     Vanished,
-    /// The client broke a protocol, asked for what it may not or what there is not, or ran into a limit.
+    /// The client broke a protocol, asked for something that is forbidden or absent, or exceeded a limit.
     Refused,
     /// The client read too slowly.
     TooSlow,
-    /// The server's application wanted it: shutdown, or [`Registry::close_session`](crate::Registry::close_session) and
-    /// its like.
+    /// The application ended it: by shutdown, or by [`Registry::close_session`](crate::Registry::close_session) and its
+    /// like.
     Server,
 }
 

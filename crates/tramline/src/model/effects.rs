@@ -1,4 +1,4 @@
-//! What a handler wants done.
+//! The effects of a handler.
 
 use std::sync::Arc;
 
@@ -9,22 +9,22 @@ use crate::model::inbound::SessionRecord;
 use crate::model::rejection::{Rejection, RejectionKind};
 use crate::model::reply::Payload;
 
-/// What comes out of a handler: messages to publish, in order, and what went wrong on the way.
+/// The outcome of a handler: messages to publish, in order, and rejections.
 ///
-/// Handlers return types that [become](crate::reply::IntoEffects) effects; implement that trait for an application's own
-/// error type to say what its clients hear. What is added here happens when the handler has returned.
+/// Handlers return types that [become](crate::reply::IntoEffects) effects; implement that trait for an application's
+/// own error type to decide what its clients receive. Effects are carried out when the handler has returned.
 #[derive(Debug, Default)]
 pub struct Effects {
-    /// Whose message it is; nobody's where the application publishes.
+    /// The session that sent the message; `None` when the application publishes.
     sender: Option<Arc<SessionRecord>>,
     pub(crate) publishes: Vec<Publish>,
-    /// What goes straight to the subscription that a `subscribe` handler answers.
+    /// The reply for the subscription that a `subscribe` handler answers.
     pub(crate) direct: Option<Payload>,
     pub(crate) rejections: Vec<Rejection>,
 }
 
 impl Effects {
-    /// Nothing to do yet, for a message of `sender`.
+    /// Empty effects, for a message of `sender`.
     pub(crate) fn of(sender: &Arc<SessionRecord>) -> Self {
         Self {
             sender: Some(Arc::clone(sender)),
@@ -32,14 +32,14 @@ impl Effects {
         }
     }
 
-    /// Nothing but a rejection.
+    /// A rejection and nothing else.
     pub(crate) fn rejected(rejection: impl Into<Rejection>) -> Self {
         let mut effects = Self::default();
         effects.reject(rejection);
         effects
     }
 
-    /// Publishes `payload` to `target`, after what was added before.
+    /// Publishes `payload` to `target`, after the effects added before.
     pub fn publish(&mut self, target: impl Into<Target>, payload: Payload) {
         match payload.into_message() {
             Ok((headers, body)) => self.publishes.push(Publish::new(target, headers, body)),
@@ -47,7 +47,7 @@ impl Effects {
         }
     }
 
-    /// Notes that something went wrong; see [`Rejection`] for who hears of it.
+    /// Records a failure; [`Rejection`] describes who is notified.
     pub fn reject(&mut self, rejection: impl Into<Rejection>) {
         self.rejections.push(rejection.into());
     }
@@ -59,7 +59,7 @@ impl Effects {
         }
     }
 
-    /// Publishes at `path` of `whom`.
+    /// Publishes to `whom`, at `path` below the user prefix.
     pub(crate) fn publish_to_user(&mut self, whom: Whom, path: ByteString, payload: Payload) {
         let target = Destination::parse_user_path(path)
             .map_err(Rejection::from)
@@ -71,12 +71,12 @@ impl Effects {
     }
 }
 
-/// Who is meant by a reply to a user.
+/// The receivers of a reply to a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Whom {
-    /// Every session of the sender's user; of an anonymous sender, its one session.
+    /// Every session of the sender's user; if the sender is anonymous, its one session.
     Sender,
-    /// The session that sent.
+    /// The sender's session.
     SenderSession,
     Named(ByteString),
 }

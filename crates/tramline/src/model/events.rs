@@ -1,4 +1,4 @@
-//! What happens to sessions, for whoever wants to know.
+//! Events of sessions and of the stack, and their listeners.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use super::counter::Counter;
 use super::panics::caught;
 use crate::model::disconnected::Disconnected;
 
-/// Something that happened to a stack or one of its sessions, told to listeners of
+/// An event of a stack or of one of its sessions, for listeners of
 /// [`MessagingBuilder::on_event`](crate::MessagingBuilder::on_event).
 ///
-/// Of one session, in this order: `Connect`, `Connected`, then any `Subscribed` and `Unsubscribed`, and `Disconnected` once.
-/// A session that is refused after its `Connect` has no `Connected`, and still its `Disconnected`; one that was never that
-/// far has none of them. Spring: `SessionConnectEvent` and its like, `BrokerAvailabilityEvent`.
+/// For one session the order is: `Connect`, `Connected`, then any `Subscribed` and `Unsubscribed`, and `Disconnected`
+/// once. A session that is refused after its `Connect` has no `Connected`, but does have its `Disconnected`; one that
+/// ends before its `Connect` has none of them. Spring: `SessionConnectEvent` and its like, `BrokerAvailabilityEvent`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A client's CONNECT has come and its login, if there is one, has let it in; policy and broker may still refuse.
+    /// A client has sent CONNECT and its login, if there is one, has accepted it; policy and broker may still refuse.
     Connect {
         /// The session.
         session: ConnectedSession,
@@ -29,33 +29,32 @@ pub enum Event {
         /// The session.
         session: ConnectedSession,
     },
-    /// A subscription is active: what is published from now on, it gets.
+    /// A subscription is active: it receives what is published from now on.
     Subscribed {
         /// The session.
         session: ConnectedSession,
-        /// The client's name for the subscription.
+        /// The client's id for the subscription.
         id: ByteString,
-        /// What to, as the client wrote it.
+        /// The destination as the client wrote it.
         destination: ByteString,
     },
-    /// A client ended a subscription. Those that end with their session are not told one by one.
+    /// A client ended a subscription. Subscriptions that end with their session have no such event.
     Unsubscribed {
         /// The session.
         session: ConnectedSession,
-        /// The client's name for the subscription.
+        /// The client's id for the subscription.
         id: ByteString,
-        /// What to, as the client wrote it.
+        /// The destination as the client wrote it.
         destination: ByteString,
     },
     /// The session is over.
     Disconnected {
         /// The session.
         session: ConnectedSession,
-        /// Why.
+        /// The reason.
         reason: Disconnected,
     },
-    /// A user is at a destination, of those that [presence](crate::presence::Presences) is kept for, with the first of its
-    /// subscriptions there.
+    /// A user's first subscription to a destination for which [presence](crate::presence::Presences) is kept is active.
     Joined {
         /// The destination.
         destination: ByteString,
@@ -69,13 +68,13 @@ pub enum Event {
         /// The user's name.
         user: ByteString,
     },
-    /// The broker takes messages. For the embedded broker when the stack is built.
+    /// The broker accepts messages. The embedded broker does once the stack is built.
     BrokerAvailable,
-    /// The broker takes no messages for now, or, at [`shutdown`](crate::Messaging::shutdown), any more.
+    /// The broker accepts no messages: for now, or, at [`shutdown`](crate::Messaging::shutdown), for good.
     BrokerUnavailable,
 }
 
-/// Those who want to know.
+/// The registered listeners.
 #[derive(Clone, Default)]
 pub(crate) struct Listeners(Vec<Listener>);
 
@@ -86,7 +85,7 @@ impl Listeners {
         self.0.push(Arc::new(listener));
     }
 
-    /// Tells them, if there are any. One that panics is counted, and keeps nobody else from hearing it.
+    /// Calls the listeners, if there are any. A panic of one is counted, and the others are still called.
     pub(crate) fn tell(&self, stack: &str, panics: &Counter, event: impl FnOnce() -> Event) {
         if self.0.is_empty() {
             return;

@@ -16,7 +16,7 @@ use crate::model::disconnected::Disconnected;
 use crate::model::user::Handshake;
 use crate::model::user::User;
 
-/// Who opened a session, and by what.
+/// The id, user and handshake of a session when it opens.
 #[derive(Clone, Debug)]
 pub(crate) struct SessionInfo {
     pub(crate) id: SessionId,
@@ -24,15 +24,15 @@ pub(crate) struct SessionInfo {
     pub(crate) handshake: Handshake,
 }
 
-/// What a stack knows of a session, beyond what its hub does: shared by its task, its handlers and the registry.
+/// The stack's record of a session, beyond what its hub keeps: shared by its task, its handlers and the registry.
 pub(crate) struct SessionRecord {
     id: SessionId,
     handshake: Handshake,
-    /// First as the HTTP request had it, then as the login decided.
+    /// First the user of the HTTP request, then the one that the login decided.
     user: RwLock<Option<User>>,
-    /// What the stack has for handlers, by type; gone with the stack.
+    /// The stack's values for handlers, by type; gone with the stack.
     pub(crate) stack: Weak<Extensions>,
-    /// The application has ended it: frames that arrived are not handled any more.
+    /// Set when the application has ended it: frames that arrived are not handled any more.
     pub(crate) expelled: AtomicBool,
     pub(crate) attributes: Attributes,
 }
@@ -90,11 +90,11 @@ impl fmt::Debug for SessionRecord {
     }
 }
 
-/// What a client sent for the application, or did: what extractors take their values from, and what the
-/// [layers](crate::MessageRouter::layer) of a router see.
+/// A client's message for the application, or its connect or disconnect: extractors read it, and the
+/// [layers](crate::MessageRouter::layer) of a router see it.
 ///
-/// For a `message` handler it is a SEND, for a `subscribe` handler a SUBSCRIBE; a `connect` or `disconnect` handler gets
-/// one without a body.
+/// For a `message` handler it is a SEND, for a `subscribe` handler a SUBSCRIBE; a `connect` or `disconnect` handler
+/// gets one without a body.
 #[derive(Clone, Debug)]
 pub struct Inbound {
     pub(crate) session: Arc<SessionRecord>,
@@ -106,7 +106,7 @@ pub struct Inbound {
     pub(crate) extensions: Extensions,
 }
 
-/// What sets a handler going.
+/// The event that starts a handler.
 #[derive(Clone, Debug)]
 pub(crate) enum Cause {
     Message,
@@ -158,28 +158,28 @@ impl Inbound {
         self.session.id()
     }
 
-    /// The session's user at this moment, if it has one: a session's user may change.
+    /// The session's user at this moment, if it has one; it may change during the session.
     pub fn user(&self) -> Option<User> {
         self.session.user()
     }
 
-    /// What is kept of the session's HTTP request.
+    /// The kept parts of the session's HTTP request.
     pub fn handshake(&self) -> &Handshake {
         self.session.handshake()
     }
 
-    /// What the route's pattern captured under `name`.
+    /// The route's capture of that `name`.
     pub fn capture(&self, name: &str) -> Option<&str> {
         let found = self.captures.iter().find(|(known, _)| known == name)?;
         Some(&found.1)
     }
 
-    /// What layers left for the handler, by type: see [`Extension`](crate::extract::Extension).
+    /// Values that layers left for the handler, by type: see [`Extension`](crate::extract::Extension).
     pub fn extensions(&self) -> &Extensions {
         &self.extensions
     }
 
-    /// A place for a layer to leave something for the handler.
+    /// The same values, for a layer to add some for the handler.
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         &mut self.extensions
     }

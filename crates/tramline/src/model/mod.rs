@@ -1,4 +1,4 @@
-//! What handlers, sessions and the stack talk about: users, messages, effects, events.
+//! Values that handlers, sessions and the stack share: users, messages, effects, events.
 
 pub(crate) mod attributes;
 pub(crate) mod build_error;

@@ -1,4 +1,4 @@
-//! Panics of an application's code, which end what panicked and nothing else.
+//! Catches panics of an application's code, which end only the code that panicked.
 
 use std::any::Any;
 use std::fmt;
@@ -10,10 +10,9 @@ use std::task::{Context, Poll};
 /// A caught panic.
 pub(crate) struct Panic(Box<dyn Any + Send>);
 
-/// Calls `code`, whose panic becomes an error.
+/// Calls `code`, and turns its panic into an error.
 ///
-/// Handlers, listeners and their state are the application's: what one of them leaves half done by its panic, only they
-/// see.
+/// Handlers, listeners and their state are the application's: only they see what a panic leaves half done.
 pub(crate) fn caught<T>(code: impl FnOnce() -> T) -> Result<T, Panic> {
     std::panic::catch_unwind(AssertUnwindSafe(code)).map_err(Panic)
 }

@@ -1,20 +1,21 @@
-//! Messages that a handler did not get, or an answer that could not be sent.
+//! Errors for messages that no handler took, and for replies that could not be sent.
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 use tramline_broker::{DestinationError, PublishError};
 
-/// Why a client's message was not handled as it should have been.
+/// The reason why a client's message was not handled as it should have been.
 ///
 /// Extractors reject what they cannot read, and a reply that cannot be encoded is rejected too. By default the client
-/// hears of it at `/user/queue/errors` (a JSON object with `kind`, `error`, `destination` and perhaps `details`), the log has a line,
-/// at WARN or, for [the application's own](RejectionKind::Application), at DEBUG, and the [counter](crate::Stats::rejected) goes up; the session goes on. A RECEIPT that the client asked for is sent
-/// all the same: the message *was* handled.
+/// receives a rejection notice at `/user/queue/errors` (a JSON object with `kind`, `error`, `destination` and perhaps
+/// `details`), the log has a line, at WARN or, for [the application's own](RejectionKind::Application), at DEBUG, and
+/// the [counter](crate::Stats::rejected) goes up; the session goes on. A RECEIPT that the client asked for is sent all
+/// the same: the message *was* handled.
 ///
-/// An application's own errors go the same way: make a rejection of them by `From`, and `?` in a handler that returns
-/// `Result<_, Rejection>` rejects. To tell the client something else, see [`IntoEffects`](crate::reply::IntoEffects) and
-/// [`MessageRouter::on_rejection`](crate::MessageRouter::on_rejection).
+/// An application's own errors go the same way: convert them into a rejection by `From`, and `?` in a handler that
+/// returns `Result<_, Rejection>` rejects. To send the client something else, see
+/// [`IntoEffects`](crate::reply::IntoEffects) and [`MessageRouter::on_rejection`](crate::MessageRouter::on_rejection).
 ///
 /// # Example: an error of the application
 ///
@@ -46,33 +47,33 @@ pub struct Rejection {
     details: Option<Box<serde_json::Value>>,
 }
 
-/// What sort of failure a [`Rejection`] is.
+/// The kind of failure of a [`Rejection`].
 ///
 /// It is displayed, and written to JSON, in lower case with hyphens: `bad-message`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RejectionKind {
-    /// The client's body, headers or captures are not what the handler takes.
+    /// The client's body, headers or captures do not have the form that the handler takes.
     BadMessage,
     /// The body is in a format that the handler does not take.
     UnsupportedFormat,
-    /// The body was read, and what it says breaks the rules of its type: the details name the fields.
+    /// The body was read, but breaks the rules of its type: the details name the fields.
     Invalid,
     /// The application's own reason.
     Application,
-    /// A layer in front of the handler did not let it through: too slow, or too many.
+    /// A layer in front of the handler refused it: a timeout, or too many messages.
     Refused,
     /// The handler wants a user and the session has none.
     Anonymous,
     /// No route has the destination.
     NoRoute,
-    /// The handler takes what there is not at this place: the application's fault.
+    /// The handler takes a value that does not exist here: the application's fault.
     Misconfigured,
-    /// The handler panicked: the application's fault, and the client hears no detail.
+    /// The handler panicked: the application's fault; the client receives no detail.
     HandlerPanicked,
     /// The reply could not be encoded or has no valid destination: the application's fault.
     BadReply,
-    /// The broker did not take the reply.
+    /// The broker refused the reply.
     NotPublished,
 }
 
@@ -110,19 +111,19 @@ impl Rejection {
         }
     }
 
-    /// A refusal by the application itself.
+    /// A rejection by the application itself.
     pub fn application(error: impl fmt::Display) -> Self {
         Self::new(RejectionKind::Application, error)
     }
 
-    /// The same rejection with something for programs to read beside the text: `details` of the JSON object.
+    /// The same rejection with a value for programs to read beside the text: `details` of the JSON object.
     #[must_use]
     pub fn with_details(mut self, details: impl Into<serde_json::Value>) -> Self {
         self.details = Some(Box::new(details.into()));
         self
     }
 
-    /// What was added by [`with_details`](Self::with_details).
+    /// The value added by [`with_details`](Self::with_details).
     pub fn details(&self) -> Option<&serde_json::Value> {
         self.details.as_deref()
     }
@@ -132,12 +133,12 @@ impl Rejection {
         Self::new(RejectionKind::BadMessage, error)
     }
 
-    /// What sort of failure it is.
+    /// The kind of failure.
     pub fn kind(&self) -> RejectionKind {
         self.kind
     }
 
-    /// The message that the client gets, as JSON.
+    /// The rejection notice for the client, as JSON.
     pub(crate) fn to_json(&self, destination: &str) -> Vec<u8> {
         #[derive(Serialize)]
         struct Body<'a> {
@@ -153,7 +154,7 @@ impl Rejection {
             destination,
             details: self.details(),
         };
-        // Strings and JSON always encode; an empty body would still say that something is wrong.
+        // Strings and JSON always encode; an empty body would still report a failure.
         serde_json::to_vec(&body).unwrap_or_default()
     }
 }

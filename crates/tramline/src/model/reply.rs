@@ -1,4 +1,4 @@
-//! What handlers return, and where it goes.
+//! Return types of handlers, and their destinations.
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -38,7 +38,7 @@ impl Payload {
         }
     }
 
-    /// The headers and the body that the broker gets.
+    /// The headers and the body for the broker.
     pub(crate) fn into_message(self) -> Result<(Headers, Bytes), Rejection> {
         if let Some((name, _)) = self.headers.iter().find(|(name, _)| is_servers(name)) {
             let error = format!("the header {name:?} of a reply is the server's to write");
@@ -54,7 +54,7 @@ impl Payload {
     }
 }
 
-/// Whether a MESSAGE has the header from the server, so that nobody else may give it.
+/// Returns true if the server writes this header of a MESSAGE itself, so that nobody else may set it.
 pub(crate) fn is_servers(header: &str) -> bool {
     matches!(
         header,
@@ -71,11 +71,11 @@ pub(crate) fn is_servers(header: &str) -> bool {
     )
 }
 
-/// A type that can be sent, once it is said where to.
+/// A type that can be sent, once its destination is given.
 ///
 /// [`Json`](crate::Json), [`Encoded`](crate::extract::Encoded), [`Text`](crate::extract::Text), `String` and `&str` (as `text/plain;charset=UTF-8`), [`Bytes`] and
 /// `Vec<u8>` (as `application/octet-stream`), [`Payload`]; an `Option`, where `None` sends nothing; a `Result`, whose
-/// error [says itself](IntoEffects) where it goes.
+/// error determines [its own effects](IntoEffects).
 ///
 /// A `message` handler that returns one needs [`send_to`](crate::router::MessageHandler::send_to) or one of its like; a
 /// [`subscribe`](crate::subscribe) handler does not, since the subscription is the address.
@@ -86,15 +86,15 @@ pub(crate) fn is_servers(header: &str) -> bool {
     note = "what goes to several places says so itself: return a tuple of `To` and `ToUser`, without `.send_to(..)`"
 )]
 pub trait IntoReply: Send {
-    /// Makes the payload, or none; what else is to be done, such as telling of an error, goes into `effects`.
+    /// Makes the payload, or none; other effects, such as a rejection notice, go into `effects`.
     fn into_reply(self, effects: &mut Effects) -> Option<Payload>;
 
     /// The same reply with one more header, after those that it has.
     ///
-    /// STOMP receivers take the first of several headers of one name; `content-type` takes the place of the one that
-    /// `Json` and its like would have. `destination`, `message-id`, `subscription`, `ack`,
-    /// `content-length`, `receipt`, `transaction`, `redelivered`, `delivery-count` and `user-name` are the server's: a
-    /// reply that has one is rejected.
+    /// STOMP receivers take the first of several headers of one name; `content-type` replaces the one that `Json` and
+    /// its like would have. `destination`, `message-id`, `subscription`, `ack`, `content-length`, `receipt`,
+    /// `transaction`, `redelivered`, `delivery-count` and `user-name` are the server's: a reply that has one is
+    /// rejected.
     ///
     /// # Example: a reply with a priority
     ///
@@ -132,11 +132,11 @@ pub struct WithHeaders<R> {
     headers: Headers,
 }
 
-/// A type that says itself what is to be done: what a handler may return without
+/// A type that determines its own effects: a handler may return it without
 /// [`send_to`](crate::router::MessageHandler::send_to).
 ///
-/// `()` does nothing; [`To`] and [`ToUser`] send; tuples do one after the other; an `Option` may do nothing; a `Result` does what its
-/// value or its error says; a [`Rejection`] tells the client.
+/// `()` does nothing; [`To`] and [`ToUser`] send; a tuple has the effects of its parts in order; an `Option` those of
+/// its value, if any; a `Result` those of its value or its error; a [`Rejection`] notifies the client.
 ///
 /// # Example: an application's error goes to a topic of its own
 ///
@@ -165,15 +165,15 @@ pub struct WithHeaders<R> {
     note = "for the sender alone: `.send_to_user(\"/queue/...\")` at the route, or `ToUser::session(\"/queue/...\", reply)`"
 )]
 pub trait IntoEffects: Send {
-    /// Adds what is to be done.
+    /// Adds the effects of this value.
     fn into_effects(self, effects: &mut Effects);
 }
 
-/// What may be the error of a handler's `Result`: everything that says itself [what is to be done](IntoEffects).
+/// An error type of a handler's `Result`: any type that determines [its own effects](IntoEffects).
 ///
-/// There for what the compiler says of other types.
+/// Exists for the compiler's error message.
 #[diagnostic::on_unimplemented(
-    message = "the error `{Self}` does not say what the client is told",
+    message = "the error `{Self}` does not say what the client receives",
     label = "the handler returns a `Result` with the error `{Self}`",
     note = "return a `Rejection`, `Result<_, Rejection>`: `.map_err(Rejection::application)` makes one of what is displayed",
     note = "for an error type of your own: `impl From<MyError> for Rejection`, so that `?` makes one",
@@ -184,9 +184,9 @@ pub trait IntoErrorEffects: IntoEffects {}
 #[diagnostic::do_not_recommend]
 impl<E: IntoEffects> IntoErrorEffects for E {}
 
-/// A reply that knows its destination.
+/// A reply with its own destination.
 ///
-/// # Example: the destination comes out of the handler
+/// # Example: the handler chooses the destination
 ///
 /// ```
 /// use tramline::{Json, To};
@@ -215,10 +215,10 @@ impl<R> To<R> {
 
 /// A reply to a user, by the name that the session's login gave: at `/user/queue/x` for those who subscribed there.
 ///
-/// The *path* is what follows the user prefix: `/queue/x` for a client's SUBSCRIBE to `/user/queue/x`. Who is not there
+/// The *path* is what follows the user prefix: `/queue/x` for a client's SUBSCRIBE to `/user/queue/x`. An absent user
 /// gets nothing, and that is no error.
 ///
-/// # Example: the answer to who asked, the news to somebody else
+/// # Example: the answer to the sender, a message to somebody else
 ///
 /// ```
 /// use tramline::{Json, ToUser, User};
@@ -241,7 +241,7 @@ pub struct ToUser<R> {
 }
 
 impl<R> ToUser<R> {
-    /// Sends `reply` to every session of the user whose message is handled; where that is anonymous, to its session.
+    /// Sends `reply` to every session of the user whose message is handled; if the sender is anonymous, to its session.
     pub fn all(path: impl Into<ByteString>, reply: R) -> Self {
         Self {
             whom: Whom::Sender,
@@ -343,7 +343,7 @@ impl<R: IntoReply, E: IntoErrorEffects> IntoReply for Result<R, E> {
     }
 }
 
-/// Sends nothing: for `subscribe` handlers that only note who is interested.
+/// Sends nothing: for `subscribe` handlers that only record the subscriber.
 impl IntoReply for () {
     fn into_reply(self, _: &mut Effects) -> Option<Payload> {
         None

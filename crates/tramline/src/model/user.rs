@@ -1,4 +1,4 @@
-//! Who is on the other side.
+//! The user of a session, and what is kept of its HTTP request.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tramline_stomp::Headers;
 /// The authenticated principal of a session.
 ///
 /// Put one into the HTTP request's extensions (a middleware of your web framework that knows the login does that) and
-/// the session that the request opens belongs to that user: handlers extract it, policy rules ask it, user
+/// the session that the request opens belongs to that user: handlers extract it, policy rules check it, user
 /// destinations find it by name.
 ///
 /// # Example: a user with roles
@@ -53,7 +53,7 @@ impl User {
         &self.0.name
     }
 
-    /// Whether the user has the role.
+    /// Returns true if the user has the role.
     pub fn has_role(&self, role: &str) -> bool {
         self.0.roles.iter().any(|has| has == role)
     }
@@ -62,14 +62,14 @@ impl User {
         &self.0.name
     }
 
-    /// Adds what other nodes are to know besides the name.
+    /// Adds what other nodes need to know besides the name.
     pub(crate) fn describe(&self, details: &mut Headers) {
         for role in &self.0.roles {
             details.push(ROLE, role.clone());
         }
     }
 
-    /// The user that another node described.
+    /// The user as another node described it.
     pub(crate) fn described(name: &ByteString, details: &Headers) -> Self {
         let roles = details.iter().filter(|(key, _)| *key == ROLE);
         Self::new(name.clone()).with_roles(roles.map(|(_, role)| ByteString::from(role)))
@@ -95,9 +95,10 @@ const PATH: &str = "path";
 const ORIGIN: &str = "origin";
 const REMOTE: &str = "remote";
 
-/// What a session keeps of the HTTP request that opened it; over TCP that is the remote address alone.
+/// The parts of its HTTP request that a session keeps; over TCP that is the remote address alone.
 ///
-/// Only what is asked for: a browser sends some 4 KiB of headers, and an idle session should not hold them.
+/// It holds only the headers asked for: a browser sends some 4 KiB of headers, and an idle session should not hold
+/// them.
 #[derive(Clone, Debug, Default)]
 pub struct Handshake {
     pub(crate) path: Box<str>,
@@ -107,7 +108,7 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    /// What other nodes are to know of it.
+    /// Describes it for other nodes.
     pub(crate) fn describe(&self) -> Headers {
         let mut details = Headers::new();
         details.push(PATH, &*self.path);
@@ -120,7 +121,7 @@ impl Handshake {
         details
     }
 
-    /// The handshake that another node described.
+    /// The handshake as another node described it.
     pub(crate) fn described(details: &Headers) -> Self {
         Self {
             path: details.get(PATH).unwrap_or_default().into(),
@@ -130,7 +131,7 @@ impl Handshake {
         }
     }
 
-    /// The request's path, as the endpoint saw it; empty where there was no request, over TCP.
+    /// The request's path, as the endpoint saw it; empty over TCP, which has no request.
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -140,8 +141,8 @@ impl Handshake {
         self.origin.as_deref()
     }
 
-    /// The address at the other end of the connection, where the web server tells it: a proxy's, if one is between and is
-    /// not [trusted](crate::MessagingBuilder::trusted_proxies) to tell the client's.
+    /// The address at the other end of the connection, where the web server provides it: a proxy's, if one is between
+    /// and is not [trusted](crate::MessagingBuilder::trusted_proxies) to name the client's.
     pub fn remote(&self) -> Option<SocketAddr> {
         self.remote
     }

@@ -1,13 +1,13 @@
-//! Whether WebSocket messages are compressed.
+//! The compression of WebSocket messages.
 
 use http::{HeaderMap, HeaderValue, header};
 use tramline_websocket::{Agreement, Deflate};
 
-/// Whether messages are compressed for WebSocket clients that offer it, as all browsers do (permessage-deflate,
-/// RFC 7692): for [`MessagingBuilder::compression`](crate::MessagingBuilder::compression).
+/// Compression of messages for WebSocket clients that offer it, as all browsers do (permessage-deflate, RFC 7692): for
+/// [`MessagingBuilder::compression`](crate::MessagingBuilder::compression).
 ///
-/// Worth it where the network is slow or dear and messages are text of some KiB, which shrink to a third or less. It has
-/// its price:
+/// Use it where the network is slow or expensive and messages are text of some KiB, which shrink to a third or less. It
+/// has its price:
 ///
 /// - **Sending.** A message is compressed once, however many receive it: some 10 µs, and 10 µs for each further 4 KiB of
 ///   JSON. Each delivery carries its own first headers as they are and shares the rest, so it costs what it does without
@@ -16,10 +16,10 @@ use tramline_websocket::{Agreement, Deflate};
 ///   while the frame is read. A client that stops in the middle of one holds them until it is timed out.
 /// - **Idle sessions** hold some 150 bytes more. No context is kept from message to message, in either direction.
 ///
-/// What is sent over plain HTTP by SockJS's other transports, and STOMP over TCP, is not compressed.
+/// SockJS's other transports, which are plain HTTP, and STOMP over TCP are not compressed.
 ///
-/// Messages that mix a secret with text that an attacker chose should not be compressed: their length tells how much the
-/// two resemble each other, TLS or not.
+/// Messages that mix a secret with text that an attacker chose should not be compressed: their length reveals how much
+/// the two resemble each other, TLS or not.
 ///
 /// # Example: from 4 KiB on
 ///
@@ -39,18 +39,18 @@ use tramline_websocket::{Agreement, Deflate};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Compression {
-    /// Nothing is compressed, and clients that offer it are told so. The default: memory and the processor are scarcer
-    /// than the network where most servers run.
+    /// Nothing is compressed, and clients that offer it get no extension. The default: on most servers memory and CPU
+    /// are scarcer than the network.
     #[default]
     Off,
     /// Messages of 1,024 bytes and more are compressed: smaller ones fit into one packet either way.
     On,
-    /// Messages of so many bytes and more are compressed.
+    /// Messages of this many bytes and more are compressed.
     AboveSize(u32),
 }
 
 impl Compression {
-    /// What is agreed on with a client, from the headers of its handshake.
+    /// The agreement with a client, from the headers of its handshake.
     pub(crate) fn negotiate(self, headers: &HeaderMap) -> Option<Agreement> {
         let deflate = match self {
             Self::Off => return None,
@@ -62,7 +62,7 @@ impl Compression {
     }
 }
 
-/// The header that tells the client.
+/// Adds the response header with the agreement.
 pub(crate) fn answer(agreement: &Agreement, headers: &mut HeaderMap) {
     if let Ok(response) = HeaderValue::try_from(agreement.response()) {
         headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, response);

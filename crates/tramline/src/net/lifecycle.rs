@@ -1,4 +1,4 @@
-//! Whether new sessions may come, and how many are left.
+//! The life of an endpoint, from open to shut down.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-/// The life of a stack or endpoint: open to new sessions, then closing until the last one is gone.
+/// The life of a stack or endpoint: open to new sessions, then closing until the last one has ended.
 #[derive(Default)]
 pub(crate) struct Lifecycle {
     closing: AtomicBool,
-    /// Notified when no more sessions may come.
+    /// Notified when new sessions are refused from now on.
     closed: Notify,
-    /// Notified when a session is gone.
+    /// Notified when a session has ended.
     gone: Notify,
 }
 
@@ -21,13 +21,13 @@ impl Lifecycle {
         self.closing.load(Ordering::Acquire)
     }
 
-    /// Lets no more sessions in.
+    /// Refuses new sessions from now on.
     pub(crate) fn close(&self) {
         self.closing.store(true, Ordering::Release);
         self.closed.notify_waiters();
     }
 
-    /// Waits until no more sessions may come.
+    /// Waits until new sessions are refused.
     pub(crate) async fn closed(&self) {
         let closed = self.closed.notified();
         if !self.is_closing() {
@@ -35,12 +35,12 @@ impl Lifecycle {
         }
     }
 
-    /// Reports that a session is gone.
+    /// Reports that a session has ended.
     pub(crate) fn session_gone(&self) {
         self.gone.notify_waiters();
     }
 
-    /// Waits until `sessions` counts none, until `deadline` at most; gives the last count.
+    /// Waits until `sessions` returns 0, until `deadline` at most; returns the last count.
     pub(crate) async fn all_gone(&self, deadline: Duration, sessions: impl Fn() -> usize) -> usize {
         let all_gone = async {
             loop {
@@ -51,7 +51,7 @@ impl Lifecycle {
                 gone.await;
             }
         };
-        // Whether the time was enough shows in the number.
+        // The count shows whether the time was enough.
         let _ = tokio::time::timeout(deadline, all_gone).await;
         sessions()
     }

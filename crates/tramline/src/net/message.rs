@@ -1,4 +1,4 @@
-//! What travels.
+//! Messages of raw sockets.
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,7 +12,7 @@ use crate::net::wire;
 ///
 /// Cheap to clone: the payload is shared, not copied. To send one message to many connections, see [`SharedMessage`].
 ///
-/// # Example: what it is made of
+/// # Example: text and bytes
 ///
 /// ```
 /// use tramline::raw::Message;
@@ -53,7 +53,7 @@ impl Message {
         self.as_bytes().len()
     }
 
-    /// Whether the payload is empty.
+    /// Returns true if the payload is empty.
     pub fn is_empty(&self) -> bool {
         self.as_bytes().is_empty()
     }
@@ -86,11 +86,11 @@ from! {
     Bytes => Binary,
 }
 
-/// One message for many connections: each form that it has on the wire is made once, however many receive it.
+/// One message for many connections: each of its wire forms is made once, however many receive it.
 ///
-/// A plain [`Message`] shares its payload too; over SockJS, though, it would be escaped anew for each connection.
-/// [`Sessions::broadcast`](crate::raw::Sessions::broadcast) does this by itself; make one where your application keeps the
-/// list of receivers, such as the members of a room.
+/// A plain [`Message`] shares its payload too, but over SockJS it would be escaped anew for each connection.
+/// [`Sessions::broadcast`](crate::raw::Sessions::broadcast) does this by itself; make one where your application keeps
+/// the list of receivers, such as the members of a room.
 ///
 /// # Example: a room
 ///
@@ -110,7 +110,7 @@ pub struct SharedMessage(Arc<Forms>);
 pub(crate) struct Forms {
     message: Message,
     escaped: OnceLock<Bytes>,
-    /// Compressed; `None` where that gains nothing.
+    /// Compressed; `None` if that gains nothing.
     deflated: OnceLock<Option<Bytes>>,
     pub(crate) deflated_escaped: OnceLock<Option<Bytes>>,
 }
@@ -132,7 +132,7 @@ impl SharedMessage {
     }
 }
 
-/// Something that can be sent: a [`Message`] or what one can be made of, or a [`SharedMessage`].
+/// Something that can be sent: a [`Message`], anything that converts into one, or a [`SharedMessage`].
 #[derive(Clone, Debug)]
 pub struct Outgoing(pub(crate) Item);
 
@@ -171,12 +171,13 @@ impl Item {
         }
     }
 
-    /// What it counts for in a queue: its payload and its place.
+    /// Its size in a queue: payload and entry.
     pub(crate) fn size(&self) -> usize {
         size_of::<Self>() + self.message().map_or(0, Message::len)
     }
 
-    /// Lends the text as it stands inside a SockJS message, and what else is shared. `None` where there is no text.
+    /// Lends the text as escaped for a SockJS message, and the other shared forms if there are any. `None` if it is not
+    /// text.
     pub(crate) fn escaped<T>(&self, take: impl FnOnce(&Bytes, Option<&Forms>) -> T) -> Option<T> {
         let escape = |text: &str| {
             let mut escaped = Vec::with_capacity(text.len() + text.len() / 8);
@@ -196,7 +197,7 @@ impl Item {
         }
     }
 
-    /// Lends the payload compressed. `None` where that gains nothing.
+    /// Lends the payload compressed. `None` if that gains nothing.
     pub(crate) fn deflated<T>(&self, take: impl FnOnce(&Bytes) -> T) -> Option<T> {
         match self {
             Self::Message(message) => wire::deflate(message.as_bytes()).as_ref().map(take),
@@ -209,23 +210,22 @@ impl Item {
     }
 }
 
-/// What [`Socket::receive_event`](crate::raw::Socket::receive_event) gives.
+/// A result of [`Socket::receive_event`](crate::raw::Socket::receive_event).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Received {
     /// A whole message.
     Message(Message),
-    /// A part of a message, where the endpoint has
-    /// [`partial_messages`](crate::raw::RawEndpointBuilder::partial_messages); then there are no whole ones. All parts of a
-    /// message are of the same kind, and text is cut between characters. The parts are those that arrived, not the
-    /// fragments that the client made: proxies may cut anew.
+    /// A part of a message, if the endpoint has [`partial_messages`](crate::raw::RawEndpointBuilder::partial_messages);
+    /// then there are no whole ones. All parts of a message are of the same kind, and text is cut between characters.
+    /// The parts are those that arrived, not the fragments that the client made: proxies may fragment anew.
     Part {
         /// The piece; the last one may be empty.
         part: Message,
-        /// Whether the message ends here.
+        /// True for the last part of a message.
         is_last: bool,
     },
-    /// A pong, where the endpoint wants to see [`pongs`](crate::raw::RawEndpointBuilder::pongs): the answer to a
-    /// [`ping`](crate::raw::SocketSender::ping) or a keep-alive ping (whose payload is empty), or sent unasked.
+    /// A pong, if the endpoint reports [`pongs`](crate::raw::RawEndpointBuilder::pongs): the answer to a
+    /// [`ping`](crate::raw::SocketSender::ping) or a keep-alive ping (whose payload is empty), or unsolicited.
     Pong(Bytes),
 }

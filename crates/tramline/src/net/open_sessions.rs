@@ -1,4 +1,4 @@
-//! The raw sockets that are open now.
+//! The table of open raw sockets.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,14 +10,14 @@ use tramline_broker::SessionId;
 
 use super::lifecycle::Lifecycle;
 
-/// The open sessions of an endpoint, by id, and whether new ones may come.
+/// The open sessions of an endpoint, by id, and its lifecycle.
 pub(crate) struct OpenSessions<T> {
     sessions: Mutex<HashMap<SessionId, Weak<T>>>,
     lifecycle: Lifecycle,
 }
 
 impl<T> OpenSessions<T> {
-    /// Adds a session; false if it has to end at once, because the others were told to end just before.
+    /// Adds a session; returns false if it must end at once, because the others were asked to end just before.
     pub(crate) fn add(&self, id: SessionId, session: &Arc<T>) -> bool {
         self.sessions.lock().insert(id, Arc::downgrade(session));
         !self.is_closing()
@@ -37,7 +37,7 @@ impl<T> OpenSessions<T> {
         self.lifecycle.is_closing()
     }
 
-    /// Lets no more in; gives those that have to be told.
+    /// Refuses new sessions from now on; returns the open ones, which have to be asked to end.
     pub(crate) fn close(&self) -> Vec<Arc<T>> {
         self.lifecycle.close();
         self.all()
@@ -56,7 +56,7 @@ impl<T> OpenSessions<T> {
         self.sessions.lock().len()
     }
 
-    /// Waits until all are gone, until `deadline` at most; gives how many were still there then.
+    /// Waits until all have ended, until `deadline` at most; returns how many had not.
     pub(crate) async fn all_gone(&self, deadline: Duration) -> usize {
         self.lifecycle.all_gone(deadline, || self.len()).await
     }

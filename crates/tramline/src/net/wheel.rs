@@ -1,8 +1,8 @@
 //! One coarse timer for all sessions.
 //!
-//! A `Sleep` in each session would cost memory and a heap operation per heart-beat. Sessions have at most one entry in
-//! this wheel instead: when its tick comes they are woken and look at their own deadlines. Ticks are coarse, which is
-//! enough for heart-beats and time limits that are counted in seconds.
+//! A `Sleep` in each session would cost memory and a heap operation per heart-beat. Instead, a session has at most one
+//! entry in this wheel: at its tick it is woken and checks its own deadlines. Ticks are coarse, which is enough for
+//! heart-beats and time limits that are counted in seconds.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -15,10 +15,10 @@ use tramline_broker::Outbox;
 
 use crate::model::clock::now;
 
-/// How late a timer may be at most, besides a busy machine.
+/// The most that a timer may be late, apart from a busy machine.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 
-/// The first deadline of those that there are: asked at every poll, where a loop over iterators shows.
+/// The earliest of the deadlines that are set. Asked at every poll, where a loop over iterators is measurable.
 #[inline]
 pub(crate) fn earliest<const N: usize>(deadlines: [Option<Instant>; N]) -> Option<Instant> {
     let mut earliest = None;
@@ -31,7 +31,7 @@ pub(crate) fn earliest<const N: usize>(deadlines: [Option<Instant>; N]) -> Optio
     earliest
 }
 
-/// A session that can be woken to look at its deadlines.
+/// A session that can be woken to check its deadlines.
 pub(crate) trait Sleeper: Send + Sync + 'static {
     fn wake(&self);
 }
@@ -42,12 +42,12 @@ impl Sleeper for Outbox {
     }
 }
 
-/// A timer further away than this many ticks (102 s) wakes its session on the way, which sets it again.
+/// A timer further away than this many ticks (102 s) wakes its session early, which then sets it again.
 const SLOTS: usize = 1024;
 
 pub(crate) struct Wheel {
     started: Instant,
-    /// The tick that is over.
+    /// The last tick that has passed.
     tick: AtomicU64,
     slots: [Mutex<Vec<Weak<dyn Sleeper>>>; SLOTS],
 }
@@ -66,19 +66,19 @@ impl Wheel {
         self.started + TICK * self.tick.load(Ordering::Relaxed) as u32
     }
 
-    /// The tick at which `deadline` has passed: a session that is woken then finds so.
+    /// The first tick after `deadline`: a session that is woken then finds it passed.
     fn tick_of(&self, deadline: Instant) -> u64 {
         self.ticks_until(deadline) + 1
     }
 
-    /// The whole ticks from the start to `time`, without a division of 128 bits: sessions ask at every poll.
+    /// The whole ticks from the start to `time`, without a 128-bit division: sessions ask at every poll.
     fn ticks_until(&self, time: Instant) -> u64 {
         const MILLIS: u32 = TICK.as_millis() as u32;
         let since = time.saturating_duration_since(self.started);
         since.as_secs() * u64::from(1000 / MILLIS) + u64::from(since.subsec_millis() / MILLIS)
     }
 
-    /// Wakes `sleeper` at `tick`, or on the way when that is far away; gives when.
+    /// Wakes `sleeper` at `tick`, or earlier if that is far away; returns the tick.
     fn wake_at<S: Sleeper>(&self, tick: u64, sleeper: &Arc<S>) -> u64 {
         let weak = Arc::downgrade(sleeper);
         let now = self.tick.load(Ordering::Acquire);
@@ -86,19 +86,19 @@ impl Wheel {
         let mut slot = self.slots[tick as usize % SLOTS].lock();
         slot.push(weak);
         drop(slot);
-        // The wheel may have come by between the look at it and the push; the next time would be a whole turn later.
+        // The wheel may have passed between the check and the push; the entry would then wait a whole turn.
         if self.has_fired(tick) {
             sleeper.wake();
         }
         tick
     }
 
-    /// Whether a timer that was set for `tick` has fired.
+    /// Returns true if a timer that was set for `tick` has fired.
     fn has_fired(&self, tick: u64) -> bool {
         self.tick.load(Ordering::Acquire) >= tick
     }
 
-    /// Goes on to `now` and wakes whose time has come. Called by one task, about every [`TICK`].
+    /// Advances to `now` and wakes the sleepers that are due. Called by one task, about every [`TICK`].
     pub(crate) fn advance(&self, now: Instant) {
         let target = self.ticks_until(now);
         let first = self.tick.load(Ordering::Relaxed) + 1;
@@ -125,7 +125,7 @@ impl fmt::Debug for Wheel {
 pub(crate) struct Alarm(Option<NonZeroU64>);
 
 impl Alarm {
-    /// Has the wheel wake `sleeper` at `deadline`, unless it will do so earlier.
+    /// Makes the wheel wake `sleeper` at `deadline`, unless it will do so earlier.
     pub(crate) fn set<S: Sleeper>(
         &mut self,
         deadline: Option<Instant>,
@@ -136,29 +136,29 @@ impl Alarm {
         let tick = wheel.tick_of(deadline);
         let set = self.0.map(NonZeroU64::get);
         if set.is_none_or(|set| tick < set || wheel.has_fired(set)) {
-            // There is no tick 0 to wait for: the wheel begins with it.
+            // No timer is set for tick 0: the wheel begins with it.
             self.0 = NonZeroU64::new(wheel.wake_at(tick, sleeper));
         }
     }
 
-    /// Whether the wheel still has to wake the session.
+    /// Returns true if the wheel still has to wake the session.
     pub(crate) fn is_set(&self, wheel: &Wheel) -> bool {
         self.0.is_some_and(|set| !wheel.has_fired(set.get()))
     }
 
-    /// Whether the wheel has woken the session since this was asked last.
+    /// Returns true if the wheel has woken the session since the last call.
     pub(crate) fn rang(&mut self, wheel: &Wheel) -> bool {
         self.0.take_if(|set| wheel.has_fired(set.get())).is_some()
     }
 }
 
-/// What has a wheel that must turn.
+/// The owner of a wheel that must turn.
 pub(crate) trait Driven: Send + Sync + 'static {
     fn driver(&self) -> &Driver;
 
     fn wheel(&self) -> &Arc<Wheel>;
 
-    /// What else is to be done at each tick.
+    /// Other work for each tick.
     fn tick(&self, now: Instant);
 }
 
@@ -167,12 +167,12 @@ pub(crate) trait Driven: Send + Sync + 'static {
 pub(crate) struct Driver(AtomicBool);
 
 impl Driver {
-    /// Starts what turns the wheel of `driven`, when it does not run yet. Must be called inside a runtime.
+    /// Starts the task that turns the wheel of `driven`, if it is not running yet. Must be called inside a runtime.
     pub(crate) fn start<D: Driven>(driven: &Arc<D>) {
         if driven.driver().0.swap(true, Ordering::AcqRel) {
             return;
         }
-        // Time stood still until now.
+        // The wheel has not turned until now.
         driven.wheel().advance(now());
         driven.tick(now());
         let driven = Arc::downgrade(driven);
@@ -193,7 +193,7 @@ impl Driver {
     }
 }
 
-/// Lets the next session start the driver again when its runtime went away.
+/// Lets the next session start the driver again after its runtime has shut down.
 struct Restart<D: Driven>(Weak<D>);
 
 impl<D: Driven> Drop for Restart<D> {

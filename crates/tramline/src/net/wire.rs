@@ -8,7 +8,7 @@ use tramline_sockjs::frame::escape_into;
 use tramline_stomp::{Version, encode_message_tail};
 use tramline_websocket::{Deflate, deflate_tail};
 
-/// What sits in a [`Message`]'s slot for wire forms.
+/// The value in a [`Message`]'s slot for wire forms.
 #[derive(Debug, Default)]
 struct Forms {
     plain: [OnceLock<Tail>; Version::ALL.len()],
@@ -17,7 +17,7 @@ struct Forms {
     deflated: OnceLock<Box<Deflated>>,
 }
 
-/// Compressed tails; `None` where that gains nothing.
+/// Compressed tails; `None` if compression gains nothing.
 #[derive(Debug, Default)]
 struct Deflated {
     plain: [OnceLock<Option<Bytes>>; Version::ALL.len()],
@@ -28,7 +28,7 @@ struct Deflated {
 #[derive(Debug)]
 pub(crate) struct Tail {
     pub(crate) bytes: Bytes,
-    /// Whether the body, and so the whole frame, is UTF-8: then it travels as WebSocket text.
+    /// True if the body, and so the whole frame, is UTF-8: then it travels as WebSocket text.
     pub(crate) text: bool,
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn tail(message: &Message, version: Version) -> Option<&Tail> {
     }))
 }
 
-/// The tail as it stands inside a SockJS message, escaped; `None` if the body is not UTF-8, which SockJS cannot carry.
+/// The tail as escaped for a SockJS message; `None` if the body is not UTF-8, which SockJS cannot carry.
 pub(crate) fn sockjs_tail(message: &Message, version: Version) -> Option<&Bytes> {
     let forms: &Forms = message.wire_forms()?;
     let escaped = forms.sockjs[version as usize].get_or_init(|| {
@@ -64,21 +64,21 @@ pub(crate) fn sockjs_tail(message: &Message, version: Version) -> Option<&Bytes>
     escaped.as_ref()
 }
 
-/// What comes before the head of a SockJS message.
+/// The bytes before the head of a SockJS message.
 pub(crate) const SOCKJS_START: &[u8] = b"a[\"";
 
-/// What comes behind the tail in a SockJS message.
+/// The bytes after the tail of a SockJS message.
 pub(crate) const SOCKJS_END: &[u8] = b"\"]";
 
-/// The tail compressed, for receivers of [`write_deflated_head`](tramline_websocket::write_deflated_head); `None` if
-/// that gains nothing.
+/// The compressed tail, for receivers of [`write_deflated_head`](tramline_websocket::write_deflated_head); `None` if
+/// compression gains nothing.
 pub(crate) fn deflated_tail(message: &Message, version: Version) -> Option<&Bytes> {
     let tail = tail(message, version)?;
     let deflated = deflated(message)?.plain[version as usize].get_or_init(|| deflate(&tail.bytes));
     deflated.as_ref()
 }
 
-/// The same of [`sockjs_tail`], and with it the message's end.
+/// The same for [`sockjs_tail`], together with the message's end.
 pub(crate) fn deflated_sockjs_tail(message: &Message, version: Version) -> Option<&Bytes> {
     let tail = sockjs_tail(message, version)?;
     let deflated = deflated(message)?.sockjs[version as usize]
@@ -91,12 +91,12 @@ fn deflated(message: &Message) -> Option<&Deflated> {
     Some(forms.deflated.get_or_init(Box::default))
 }
 
-/// Compressed as a tail; `None` if that gains nothing.
+/// Compresses a tail; `None` if that gains nothing.
 pub(crate) fn deflate(tail: &[u8]) -> Option<Bytes> {
     deflate_tail(tail, Deflate::default().level).map(Bytes::from)
 }
 
-/// What the header names and the numbers of a tail take, so that it is allocated once.
+/// Room for the header names and numbers of a tail, so that it is allocated once.
 const ROOM_FOR_NAMES: usize = 64;
 
 #[cfg(test)]

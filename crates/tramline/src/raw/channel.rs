@@ -1,4 +1,4 @@
-//! The state that a handler, senders to its client and the connection's task share.
+//! The state that a handler, the senders to its client and the connection's task share.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -19,7 +19,7 @@ use crate::model::inbound::SessionInfo;
 use crate::net::message::{Item, Received};
 use crate::net::wheel::Sleeper;
 
-/// One connection, as seen from both sides.
+/// One connection, shared by its handler, senders and task.
 pub(crate) struct Channel {
     pub(super) shared: Arc<Shared>,
     pub(super) opening: Opening,
@@ -28,7 +28,7 @@ pub(crate) struct Channel {
     state: Mutex<State>,
 }
 
-/// The beginning of a session.
+/// The initial state of a session.
 pub(crate) struct Opening {
     pub(super) info: SessionInfo,
     pub(super) attributes: Extensions,
@@ -41,30 +41,30 @@ struct State {
     /// Received messages that wait for the handler: at most those of one read.
     incoming: VecDeque<Received>,
     outgoing: VecDeque<Item>,
-    /// The sizes of all that is outgoing.
+    /// The total size of the outgoing items.
     queued: usize,
     asked: Option<Box<Asked>>,
     closed: Option<Arc<Closed>>,
     task: Option<Waker>,
     receiver: Option<Waker>,
     waiting: Option<Box<Waiting>>,
-    /// The task is at work and will look at everything before it sleeps: it need not be woken.
+    /// The task is running and will check everything before it sleeps: it need not be woken.
     awake: bool,
 }
 
-/// Tasks that wait for something rare.
+/// Wakers for rare events.
 #[derive(Default)]
 struct Waiting {
     room: Vec<Waker>,
     end: Vec<Waker>,
 }
 
-/// The server's side wants the connection to end.
+/// The server's request to end the connection.
 #[derive(Clone)]
 pub(super) enum Asked {
-    /// When everything queued is written.
+    /// Once everything queued is written.
     Close(CloseCode, ByteString),
-    /// Now: it took too little.
+    /// At once: the client took too little.
     Overflow { queued: usize },
 }
 
@@ -93,7 +93,7 @@ impl Channel {
 
     // The application's side.
 
-    /// Queues `item` if there is room, else has the caller woken when there may be.
+    /// Queues `item` if there is room; otherwise the caller is woken when there may be.
     pub(super) fn poll_send(
         &self,
         context: &mut Context<'_>,
@@ -114,7 +114,7 @@ impl Channel {
         Poll::Pending
     }
 
-    /// Queues `item`, or does what the overflow policy says.
+    /// Queues `item`, or applies the overflow policy.
     pub(super) fn try_send(&self, item: Item) -> Result<(), SendError> {
         self.check(&item)?;
         let mut state = self.state.lock();
@@ -168,7 +168,7 @@ impl Channel {
         if let Some(received) = state.incoming.pop_front() {
             if state.incoming.is_empty() {
                 shrink(&mut state.incoming);
-                // The task stopped reading.
+                // The task has stopped reading.
                 state.wake_task();
             }
             return Poll::Ready(Some(received));
@@ -180,7 +180,7 @@ impl Channel {
         Poll::Pending
     }
 
-    /// Asks for the end; the first who asks is heard.
+    /// Asks for the end; only the first request counts.
     pub(super) fn close(&self, code: CloseCode, reason: ByteString) {
         let mut state = self.state.lock();
         if !state.is_over() {
@@ -190,7 +190,7 @@ impl Channel {
         }
     }
 
-    /// Returns whether nothing can be sent any more.
+    /// Returns true if nothing can be sent any more.
     pub(super) fn is_over(&self) -> bool {
         self.state.lock().is_over()
     }
@@ -210,12 +210,13 @@ impl Channel {
 
     // The task's side.
 
-    /// The task is at work, or rests: then it is woken by what happens. Said before it looks for the last time.
+    /// Records that the task is running, or that it is about to sleep and must be woken by events. Set before its last
+    /// check.
     pub(super) fn set_awake(&self, awake: bool) {
         self.state.lock().awake = awake;
     }
 
-    /// Hands over what one read brought; the handler is woken, unless it is polled by the task itself.
+    /// Passes on the messages of one read; the handler is woken, unless the task itself polls it.
     pub(super) fn received(&self, received: &mut Vec<Received>, context: &Context<'_>) {
         let mut state = self.state.lock();
         state.incoming.reserve_exact(received.len());
@@ -228,7 +229,7 @@ impl Channel {
         }
     }
 
-    /// Returns whether a received message waits for the handler.
+    /// Returns true if a received message waits for the handler.
     pub(super) fn has_incoming(&self) -> bool {
         !self.state.lock().incoming.is_empty()
     }
@@ -265,7 +266,7 @@ impl Channel {
         }
     }
 
-    /// For a task that cannot write: has it woken, and tells how much was queued when that was too much.
+    /// For a task that cannot write: registers its waker, and returns the queued size if that was too much.
     pub(super) fn poll_overflow(&self, context: &Context<'_>) -> Option<usize> {
         let mut state = self.state.lock();
         set(&mut state.task, context);
@@ -275,7 +276,8 @@ impl Channel {
         }
     }
 
-    /// The connection has ended: nothing can be sent any more, and what came is all that comes. Gives what was queued.
+    /// Records the connection's end: nothing can be sent any more, and nothing more is received. Returns the queued
+    /// items.
     pub(super) fn end(&self, closed: Closed) -> VecDeque<Item> {
         let mut state = self.state.lock();
         if state.closed.is_some() {
@@ -330,7 +332,7 @@ impl State {
         Some(item)
     }
 
-    /// Wakes the tasks that would wait in vain from now on.
+    /// Wakes the tasks that would never be woken from now on.
     fn end_waiting(&mut self) {
         if let Some(receiver) = self.receiver.take() {
             receiver.wake();

@@ -10,7 +10,7 @@ use super::stats::RawCounters;
 use crate::net::transport::Lost;
 use crate::net::transport::task::{Severity, log_end};
 
-/// Why a connection ended, and by whose doing: from [`SocketSender::closed`](super::SocketSender::closed).
+/// The reason for a connection's end, by who caused it: from [`SocketSender::closed`](super::SocketSender::closed).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Closed {
@@ -18,51 +18,51 @@ pub enum Closed {
     ByClient {
         /// The client's code; `None` if it closed without one.
         code: Option<CloseCode>,
-        /// The client's own words, not to be trusted.
+        /// The client's own text, not to be trusted.
         reason: ByteString,
     },
-    /// The server's side closed: the handler returned (1000), failed or panicked (1011), somebody called
-    /// [`close`](super::SocketSender::close), or the endpoint went away (1001).
+    /// The server's side closed: the handler returned (1000), failed or panicked (1011), the application called
+    /// [`close`](super::SocketSender::close), or the endpoint was shut down (1001).
     ByServer {
-        /// The code that the client was sent.
+        /// The code that the client received.
         code: CloseCode,
-        /// The reason that the client was sent.
+        /// The reason that the client received.
         reason: ByteString,
     },
-    /// The client went away without a word: its network failed, its process was killed.
+    /// The client vanished without a close: its network failed, its process was killed.
     Vanished {
-        /// How that showed.
+        /// The error by which that was detected.
         error: ByteString,
     },
     /// The client did not answer a [keep-alive](super::RawLimits::keep_alive) ping.
     Silent {
-        /// For how long.
+        /// The time for which it was silent.
         error: ByteString,
     },
-    /// The client broke the protocol or went beyond a limit.
+    /// The client broke the protocol or exceeded a limit.
     Violation {
-        /// The code that the client was sent: 1002, 1007 or 1009.
+        /// The code that the client received: 1002, 1007 or 1009.
         code: CloseCode,
-        /// What was wrong.
+        /// The violation.
         error: ByteString,
     },
     /// The client reads too slowly. It was closed with 4500.
     TooSlow {
-        /// Which limit it went beyond.
+        /// The limit that it exceeded.
         error: ByteString,
     },
     /// No message came or went for [`idle_timeout`](super::RawLimits::idle_timeout). It was closed with 1001.
     Idle {
-        /// How long that is.
+        /// The length of that time.
         error: ByteString,
     },
 }
 
-/// Spring's code for a session that is not reliable, which front ends may know.
+/// Spring's code for a session that is not reliable; front ends may recognise it.
 const NOT_RELIABLE: u16 = 4500;
 
 impl Closed {
-    /// The close code and reason that the client gets.
+    /// The close code and reason for the client.
     pub(super) fn close(&self) -> (u16, &str) {
         match self {
             // The machine answers with the client's own code.
@@ -76,7 +76,7 @@ impl Closed {
         }
     }
 
-    /// Returns whether the client is gone, so that there is no close handshake.
+    /// Returns true if the client is gone, so that there is no close handshake.
     pub(super) fn is_silent(&self) -> bool {
         matches!(self, Self::Vanished { .. } | Self::Silent { .. })
     }
@@ -91,7 +91,7 @@ impl Closed {
         }
     }
 
-    /// Logs the end; at INFO or WARN when the connection ends for a reason other than either side's wish.
+    /// Logs the end, at INFO or WARN if neither side asked for it.
     pub(super) fn log(&self, channel: &Channel) {
         let severity = match self {
             Self::ByClient { .. } | Self::ByServer { .. } => Severity::Usual,

@@ -28,14 +28,14 @@ use crate::net::endpoint::{Body, BoxError, Front, Handle, Mounted, Origins, Prox
 use crate::net::open_sessions::OpenSessions;
 use crate::net::wheel::{Driver, Wheel};
 
-/// A tower [`Service`] whose clients' connections go to a handler of yours, without STOMP: WebSocket at its own path, and
-/// [with SockJS](RawEndpointBuilder::with_sockjs) that below it.
+/// A tower [`Service`] that passes its clients' connections to a handler of yours, without STOMP: WebSocket at its own
+/// path, and [with SockJS](RawEndpointBuilder::with_sockjs) that below it.
 ///
-/// Mount it with `nest_service("/echo", endpoint)`, or see [`RawEndpointBuilder::at`]. What requests get is the same as at
-/// [`Endpoint`](crate::endpoint::Endpoint).
+/// Mount it with `nest_service("/echo", endpoint)`, or see [`RawEndpointBuilder::at`]. It answers requests as
+/// [`Endpoint`](crate::endpoint::Endpoint) does.
 ///
-/// Cheap to clone. When the last clone is dropped, those in the web server included, the connections are closed with 1001;
-/// [`shutdown`](Self::shutdown) does the same and waits.
+/// Cheap to clone. When the last clone is dropped, those in the web server included, the connections are closed with
+/// 1001; [`shutdown`](Self::shutdown) does the same and waits.
 ///
 /// # Example: an echo
 ///
@@ -63,10 +63,10 @@ impl RawEndpoint {
     /// Begins an endpoint with the handler of its connections: an async function or closure that takes a [`Socket`] and
     /// returns nothing or a [`Result`](HandlerOutput).
     ///
-    /// It is called once for each connection, and runs on that connection's task. When it returns, what is queued is
-    /// written, and the connection is closed with 1000. If it panics, its client is closed with 1011, and nobody else is
-    /// concerned. When the connection ends it is not stopped: [`receive`](Socket::receive) gives it `None` and
-    /// [`send`](super::SocketSender::send) an error, and it returns when it likes.
+    /// It is called once for each connection, and runs on that connection's task. When it returns, the queued messages
+    /// are written, and the connection is closed with 1000. If it panics, its client is closed with 1011; no other
+    /// connection is affected. The connection's end does not stop it: [`receive`](Socket::receive) returns `None` and
+    /// [`send`](super::SocketSender::send) an error, and the handler returns when it likes.
     ///
     /// # Example: state
     ///
@@ -109,21 +109,21 @@ impl RawEndpoint {
         }
     }
 
-    /// The connections that are open.
+    /// The open connections.
     pub fn sessions(&self) -> Sessions {
         Sessions(Arc::clone(self.mounted.stack()))
     }
 
-    /// What the endpoint has done and refused so far.
+    /// The counters of what the endpoint has done and refused so far.
     pub fn stats(&self) -> RawStats {
         self.mounted.stack().counters.snapshot()
     }
 
-    /// Closes all connections with 1001 and waits for them and their handlers, until `deadline` at most; gives how many
-    /// were still there then.
+    /// Closes all connections with 1001 and waits for them and their handlers, until `deadline` at most; returns how
+    /// many were still open then.
     ///
-    /// New ones are refused with 503 from now on. What is queued is written first. Dropping the future stops the waiting,
-    /// not the closing.
+    /// New ones are refused with 503 from now on. Queued messages are written first. Dropping the future stops the
+    /// waiting, not the closing.
     pub async fn shutdown(&self, deadline: Duration) -> usize {
         use crate::net::endpoint::Stack;
 
@@ -158,7 +158,7 @@ impl fmt::Debug for RawEndpoint {
     }
 }
 
-/// Makes a [`RawEndpoint`]; every mistake in what it is given is reported by [`build`](Self::build), all at once.
+/// Makes a [`RawEndpoint`]; [`build`](Self::build) reports all configuration errors at once.
 #[must_use = "finish with `build`"]
 pub struct RawEndpointBuilder {
     handler: Start,
@@ -177,14 +177,14 @@ pub struct RawEndpointBuilder {
 }
 
 impl RawEndpointBuilder {
-    /// Tells this endpoint apart from others in logs. Default `raw`.
+    /// Sets the name that distinguishes this endpoint in logs. Default `raw`.
     pub fn name(mut self, name: impl Into<ByteString>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// The sub-protocols that the handler speaks, the best first: a connection gets the first of these that its client
-    /// offers, and the handler finds it with [`protocol`](super::SocketSender::protocol).
+    /// Sets the sub-protocols that the handler speaks, the best first: a connection gets the first of these that its
+    /// client offers, and the handler gets it from [`protocol`](super::SocketSender::protocol).
     ///
     /// A client that offers none of them is connected without one; an [interceptor](Self::intercept) can refuse it. Default:
     /// none.
@@ -196,12 +196,12 @@ impl RawEndpointBuilder {
         self
     }
 
-    /// Looks at each request for a connection before it is answered: may refuse it with an HTTP status, name its user,
-    /// choose the sub-protocol, and add attributes for the handler.
+    /// Adds an interceptor, which inspects each request for a connection before it is answered: it may refuse it with
+    /// an HTTP status, set its user, choose the sub-protocol, and add attributes for the handler.
     ///
-    /// Several interceptors run in the order in which they were added, the next with what the one before gave; the first
-    /// refusal ends it. They run after the origin and the headers of the handshake were found right, and for SockJS's HTTP
-    /// transports once for each session. They have [`RawLimits::handshake_time`] together.
+    /// Several interceptors run in the order in which they were added, each with the result of the previous one; the
+    /// first refusal ends it. They run after the checks of the origin and of the handshake's headers, and for SockJS's
+    /// HTTP transports once for each session. They have [`RawLimits::handshake_time`] together.
     ///
     /// # Example: a token in the query, a tenant for the handler
     ///
@@ -241,7 +241,7 @@ impl RawEndpointBuilder {
         self
     }
 
-    /// The web pages whose scripts may connect, besides those of the server's own origin; as
+    /// Sets the web pages whose scripts may connect, besides those of the server's own origin; as
     /// [`MessagingBuilder::allowed_origins`](crate::MessagingBuilder::allowed_origins). Default: none besides.
     pub fn allowed_origins<O: Into<ByteString>>(
         mut self,
@@ -251,7 +251,7 @@ impl RawEndpointBuilder {
         self
     }
 
-    /// The proxies whose word on the client's address and on the host it asked for is believed; as
+    /// Sets the proxies that are trusted to report the client's address and the host it asked for; as
     /// [`MessagingBuilder::trusted_proxies`](crate::MessagingBuilder::trusted_proxies). Default: none.
     pub fn trusted_proxies<P: Into<ByteString>>(
         mut self,
@@ -261,28 +261,28 @@ impl RawEndpointBuilder {
         self
     }
 
-    /// Headers of the HTTP request that a session keeps for its [handshake](super::SocketSender::handshake). Default: none,
-    /// since a browser sends some 4 KiB of them.
+    /// Sets the headers of the HTTP request that a session keeps for its [handshake](super::SocketSender::handshake).
+    /// Default: none, since a browser sends some 4 KiB of them.
     pub fn keep_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.keep_headers.extend(names);
         self
     }
 
-    /// Whether messages are compressed for clients that offer it, and what that costs: see [`Compression`]. A broadcast is
+    /// Sets the compression of messages for clients that offer it: see [`Compression`] for its cost. A broadcast is
     /// compressed once for all. Default: [`Compression::Off`].
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = compression;
         self
     }
 
-    /// What a client may take of the server. Default [`RawLimits::default`].
+    /// Sets the limits of each connection. Default [`RawLimits::default`].
     pub fn limits(mut self, limits: RawLimits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Hands messages on in parts as they arrive, to [`receive_event`](Socket::receive_event), so that one much larger than
-    /// memory should hold can be worked on; nothing of it is kept here. Default `false`.
+    /// Passes messages to [`receive_event`](Socket::receive_event) in parts as they arrive, so that a message much
+    /// larger than memory should hold can be processed; no part of it is kept here. Default `false`.
     ///
     /// Raise [`RawLimits::message`], which bounds the sum of the parts.
     ///
@@ -313,15 +313,15 @@ impl RawEndpointBuilder {
         self
     }
 
-    /// Hands pongs on to [`receive_event`](Socket::receive_event). Default `false`: they are taken for a sign of life and
-    /// forgotten.
+    /// Passes pongs to [`receive_event`](Socket::receive_event). Default `false`: they count as a sign of life and are
+    /// dropped.
     pub fn pongs(mut self, on: bool) -> Self {
         self.pongs = on;
         self
     }
 
-    /// Offers SockJS below the endpoint's path, for clients where WebSocket cannot pass: `new SockJS('/echo')`. The handler
-    /// is the same; only text can travel.
+    /// Offers SockJS below the endpoint's path, for clients that cannot use WebSocket: `new SockJS('/echo')`. The
+    /// handler is the same, but can send and receive text only.
     pub fn with_sockjs(self) -> Self {
         self.sockjs(SockJs::default())
     }
@@ -332,29 +332,29 @@ impl RawEndpointBuilder {
         self
     }
 
-    /// Takes requests whose path still has the place where the endpoint is mounted, as
+    /// Accepts requests whose path still includes the path at which the endpoint is mounted, as
     /// [`Endpoint::at`](crate::endpoint::Endpoint::at).
     pub fn at(mut self, path: impl Into<ByteString>) -> Self {
         self.mounted_at = Some(path.into());
         self
     }
 
-    /// Puts it together. Starts nothing: the first connection does, on the runtime that serves it.
+    /// Builds the endpoint. Starts nothing: the first connection does, on the runtime that serves it.
     ///
     /// # Errors
     ///
-    /// [`BuildError`] with every mistake that was made.
+    /// [`BuildError`] with all configuration errors.
     pub fn build(self) -> Result<RawEndpoint, BuildError> {
-        let mut mistakes = self.origins.mistakes.clone();
-        mistakes.extend(self.proxies.mistakes.iter().cloned());
+        let mut errors = self.origins.errors.clone();
+        errors.extend(self.proxies.errors.iter().cloned());
         for (index, protocol) in self.protocols.iter().enumerate() {
             if protocol.is_empty() || !protocol.bytes().all(is_token) {
-                mistakes.push(format!(
+                errors.push(format!(
                     "sub-protocol {protocol:?}: must be letters, digits and `!#$%&'*+-.^_|~` (RFC 6455 section 4.1)"
                 ));
             }
             if self.protocols[..index].contains(protocol) {
-                mistakes.push(format!("sub-protocol {protocol:?} is named twice"));
+                errors.push(format!("sub-protocol {protocol:?} is named twice"));
             }
         }
         let limits = &self.limits;
@@ -369,11 +369,11 @@ impl RawEndpointBuilder {
             ("keep_alive_timeout", limits.keep_alive_timeout.is_zero()),
         ] {
             if is_zero {
-                mistakes.push(format!("limit `{name}` is 0: nothing could pass"));
+                errors.push(format!("limit `{name}` is 0: nothing could pass"));
             }
         }
-        if !mistakes.is_empty() {
-            return Err(BuildError::new("the raw endpoint", mistakes));
+        if !errors.is_empty() {
+            return Err(BuildError::new("the raw endpoint", errors));
         }
         let shared = Shared {
             name: self.name,

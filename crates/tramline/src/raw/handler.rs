@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::shared::{BoxError, Start};
 use super::socket::Socket;
 
-/// What a handler of connections may return: nothing, or a `Result` whose error can be boxed.
+/// A return type of a handler of connections: nothing, or a `Result` whose error can be boxed.
 ///
 /// Nothing and `Ok` close with 1000. An error closes with 1011, is logged and
 /// [counted](super::RawStats::handler_errors), unless the connection was closed before, as when
@@ -40,7 +40,7 @@ where
     let handler = Arc::new(handler);
     Box::new(move |channel| {
         let handler = Arc::clone(&handler);
-        // Called when first polled: a closure may panic before it gives its future.
+        // Called when first polled: a closure may panic before it returns its future.
         Box::pin(async move { handler(Socket::new(channel)).await.into_result() })
     })
 }

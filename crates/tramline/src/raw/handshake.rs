@@ -1,4 +1,4 @@
-//! What may be said before a connection is opened.
+//! Interception of a handshake, before a connection is opened.
 
 use std::fmt;
 use std::future::Future;
@@ -12,8 +12,8 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
 use crate::model::user::User;
 use crate::net::endpoint::{Body, offered_protocols, text};
 
-/// A client's request for a connection, as interceptors see it: all of it is there, and they may add to what the session
-/// will know.
+/// A client's request for a connection, as interceptors see it: with all its headers. They may add attributes for the
+/// session.
 ///
 /// Given to [`intercept`](super::RawEndpointBuilder::intercept).
 pub struct HandshakeRequest {
@@ -25,7 +25,7 @@ pub struct HandshakeRequest {
 }
 
 impl HandshakeRequest {
-    /// Takes what interceptors see out of the request.
+    /// Takes the parts that interceptors see out of the request.
     pub(super) fn take(parts: &mut Parts, protocol: Option<ByteString>) -> Self {
         Self {
             uri: parts.uri.clone(),
@@ -36,7 +36,7 @@ impl HandshakeRequest {
         }
     }
 
-    /// Puts it back.
+    /// Puts them back.
     pub(super) fn give_back(self, parts: &mut Parts) -> (Extensions, Option<ByteString>) {
         parts.headers = self.headers;
         parts.extensions = self.extensions;
@@ -48,23 +48,23 @@ impl HandshakeRequest {
         &self.uri
     }
 
-    /// The request's headers, all of them. A session keeps none but those named by
+    /// All headers of the request. A session keeps none but those named by
     /// [`keep_headers`](super::RawEndpointBuilder::keep_headers).
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
-    /// A header's value, if it is there and readable as text.
+    /// A header's value, if it is present and readable as text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// What middleware added to the request.
+    /// Values that middleware added to the request.
     pub fn extensions(&self) -> &Extensions {
         &self.extensions
     }
 
-    /// The `Origin` header: the web page that the client's script came from. It was found to be allowed.
+    /// The `Origin` header: the web page that the client's script came from. It is an allowed one.
     pub fn origin(&self) -> Option<&str> {
         self.header(header::ORIGIN.as_str())
     }
@@ -74,19 +74,19 @@ impl HandshakeRequest {
         self.extensions.get().copied()
     }
 
-    /// The user that the session will belong to, as known so far.
+    /// The session's user, as known so far.
     pub fn user(&self) -> Option<&User> {
         self.extensions.get()
     }
 
-    /// The same request, of this user.
+    /// The same request, with this user.
     #[must_use]
     pub fn with_user(mut self, user: User) -> Self {
         self.extensions.insert(user);
         self
     }
 
-    /// What the session will have as [attributes](super::SocketSender::attributes), by type.
+    /// The session's [attributes](super::SocketSender::attributes) so far, by type.
     pub fn attributes(&self) -> &Extensions {
         &self.attributes
     }
@@ -103,14 +103,14 @@ impl HandshakeRequest {
         offered_protocols(&self.headers)
     }
 
-    /// The sub-protocol that will be answered: of the endpoint's [own](super::RawEndpointBuilder::protocols) the first that
+    /// The sub-protocol for the answer: the first of the endpoint's [own](super::RawEndpointBuilder::protocols) that
     /// the client offers.
     pub fn protocol(&self) -> Option<&str> {
         self.protocol.as_deref()
     }
 
-    /// The same request, to be answered with this sub-protocol, which should be one that the client offers: others close
-    /// the connection again, as they must (RFC 6455 §4.1).
+    /// The same request, to be answered with this sub-protocol. It should be one that the client offers: for any other
+    /// the client must close the connection (RFC 6455 §4.1).
     #[must_use]
     pub fn with_protocol(mut self, protocol: impl Into<ByteString>) -> Self {
         self.protocol = Some(protocol.into());
@@ -130,9 +130,9 @@ impl fmt::Debug for HandshakeRequest {
     }
 }
 
-/// An interceptor's refusal: the HTTP answer that the client gets instead of a connection.
+/// An interceptor's refusal: the HTTP answer that the client receives instead of a connection.
 ///
-/// # Example: who has no token hears where to get one
+/// # Example: a refusal that names the place to get a token
 ///
 /// ```
 /// use http::{HeaderValue, StatusCode, header};
@@ -150,9 +150,9 @@ pub struct HandshakeRefused {
 }
 
 impl HandshakeRefused {
-    /// An answer with this status and a body that says why. A status that would be no refusal, below 300, is answered as 403.
+    /// An answer with this status and a body with the reason. A status below 300 is no refusal, and is replaced by 403.
     ///
-    /// Scripts in browsers cannot read either: they only learn that the connection failed.
+    /// Scripts in browsers cannot read either: they see only that the connection failed.
     pub fn new(status: StatusCode, reason: impl Into<ByteString>) -> Self {
         let refuses = status.as_u16() >= 300;
         Self {
@@ -191,7 +191,7 @@ impl std::error::Error for HandshakeRefused {}
 
 type Intercepted = Pin<Box<dyn Future<Output = Result<HandshakeRequest, HandshakeRefused>> + Send>>;
 
-/// An interceptor whose types are forgotten.
+/// A type-erased interceptor.
 pub(super) type Interceptor = Box<dyn Fn(HandshakeRequest) -> Intercepted + Send + Sync>;
 
 pub(super) fn erase<I, F>(interceptor: I) -> Interceptor

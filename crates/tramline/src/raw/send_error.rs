@@ -1,10 +1,11 @@
-//! Why a message was not sent.
+//! Errors of sending to a raw socket.
 
-/// Why something was not sent.
+/// The reason why an item was not sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The connection is closing or closed, by either side: [`SocketSender::closed`](super::SocketSender::closed) tells why.
+    /// The connection is closing or closed, by either side: [`SocketSender::closed`](super::SocketSender::closed)
+    /// returns the reason.
     #[error("the connection is closed")]
     Closed,
     /// The client reads too slowly, and was closed for it ([`Overflow::Close`](super::Overflow::Close)).
@@ -14,7 +15,7 @@ pub enum SendError {
     Overflow {
         /// Bytes that would have been queued.
         queued: usize,
-        /// How many may be.
+        /// The limit.
         limit: usize,
     },
     /// The client reads too slowly, and this message was refused ([`Overflow::Refuse`](super::Overflow::Refuse)).
@@ -22,7 +23,7 @@ pub enum SendError {
     Full {
         /// Bytes that would have been queued.
         queued: usize,
-        /// How many may be.
+        /// The limit.
         limit: usize,
     },
     /// The application sent bytes to a client that is connected by SockJS, which carries text only.

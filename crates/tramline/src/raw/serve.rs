@@ -1,4 +1,4 @@
-//! What requests to a raw endpoint become: connections with a handler each.
+//! Turns requests to a raw endpoint into connections with a handler each.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -120,7 +120,7 @@ impl Stack for Shared {
 }
 
 impl Shared {
-    /// The interceptors, one after the other.
+    /// Runs the interceptors, one after the other.
     async fn intercept(
         &self,
         mut request: HandshakeRequest,

@@ -11,7 +11,7 @@ use super::shared::Shared;
 use super::socket::SocketSender;
 use crate::net::message::{Item, SharedMessage};
 
-/// The connections of a raw endpoint that are open now: to count them, to send to them, to close them.
+/// The open connections of a raw endpoint: to count them, to send to them, to close them.
 ///
 /// From [`RawEndpoint::sessions`](super::RawEndpoint::sessions) or, in a handler,
 /// [`SocketSender::sessions`]; cheap to clone. Keeping one does not keep the endpoint
@@ -28,24 +28,24 @@ use crate::net::message::{Item, SharedMessage};
 ///
 /// let news = RawEndpoint::builder(listen).build()?;
 /// let readers = news.sessions();
-/// assert_eq!(readers.broadcast("the tram is late"), 0);            // nobody is there yet
+/// assert_eq!(readers.broadcast("the tram is late"), 0);            // there are none yet
 /// # Ok::<(), tramline::BuildError>(())
 /// ```
 #[derive(Clone)]
 pub struct Sessions(pub(super) Arc<Shared>);
 
 impl Sessions {
-    /// How many there are.
+    /// The number of connections.
     pub fn len(&self) -> usize {
         self.0.sessions.len()
     }
 
-    /// Whether there are none.
+    /// Returns true if there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The one with this [id](SocketSender::id), if it is still there.
+    /// The connection with this [id](SocketSender::id), if it is still open.
     pub fn get(&self, id: SessionId) -> Option<SocketSender> {
         self.0.sessions.find(id).map(SocketSender)
     }
@@ -56,14 +56,15 @@ impl Sessions {
         channels.map(SocketSender).collect()
     }
 
-    /// Sends a message to all of them, as by [`try_send`](SocketSender::try_send); gives how many took it.
+    /// Sends a message to all of them, as by [`try_send`](SocketSender::try_send); returns how many took it.
     ///
-    /// Waits for nobody: who has no room for it is treated as [`RawLimits::overflow`](super::RawLimits::overflow) says. The payload is shared.
+    /// Does not wait: [`RawLimits::overflow`](super::RawLimits::overflow) applies to a connection without room. The
+    /// payload is shared.
     pub fn broadcast(&self, message: impl Into<SharedMessage>) -> usize {
         self.broadcast_to(message, |_| true)
     }
 
-    /// Sends a message to those for which `wanted` holds, as [`broadcast`](Self::broadcast) does.
+    /// Sends a message to those for which `wanted` returns true, as [`broadcast`](Self::broadcast) does.
     ///
     /// # Example: to one user's browsers
     ///

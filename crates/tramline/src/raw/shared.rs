@@ -1,4 +1,4 @@
-//! What all connections of an endpoint share.
+//! State that all connections of an endpoint share.
 
 use std::fmt;
 use std::future::Future;
@@ -24,7 +24,7 @@ pub(crate) struct Shared {
     pub(super) protocols: Vec<ByteString>,
     pub(super) interceptors: Vec<Interceptor>,
     pub(super) limits: RawLimits,
-    /// Whether handlers see parts of messages, and pongs.
+    /// True if handlers see parts of messages, and pongs.
     pub(super) parts: bool,
     pub(super) pongs: bool,
     pub(super) front: Front,
@@ -81,5 +81,5 @@ pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 pub(super) type HandlerFuture = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
 
-/// Begins the application's handler of a connection.
+/// Starts the application's handler of a connection.
 pub(super) type Start = Box<dyn Fn(Arc<Channel>) -> HandlerFuture + Send + Sync>;

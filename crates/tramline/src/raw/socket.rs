@@ -1,4 +1,4 @@
-//! The application's ends of a connection.
+//! The application's handles of a connection.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -21,7 +21,7 @@ use crate::model::user::Handshake;
 use crate::model::user::User;
 use crate::net::message::{Item, Message, Outgoing, Received};
 
-/// A client's connection, as its handler has it: receives, and does everything a [`SocketSender`] does.
+/// A client's connection, owned by its handler: receives, and does everything a [`SocketSender`] does.
 ///
 /// There is one for each connection, and it cannot be cloned; [`sender`](Self::sender) can. Moving it to another task is
 /// possible, but the connection is closed when the handler returns.
@@ -43,7 +43,7 @@ use crate::net::message::{Item, Message, Outgoing, Received};
 /// ```
 pub struct Socket {
     sender: SocketSender,
-    /// The parts so far of a message that is received as a whole.
+    /// The parts so far of a message that is to be received as a whole.
     #[expect(
         clippy::box_collection,
         reason = "8 bytes in each idle session in place of 32"
@@ -59,13 +59,13 @@ impl Socket {
         }
     }
 
-    /// The next message, in the order in which the client sent them; `None` when nothing more will come, because either
-    /// side closed or the connection was lost. [`closed`](SocketSender::closed) tells why.
+    /// Receives the next message, in the order in which the client sent them; `None` when nothing more will come,
+    /// because either side closed or the connection was lost. [`closed`](SocketSender::closed) returns the reason.
     ///
-    /// Pings are answered without asking. Nothing more is read from the client while a message waits to be received, so a
-    /// client that sends faster than its handler works is slowed down by TCP, and what waits is at most what one read
-    /// brought (64 KiB of frames). Where the endpoint has
-    /// [`partial_messages`](super::RawEndpointBuilder::partial_messages), the parts are put together here.
+    /// Pings are answered automatically. Nothing more is read from the client while a message waits to be received, so
+    /// TCP slows down a client that sends faster than its handler works, and at most the content of one read waits (64
+    /// KiB of frames). If the endpoint has [`partial_messages`](super::RawEndpointBuilder::partial_messages), the parts
+    /// are joined here.
     ///
     /// # Cancel safety
     ///
@@ -84,18 +84,18 @@ impl Socket {
         }
     }
 
-    /// As [`receive`](Self::receive), for handlers that want to see parts of messages, or pongs: what the endpoint was told
-    /// to hand on with [`partial_messages`](super::RawEndpointBuilder::partial_messages) and
+    /// As [`receive`](Self::receive), for handlers that want parts of messages, or pongs, if the endpoint passes them
+    /// on by [`partial_messages`](super::RawEndpointBuilder::partial_messages) or
     /// [`pongs`](super::RawEndpointBuilder::pongs).
     ///
     /// # Cancel safety
     ///
-    /// As [`receive`](Self::receive). Use one of the two throughout: a part that one has taken is not there for the other.
+    /// As [`receive`](Self::receive). Use one of the two throughout: a part that one has taken is missing in the other.
     pub async fn receive_event(&mut self) -> Option<Received> {
         poll_fn(|context| self.sender.0.poll_receive(context)).await
     }
 
-    /// Another way to this client, to be kept and used anywhere.
+    /// Returns another handle to this client, to be kept and used anywhere.
     pub fn sender(&self) -> SocketSender {
         self.sender.clone()
     }
@@ -132,12 +132,12 @@ impl fmt::Debug for Socket {
     }
 }
 
-/// A way to send to one client, from anywhere: cheap to clone, and of no effect on how long the connection lives.
+/// A handle for sending to one client, from anywhere: cheap to clone; it does not keep the connection open.
 ///
-/// Messages arrive in the order in which they were queued, whoever queued them. What is queued when the connection is
-/// written to goes out in as few writes as possible, and is bounded by [`RawLimits::outbox`](super::RawLimits::outbox).
+/// Messages arrive in the order in which they were queued, from whichever task. Queued messages are written in as few
+/// writes as possible, and bounded by [`RawLimits::outbox`](super::RawLimits::outbox).
 ///
-/// # Example: news for one client from another task
+/// # Example: messages for one client from another task
 ///
 /// ```
 /// use std::time::Duration;
@@ -163,18 +163,19 @@ impl fmt::Debug for Socket {
 pub struct SocketSender(pub(super) Arc<Channel>);
 
 impl SocketSender {
-    /// Queues a message, and waits for room where there is none. Done when it is queued, which says nothing of when the
-    /// client reads it.
+    /// Queues a message, and waits for room if there is none. Completes when the message is queued, which does not mean
+    /// that the client has read it.
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`] when the connection is closing or closed, also while waiting: a client that takes nothing for
-    /// [`RawLimits::send_time`](super::RawLimits::send_time) is closed. [`SendError::BinaryOverSockJs`] for bytes where only
-    /// text can travel.
+    /// [`SendError::Closed`] when the connection is closing or closed, also while waiting: a client that takes nothing
+    /// for [`RawLimits::send_time`](super::RawLimits::send_time) is closed. [`SendError::BinaryOverSockJs`] for bytes
+    /// over SockJS.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is done, it has queued nothing. Several that wait at a time are queued in no particular order.
+    /// If dropped before it completes, it has queued nothing. Several that wait concurrently are queued in no
+    /// particular order.
     pub fn send(
         &self,
         message: impl Into<Outgoing>,
@@ -183,17 +184,17 @@ impl SocketSender {
     }
 
     /// Queues a message if there is room; if not, the endpoint's [`Overflow`](super::Overflow) policy decides. Never
-    /// waits: for senders that have many clients, and must not be held up by one.
+    /// waits: for senders with many clients, which one slow client must not delay.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), and [`SendError::Overflow`] or [`SendError::Full`] as the policy says.
+    /// As [`send`](Self::send), and [`SendError::Overflow`] or [`SendError::Full`], depending on the policy.
     pub fn try_send(&self, message: impl Into<Outgoing>) -> Result<(), SendError> {
         self.0.try_send(message.into().0)
     }
 
-    /// Queues a ping with a payload of at most 125 bytes; the client answers with a [`Pong`](super::Received::Pong) that has
-    /// the same. The endpoint's own [keep-alive](super::RawLimits::keep_alive) pings do without this.
+    /// Queues a ping with a payload of at most 125 bytes; the client answers with a [`Pong`](super::Received::Pong) of
+    /// the same payload. The endpoint's own [keep-alive](super::RawLimits::keep_alive) pings do not need this.
     ///
     /// # Errors
     ///
@@ -209,13 +210,13 @@ impl SocketSender {
         })
     }
 
-    /// Closes the connection with this code and reason, after what is queued is written. A reason longer than 123 bytes is
-    /// cut.
+    /// Closes the connection with this code and reason, after the queued messages are written. A reason longer than
+    /// 123 bytes is cut.
     ///
-    /// Returns at once. From then on nothing can be sent, and the handler receives what has come before and then `None`. The
-    /// first close counts.
+    /// Returns at once. From then on nothing can be sent, and the handler receives the messages that came before and
+    /// then `None`. The first close counts.
     ///
-    /// # Example: a code of one's own
+    /// # Example: an application's own code
     ///
     /// ```
     /// use tramline::raw::{CloseCode, Socket};
@@ -231,19 +232,19 @@ impl SocketSender {
         self.0.close(code, reason.into());
     }
 
-    /// Whether the connection is closing or closed, so that nothing can be sent.
+    /// Returns true if the connection is closing or closed, so that nothing can be sent.
     pub fn is_closed(&self) -> bool {
         self.0.is_over()
     }
 
-    /// Waits until the connection has ended, and tells why. For handlers that would not notice otherwise, because they
-    /// neither receive nor send for long; the handler is not stopped by its connection's end.
+    /// Waits until the connection has ended, and returns the reason. For handlers that would not notice otherwise,
+    /// because they neither receive nor send for long; the connection's end does not stop the handler.
     ///
     /// # Cancel safety
     ///
     /// It can be dropped and called again at any time.
     ///
-    /// # Example: work that is pointless when nobody listens
+    /// # Example: work that ends with its client
     ///
     /// ```
     /// use tramline::raw::{SendError, Socket};
@@ -262,54 +263,54 @@ impl SocketSender {
         (*closed).clone()
     }
 
-    /// Why the connection has ended, if it has.
+    /// The reason for the connection's end, if it has ended.
     pub fn why_closed(&self) -> Option<Closed> {
         self.0.closed().map(|closed| (*closed).clone())
     }
 
-    /// All connections of the same endpoint, this one among them: to broadcast, or to find somebody.
+    /// All connections of the same endpoint, including this one: to broadcast, or to find a client.
     pub fn sessions(&self) -> Sessions {
         Sessions(Arc::clone(&self.0.shared))
     }
 
-    /// The session's name: random, so that it cannot be guessed.
+    /// The session's id: random, so that it cannot be guessed.
     pub fn id(&self) -> SessionId {
         self.0.opening.info.id
     }
 
-    /// The authenticated user, if there is one: the [`User`] that a middleware or an interceptor gave the request.
+    /// The authenticated user, if there is one: the [`User`] that a middleware or an interceptor set on the request.
     pub fn user(&self) -> Option<&User> {
         self.0.opening.info.user.as_ref()
     }
 
-    /// What is kept of the HTTP request: path, origin, remote address, and the headers named by
+    /// The kept parts of the HTTP request: path, origin, remote address, and the headers named by
     /// [`keep_headers`](super::RawEndpointBuilder::keep_headers).
     pub fn handshake(&self) -> &Handshake {
         &self.0.opening.info.handshake
     }
 
-    /// What [interceptors](super::RawEndpointBuilder::intercept) added, by type.
+    /// Values that [interceptors](super::RawEndpointBuilder::intercept) added, by type.
     pub fn attributes(&self) -> &Extensions {
         &self.0.opening.attributes
     }
 
-    /// The sub-protocol that was agreed on.
+    /// The sub-protocol that was agreed on, if any.
     pub fn protocol(&self) -> Option<&str> {
         self.0.opening.protocol.as_deref()
     }
 
-    /// The server's own address of the connection, where the socket tells it. The client's is
+    /// The server's own address of the connection, if the socket reports it. The client's is
     /// [`handshake().remote()`](Handshake::remote).
     pub fn local(&self) -> Option<SocketAddr> {
         self.0.opening.local
     }
 
-    /// What carries the connection: `websocket`, `sockjs-websocket` or `sockjs-http`.
+    /// The transport of the connection: `websocket`, `sockjs-websocket` or `sockjs-http`.
     pub fn transport(&self) -> &'static str {
         self.0.transport
     }
 
-    /// Not an async function: that would hold the item once for each call on the way, in every handler's future.
+    /// Not an async function: every handler's future would hold the item once for each call in between.
     fn queue(
         &self,
         item: Result<Item, SendError>,

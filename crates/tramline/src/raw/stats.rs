@@ -1,9 +1,9 @@
-//! What happened, counted.
+//! Counters of a raw endpoint.
 
 use crate::model::counter::counters;
 
 counters! {
-    /// What one raw endpoint has done and refused since it was built: from
+    /// Counters of what one raw endpoint has done and refused since it was built: from
     /// [`RawEndpoint::stats`](super::RawEndpoint::stats).
     ///
     /// All numbers but `sessions_open` only grow.
@@ -14,24 +14,24 @@ counters! {
     sessions_total,
     /// HTTP requests refused because they came from a page of another origin.
     origins_refused,
-    /// HTTP requests that were neither a handshake nor SockJS, that an interceptor refused, for which there was no room, or
-    /// whose SockJS session is somebody else's, over or not there.
+    /// HTTP requests that were neither a handshake nor SockJS, that an interceptor refused, that exceeded the number of
+    /// sessions, or whose SockJS session is another user's, over or unknown.
     requests_refused,
-    /// Messages that came, or with partial messages their parts; taken by the handler or not.
+    /// Messages received, or with partial messages their parts, whether the handler took them or not.
     messages_received,
-    /// Messages written, pings not among them.
+    /// Messages written, without pings.
     messages_sent,
-    /// Messages that made room for others or were refused, see [`Overflow`](super::Overflow).
+    /// Messages dropped for newer ones or refused, see [`Overflow`](super::Overflow).
     messages_dropped,
     /// Handlers that returned an error while their connection was open.
     handler_errors,
     /// Handlers that panicked.
     handler_panics,
-    /// Sessions ended because the client broke WebSocket or SockJS or went beyond a limit.
+    /// Sessions ended because the client broke WebSocket or SockJS or exceeded a limit.
     protocol_errors,
     /// Sessions ended because the client read too slowly.
     slow_consumers,
-    /// Sessions ended because the client did not answer a ping, or neither side had anything to say.
+    /// Sessions ended because the client did not answer a ping, or because both sides were idle.
     timeouts,
     /// Sessions whose client vanished without a close.
     vanished,

@@ -1,4 +1,4 @@
-//! One raw socket's life: its handler and its connection, in one task.
+//! The task of one raw socket: its handler and its connection.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -24,16 +24,16 @@ use crate::net::wheel::{Wheel, earliest};
 
 /// A socket and its handler, as a future to be spawned.
 ///
-/// In each round the handler is polled between input and output. So what it sends while it works on one read's messages
-/// goes out in one write, and a handler that waits for something else holds nothing up. The task ends when both the
-/// connection and the handler have.
+/// In each round the handler is polled between input and output. So its output for one read's messages goes out in one
+/// write, and a handler that waits for something else delays nothing. The task ends when both the connection and the
+/// handler have.
 pub(super) type RawTask<T> = Task<T, RawSession>;
 
-/// A raw socket, whatever carries it.
+/// A raw socket, over any transport.
 pub(super) struct RawSession {
     channel: Arc<Channel>,
     handler: Option<Caught<HandlerFuture>>,
-    /// When a message came or went.
+    /// The time of the last message in either direction.
     active: Instant,
 }
 
@@ -60,7 +60,7 @@ impl<T: RawTransport> RawTask<T> {
 
 impl<T: RawTransport> Protocol<T> for RawSession {
     type End = Closed;
-    /// With what the handler said to the messages that came before the client's close.
+    /// The reason, and the handler's output for the messages that came before the client's close.
     type Last = (Closed, VecDeque<Item>);
     type Sleeper = Channel;
 
@@ -167,7 +167,7 @@ impl RawSession {
             && self.active + limit <= now
         {
             if self.channel.has_incoming() {
-                // It is the handler that takes its time.
+                // The silence is due to the handler, which has messages to receive.
                 self.active = now;
             } else {
                 return Err(Closed::Idle {
@@ -181,7 +181,7 @@ impl RawSession {
         Ok(())
     }
 
-    /// Reads once; whether that brought anything.
+    /// Reads once; returns true if that brought anything.
     fn poll_input<T: RawTransport>(
         &mut self,
         transport: &mut T,
@@ -241,7 +241,7 @@ impl RawSession {
         }
     }
 
-    /// Writes what is queued, until nothing is or the transport is full; the task is woken when that changes.
+    /// Writes queued items, until none is left or the transport is full; the task is woken when that changes.
     fn poll_output<T: RawTransport>(
         &mut self,
         link: &mut Link<T>,
@@ -250,7 +250,7 @@ impl RawSession {
         while self.is_ready(link, context)? {
             let more = lend(&ITEMS, |items| self.write_batch(link, items, context))?;
             if !more {
-                // Asked once more, so that the transport wakes the task if something could not be written.
+                // Polled once more, so that the transport wakes the task if something could not be written.
                 self.is_ready(link, context)?;
                 break;
             }
@@ -258,7 +258,7 @@ impl RawSession {
         Ok(())
     }
 
-    /// Writes one batch of what is queued; whether there is more.
+    /// Writes one batch of queued items; returns true if there is more.
     fn write_batch<T: RawTransport>(
         &mut self,
         link: &mut Link<T>,
@@ -286,7 +286,7 @@ impl RawSession {
         }
     }
 
-    /// Returns whether everything written before is out.
+    /// Returns true if everything written before is sent.
     fn is_ready<T: RawTransport>(
         &self,
         link: &mut Link<T>,
@@ -318,7 +318,7 @@ impl RawSession {
     }
 }
 
-/// The number of items that are no pings.
+/// The number of items that are not pings.
 fn messages<'a>(items: impl IntoIterator<Item = &'a Item>) -> usize {
     items.into_iter().filter_map(Item::message).count()
 }
@@ -331,7 +331,7 @@ fn vanished(error: &std::io::Error) -> Closed {
 
 impl Drop for RawSession {
     fn drop(&mut self) {
-        // Told already where the task ran to its end; for the first time where its runtime went away.
+        // Already recorded if the task ran to its end; not if its runtime was shut down.
         self.channel.end(Closed::Vanished {
             error: "the runtime of its connection was shut down".into(),
         });
@@ -356,7 +356,7 @@ mod tests {
     #[test]
     fn an_idle_connections_task_is_small() {
         let size = size_of::<RawTask<WebSocket<Plain>>>();
-        // With what tokio adds it should not begin another 128 bytes.
+        // Together with tokio's header it should not begin another 128 bytes.
         assert!(size <= 280, "{size}");
     }
 }

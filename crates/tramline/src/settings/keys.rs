@@ -1,4 +1,4 @@
-//! Every key: its name, and what its value does.
+//! All keys: their names, and the effects of their values.
 
 use std::mem;
 use std::num::NonZeroU32;
@@ -20,7 +20,7 @@ use tramline_sockjs::Transport as SockJsTransport;
 /// One setting.
 #[derive(Debug)]
 pub(super) struct Key {
-    /// As in a file, with a dot behind each section.
+    /// As in a file, with a dot after each section.
     pub(super) name: &'static str,
     pub(super) set: fn(&mut Settings, &Value) -> Result<(), Wrong>,
 }
@@ -70,13 +70,13 @@ pub(super) static KEYS: &[Key] = &[
     }),
     key("allowed_origins", |to, value| {
         let texts = value.texts()?;
-        none_wrong(&Origins::new(texts.iter().cloned()).mistakes)?;
+        none_wrong(&Origins::new(texts.iter().cloned()).errors)?;
         to.allowed_origins = texts;
         Ok(())
     }),
     key("trusted_proxies", |to, value| {
         let texts = value.texts()?;
-        none_wrong(&Proxies::new(texts.iter().cloned()).mistakes)?;
+        none_wrong(&Proxies::new(texts.iter().cloned()).errors)?;
         to.trusted_proxies = texts;
         Ok(())
     }),
@@ -227,11 +227,11 @@ pub(super) static KEYS: &[Key] = &[
     }),
 ];
 
-fn none_wrong(mistakes: &[String]) -> Result<(), Wrong> {
-    if mistakes.is_empty() {
+fn none_wrong(errors: &[String]) -> Result<(), Wrong> {
+    if errors.is_empty() {
         Ok(())
     } else {
-        Err(mistakes.join("; "))
+        Err(errors.join("; "))
     }
 }
 
@@ -268,7 +268,7 @@ fn overflow(value: &Value) -> Result<Overflow, Wrong> {
     })
 }
 
-/// In milliseconds, 0 for none, as STOMP has it.
+/// In milliseconds, 0 for none, as in STOMP.
 fn heart_beat(value: &Value) -> Result<u32, Wrong> {
     let every = value.time_or_off()?.unwrap_or(Duration::ZERO);
     u32::try_from(every.as_millis()).map_err(|_| "must be 1000 h at most".into())

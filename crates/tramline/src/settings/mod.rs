@@ -1,4 +1,4 @@
-//! What an operator may choose without a new build.
+//! Settings that an operator may change without a new build.
 
 mod keys;
 mod sources;
@@ -26,17 +26,17 @@ use crate::stack::builder::MessagingBuilder;
 use crate::stack::limits::Limits;
 use tramline_broker::Separator;
 
-/// What an operator may choose without a new build: limits and options from a file and the environment. Feature
-/// `settings`.
+/// Settings that an operator may change without a new build: limits and options from a file and the environment.
+/// Feature `settings`.
 ///
-/// [`load`](Self::load) reads them, [`MessagingBuilder::settings`] and [`EmbeddedBroker`], by
-/// [`BrokerSettings::embedded`], take them. What belongs to the code stays in the code: routes, policy, which
-/// destinations the broker carries and how.
+/// [`load`](Self::load) reads them; [`MessagingBuilder::settings`] takes them, and so does [`EmbeddedBroker`] by
+/// [`BrokerSettings::embedded`]. Decisions of the code stay in the code: routes, policy, and which destinations the
+/// broker carries and how.
 ///
-/// The [guide](crate::guide::settings) has every key with its variable, unit, default and reason, and how values are
-/// written. The type also reads by serde, as a section of an application's own configuration.
+/// The [guide](crate::guide::settings) lists every key with its variable, unit, default and reason, and the syntax of
+/// values. The type also reads by serde, as a section of an application's own configuration.
 ///
-/// # Example: what operators may choose, and what they may not
+/// # Example: settings for operators, and others that stay in the code
 ///
 /// ```
 /// use tramline::policy::{Policy, permit};
@@ -46,7 +46,7 @@ use tramline_broker::Separator;
 /// let settings = Settings::load()?;
 /// let messaging = Messaging::builder()
 ///     .settings(&settings)
-///     .name("chat") // said behind the settings: not for the operator to choose
+///     .name("chat") // after the settings: not for the operator to choose
 ///     .broker(settings.broker.embedded().topics("/topic"))
 ///     .policy(Policy::builder().otherwise(permit()))
 ///     .build()?;
@@ -95,13 +95,13 @@ pub struct Settings {
     pub compression: Compression,
     /// [`MessagingBuilder::limits`].
     pub limits: Limits,
-    /// What [`Endpoint::with_sockjs`](crate::endpoint::Endpoint::with_sockjs) offers.
+    /// The options for [`Endpoint::with_sockjs`](crate::endpoint::Endpoint::with_sockjs).
     pub sockjs: SockJs,
     /// Limits of the embedded broker as a whole.
     pub broker: BrokerSettings,
 }
 
-/// Limits of the [`EmbeddedBroker`] as a whole; those of single topics and queues belong to the code that names them.
+/// Limits of the [`EmbeddedBroker`] as a whole; those of single topics and queues are set in the code that names them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct BrokerSettings {
@@ -145,7 +145,7 @@ impl Default for BrokerSettings {
 }
 
 impl BrokerSettings {
-    /// An [`EmbeddedBroker`] with these limits, to be told what it carries.
+    /// An [`EmbeddedBroker`] with these limits, still without topics and queues.
     pub fn embedded(&self) -> EmbeddedBroker {
         EmbeddedBroker::new()
             .max_bytes(self.max_bytes)
@@ -156,14 +156,14 @@ impl BrokerSettings {
 }
 
 impl Settings {
-    /// The defaults, a file laid over them, the environment over both.
+    /// Reads the defaults, a file that overrides them, and the environment, which overrides both.
     ///
-    /// The file is the one that the variable `TRAMLINE_CONFIG` names, and has to be there then; where that is unset or empty,
-    /// `tramline.toml` in the working directory, if it is there. Variables are named like `TRAMLINE_LIMITS_BODY`.
+    /// The file is the one that the variable `TRAMLINE_CONFIG` names, which must exist; if that is unset or empty,
+    /// `tramline.toml` in the working directory, if it exists. Variables are named like `TRAMLINE_LIMITS_BODY`.
     ///
     /// # Errors
     ///
-    /// [`SettingsError`] with every mistake: the operator's.
+    /// [`SettingsError`] with all errors: the operator's fault.
     pub fn load() -> Result<Self, SettingsError> {
         let loader = match env::var_os("TRAMLINE_CONFIG") {
             Some(path) if !path.is_empty() => Self::loader().file(path),
@@ -172,25 +172,25 @@ impl Settings {
         loader.environment("TRAMLINE").load()
     }
 
-    /// The defaults and one file over them; no environment.
+    /// Reads the defaults and one file that overrides them; no environment.
     ///
     /// # Errors
     ///
-    /// [`SettingsError`] when the file cannot be read, and with every mistake in it.
+    /// [`SettingsError`] if the file cannot be read, and with all errors in it.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, SettingsError> {
         Self::loader().file(path).load()
     }
 
-    /// The defaults and the environment's variables that begin with `TRAMLINE_` over them; no file.
+    /// Reads the defaults and the environment's variables that begin with `TRAMLINE_` and override them; no file.
     ///
     /// # Errors
     ///
-    /// [`SettingsError`] with every mistake.
+    /// [`SettingsError`] with all errors.
     pub fn from_env() -> Result<Self, SettingsError> {
         Self::loader().environment("TRAMLINE").load()
     }
 
-    /// For other files, other variables, another order.
+    /// A loader for other files, other variables, another order.
     pub fn loader() -> SettingsLoader {
         SettingsLoader::default()
     }
@@ -209,8 +209,8 @@ impl MessagingBuilder {
     /// Takes all of `settings` but [`broker`](Settings::broker), whose limits are taken by
     /// [`BrokerSettings::embedded`]. Feature `settings`.
     ///
-    /// What is said to the builder behind it wins over the settings; what was said before it is replaced, where the
-    /// settings have nothing but a default too.
+    /// Later calls of the builder override the settings; the settings replace the values of earlier calls, even by a
+    /// default.
     pub fn settings(mut self, settings: &Settings) -> Self {
         self.sockjs = settings.sockjs.clone();
         self.name(settings.name.clone())
@@ -225,29 +225,29 @@ impl MessagingBuilder {
     }
 }
 
-/// Everything that is wrong in the places that [`Settings`] were read from.
+/// All errors in the sources that [`Settings`] were read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingsError {
-    mistakes: Vec<String>,
+    errors: Vec<String>,
 }
 
 impl SettingsError {
-    fn new(mistakes: Vec<String>) -> Self {
-        Self { mistakes }
+    fn new(errors: Vec<String>) -> Self {
+        Self { errors }
     }
 
-    /// The mistakes, one text each: the file and line or the variable, the key, the value, and what is allowed.
+    /// The errors, one text each: the file and line or the variable, the key, the value, and what is allowed.
     pub fn mistakes(&self) -> impl Iterator<Item = &str> {
-        self.mistakes.iter().map(String::as_str)
+        self.errors.iter().map(String::as_str)
     }
 }
 
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the settings cannot be used:")?;
-        self.mistakes
+        self.errors
             .iter()
-            .try_for_each(|mistake| write!(f, "\n  - {mistake}"))
+            .try_for_each(|error| write!(f, "\n  - {error}"))
     }
 }
 

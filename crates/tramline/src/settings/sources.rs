@@ -1,4 +1,4 @@
-//! From files and environment variables to keys and values.
+//! Reads files and environment variables into keys and values.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -12,7 +12,7 @@ use super::keys::{KEYS, Key};
 use super::value::Value;
 use super::{Settings, SettingsError};
 
-/// Reads [`Settings`] from more than one place, each laid over those before it: made by [`Settings::loader`].
+/// Reads [`Settings`] from several sources, each of which overrides the previous ones: made by [`Settings::loader`].
 ///
 /// # Example: the application's own defaults, a file, and variables that begin with `CHAT_`
 ///
@@ -36,10 +36,10 @@ use super::{Settings, SettingsError};
 pub struct SettingsLoader {
     settings: Settings,
     given: Vec<Given>,
-    mistakes: Vec<String>,
+    errors: Vec<String>,
 }
 
-/// One value and where it stands.
+/// One value and its place.
 #[derive(Debug)]
 struct Given {
     key: &'static Key,
@@ -49,61 +49,61 @@ struct Given {
 }
 
 impl SettingsLoader {
-    /// Begins with other defaults than [`Settings::default`]. What was laid over them before stays.
+    /// Begins with other defaults than [`Settings::default`]. Values already read stay.
     pub fn defaults(mut self, settings: Settings) -> Self {
         self.settings = settings;
         self
     }
 
-    /// A file of TOML, which has to be there.
+    /// Reads a TOML file, which must exist.
     pub fn file(mut self, path: impl AsRef<Path>) -> Self {
         let path = path.as_ref();
         match std::fs::read_to_string(path) {
             Ok(text) => self.toml(&path.display().to_string(), &text),
             Err(error) => {
-                self.mistakes.push(unreadable(path, &error));
+                self.errors.push(unreadable(path, &error));
                 self
             }
         }
     }
 
-    /// A file of TOML, if it is there.
+    /// Reads a TOML file, if it exists.
     pub fn file_if_there(mut self, path: impl AsRef<Path>) -> Self {
         let path = path.as_ref();
         match std::fs::read_to_string(path) {
             Ok(text) => self.toml(&path.display().to_string(), &text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => self,
             Err(error) => {
-                self.mistakes.push(unreadable(path, &error));
+                self.errors.push(unreadable(path, &error));
                 self
             }
         }
     }
 
-    /// A text of TOML, as `name` in errors.
+    /// Reads TOML text, as `name` in errors.
     pub fn toml(mut self, name: &str, text: &str) -> Self {
         let line = |at: usize| text[..at.min(text.len())].matches('\n').count() + 1;
         let (table, errors) = DeTable::parse_recoverable(text);
         for error in errors {
             let line = error.span().map_or(1, |span| line(span.start));
             let message = error.message();
-            self.mistakes.push(format!("{name}:{line}: {message}"));
+            self.errors.push(format!("{name}:{line}: {message}"));
         }
         let place = |at: usize| format!("{name}:{}", line(at));
         self.table(&place, "", table.get_ref());
         self
     }
 
-    /// The process's environment, by names that begin with `prefix` and `_`: `TRAMLINE_LIMITS_BODY` for the prefix
-    /// `TRAMLINE`.
+    /// Reads the process's environment, by names that begin with `prefix` and `_`: `TRAMLINE_LIMITS_BODY` for the
+    /// prefix `TRAMLINE`.
     ///
-    /// Other variables that begin so are left alone, unless they name a section (`TRAMLINE_LIMITS_…`) or look like a key
-    /// that was misspelt.
+    /// Other variables with this beginning are ignored, unless they name a section (`TRAMLINE_LIMITS_…`) or resemble a
+    /// key.
     pub fn environment(self, prefix: &str) -> Self {
         self.variables(prefix, env::vars_os())
     }
 
-    /// The same from other variables than the process's: for tests.
+    /// The same from other variables than the process's, for tests.
     pub fn variables<N: Into<OsString>, V: Into<OsString>>(
         mut self,
         prefix: &str,
@@ -122,35 +122,35 @@ impl SettingsLoader {
                     value: Value::Text(text),
                 }),
                 (Some(_), Err(value)) => {
-                    let mistake = format!("{name} = {value:?}: must be UTF-8");
-                    self.mistakes.push(mistake);
+                    let error = format!("{name} = {value:?}: must be UTF-8");
+                    self.errors.push(error);
                 }
-                (None, _) => self.mistakes.extend(misspelt(prefix, &name, &known)),
+                (None, _) => self.errors.extend(misspelt(prefix, &name, &known)),
             }
         }
         self
     }
 
-    /// Lays one over the other.
+    /// Combines the sources.
     ///
     /// # Errors
     ///
-    /// [`SettingsError`] with every mistake of every place: the operator's.
+    /// [`SettingsError`] with all errors of all sources: the operator's fault.
     pub fn load(mut self) -> Result<Settings, SettingsError> {
         for Given { key, place, value } in &self.given {
             if let Err(wrong) = (key.set)(&mut self.settings, value) {
-                self.mistakes.push(format!("{place} = {value}: {wrong}"));
+                self.errors.push(format!("{place} = {value}: {wrong}"));
             }
         }
-        if self.mistakes.is_empty() {
+        if self.errors.is_empty() {
             Ok(self.settings)
         } else {
-            Err(SettingsError::new(self.mistakes))
+            Err(SettingsError::new(self.errors))
         }
     }
 
     fn table(&mut self, place: &dyn Fn(usize) -> String, section: &str, table: &DeTable<'_>) {
-        // In the order of the file, for whoever reads the errors.
+        // In the order of the file, for readers of the errors.
         let mut entries: Vec<_> = table.iter().collect();
         entries.sort_by_key(|(name, _)| name.span().start);
         for (name, value) in entries {
@@ -163,7 +163,7 @@ impl SettingsLoader {
         }
     }
 
-    /// What serde brought; errors name no place.
+    /// Adds a section read by serde; errors name no place.
     pub(super) fn section(&mut self, section: &str, values: BTreeMap<String, Value>) {
         for (name, value) in values {
             let path = join(section, &name);
@@ -186,14 +186,14 @@ impl SettingsLoader {
                 let keys = KEYS.iter().filter(|key| is_inside(key.name, path));
                 let keys: Vec<_> = keys.map(|key| key.name).collect();
                 let keys = keys.join(", ");
-                let mistake = format!("{place} = {value}: is a section, of which there are {keys}");
-                self.mistakes.push(mistake);
+                let error = format!("{place} = {value}: is a section, of which there are {keys}");
+                self.errors.push(error);
             }
             None => {
                 let names = KEYS.iter().map(|key| key.name);
                 let meant = nearest(path, names.chain(SECTIONS))
                     .map_or_else(hint_at_all, |near| format!("did you mean {near}?"));
-                self.mistakes
+                self.errors
                     .push(format!("{place}: there is no such key; {meant}"));
             }
         }
@@ -236,7 +236,7 @@ fn from_toml(value: &DeValue<'_>) -> Value {
         DeValue::Boolean(on) => Value::Switch(*on),
         DeValue::Integer(number) => {
             let digits = number.as_str().replace('_', "");
-            // Beyond what a number can be, it is shown as it stands, and no key takes it.
+            // A number out of range is shown as it stands, and no key takes it.
             i64::from_str_radix(&digits, number.radix())
                 .map_or_else(|_| Value::Text(number.to_string()), Value::Number)
         }
@@ -252,7 +252,7 @@ fn from_toml(value: &DeValue<'_>) -> Value {
     }
 }
 
-/// What is wrong with a variable that is no key's: that it begins like a section or resembles one.
+/// The error for a variable that is no key's, but begins like a section or resembles a key.
 fn misspelt(prefix: &str, name: &str, known: &BTreeMap<String, &'static Key>) -> Option<String> {
     let own = name.strip_prefix(prefix)?.strip_prefix('_')?;
     let in_section = ["LIMITS_", "SOCKJS_", "BROKER_"]
@@ -273,7 +273,7 @@ fn misspelt(prefix: &str, name: &str, known: &BTreeMap<String, &'static Key>) ->
     }
 }
 
-/// The name that was probably meant: one that ends so, or is like it but for a letter or two.
+/// The name that was probably meant: one that ends in it, or differs from it by a letter or two.
 fn nearest<'a>(name: &str, among: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
     let same_end = |known: &&str| known.rsplit('.').next() == name.rsplit('.').next();
     let same_end = among.clone().find(same_end);

@@ -1,4 +1,4 @@
-//! What operators write, and what they read when it is wrong.
+//! Values that operators write, and the errors they read when a value is wrong.
 
 use std::fs;
 
@@ -26,7 +26,7 @@ fn cells(column: &str) -> Vec<(&'static str, &'static str)> {
     table(PAGE, "# All keys", column)
 }
 
-/// What stands last between backticks.
+/// The last text between backticks.
 fn last_code(cell: &str) -> &str {
     cell.rsplit('`').nth(1).expect("a value")
 }
@@ -53,7 +53,7 @@ fn the_guide_s_defaults_change_nothing_and_its_values_do() {
     for (key, value) in cells("Takes, as") {
         let settings = toml(&format!("{key} = {}", last_code(value))).expect(key);
         assert_ne!(format!("{settings:?}"), untouched, "{key} has no effect");
-        // A variable has the same without the quotes, and no brackets.
+        // A variable has the same without quotes and brackets.
         let bare = last_code(value).replace(['"', '[', ']'], "");
         let variable = KEYS.iter().find(|one| one.name == key).expect(key);
         let same = variables([(&*variable.variable("TRAMLINE"), &*bare)]).expect(key);
@@ -76,7 +76,7 @@ fn every_field_has_a_key() {
 
 #[test]
 fn a_builder_and_a_broker_have_the_same_defaults() {
-    // What `build` says of nothing but defaults is the same with and without the settings.
+    // `build`'s result for nothing but defaults is the same with and without the settings.
     let described = |builder: MessagingBuilder| {
         let broker = EmbeddedBroker::new().topics("/topic");
         let policy =
@@ -152,7 +152,7 @@ fn a_file_sets_what_it_names() {
 }
 
 #[test]
-fn every_mistake_of_a_file_is_said_with_its_line() {
+fn every_error_in_a_file_is_reported_with_its_line() {
     let text = r#"name = ""
 user_prefix = "me/"
 application_prefixes = []
@@ -200,24 +200,24 @@ quota = true
         "my.toml:22: broker.max_bytes = \"99999999999999999999\": must be a number of bytes",
         "my.toml:23: broker.quota: there is no such key; the guide",
     ];
-    let mistakes = toml(text).unwrap_err();
+    let errors = toml(text).unwrap_err();
     for line in wrong {
-        let matching = mistakes.iter().filter(|text| text.starts_with(line));
-        assert_eq!(matching.count(), 1, "{line}\nin {mistakes:#?}");
+        let matching = errors.iter().filter(|text| text.starts_with(line));
+        assert_eq!(matching.count(), 1, "{line}\nin {errors:#?}");
     }
-    assert_eq!(mistakes.len(), wrong.len(), "{mistakes:#?}");
+    assert_eq!(errors.len(), wrong.len(), "{errors:#?}");
 
-    // What is no TOML is said together with what is wrong in the rest.
-    let mistakes = toml("limits.body = \nname = 7\nname = \"twice\"\n").unwrap_err();
+    // A TOML syntax error is reported together with the errors in the rest.
+    let errors = toml("limits.body = \nname = 7\nname = \"twice\"\n").unwrap_err();
     assert!(
-        mistakes.iter().any(|text| text.starts_with("my.toml:1: ")),
-        "{mistakes:#?}"
+        errors.iter().any(|text| text.starts_with("my.toml:1: ")),
+        "{errors:#?}"
     );
     assert!(
-        mistakes
+        errors
             .iter()
             .any(|text| text.starts_with("my.toml:3: ") && text.contains("duplicate")),
-        "{mistakes:#?}"
+        "{errors:#?}"
     );
 }
 
@@ -236,7 +236,7 @@ fn variables_are_told_from_those_of_others() {
     assert_eq!(settings.limits.body, 1024);
     assert_eq!(settings.trusted_proxies, ["10.0.0.0/8", "192.168.1.7"]);
 
-    let mistakes = variables([
+    let errors = variables([
         ("TRAMLINE_LIMITS_BODDY", "7"),
         ("TRAMLINE_ALOWED_ORIGINS", "*"),
         ("TRAMLINE_SOCKJS_PIGEONS", "7"),
@@ -249,18 +249,18 @@ fn variables_are_told_from_those_of_others() {
         "TRAMLINE_SOCKJS_PIGEONS: there is no such setting; the guide's page on settings lists them all",
         "TRAMLINE_LIMITS_OUTBOX = \"\": must be a number of bytes",
     ];
-    assert_eq!(mistakes.len(), wrong.len(), "{mistakes:#?}");
+    assert_eq!(errors.len(), wrong.len(), "{errors:#?}");
     for line in wrong {
         assert!(
-            mistakes.iter().any(|text| text.starts_with(line)),
-            "{line}\nin {mistakes:#?}"
+            errors.iter().any(|text| text.starts_with(line)),
+            "{line}\nin {errors:#?}"
         );
     }
 }
 
 #[test]
 #[cfg(unix)]
-fn a_variable_that_is_no_utf_8_is_a_mistake() {
+fn a_variable_that_is_no_utf_8_is_an_error() {
     use std::ffi::{OsStr, OsString};
     use std::os::unix::ffi::OsStrExt;
 

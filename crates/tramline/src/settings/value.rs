@@ -1,4 +1,4 @@
-//! What a setting may look like, in a file and in an environment variable.
+//! The syntax of a setting, in a file and in an environment variable.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,7 +22,7 @@ pub(super) enum Value {
     Date(String),
 }
 
-/// What is allowed instead.
+/// The description of what is allowed.
 pub(super) type Wrong = String;
 
 type Read<T> = Result<T, Wrong>;
@@ -35,7 +35,7 @@ impl Value {
         }
     }
 
-    /// A list; in one text, commas part its items, except inside brackets: `https://a.example:[80,443],null`.
+    /// A list; in one text, commas separate its items, except inside brackets: `https://a.example:[80,443],null`.
     pub(super) fn texts(&self) -> Read<Vec<ByteString>> {
         let wrong = || {
             "must be a list of texts that are not empty, or one text with commas between them"
@@ -60,13 +60,13 @@ impl Value {
         }
     }
 
-    /// One of the words that `of` knows; `words` lists them for people.
+    /// One of the words that `of` accepts; `words` lists them for people.
     pub(super) fn word<T>(&self, words: &str, of: impl Fn(&str) -> Option<T>) -> Read<T> {
         let text = self.text().unwrap_or_default();
         of(&text).ok_or_else(|| format!("must be {words}"))
     }
 
-    /// How many, from 0 on.
+    /// A number, from 0 on.
     pub(super) fn count(&self) -> Read<u32> {
         let number = match self {
             Self::Number(number) => u32::try_from(*number).ok(),
@@ -76,7 +76,7 @@ impl Value {
         number.ok_or_else(|| format!("must be a whole number from 0 to {}", u32::MAX))
     }
 
-    /// How many, from 1 on.
+    /// A number, from 1 on.
     pub(super) fn some(&self) -> Read<u32> {
         let number = self.count().ok().filter(|number| *number > 0);
         number.ok_or_else(|| format!("must be a whole number from 1 to {}", u32::MAX))
@@ -120,7 +120,7 @@ impl Value {
 
     fn milliseconds(&self) -> Option<Duration> {
         let Self::Text(text) = self else { return None };
-        // A day beyond any use; more would not fit into what counts ticks.
+        // A number of days beyond any use; more would overflow the count of ticks.
         scaled(text, &TIMES, None)
             .filter(|time| *time <= MOST_TIME)
             .map(Duration::from_millis)
@@ -144,7 +144,7 @@ const TIMES_LIKE: &str = "\"500 ms\", \"10 s\", \"5 min\" or \"2 h\", up to 1000
 
 const MOST_TIME: u64 = 1000 * 3_600_000;
 
-/// A whole number and its unit, with or without a space between; `bare` is what a number alone counts in.
+/// A whole number and its unit, with or without a space between; `bare` is the unit of a number alone.
 fn scaled(text: &str, units: &[(&str, u64)], bare: Option<u64>) -> Option<u64> {
     let text = text.trim();
     let end = text
@@ -177,7 +177,7 @@ fn split(text: &str) -> Vec<ByteString> {
     .collect()
 }
 
-/// As a file of settings has it.
+/// In the syntax of a settings file.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

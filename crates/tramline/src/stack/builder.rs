@@ -1,4 +1,4 @@
-//! Makes a stack: routes, broker, policy and everything that can be set.
+//! The builder of a stack: routes, broker, policy and all options.
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ use crate::net::endpoint::{Front, Handle, Origins, Proxies, SockJs};
 use crate::net::lifecycle::Lifecycle;
 use crate::net::wheel::{Driver, Wheel};
 
-/// Makes a [`Messaging`]; every mistake in what it is given is reported by [`build`](Self::build), all at once.
+/// Makes a [`Messaging`]; [`build`](Self::build) reports all configuration errors at once.
 #[must_use = "finish with `build`"]
 pub struct MessagingBuilder {
     name: ByteString,
@@ -45,7 +45,7 @@ pub struct MessagingBuilder {
     presences: Presences,
     policy: Option<Policy>,
     limits: Limits,
-    /// What [`Endpoint::with_sockjs`] offers.
+    /// The options for [`Endpoint::with_sockjs`].
     pub(crate) sockjs: SockJs,
     origins: Origins,
     proxies: Proxies,
@@ -89,24 +89,25 @@ impl Default for MessagingBuilder {
 }
 
 impl MessagingBuilder {
-    /// Tells this stack apart from others in logs. Default `messaging`.
+    /// Sets the name that distinguishes this stack in logs. Default `messaging`.
     pub fn name(mut self, name: impl Into<ByteString>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// The handlers, below the application prefixes.
+    /// Sets the handlers, below the application prefixes.
     pub fn routes(mut self, routes: MessageRouter) -> Self {
         self.routes = routes;
         self
     }
 
-    /// Where handlers are: a SEND to `/app/hello` goes to the route `/hello`. Default `/app`, and nothing else.
+    /// Sets the prefix of handlers: a SEND to `/app/hello` goes to the route `/hello`. Default `/app`, and nothing
+    /// else.
     pub fn application_prefix(self, prefix: impl Into<ByteString>) -> Self {
         self.application_prefixes([prefix])
     }
 
-    /// Where handlers are, for clients that know them by several names: the same routes are below each.
+    /// Sets several prefixes of handlers, for clients that use different ones: the same routes are below each.
     pub fn application_prefixes<P: Into<ByteString>>(
         mut self,
         prefixes: impl IntoIterator<Item = P>,
@@ -115,38 +116,39 @@ impl MessagingBuilder {
         self
     }
 
-    /// What is between the segments of destinations below the application prefixes, besides `/`. Default
+    /// Sets the separator between segments of destinations below the application prefixes, in addition to `/`. Default
     /// [`Separator::Slash`], nothing else. With [`Separator::Dot`] a SEND to `/app/rooms.7.say` goes to the route
-    /// `/rooms/{room}/say`, which may also be written `/rooms.{room}.say`: Spring's `AntPathMatcher(".")`. What the broker
-    /// carries has [separators of its own](crate::broker::Prefix).
+    /// `/rooms/{room}/say`, which may also be written `/rooms.{room}.say`: Spring's `AntPathMatcher(".")`. The broker's
+    /// destinations have [separators of their own](crate::broker::Prefix).
     pub fn application_separator(mut self, separator: Separator) -> Self {
         self.app_separator = separator;
         self
     }
 
-    /// Where a client finds what is sent to it or its user: `/user/queue/errors`. Default `/user`.
+    /// Sets the prefix at which clients receive messages to their session or user: `/user/queue/errors`. Default
+    /// `/user`.
     pub fn user_prefix(mut self, prefix: impl Into<ByteString>) -> Self {
         self.user_prefix = prefix.into();
         self
     }
 
-    /// What carries messages. Must be said.
+    /// Sets the broker, which carries messages. Required.
     pub fn broker(mut self, broker: impl Broker) -> Self {
         self.hub = Some(Hub::new(broker));
         self
     }
 
-    /// What clients may do. Must be said: there is no default that would be right.
+    /// Sets the access rules for CONNECT, SEND and SUBSCRIBE. Required: no default would be right.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = Some(policy);
         self
     }
 
-    /// Calls `listener` with each [`Event`] of the stack, in the task of the session that it is about: it must not block, and
-    /// what takes longer it sends to a task of its own. The events of one session come in order. May be said several
-    /// times; a listener that panics is logged, and keeps nobody from hearing the event.
+    /// Calls `listener` with each [`Event`] of the stack, in the task of the event's session: it must not block, and
+    /// passes longer work to a task of its own. The events of one session come in order. May be called several times; a
+    /// panic of a listener is logged, and the other listeners still receive the event.
     ///
-    /// # Example: a line for each coming and going
+    /// # Example: a line for each connect and disconnect
     ///
     /// ```
     /// use tramline::events::Event;
@@ -164,31 +166,33 @@ impl MessagingBuilder {
         self
     }
 
-    /// Shows `interceptor` every frame of every client, and every message on its way out. May be said several times.
+    /// Adds an interceptor, which sees every frame of every client, and every outgoing message. May be called several
+    /// times.
     pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
         self.interceptors.add(interceptor);
         self
     }
 
-    /// The destinations that presence is kept for: who is subscribed there, who comes and goes. Default: none.
+    /// Sets the destinations for which presence is kept: who is subscribed there, who joins and leaves. Default: none.
     pub fn presence(mut self, presences: Presences) -> Self {
         self.presences = presences;
         self
     }
 
-    /// Whether WebSocket messages are compressed. Default [`Compression::Off`]; see there what it costs.
+    /// Sets the compression of WebSocket messages. Default [`Compression::Off`]; see there for its cost.
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = compression;
         self
     }
 
-    /// What a client may take of the server. Default [`Limits::default`].
+    /// Sets the limits of each session. Default [`Limits::default`].
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// The web pages whose scripts may connect, besides those of the server's own origin; requests from others hear 403.
+    /// Sets the web pages whose scripts may connect, besides those of the server's own origin; requests from others
+    /// receive 403.
     ///
     /// | Text | Allows |
     /// |---|---|
@@ -198,10 +202,10 @@ impl MessagingBuilder {
     /// | `null` | sandboxed frames and files, which any page can make |
     /// | `*` | every page, which can then act with a visitor's cookies |
     ///
-    /// Default: none besides the same origin. That is judged by host and port of the `Host` header, not by the scheme, so
-    /// it holds behind a proxy that ends TLS; behind one that changes `Host`, see
+    /// Default: none besides the same origin. That is judged by host and port of the `Host` header, not by the scheme,
+    /// so it works behind a proxy that terminates TLS; behind one that changes `Host`, see
     /// [`trusted_proxies`](Self::trusted_proxies). Requests without an `Origin` header do not come from a script in a
-    /// browser and pass; where browsers make an exception, [`SockJs`](crate::SockJs) says what holds instead.
+    /// browser and pass; for the exceptions that browsers make, see [`SockJs`](crate::SockJs).
     ///
     /// # Example: the pages of two sites
     ///
@@ -220,14 +224,14 @@ impl MessagingBuilder {
         self
     }
 
-    /// The proxies in front of the server whose `X-Forwarded-Host`, `-Port` and `-For` are believed: addresses
-    /// (`192.168.1.7`), networks (`10.0.0.0/8`), or `*` for whoever connects, which is right where nobody but the proxy can.
+    /// Sets the proxies in front of the server whose `X-Forwarded-Host`, `-Port` and `-For` are trusted: addresses
+    /// (`192.168.1.7`), networks (`10.0.0.0/8`), or `*` for every peer, which is right if only the proxy can connect.
     ///
-    /// The first two then take the place of `Host` where the server's own origin is asked for; the last gives the
-    /// [remote address](crate::login::Handshake::remote), the last one there that is not a trusted proxy's, with the port 0 where
-    /// none is told. Default: none are believed, since anybody could send them.
+    /// The first two then replace `Host` in the check of the server's own origin; the last yields the [remote
+    /// address](crate::login::Handshake::remote), the last one there that is not a trusted proxy's, with port 0 if it
+    /// has none. Default: none, since anybody could send these headers.
     ///
-    /// Who sends a request is known by the `SocketAddr` in its extensions: where no middleware puts one there, only `*` has
+    /// The peer's address is the `SocketAddr` in a request's extensions: if no middleware puts one there, only `*` has
     /// an effect.
     ///
     /// # Example: the middleware, in axum
@@ -259,20 +263,20 @@ impl MessagingBuilder {
         self
     }
 
-    /// Headers of the HTTP request that a session keeps for its handlers. Default: none, since a browser sends some
-    /// 4 KiB of them.
+    /// Sets the headers of the HTTP request that a session keeps for its handlers. Default: none, since a browser sends
+    /// some 4 KiB of them.
     pub fn keep_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.keep_headers.extend(names);
         self
     }
 
-    /// Puts it together. Starts nothing.
+    /// Builds the stack. Starts nothing.
     ///
     /// # Errors
     ///
-    /// [`BuildError`] with every mistake that was made.
+    /// [`BuildError`] with all configuration errors.
     pub fn build(self) -> Result<Messaging, BuildError> {
-        let mut mistakes: Vec<String> = Vec::new();
+        let mut errors: Vec<String> = Vec::new();
         let carried =
             |destination: &str| self.hub.as_ref().is_none_or(|hub| hub.serves(destination));
         let separator = |destination: &str| {
@@ -285,25 +289,25 @@ impl MessagingBuilder {
             .map(|prefix| ("application", prefix));
         for (what, prefix) in prefixes.chain([("user", &self.user_prefix)]) {
             if !prefix.starts_with('/') || prefix.ends_with('/') {
-                mistakes.push(format!(
+                errors.push(format!(
                     "{what} prefix {prefix:?}: must begin with `/` and not end with it"
                 ));
             } else if self.hub.is_some() && carried(&format!("{prefix}/x")) {
-                mistakes.push(format!(
+                errors.push(format!(
                     "{what} prefix {prefix:?}: the broker carries destinations there too"
                 ));
             }
         }
-        mistakes.extend(overlaps(&self.app_prefixes, &self.user_prefix));
+        errors.extend(overlaps(&self.app_prefixes, &self.user_prefix));
         let (routes, wrong) =
             RouteTable::build(self.routes, self.app_separator, carried, separator);
-        mistakes.extend(wrong);
+        errors.extend(wrong);
         let (presence, wrong) = PresenceTable::build(self.presences, carried, separator);
-        mistakes.extend(wrong);
-        mistakes.extend(self.origins.mistakes.iter().cloned());
-        mistakes.extend(self.proxies.mistakes.iter().cloned());
+        errors.extend(wrong);
+        errors.extend(self.origins.errors.iter().cloned());
+        errors.extend(self.proxies.errors.iter().cloned());
         if let Some(hub) = &self.hub {
-            mistakes.extend(hub.errors());
+            errors.extend(hub.errors());
         }
         let policy = match (self.policy, &self.hub) {
             (Some(policy), Some(hub)) => {
@@ -311,7 +315,7 @@ impl MessagingBuilder {
                     Separator::Slash => Vec::new(),
                     _ => self.app_prefixes.clone(),
                 };
-                mistakes.extend(policy.dots_between(&dotted).map(|pattern| {
+                errors.extend(policy.dots_between(&dotted).map(|pattern| {
                     format!(
                         "policy: pattern {pattern:?}: where application destinations have `.` between their segments, a \
                          pattern with a wildcard for a part of the prefix has `/`"
@@ -329,23 +333,23 @@ impl MessagingBuilder {
             (policy, _) => policy,
         };
         if let Some(policy) = &policy {
-            mistakes.extend(
+            errors.extend(
                 policy
                     .mistakes
                     .iter()
-                    .map(|mistake| format!("policy: {mistake}")),
+                    .map(|error| format!("policy: {error}")),
             );
         } else {
-            mistakes.push("no policy: say what clients may do with `.policy(..)`".into());
+            errors.push("no policy: say what clients may do with `.policy(..)`".into());
         }
         if self.hub.is_none() {
-            mistakes.push(
+            errors.push(
                 "no broker: say what carries messages with `.broker(EmbeddedBroker::new()..)`"
                     .into(),
             );
         }
-        let (Some(hub), Some(policy), true) = (self.hub, policy, mistakes.is_empty()) else {
-            return Err(BuildError::new("the messaging", mistakes));
+        let (Some(hub), Some(policy), true) = (self.hub, policy, errors.is_empty()) else {
+            return Err(BuildError::new("the messaging", errors));
         };
         let mut stomp_limits = tramline_stomp::Limits::default();
         stomp_limits.body = self.limits.body;
@@ -393,26 +397,26 @@ impl MessagingBuilder {
     }
 }
 
-/// What is wrong with prefixes that are the same, or that lie inside each other.
+/// Returns errors about prefixes that are equal, or of which one lies inside the other.
 fn overlaps(app_prefixes: &[ByteString], user_prefix: &ByteString) -> Vec<String> {
-    let mut mistakes = Vec::new();
+    let mut errors = Vec::new();
     if app_prefixes.is_empty() {
-        mistakes.push("no application prefix: say where handlers are, or leave the default".into());
+        errors.push("no application prefix: say where handlers are, or leave the default".into());
     }
     let named = app_prefixes.iter().map(|prefix| ("application", prefix));
     let named: Vec<_> = named.chain([("user", user_prefix)]).collect();
     for (at, (what, prefix)) in named.iter().enumerate() {
         for (other_what, other) in &named[at + 1..] {
             if prefix == other {
-                mistakes.push(format!(
+                errors.push(format!(
                     "{what} prefix and {other_what} prefix are both {prefix:?}"
                 ));
             } else if below(prefix, other).is_some() || below(other, prefix).is_some() {
-                mistakes.push(format!(
+                errors.push(format!(
                     "{what} prefix {prefix:?} and {other_what} prefix {other:?}: one lies inside the other"
                 ));
             }
         }
     }
-    mistakes
+    errors
 }

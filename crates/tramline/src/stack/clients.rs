@@ -1,4 +1,4 @@
-//! The hub as clients may use it: everything a client asks for takes an [`Authorized`], which only the policy makes.
+//! The hub as clients may use it: every call for a client takes an [`Authorized`], which only the policy makes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use super::policy::Authorized;
 use crate::model::clock::wall_clock;
 use crate::model::inbound::SessionRecord;
 
-/// The stack's handle of its hub. No other part of the stack has one, but for the application's
-/// [`Publisher`](crate::Publisher): so nothing that a client sends reaches the hub without the policy.
+/// The stack's handle of its hub. Apart from the application's [`Publisher`](crate::Publisher), no other part of the
+/// stack has one: so nothing that a client sends reaches the hub without the policy.
 pub(crate) struct ClientHub(Hub);
 
 impl ClientHub {
@@ -24,7 +24,7 @@ impl ClientHub {
         Self(hub)
     }
 
-    /// Makes a connection's session known, before it is open.
+    /// Registers a connection's session, before it is open.
     pub(crate) fn register(&self, session: &Arc<SessionRecord>, outbox: Outbox) -> Arc<Member> {
         let context = Arc::clone(session);
         self.0.register(session.id(), Arc::new(outbox), context)
@@ -44,7 +44,7 @@ impl ClientHub {
         self.0.close(session);
     }
 
-    /// Publishes what one session sent, in its order.
+    /// Publishes the messages of one session, in order.
     pub(crate) fn publish(
         &self,
         batch: Vec<Authorized<Publish>>,
@@ -84,8 +84,8 @@ impl ClientHub {
         self.0.subscribe(request.into_inner())
     }
 
-    /// Records a subscription that the application answers, for the registry: nothing is delivered to it. False where the
-    /// session is closed.
+    /// Records a subscription that the application answers, for the registry: nothing is delivered to it. Returns false
+    /// if the session is closed.
     pub(crate) fn record(
         &self,
         session: SessionId,
@@ -98,7 +98,7 @@ impl ClientHub {
         matches!(self.0.subscribe(request).into_ready(), Ok(Ok(_)))
     }
 
-    /// Ends a subscription, which everybody may.
+    /// Ends a subscription; needs no permission.
     pub(crate) fn unsubscribe(&self, session: SessionId, slot: u32) -> Confirm<()> {
         self.0.unsubscribe(session, slot)
     }
@@ -139,12 +139,12 @@ impl ClientHub {
         self.0.stop(deadline)
     }
 
-    /// Ends a session at the application's wish, on this node or another.
+    /// Ends a session for the application, on this node or another.
     pub(crate) fn end_session(&self, session: SessionId, code: u16, reason: ByteString) -> bool {
         self.0.end_session(session, code, reason)
     }
 
-    /// Sessions of this node, open or not.
+    /// The number of sessions of this node, open or not.
     pub(crate) fn registered(&self) -> usize {
         self.0.registered()
     }

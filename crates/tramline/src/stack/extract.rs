@@ -1,4 +1,4 @@
-//! What handlers take of the stack besides the publisher.
+//! Extractors for handles of the stack, other than the publisher.
 
 use std::sync::Weak;
 
@@ -13,7 +13,7 @@ use crate::app::publisher::Publisher;
 use crate::model::inbound::Inbound;
 use crate::model::rejection::Rejection;
 
-/// One of each, for [`of_the_stack`] to find.
+/// One of each handle, for [`of_the_stack`] to find.
 pub(super) fn for_handlers(stack: &Weak<Shared>, publisher: Publisher) -> Extensions {
     let mut values = Extensions::new();
     values.insert(publisher);

@@ -1,4 +1,4 @@
-//! What a client may take of the server.
+//! Limits on the resources of one client.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use tramline_stomp::HeartBeat;
 
 use crate::net::transport::keep_alive::{KEEP_ALIVE, KEEP_ALIVE_TIMEOUT};
 
-/// The limits that hold for each session of a messaging stack.
+/// The limits of each session of a messaging stack.
 ///
-/// A client that goes beyond one hears which, its value, and is closed.
+/// A client that exceeds one is closed with a reason that names the limit and its value.
 ///
 /// # Example: larger frames
 ///
@@ -26,40 +26,40 @@ use crate::net::transport::keep_alive::{KEEP_ALIVE, KEEP_ALIVE_TIMEOUT};
 pub struct Limits {
     /// Body of one frame, in bytes. Default 65,536, as Spring's: enough for JSON, too little to fill memory with.
     pub body: usize,
-    /// One header line of a frame, in bytes. Default 8,192: a token in a header has room.
+    /// One header line of a frame, in bytes. Default 8,192: enough for a token in a header.
     pub header_line: usize,
     /// Headers of one frame. Default 64, which no known client comes near.
     pub header_count: usize,
-    /// Subscriptions of one session. Default 1,024: a page that wants more wants a pattern.
+    /// Subscriptions of one session. Default 1,024: a page that needs more should use a pattern.
     pub subscriptions: usize,
     /// Transactions that one session has open. Default 16, as RabbitMQ's: more than one is rare.
     pub transactions: usize,
     /// SEND, ACK and NACK frames in one transaction. Default 1,024, as RabbitMQ's.
     pub transaction_frames: usize,
-    /// Bytes of the messages in one transaction, in bytes of headers and bodies. Default 1,048,576 (1 MiB): the session
-    /// holds them until COMMIT.
+    /// Bytes of headers and bodies of the messages in one transaction. Default 1,048,576 (1 MiB): the session holds
+    /// them until COMMIT.
     pub transaction_bytes: usize,
     /// Bytes that may wait in a session's outbox. Default 524,288, as Spring's `sendBufferSizeLimit`.
     pub outbox: usize,
-    /// What happens beyond [`outbox`](Self::outbox) to messages for user destinations. Default [`Overflow::Close`].
+    /// The policy beyond [`outbox`](Self::outbox) for messages to user destinations. Default [`Overflow::Close`].
     /// Topics have policies of their own: [`TopicSettings::overflow`](crate::broker::TopicSettings::overflow).
     pub overflow: Overflow,
-    /// How long writing may make no progress before the session is closed with 4500. Default 10 s, as Spring's
+    /// Time for which writing may make no progress before the session is closed with 4500. Default 10 s, as Spring's
     /// `sendTimeLimit`.
     pub send_time: Duration,
-    /// How long a session may take until its CONNECT has come and its [login](crate::MessageRouter::connect) is
-    /// decided, before it is closed with 4500. Default 60 s, as Spring's `timeToFirstMessage`: slow networks pass, idle
-    /// sockets do not pile up.
+    /// Time until a session's CONNECT has come and its [login](crate::MessageRouter::connect) is decided, before it is
+    /// closed with 4500. Default 60 s, as Spring's `timeToFirstMessage`: slow networks pass, idle sockets do not pile
+    /// up.
     pub connect_time: Duration,
     /// Milliseconds between heart-beats that this side offers and wants. Default 10,000 each way, as Spring's with a
-    /// scheduler: dead connections show within half a minute, at a cost of one byte each time. A client is taken for
-    /// gone after three times the agreed interval.
+    /// scheduler: dead connections are detected within half a minute, at a cost of one byte each time. A client counts
+    /// as gone after three times the agreed interval.
     pub heart_beat: HeartBeat,
-    /// How often a WebSocket is pinged whose session agreed on no heart-beats of ours; `None` for never. Default 25 s, as
-    /// SockJS's heart-beat: proxies cut what is silent for 30 or 60 s.
+    /// Interval of pings on a WebSocket whose session agreed on no heart-beats of ours; `None` for none. Default 25 s,
+    /// as SockJS's heart-beat: proxies cut connections that are silent for 30 or 60 s.
     pub keep_alive: Option<Duration>,
-    /// How long a peer may be silent after a [ping](Self::keep_alive) before it is taken for gone. Default 20 s: more than
-    /// any network that is alive takes, so that half-open connections are gone within 45 s. WebSockets only: see
+    /// Time for which a peer may be silent after a [ping](Self::keep_alive) before it counts as gone. Default 20 s:
+    /// more than any live network takes, so that half-open connections are gone within 45 s. WebSockets only: see
     /// [`serve_tcp`](crate::Messaging::serve_tcp) for TCP.
     pub keep_alive_timeout: Duration,
 }
@@ -90,15 +90,15 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// What one SockJS message, or one body of `xhr_send`, may have.
+    /// The limits of one SockJS message or body of `xhr_send`.
     pub(crate) fn payload(&self) -> PayloadLimits {
         let mut limits = PayloadLimits::default();
         limits.bytes = limits.bytes.max(self.message());
         limits
     }
 
-    /// The most bytes of one message of a transport: a whole frame with long headers, and once more as much for what
-    /// SockJS escapes. STOMP's own limits are the decoder's; this one keeps the transport from gathering more.
+    /// The most bytes of one message of a transport: a whole frame with long headers, and as much again for SockJS's
+    /// escapes. The decoder applies STOMP's own limits; this one keeps the transport from buffering more.
     pub(crate) fn message(&self) -> usize {
         let head = self
             .header_line

@@ -1,4 +1,4 @@
-//! What an application holds of a stack: ways in, counters, shutdown.
+//! The application's handle of a stack: endpoints, counters, shutdown.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,10 +22,10 @@ use crate::net::endpoint::{Handle, Stack};
 /// Made by [`Messaging::builder`]. `build` starts nothing: the first client's connection does, on the runtime that
 /// serves it. Several stacks in one process are independent of each other.
 ///
-/// Cheap to clone. When the last clone and the last [`Endpoint`](crate::endpoint::Endpoint) are dropped, the sessions are ended, with close code
-/// 1001; [`shutdown`](Self::shutdown) does the same and waits.
+/// Cheap to clone. When the last clone and the last [`Endpoint`](crate::endpoint::Endpoint) are dropped, the sessions
+/// are closed with 1001; [`shutdown`](Self::shutdown) does the same and waits.
 ///
-/// # Example: everything that is needed
+/// # Example: a minimal stack
 ///
 /// ```
 /// use tramline::policy::{Policy, deny, permit};
@@ -56,44 +56,44 @@ pub struct Messaging {
 }
 
 impl Messaging {
-    /// Begins a stack.
+    /// Returns the builder of a stack.
     pub fn builder() -> MessagingBuilder {
         MessagingBuilder::default()
     }
 
-    /// Sends messages from anywhere in the application.
+    /// A handle for sending messages from anywhere in the application.
     pub fn publisher(&self) -> Publisher {
         self.handle.shared.publisher.clone()
     }
 
-    /// Who is connected, and to what they subscribed.
+    /// The connected users and sessions, and their subscriptions.
     pub fn registry(&self) -> Registry {
         Registry::of(Arc::downgrade(&self.handle.shared))
     }
 
-    /// Who is at the destinations that [presence](MessagingBuilder::presence) is kept for.
+    /// The users at the destinations for which [presence](MessagingBuilder::presence) is kept.
     pub fn presence(&self) -> Presence {
         Presence::of(Arc::downgrade(&self.handle.shared))
     }
 
-    /// The name that tells this stack apart from others.
+    /// The name that distinguishes this stack from others.
     pub fn name(&self) -> &str {
         &self.handle.shared.name
     }
 
-    /// What the stack has done and refused so far.
+    /// The counters of what the stack has done and refused so far.
     pub fn stats(&self) -> Stats {
         self.handle.shared.counters.snapshot()
     }
 
-    /// What the broker has counted, over all and for at most `limit` of the destinations that `pattern` covers: for a page
+    /// The broker's statistics, in total and for at most `limit` of the destinations that `pattern` covers: for a page
     /// that shows them.
     ///
     /// # Errors
     ///
-    /// [`DestinationError`] when `pattern` is none.
+    /// [`DestinationError`] if `pattern` is invalid.
     ///
-    /// # Example: how deep the queues are
+    /// # Example: the depth of the queues
     ///
     /// ```
     /// use tramline::policy::{Policy, permit};
@@ -125,25 +125,26 @@ impl Messaging {
         Ok(hub.statistics(&pattern, limit))
     }
 
-    /// The policy as it is applied here: with the separators that the broker has.
+    /// The policy as applied here: with the broker's separators.
     pub fn policy(&self) -> &Policy {
         &self.handle.shared.policy
     }
 
-    /// Starts the broker, and waits until it has: for an application that is not to run without it. Otherwise the first
-    /// connection, or the first message that is sent, starts it. Has no effect on a broker that is started.
+    /// Starts the broker, and waits until it has started: for an application that must not run without it. Otherwise
+    /// the first connection, or the first message that is sent, starts it. Has no effect on a broker that is started.
     ///
     /// # Errors
     ///
-    /// [`StartError`] of the broker's; [`EmbeddedBroker`](crate::EmbeddedBroker) has none.
+    /// The broker's [`StartError`]; [`EmbeddedBroker`](crate::EmbeddedBroker) has none.
     pub async fn start(&self) -> Result<(), StartError> {
         self.handle.shared.hub.start().await
     }
 
-    /// Ends all sessions and waits for them, until `deadline` at most; gives how many were still there then.
+    /// Ends all sessions and waits for them, until `deadline` at most; returns how many were still open then.
     ///
-    /// New ones are refused from now on: with 503, and [`serve_tcp`](Self::serve_tcp) stops listening. Handlers that run are waited for, what is queued is written, and
-    /// clients are closed with 1001, "going away". Dropping the future stops the waiting, not the ending.
+    /// New ones are refused from now on: with 503, and [`serve_tcp`](Self::serve_tcp) stops listening. Running handlers
+    /// are waited for, queued messages are written, and clients are closed with 1001, "going away". Dropping the future
+    /// stops the waiting, not the ending.
     pub async fn shutdown(&self, deadline: Duration) -> usize {
         let shared = &self.handle.shared;
         let was_closing = shared.lifecycle.is_closing();
@@ -155,7 +156,7 @@ impl Messaging {
             shared.tell(|| Event::BrokerUnavailable);
             let left = until.saturating_duration_since(Instant::now());
             let stopped = shared.hub.stop(Timestamp::from(wall_clock()) + left);
-            // An engine that does not stop in time is left to itself.
+            // An engine that does not stop in time is no longer waited for.
             let _ = tokio::time::timeout(left, stopped).await;
         }
         left

@@ -1,4 +1,4 @@
-//! One messaging stack: its builder, and what its sessions share.
+//! One messaging stack: its builder, and the state its sessions share.
 
 pub(crate) mod builder;
 pub(crate) mod clients;

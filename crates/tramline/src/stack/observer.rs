@@ -10,7 +10,7 @@ use super::shared::Shared;
 use crate::model::events::Event;
 use crate::model::inbound::SessionRecord;
 
-/// Passes the hub's events on to a stack while that exists.
+/// Passes the hub's events to a stack as long as it exists.
 pub(super) struct StackObserver(pub(super) Weak<Shared>);
 
 impl Observer for StackObserver {

@@ -1,4 +1,4 @@
-//! Which users are at a destination.
+//! Presence: the users at a destination.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -16,14 +16,15 @@ use crate::app::template::{ReplyTo, Template, TemplateError};
 use crate::model::events::Event;
 use crate::model::reply::{IntoReply, Payload};
 
-/// The destinations that presence is kept for: which users are subscribed to each, and who comes and goes.
+/// The destinations for which presence is kept: which users are subscribed to each, and who joins and leaves.
 ///
-/// A user is *there* from the first of its subscriptions to the destination, in whichever session, to the end of the last
-/// one. Anonymous sessions and subscriptions to patterns do not count. Who comes and goes is told to
-/// [listeners](crate::MessagingBuilder::on_event), and as messages where a topic is [named](Self::announce) for them; who
-/// is there now, [`Presence`] knows. Costs memory for each user at each such destination, and nothing where nobody is.
+/// A user is *present* from the first of its subscriptions to the destination, in whichever session, to the end of the
+/// last one. Anonymous sessions and subscriptions to patterns do not count.
+/// [Listeners](crate::MessagingBuilder::on_event) receive an event when a user joins or leaves, and so do the
+/// subscribers of a topic that is [named](Self::announce) for it; [`Presence`] lists the users that are present. Costs
+/// memory for each user at each such destination, and nothing for destinations without users.
 ///
-/// # Example: who is in a room
+/// # Example: the members of a room
 ///
 /// ```
 /// use tramline::presence::{Presence, Presences};
@@ -46,26 +47,26 @@ pub struct Presences {
 }
 
 impl Presences {
-    /// None yet.
+    /// Presence for no destination.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Keeps presence for the destinations that `pattern` matches, for [`Presence`] and
-    /// [events](crate::events::Event::Joined) alone. `{name}` matches one segment and `{*name}` all that is left; where several
-    /// patterns match, the one wins whose first segment that differs is fixed, as for
+    /// [events](crate::events::Event::Joined) alone. `{name}` matches one segment and `{*name}` all that is left; if
+    /// several patterns match, the one wins whose first differing segment is fixed, as for
     /// [routes](crate::MessageRouter::route).
     pub fn track(mut self, pattern: impl Into<ByteString>) -> Self {
         self.rules.push((pattern.into(), None));
         self
     }
 
-    /// Keeps presence as [`track`](Self::track) does, and publishes at `topic`, which may use the captures of `pattern`,
-    /// who comes and goes: `{"event":"joined","user":"alice"}` or `"left"`, as JSON, in the order in which it happened.
+    /// Keeps presence as [`track`](Self::track) does, and publishes each change at `topic`, which may use the captures
+    /// of `pattern`: `{"event":"joined","user":"alice"}` or `"left"`, as JSON, in the order in which it happened.
     ///
-    /// Who subscribes to `topic` before the destination itself sees its own coming too. Where `.` separates the segments of
-    /// `topic`, and not those of the destination, what was captured must not have one: nothing is announced then, and the
-    /// log has a line.
+    /// A client that subscribes to `topic` before the destination itself receives its own `joined` too. If `.`
+    /// separates the segments of `topic`, and not those of the destination, a captured value with a `.` is not
+    /// announced, and the log has a line.
     pub fn announce(
         mut self,
         pattern: impl Into<ByteString>,
@@ -76,10 +77,10 @@ impl Presences {
     }
 }
 
-/// Who is at the destinations that [presence](Presences) is kept for: from
+/// The users at the destinations for which [presence](Presences) is kept: from
 /// [`Messaging::presence`](crate::Messaging::presence), or an extractor.
 ///
-/// It knows all nodes that the broker joins. Keeping one does not keep the messaging alive.
+/// It covers all nodes that the broker joins. Keeping one does not keep the messaging alive.
 #[derive(Clone)]
 pub struct Presence(Weak<Shared>);
 
@@ -88,7 +89,7 @@ impl Presence {
         Self(stack)
     }
 
-    /// The names of the users that are at `destination`, in their order; empty for one that no presence is kept for.
+    /// The names of the users at `destination`, in order; empty if no presence is kept for it.
     pub fn members(&self, destination: &str) -> Vec<String> {
         let stack = self.0.upgrade();
         stack.map_or_else(Vec::new, |stack| stack.presence.members(destination))
@@ -101,9 +102,9 @@ impl fmt::Debug for Presence {
     }
 }
 
-/// What is kept, by rule.
+/// The users that are present, by destination, and the rules.
 pub(crate) struct PresenceTable {
-    /// For each rule, where it is announced.
+    /// The topic of each rule's announcements.
     rules: matchit::Router<Option<Template>>,
     is_empty: bool,
     state: Mutex<State>,
@@ -112,12 +113,12 @@ pub(crate) struct PresenceTable {
 #[derive(Default)]
 struct State {
     here: HashMap<Box<str>, BTreeMap<ByteString, u32>>,
-    /// What has to be told, in order, by whoever is at it.
+    /// Changes to announce, in order, by the one thread that is announcing.
     changes: VecDeque<Change>,
     telling: bool,
 }
 
-/// Changes that a queue of them keeps room for when it is empty.
+/// The capacity that an empty queue of changes keeps.
 const KEPT_CAPACITY: usize = 64;
 
 struct Change {
@@ -132,21 +133,21 @@ struct Announcement<'a> {
 }
 
 impl PresenceTable {
-    /// Reads the rules; tells what is wrong with them. `is_carried` says whether the broker has a destination, `separator`
-    /// what is between the segments of one.
+    /// Parses the rules, and returns their errors. `is_carried` returns true if the broker carries a destination,
+    /// `separator` is the separator of a destination's segments.
     pub(crate) fn build(
         presences: Presences,
         is_carried: impl Fn(&str) -> bool,
         separator: impl Fn(&str) -> Separator,
     ) -> (Self, Vec<String>) {
-        let mut mistakes = Vec::new();
+        let mut errors = Vec::new();
         let mut rules = matchit::Router::new();
         let is_empty = presences.rules.is_empty();
         for (pattern, topic) in presences.rules {
             for destination in std::iter::once(&pattern).chain(&topic) {
                 let fixed = destination.split('{').next().unwrap_or_default();
                 if !is_carried(fixed) {
-                    mistakes.push(format!(
+                    errors.push(format!(
                         "presence for {pattern:?}: the broker carries no destination {fixed:?}"
                     ));
                 }
@@ -168,7 +169,7 @@ impl PresenceTable {
                 inserted.map_err(|error| error.to_string())
             });
             if let Err(error) = read {
-                mistakes.push(format!("presence for {pattern:?}: {error}"));
+                errors.push(format!("presence for {pattern:?}: {error}"));
             }
         }
         let table = Self {
@@ -176,7 +177,7 @@ impl PresenceTable {
             is_empty,
             state: Mutex::default(),
         };
-        (table, mistakes)
+        (table, errors)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -191,7 +192,7 @@ impl PresenceTable {
             .collect()
     }
 
-    /// Where comings and goings at `destination` are announced; the outer `None` where no presence is kept.
+    /// The topic for announcements about `destination`; the outer `None` if no presence is kept for it.
     fn topic(&self, destination: &str, separator: Separator) -> Option<Option<Destination>> {
         let slashed = slashed(destination, separator);
         let found = self.rules.at(&slashed).ok()?;
@@ -212,7 +213,7 @@ impl PresenceTable {
             );
             return Some(None);
         }
-        // What was captured from a destination is fit for one; only its length may be too much.
+        // A value captured from a destination is valid in another; only the length may be too much.
         let topic = topic.destination(capture).inspect_err(|error| {
             tracing::warn!(destination, %error, "presence not announced");
         });
@@ -250,7 +251,7 @@ impl Shared {
         change: impl FnOnce(&mut BTreeMap<ByteString, u32>, &ByteString) -> Option<&'static str>,
     ) {
         let table = &self.presence;
-        // A pattern is no place to be at.
+        // Subscriptions to patterns do not count.
         if table.is_empty || destination.contains(['*', '?']) {
             return;
         }
@@ -258,7 +259,7 @@ impl Shared {
         let Some(topic) = table.topic(destination, separator) else {
             return;
         };
-        // The node that has the session announces; the others would only repeat it.
+        // Only the node that has the session announces, so that there is one announcement.
         let topic = topic.filter(|_| here);
         let mut state = table.state.lock();
         let here = state.here.entry(destination.into()).or_default();
@@ -281,7 +282,7 @@ impl Shared {
         if std::mem::replace(&mut state.telling, true) {
             return;
         }
-        // One at a time, so that what is told is in the order in which it happened.
+        // One at a time, so that changes are announced in the order in which they happened.
         while let Some(change) = {
             let next = state.changes.pop_front();
             state.telling = next.is_some();
@@ -312,7 +313,7 @@ impl Shared {
         self.tell(|| event);
     }
 
-    /// Publishes for the stack itself; the log hears of a failure.
+    /// Publishes for the stack itself; a failure is logged.
     fn publish_unwatched(&self, destination: Destination, payload: Payload) {
         let mut effects = crate::model::effects::Effects::default();
         effects.publish(destination.clone(), payload);
@@ -324,7 +325,7 @@ impl Shared {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => log(error),
             Err(confirm) => {
-                // A stack whose runtime is gone has nobody left to tell.
+                // A stack whose runtime has shut down has no receivers left.
                 if let Ok(runtime) = tokio::runtime::Handle::try_current() {
                     runtime.spawn(async move {
                         if let Err(error) = confirm.await {
@@ -366,7 +367,7 @@ mod tests {
         assert_eq!(kept(shared).0, rooms.len());
         for room in rooms {
             shared.went(&alice, &format!("/topic/{room}"), true);
-            // Once more than it came, which changes nothing.
+            // One more `went` than `came`, which changes nothing.
             shared.went(&alice, &format!("/topic/{room}"), true);
         }
         let (here, capacity) = kept(shared);

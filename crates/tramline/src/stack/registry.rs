@@ -1,4 +1,4 @@
-//! Who is connected, and to what they subscribed.
+//! The registry of connected users, sessions and subscriptions.
 
 use std::fmt;
 use std::sync::Weak;
@@ -10,14 +10,14 @@ use super::shared::Shared;
 use crate::model::connected::{ConnectedSession, ConnectedSubscription};
 use crate::model::user::User;
 
-/// Who is connected to a stack, and to what they subscribed: from [`Messaging::registry`](crate::Messaging::registry), or
-/// an extractor.
+/// The connected users and sessions of a stack, and their subscriptions: from
+/// [`Messaging::registry`](crate::Messaging::registry), or an extractor.
 ///
-/// A session is here from its CONNECTED to its end, a subscription from when it is active. What is given is a copy of a
-/// moment. It knows all nodes that the broker joins: the sessions of others as they were last described. Keeping one does not keep the messaging alive; of a stack that is gone it knows
-/// nobody. Spring: `SimpUserRegistry`.
+/// A session is listed from its CONNECTED to its end, a subscription while it is active. Results are snapshots. The
+/// registry covers all nodes that the broker joins: sessions of other nodes as they were last described. Keeping one
+/// does not keep the messaging alive; once the stack is gone the registry is empty. Spring: `SimpUserRegistry`.
 ///
-/// # Example: how many see a room, and who leaves it
+/// # Example: the audience of a room, and one who must leave it
 ///
 /// ```
 /// use axum::extract::{Path, State};
@@ -50,7 +50,7 @@ impl Registry {
         names.filter_map(|name| self.user(&name)).collect()
     }
 
-    /// How many users have a session.
+    /// The number of users that have a session.
     pub fn user_count(&self) -> usize {
         self.0.upgrade().map_or(0, |stack| stack.hub.users().len())
     }
@@ -93,11 +93,11 @@ impl Registry {
         }
     }
 
-    /// The subscriptions that a message to `destination` would reach, as clients wrote them: those to just this destination,
-    /// and those to a pattern that covers it. For what is sent to users, ask for what they subscribed to,
-    /// `/user/queue/news`.
+    /// The subscriptions that a message to `destination` would reach, as clients wrote them: those to just this
+    /// destination, and those to a pattern that covers it. For messages to users, pass the destination that they
+    /// subscribed to, `/user/queue/news`.
     ///
-    /// Looks at every subscription of every session: for a page that an operator opens, not for each message.
+    /// Scans every subscription of every session: for a page that an operator opens, not for each message.
     pub fn subscriptions(&self, destination: &str) -> Vec<ConnectedSubscription> {
         let Some(stack) = self.0.upgrade() else {
             return Vec::new();
@@ -117,20 +117,21 @@ impl Registry {
             .collect()
     }
 
-    /// Ends the session `id`: its client is closed with 1008 and `reason` (at most 123 bytes of it, over WebSocket), after
-    /// what is queued for it. False if there is no such session.
+    /// Ends the session `id`: its client is closed with 1008 and `reason` (at most 123 bytes of it, over WebSocket),
+    /// after the messages queued for it. Returns false if there is no such session.
     ///
-    /// A session of this node is nowhere any more when this returns: not here, not present, and nothing is published to it; one
-    /// of another node is ended there, and goes from here when that node announces it. Of what it has sent,
-    /// nothing more is looked at. A handler that runs for it is waited for, and its connection stays so long: one that may
-    /// have no end needs a [time limit](crate::MessageRouter::layer). Nothing keeps the client from connecting again: for
-    /// that, let the [`connect`](crate::MessageRouter::connect) handler refuse it.
+    /// When this returns, a session of this node is no longer listed or present, and receives no publishes; a session
+    /// of another node is ended there, and disappears here when that node announces it. Frames that it has sent are not
+    /// handled any more. A running handler is waited for, and its connection stays open that long: a handler that may
+    /// never end needs a [time limit](crate::MessageRouter::layer). The client may connect again, unless the
+    /// [`connect`](crate::MessageRouter::connect) handler refuses it.
     pub fn close_session(&self, id: SessionId, reason: impl Into<ByteString>) -> bool {
         let stack = self.0.upgrade();
         stack.is_some_and(|stack| stack.hub.end_session(id, POLICY_VIOLATION, reason.into()))
     }
 
-    /// Ends every session of the user `name`, as [`close_session`](Self::close_session) does; gives how many there were.
+    /// Ends every session of the user `name`, as [`close_session`](Self::close_session) does; returns how many there
+    /// were.
     pub fn close_user(&self, name: &str, reason: impl Into<ByteString>) -> usize {
         let reason = reason.into();
         let Some(user) = self.user(name) else {
@@ -143,7 +144,7 @@ impl Registry {
     }
 }
 
-/// The close code of a client that may not stay. Spring Session closes with it too.
+/// The close code for a client that the application removes. Spring Session closes with it too.
 const POLICY_VIOLATION: u16 = 1008;
 
 impl fmt::Debug for Registry {
@@ -167,12 +168,12 @@ impl ConnectedUser {
         self.user.name()
     }
 
-    /// The user, as the login of the first of its sessions made it.
+    /// The user, as the login of the first of its sessions returned it.
     pub fn user(&self) -> &User {
         &self.user
     }
 
-    /// The sessions, in the order they were connected. Never empty.
+    /// The sessions, in the order in which they connected. Never empty.
     pub fn sessions(&self) -> &[ConnectedSession] {
         &self.sessions
     }

@@ -1,4 +1,4 @@
-//! What the parts and the sessions of a stack share.
+//! The state that the parts and sessions of a stack share.
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::net::endpoint::{Front, SockJs};
 use crate::net::lifecycle::Lifecycle;
 use crate::net::wheel::{Driven, Driver, Wheel};
 
-/// What all sessions of a stack share.
+/// The state that all sessions of a stack share.
 pub(crate) struct Shared {
     pub(crate) name: ByteString,
     pub(crate) hub: ClientHub,
@@ -36,7 +36,7 @@ pub(crate) struct Shared {
     pub(crate) user_prefix: ByteString,
     pub(crate) policy: Policy,
     pub(crate) publisher: Publisher,
-    /// What handlers can take of the stack, by type.
+    /// Handles of the stack for handlers, by type.
     pub(crate) for_handlers: Arc<Extensions>,
     pub(crate) limits: Limits,
     pub(crate) stomp: Arc<ServerConfig>,
@@ -55,25 +55,25 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Waits until newcomers are refused.
+    /// Waits until new sessions are refused.
     pub(crate) async fn closed(&self) {
         self.lifecycle.closed().await;
     }
 
-    /// Tells whoever listens.
+    /// Calls the event listeners.
     pub(crate) fn tell(&self, event: impl FnOnce() -> Event) {
         let panics = &self.counters.handler_panics;
         self.listeners.tell(&self.name, panics, event);
     }
 
-    /// Makes a new connection's session known to the hub.
+    /// Registers a new connection's session with the hub.
     pub(crate) fn session_opened(&self, session: &Arc<SessionRecord>) -> Arc<Member> {
         self.counters.sessions_open.increment();
         self.counters.sessions_total.increment();
         let outbox = Outbox::new(self.limits.outbox, self.limits.overflow.clone());
         let member = self.hub.register(session, outbox);
         if self.lifecycle.is_closing() {
-            // The others were told just before.
+            // The existing sessions were asked to end just before.
             member.outbox().end(going_away());
         }
         member
@@ -85,18 +85,18 @@ impl Shared {
         self.lifecycle.session_gone();
     }
 
-    /// What follows an application prefix in `destination`.
+    /// Returns the part of `destination` after an application prefix.
     pub(crate) fn application_path<'a>(&self, destination: &'a str) -> Option<&'a str> {
         let mut prefixes = self.app_prefixes.iter();
         prefixes.find_map(|prefix| below(destination, prefix))
     }
 
-    /// Starts what drives timers, when it does not run yet. Must be called inside a runtime.
+    /// Starts the timers' task, if it is not running yet. Must be called inside a runtime.
     pub(crate) fn drive(self: &Arc<Self>) {
         Driver::start(self);
     }
 
-    /// The text for a destination that leads nowhere.
+    /// The text for a destination without handler or broker.
     pub(crate) fn nowhere(&self, destination: &str) -> String {
         let prefixes = self.app_prefixes.iter();
         let handlers: Vec<String> = prefixes.map(|prefix| format!("\"{prefix}/\"")).collect();

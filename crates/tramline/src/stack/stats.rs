@@ -1,9 +1,9 @@
-//! What happened, counted.
+//! Counters of a stack.
 
 use crate::model::counter::counters;
 
 counters! {
-    /// What one messaging stack has done and refused since it was built: from
+    /// Counters of what one messaging stack has done and refused since it was built: from
     /// [`Messaging::stats`](crate::Messaging::stats).
     ///
     /// All numbers but `sessions_open` only grow.
@@ -14,8 +14,8 @@ counters! {
     sessions_total,
     /// HTTP requests refused because they came from a page of another origin.
     origins_refused,
-    /// HTTP requests to an endpoint that were neither a handshake nor SockJS: unknown path, wrong method or headers; and
-    /// those for which there was no room, or whose SockJS session is somebody else's, over or not there.
+    /// HTTP requests to an endpoint that were neither a handshake nor SockJS (unknown path, wrong method or headers),
+    /// that exceeded the number of sessions, or whose SockJS session is another user's, over or unknown.
     requests_refused,
     /// SEND frames that reached a handler or the broker.
     messages_received,
@@ -25,20 +25,20 @@ counters! {
     logins_refused,
     /// Frames that the policy denied.
     denied,
-    /// Frames that an [interceptor](crate::interceptor::Interceptor) did not let pass.
+    /// Frames that an [interceptor](crate::interceptor::Interceptor) refused.
     refused,
     /// Messages that a handler did not take or whose reply could not be sent, see [`Rejection`](crate::Rejection); and
-    /// frames for destinations that there are not.
+    /// frames for destinations that do not exist.
     rejected,
-    /// Handlers that panicked, the login's included; interceptors and event listeners too.
+    /// Panics of handlers, login included, interceptors and event listeners.
     handler_panics,
     /// Sessions ended because the client broke STOMP, WebSocket or SockJS.
     protocol_errors,
     /// Sessions ended because the client read too slowly.
     slow_consumers,
-    /// Sessions ended because the client's heart-beats, its answers to pings, its CONNECT, or the decision about that did
+    /// Sessions ended because the client's heart-beats, its answers to pings, its CONNECT, or the decision on it did
     /// not come in time.
     timeouts,
-    /// Sessions whose client vanished without saying goodbye.
+    /// Sessions whose client vanished without a close.
     vanished,
 }

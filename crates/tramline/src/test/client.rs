@@ -1,4 +1,4 @@
-//! A test's client.
+//! The test kit's client.
 
 use std::fmt;
 use std::future::Future;
@@ -19,22 +19,22 @@ use crate::model::reply::IntoReply;
 
 /// One client with an open session: from [`TestMessaging::connect`](super::TestMessaging::connect) and its kin.
 ///
-/// It answers heart-beats by itself, for as long as it or one of its subscriptions is there; dropping all of them cuts the
-/// connection, as a closed tab does. Its methods take `&self`: several may wait at once.
+/// It answers heart-beats by itself, as long as it or one of its subscriptions exists; dropping all of them cuts the
+/// connection, as a closed tab does. Its methods take `&self`: several may wait concurrently.
 ///
 /// Each wait fails the test, with the transcript of the conversation, when the
 /// [deadline](super::TestMessaging::with_deadline) passes.
 ///
 /// # When the server ends the session
 ///
-/// That is the test's to expect, by [`expect_denied`](Self::expect_denied), [`expect_error`](Self::expect_error) or
-/// [`closed`](Self::closed). [`send`](Self::send) and [`subscribe`](Self::subscribe) return when the session has ended
-/// over them, so that this can come next. Whatever else is done with such a client fails the test, and so does dropping it
-/// without a look: no ERROR goes unnoticed.
+/// The test must expect that, by [`expect_denied`](Self::expect_denied), [`expect_error`](Self::expect_error) or
+/// [`closed`](Self::closed). [`send`](Self::send) and [`subscribe`](Self::subscribe) return when they cause the
+/// session's end, so that one of these can come next. Any other call on such a client fails the test, and so does
+/// dropping it without such a check: no ERROR goes unnoticed.
 pub struct TestClient {
     link: Arc<Link>,
     session: SessionId,
-    /// The subscription to rejections, or why there is none.
+    /// The subscription to rejections, or the reason why there is none.
     rejections: Result<ByteString, String>,
     connected_at: At,
 }
@@ -49,26 +49,27 @@ impl TestClient {
         }
     }
 
-    /// The session, as the application knows it.
+    /// The session's id, as the application sees it.
     pub fn session_id(&self) -> SessionId {
         self.session
     }
 
-    /// The name of the session's user, as the server told it at CONNECT; `None` for an anonymous session.
+    /// The name of the session's user, from the server's CONNECTED; `None` if the session is anonymous.
     pub fn user_name(&self) -> Option<ByteString> {
         let shared = &self.link.shared;
         shared.with(|conversation| conversation.connected.as_ref()?.user_name.clone())
     }
 
-    /// What was said so far, as failures show it: the last 200 lines, without passcodes and the like.
+    /// The conversation so far, as failures show it: the last 200 lines, without passcodes and the like.
     pub fn transcript(&self) -> String {
         self.link.shared.to_string()
     }
 
-    /// Sends `payload`, and returns when that is handled: by a handler, whose replies are then published, or by the
-    /// broker. It is what a handler could reply, [with headers](IntoReply::with_header) or without; `()` is an empty body.
+    /// Sends `payload`, and returns when it has been handled: by a handler, whose replies are then published, or by the
+    /// broker. The payload is any reply of a handler, [with headers](IntoReply::with_header) or without; `()` is an
+    /// empty body.
     ///
-    /// Also returns when the session ended over it: see [above](Self#when-the-server-ends-the-session).
+    /// Also returns if the session ends because of it: see [above](Self#when-the-server-ends-the-session).
     #[track_caller]
     pub fn send(
         &self,
@@ -91,7 +92,7 @@ impl TestClient {
 
     /// Sends `payload` and does not wait: for tests of what happens meanwhile.
     ///
-    /// The server takes the frames of one client in their order.
+    /// The server handles the frames of one client in order.
     #[track_caller]
     pub fn send_without_receipt(&self, destination: impl AsRef<str>, payload: impl IntoReply) {
         let (at, shared) = (Location::caller(), &self.link.shared);
@@ -101,9 +102,9 @@ impl TestClient {
         shared.with(|conversation| conversation.stomp.send(destination, headers, body, None));
     }
 
-    /// Subscribes, and returns when the subscription is live: what is published from now on is received.
+    /// Subscribes, and returns when the subscription is active: it receives what is published from now on.
     ///
-    /// Also returns when the session ended over it: see [above](Self#when-the-server-ends-the-session).
+    /// Also returns if the session ends because of it: see [above](Self#when-the-server-ends-the-session).
     #[track_caller]
     pub fn subscribe(
         &self,
@@ -114,7 +115,7 @@ impl TestClient {
 
     /// As [`subscribe`](Self::subscribe), with headers or acknowledgements.
     ///
-    /// # Example: a queue's message comes again
+    /// # Example: redelivery of a queue's message
     ///
     /// ```
     /// # use tramline::policy::{Policy, permit};
@@ -155,7 +156,7 @@ impl TestClient {
 
     /// Fails unless the policy denied this client's SEND or SUBSCRIBE to `destination`, and ended its session.
     ///
-    /// What was sent before is waited for; if the session goes on then, nothing was denied.
+    /// Waits for the frames sent before; if the session then goes on, nothing was denied.
     #[track_caller]
     pub fn expect_denied(&self, destination: impl AsRef<str>) -> impl Future<Output = TestEnd> {
         let at = Location::caller();
@@ -179,7 +180,7 @@ impl TestClient {
         }
     }
 
-    /// Fails unless the server ends the session with an ERROR whose `message` or body has `text` in it.
+    /// Fails unless the server ends the session with an ERROR whose `message` or body contains `text`.
     #[track_caller]
     pub fn expect_error(&self, text: impl AsRef<str>) -> impl Future<Output = TestEnd> {
         let at = Location::caller();
@@ -196,12 +197,12 @@ impl TestClient {
         }
     }
 
-    /// The next [rejection](crate::Rejection) that this client hears of, where the application leaves it to the default to
-    /// say so.
+    /// Returns the next [rejection](crate::Rejection) notice that this client receives, if the application leaves
+    /// rejections to the default.
     ///
     /// # Panics
     ///
-    /// As all waits do; and when the policy does not permit the client to subscribe to `/user/queue/errors`.
+    /// As all waits do; and if the policy does not permit the client to subscribe to `/user/queue/errors`.
     ///
     /// # Example: a body that does not fit
     ///
@@ -253,7 +254,7 @@ impl TestClient {
         }
     }
 
-    /// Says goodbye by DISCONNECT, and returns when the session is over on both sides.
+    /// Sends DISCONNECT, and returns when the session is over on both sides.
     #[track_caller]
     pub fn disconnect(&self) -> impl Future<Output = ()> {
         let at = Location::caller();
@@ -269,7 +270,7 @@ impl TestClient {
         }
     }
 
-    /// Cuts the connection without a word, as a lost network does, and returns when the server's session is over.
+    /// Cuts the connection without a close, as a lost network does, and returns when the server's session is over.
     #[track_caller]
     pub fn cut(&self) -> impl Future<Output = TestEnd> {
         let at = Location::caller();
@@ -280,7 +281,7 @@ impl TestClient {
         }
     }
 
-    /// Waits until the session is over on both sides; says how it ended.
+    /// Waits until the session is over on both sides; returns how it ended.
     #[track_caller]
     pub fn closed(&self) -> impl Future<Output = TestEnd> {
         let at = Location::caller();
@@ -292,8 +293,8 @@ impl TestClient {
 
     /// Stops reading and writing, heart-beats included, as a frozen tab does; the connection stays.
     ///
-    /// The pipe takes 64 KiB in each direction, then the other side has to wait. What the server says is heard after
-    /// [`thaw`](Self::thaw), if the session lasts as long.
+    /// The pipe takes 64 KiB in each direction, then the other side has to wait. The client receives the server's
+    /// output after [`thaw`](Self::thaw), if the session lasts that long.
     pub fn freeze(&self) {
         self.link
             .shared
@@ -351,7 +352,7 @@ impl TestClient {
         id
     }
 
-    /// An end that came in between is the next call's to expect.
+    /// The next call must expect an end that came in between.
     fn left_to_look_at(&self, outcome: Result<(), Over>) {
         if let Err(Over) = outcome {
             let shared = &self.link.shared;
@@ -359,7 +360,7 @@ impl TestClient {
         }
     }
 
-    /// Headers and body of a SEND, as they are: what a client may not write, the server has to see to.
+    /// Headers and body of a SEND, unchecked: the server must refuse what a client may not write.
     fn encode(&self, at: At, destination: &str, payload: impl IntoReply) -> (Headers, Bytes) {
         let mut effects = Effects::default();
         let payload = payload.into_reply(&mut effects);

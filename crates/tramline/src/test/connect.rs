@@ -1,4 +1,4 @@
-//! How a test's client comes in.
+//! The connect options of a test's client.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use tramline_stomp::{ClientConfig, HeartBeat, Version};
 
 use crate::model::user::User;
 
-/// What a client of the test kit connects with: its HTTP request, as far as sessions know of it, and its CONNECT frame.
+/// A test client's connect options: its HTTP request, as far as sessions see it, and its CONNECT frame.
 ///
 /// Given to the closure of [`TestMessaging::connect_with`](super::TestMessaging::connect_with). There is no HTTP in
 /// between, so nothing checks the origin.
@@ -22,11 +22,11 @@ pub struct TestConnect {
 }
 
 impl TestConnect {
-    /// An anonymous client that offers all versions of STOMP, and heart-beats each 10 s, as browsers' clients do.
+    /// An anonymous client that offers all versions of STOMP, and a heart-beat every 10 s, as browsers' clients do.
     pub(super) fn new() -> Self {
         let (request, ()) = Request::new(()).into_parts();
         let mut config = ClientConfig::new("localhost");
-        // How much a client takes is for its own tests; what the server may send is the server's to limit.
+        // The client's limits have tests of their own; here only the server's limits apply.
         config.limits.body = usize::MAX;
         Self {
             request,
@@ -35,17 +35,17 @@ impl TestConnect {
         }
     }
 
-    /// The user that a middleware of the web framework would have found. Default: none.
+    /// Sets the user that a middleware of the web framework would have found. Default: none.
     pub fn user(mut self, user: impl Into<User>) -> Self {
         self.request.extensions.insert(user.into());
         self
     }
 
-    /// The path of the HTTP request. Default `/`.
+    /// Sets the path of the HTTP request. Default `/`.
     ///
     /// # Panics
     ///
-    /// When it is none.
+    /// If it is invalid.
     #[track_caller]
     pub fn path(mut self, path: &str) -> Self {
         match path.parse::<Uri>() {
@@ -55,12 +55,12 @@ impl TestConnect {
         self
     }
 
-    /// A header of the HTTP request: a session keeps those that are named in
+    /// Adds a header of the HTTP request: a session keeps those that are named in
     /// [`keep_headers`](crate::MessagingBuilder::keep_headers). Default: none.
     ///
     /// # Panics
     ///
-    /// When name or value cannot stand in a request.
+    /// If name or value cannot stand in a request.
     #[track_caller]
     pub fn request_header(mut self, name: &str, value: &str) -> Self {
         match (name.parse::<HeaderName>(), value.parse::<HeaderValue>()) {
@@ -70,13 +70,13 @@ impl TestConnect {
         self
     }
 
-    /// The page that the client's script came from. Default: none, as for programs.
+    /// Sets the page that the client's script came from. Default: none, as for programs.
     #[track_caller]
     pub fn origin(self, origin: &str) -> Self {
         self.request_header(header::ORIGIN.as_str(), origin)
     }
 
-    /// The address at the other end of the connection. Default: not known.
+    /// Sets the address at the other end of the connection. Default: not known.
     pub fn remote(mut self, remote: SocketAddr) -> Self {
         self.request.extensions.insert(remote);
         self
@@ -106,19 +106,19 @@ impl TestConnect {
         self
     }
 
-    /// The versions of STOMP to offer. Default: all, so that 1.2 is chosen.
+    /// Sets the versions of STOMP to offer. Default: all, so that 1.2 is chosen.
     pub fn versions(mut self, versions: impl IntoIterator<Item = Version>) -> Self {
         self.config.versions = versions.into_iter().collect();
         self
     }
 
-    /// The heart-beats to offer, in milliseconds. Default 10,000 both ways, as `@stomp/stompjs` does.
+    /// Sets the heart-beats to offer, in milliseconds. Default 10,000 both ways, as `@stomp/stompjs` does.
     pub fn heart_beat(mut self, heart_beat: HeartBeat) -> Self {
         self.config.heart_beat = heart_beat;
         self
     }
 
-    /// Subscribes to nothing by itself: for tests that count subscriptions.
+    /// Makes the client subscribe to nothing by itself: for tests that count subscriptions.
     ///
     /// Otherwise a client is subscribed to `/user/queue/errors`, if the policy permits it, for
     /// [`expect_rejection`](super::TestClient::expect_rejection).

@@ -1,10 +1,10 @@
-//! How a test's session ended.
+//! The end of a test's session.
 
 use std::fmt;
 
-/// How a session ended, as its client sees it: from [`TestClient::closed`](super::TestClient::closed) and others.
+/// The end of a session, as its client sees it: from [`TestClient::closed`](super::TestClient::closed) and others.
 ///
-/// `Display` says all of it in a line.
+/// `Display` shows all of it in one line.
 ///
 /// # Example: a session that the server ends
 ///
@@ -38,18 +38,18 @@ pub struct TestEnd {
 }
 
 impl TestEnd {
-    /// The code that a browser's `onclose` would get; `None` when the connection was lost without one, which browsers
+    /// The code that a browser's `onclose` would get; `None` if the connection was lost without one, which browsers
     /// call 1006.
     pub fn code(&self) -> Option<u16> {
         self.close.as_ref().map(|(code, _)| *code)
     }
 
-    /// The reason beside the code; empty where there is none.
+    /// The reason that came with the code; empty if there was none.
     pub fn reason(&self) -> &str {
         self.close.as_ref().map_or("", |(_, reason)| reason)
     }
 
-    /// The header `message` of the ERROR that came before the end: `access denied`. `None` when no ERROR came.
+    /// The header `message` of the ERROR that came before the end: `access denied`. `None` if no ERROR came.
     pub fn error(&self) -> Option<&str> {
         self.error.as_ref().map(|(message, _)| &**message)
     }

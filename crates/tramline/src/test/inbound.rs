@@ -71,7 +71,7 @@ pub struct TestInbound {
 }
 
 impl TestInbound {
-    /// Who sends it. Default: an anonymous session.
+    /// Sets the sender. Default: an anonymous session.
     pub fn user(mut self, user: impl Into<User>) -> Self {
         self.user = Some(user.into());
         self
@@ -83,7 +83,7 @@ impl TestInbound {
         self
     }
 
-    /// What the route's pattern captured under `name`, decoded: a message that no router saw has no captures of its own.
+    /// Adds a capture of the route's pattern, decoded: a message that no router matched has no captures of its own.
     pub fn capture(mut self, name: impl Into<ByteString>, value: impl Into<ByteString>) -> Self {
         self.captures.push((name.into(), value.into()));
         self
@@ -95,11 +95,11 @@ impl TestInbound {
         self
     }
 
-    /// The body, as JSON.
+    /// Sets the body, as JSON.
     ///
     /// # Panics
     ///
-    /// When `value` cannot be written as JSON.
+    /// If `value` cannot be written as JSON.
     #[track_caller]
     pub fn json(self, value: &impl Serialize) -> Self {
         match serde_json::to_vec(value) {
@@ -115,7 +115,7 @@ impl TestInbound {
         self
     }
 
-    /// What a layer would have left for the handler: see [`Extension`](crate::extract::Extension).
+    /// Adds a value as a layer would for the handler: see [`Extension`](crate::extract::Extension).
     pub fn extension(mut self, value: impl Clone + Send + Sync + 'static) -> Self {
         self.extensions.insert(value);
         self

@@ -1,4 +1,4 @@
-//! A client's end of the pipe: what is known of the conversation, and the two tasks that keep it going.
+//! A client's end of the pipe: the state of the conversation, and the two tasks that drive it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
@@ -23,10 +23,10 @@ use super::transport::Close;
 use crate::model::clock::now;
 use crate::stack::messaging::Messaging;
 
-/// Where in a test something was asked for.
+/// The line of the test that made a call.
 pub(super) type At = &'static Location<'static>;
 
-/// A client whose tasks run as long as somebody has it: the [`TestClient`](super::TestClient) or a subscription.
+/// A client whose tasks run as long as it has an owner: the [`TestClient`](super::TestClient) or a subscription.
 pub(super) struct Link {
     pub(super) shared: Arc<Shared>,
     pub(super) tasks: [AbortHandle; 2],
@@ -36,25 +36,25 @@ pub(super) struct Link {
 
 pub(super) struct Shared {
     conversation: Mutex<Conversation>,
-    /// Told of all that may end a wait.
+    /// Notified of everything that may end a wait.
     changed: Notify,
-    /// Told of what is there to write.
+    /// Notified when there is something to write.
     to_write: Notify,
     close: Arc<Close>,
     deadline: Duration,
 }
 
-/// All that a client knows.
+/// The client's state.
 pub(super) struct Conversation {
     pub(super) stomp: ClientConnection,
     pub(super) connected: Option<Connected>,
     pub(super) subscriptions: HashMap<ByteString, VecDeque<TestMessage>>,
     pub(super) transcript: Transcript,
-    /// MESSAGEs that came.
+    /// The number of MESSAGEs received.
     pub(super) messages: u64,
-    /// Neither reads nor writes.
+    /// True while the client neither reads nor writes.
     frozen: bool,
-    /// What is wrong is told, but nobody has looked at it yet.
+    /// An ERROR or failure has come that the test has not checked yet.
     pub(super) unexpected: bool,
     receipts: HashSet<ByteString>,
     next_receipt: u64,
@@ -66,22 +66,22 @@ pub(super) struct Conversation {
     session_over: bool,
 }
 
-/// A wait that came to nothing, because the session ended.
+/// A wait without a result, because the session ended.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Over;
 
 impl Conversation {
-    /// Whether nothing more comes.
+    /// Returns true if nothing more comes.
     pub(super) fn is_over(&self) -> bool {
         self.ended || self.session_over || self.error.is_some() || self.failure.is_some()
     }
 
-    /// Whether the server is done with the session, and the client has heard all that was said.
+    /// Returns true if the server has ended the session, and the client has received everything.
     fn is_closed(&self) -> bool {
         self.session_over && (self.ended || self.frozen)
     }
 
-    /// Has something done that the server confirms; gives the receipt, and what `ask` did.
+    /// Makes `ask` do something that the server confirms; returns the receipt and the result of `ask`.
     pub(super) fn ask<T>(
         &mut self,
         ask: impl FnOnce(&mut ClientConnection, &str) -> T,
@@ -92,7 +92,7 @@ impl Conversation {
         (receipt.into(), asked)
     }
 
-    /// Stops reading and writing, or goes on.
+    /// Stops reading and writing, or resumes it.
     pub(super) fn freeze(&mut self, frozen: bool) {
         if self.frozen != frozen {
             let remark = if frozen { "frozen" } else { "thawed" };
@@ -183,7 +183,7 @@ impl Shared {
         }
     }
 
-    /// Looks at the conversation, or changes it.
+    /// Reads the conversation, or changes it.
     pub(super) fn with<T>(&self, look: impl FnOnce(&mut Conversation) -> T) -> T {
         let outcome = look(&mut self.conversation.lock());
         self.changed.notify_waiters();
@@ -191,7 +191,7 @@ impl Shared {
         outcome
     }
 
-    /// How the session ended, as far as that is known.
+    /// The session's end, as far as it is known.
     pub(super) fn end(&self) -> TestEnd {
         let conversation = self.conversation.lock();
         TestEnd {
@@ -201,12 +201,12 @@ impl Shared {
         }
     }
 
-    /// The server's side of the session is over.
+    /// Records that the server's side of the session is over.
     pub(super) fn session_over(&self) {
         self.with(|conversation| conversation.session_over = true);
     }
 
-    /// Waits until `ready` has an answer, and fails the test when it has none in time.
+    /// Waits until `ready` returns an answer, and fails the test if there is none in time.
     pub(super) async fn until<T>(
         &self,
         at: At,
@@ -254,7 +254,7 @@ impl Shared {
         }
     }
 
-    /// Has something done, and waits until the server says that it is.
+    /// Makes a request, and waits until the server confirms it.
     pub(super) async fn confirmed(
         &self,
         at: At,
@@ -285,7 +285,7 @@ impl Shared {
         .await
     }
 
-    /// Fails the test when a wait came to nothing.
+    /// Fails the test if a wait had no result.
     pub(super) fn must_be_done<T>(&self, at: At, what: &str, outcome: Result<T, Over>) -> T {
         match outcome {
             Ok(answer) => answer,
@@ -306,11 +306,11 @@ impl Shared {
         }
     }
 
-    /// Goes to the server and back, until nothing was delivered on the way: then nothing was waiting for this client when
-    /// the last trip began. Gives up when `seen` does.
+    /// Makes round trips to the server until nothing is delivered during one: then nothing was waiting for this client
+    /// when the last one began. Stops early when `seen` returns true.
     ///
-    /// What is queued for a session when one frame of it is worked on has begun to arrive when the next is answered. BEGIN
-    /// and ABORT are frames that change nothing.
+    /// Messages queued for a session while one frame of it is handled have begun to arrive when the next is answered.
+    /// BEGIN and ABORT are frames that change nothing.
     pub(super) async fn settle(
         &self,
         at: At,
@@ -332,7 +332,7 @@ impl Shared {
             .await?;
             let (messages, seen) =
                 self.with(|conversation| (conversation.messages, seen(conversation)));
-            // It ends behind an ABORT, so that no transaction is left.
+            // It ends after an ABORT, so that no transaction is left.
             if transaction.is_none() && (seen || before == Some(messages)) {
                 return Ok(());
             }
@@ -340,7 +340,7 @@ impl Shared {
         }
     }
 
-    /// Ends the test.
+    /// Fails the test.
     pub(super) fn panic(&self, at: At, why: &str) -> ! {
         self.with(|conversation| conversation.unexpected = false);
         panic!("{at}: {why}\n{self}")
@@ -363,7 +363,7 @@ impl Shared {
         Some(frame)
     }
 
-    /// Whether the client hangs up.
+    /// Returns true if the client hangs up.
     fn hangs_up(&self) -> bool {
         let conversation = self.conversation.lock();
         conversation.ended || conversation.failure.is_some()
@@ -405,7 +405,7 @@ impl Drop for Link {
 }
 
 impl Link {
-    /// Drops the client's end of the pipe, without a word.
+    /// Drops the client's end of the pipe, without a close.
     pub(super) fn cut(&self) {
         for task in &self.tasks {
             task.abort();
@@ -414,7 +414,7 @@ impl Link {
     }
 }
 
-/// Keeps a conversation going over `stream`; gives the tasks that do.
+/// Drives a conversation over `stream`; returns the tasks that do.
 pub(super) fn spawn(shared: &Arc<Shared>, stream: DuplexStream) -> [AbortHandle; 2] {
     let (reader, writer) = tokio::io::split(stream);
     let (reading, writing) = (Arc::clone(shared), Arc::clone(shared));
@@ -443,17 +443,17 @@ async fn write(shared: &Shared, mut stream: WriteHalf<DuplexStream>) {
     while !shared.hangs_up() {
         while let Some(frame) = shared.next_frame() {
             if stream.write_all(&frame).await.is_err() {
-                // The reader sees the end, behind what the server said last.
+                // The reader sees the end, after the server's last output.
                 return;
             }
         }
-        let news = shared.to_write.notified();
+        let to_write = shared.to_write.notified();
         match shared.next_timeout() {
             Some(deadline) => {
-                // Whether there is news or it is time shows when it is looked at.
-                let _ = tokio::time::timeout_at(deadline.into(), news).await;
+                // The next round checks whether it is the notification or the deadline.
+                let _ = tokio::time::timeout_at(deadline.into(), to_write).await;
             }
-            None => news.await,
+            None => to_write.await,
         }
     }
     let _ = stream.shutdown().await;

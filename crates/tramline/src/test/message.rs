@@ -1,4 +1,4 @@
-//! What a test's client received.
+//! Messages that a test's client received.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use super::transcript::shown_body;
 pub struct TestMessage(pub(super) Message);
 
 impl TestMessage {
-    /// Where it was sent to, as the client sees it: `/user/queue/errors`.
+    /// The destination, as the client sees it: `/user/queue/errors`.
     pub fn destination(&self) -> &str {
         &self.0.destination
     }
@@ -38,7 +38,7 @@ impl TestMessage {
     ///
     /// # Panics
     ///
-    /// When it is not UTF-8.
+    /// If it is not UTF-8.
     #[track_caller]
     pub fn text(&self) -> &str {
         match std::str::from_utf8(self.body()) {
@@ -51,7 +51,7 @@ impl TestMessage {
     ///
     /// # Panics
     ///
-    /// When it is no JSON of a `T`.
+    /// If it is not JSON of a `T`.
     #[track_caller]
     pub fn json<T: DeserializeOwned>(&self) -> T {
         serde_json::from_slice(self.body()).unwrap_or_else(|error| {
@@ -68,18 +68,19 @@ impl fmt::Debug for TestMessage {
     }
 }
 
-/// What a client hears of a message that was not handled as it should have been, when the application leaves that to
-/// [`Rejection`](crate::Rejection)'s default: from [`TestClient::expect_rejection`](super::TestClient::expect_rejection).
+/// The notice that a client receives of a message that was not handled as it should have been, if the application
+/// leaves that to [`Rejection`](crate::Rejection)'s default: from
+/// [`TestClient::expect_rejection`](super::TestClient::expect_rejection).
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct TestRejection {
-    /// What sort of failure it is, as clients read it: `bad-message`.
+    /// The kind of failure, as clients read it: `bad-message`.
     pub kind: String,
-    /// What was wrong.
+    /// The error.
     pub error: String,
-    /// Where the message was sent to.
+    /// The destination of the message.
     pub destination: String,
-    /// What the application added for programs to read.
+    /// Values that the application added for programs to read.
     #[serde(default)]
     pub details: Option<serde_json::Value>,
 }

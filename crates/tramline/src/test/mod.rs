@@ -1,9 +1,9 @@
 //! Clients in memory, for the tests of an application: no port, no sleep.
 //!
-//! With the feature `test`, which belongs into the application's `[dev-dependencies]`:
-//! `tramline = { version = "..", features = ["test"] }`. [The guide](crate::guide::testing) shows when to use what.
+//! Needs the feature `test`, in the application's `[dev-dependencies]`: `tramline = { version = "..", features =
+//! ["test"] }`. See [the guide](crate::guide::testing) for when to use what.
 //!
-//! # Example: who says hello is greeted
+//! # Example: a client's hello is answered
 //!
 //! ```
 //! use tramline::policy::{Policy, deny, permit};
@@ -87,26 +87,26 @@ use crate::stack::policy::Action;
 use crate::stack::shared::Shared;
 use tramline_broker::SessionId;
 
-/// How long a client waits for anything: long for a busy machine, and no time at all where time is paused.
+/// Time limit of each wait: long for a busy machine, and no time at all if time is paused.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Bytes that are on their way between a client and its session at most.
+/// The most bytes on their way between a client and its session.
 const PIPE: usize = 64 * 1024;
 
 /// A [`Messaging`] whose clients are in memory.
 ///
-/// It is the whole stack but the HTTP in front of it: sessions, policy, handlers, broker, limits and timers are those that
-/// ship, and a client's frames are bytes. It derefs to the [`Messaging`], for its publisher and the like; its clients keep
-/// that alive.
+/// It is the whole stack but the HTTP in front of it: sessions, policy, handlers, broker, limits and timers are those
+/// that ship, and a client's frames are bytes. It derefs to the [`Messaging`], for its publisher and the like; its
+/// clients keep that alive.
 ///
 /// # Time
 ///
-/// Under `#[tokio::test(start_paused = true)]` tokio moves the time on when nothing else is left to do, so deadlines pass
-/// and heart-beats go out without anybody waiting. Let time pass with `tokio::time::sleep`; `tokio::time::advance` jumps,
-/// and to a session that looks like a client who said nothing for so long. The expiry of messages goes by the same time.
+/// Under `#[tokio::test(start_paused = true)]` tokio advances the time when nothing else is left to do, so deadlines
+/// pass and heart-beats are sent without waiting. Let time pass with `tokio::time::sleep`; `tokio::time::advance`
+/// jumps, and to a session that looks like a client that was silent for that long. Messages expire by the same time.
 ///
-/// Time that is paused runs ahead of whatever is not tokio's: of a database in another process, say. Test what waits for
-/// such a thing in real time.
+/// Paused time runs ahead of everything that is not tokio's: a database in another process, say. Test code that waits
+/// for such a thing in real time.
 ///
 /// # Example: an hour of silence
 ///
@@ -138,7 +138,7 @@ pub struct TestMessaging {
 }
 
 impl TestMessaging {
-    /// Clients in memory for this stack.
+    /// Makes clients in memory for this stack.
     pub fn new(messaging: Messaging) -> Self {
         Self {
             messaging,
@@ -146,8 +146,8 @@ impl TestMessaging {
         }
     }
 
-    /// How long each wait of a client that connects from now on may take before it fails the test. Default 10 s: long for
-    /// a busy machine, and no time at all where time is paused.
+    /// Sets the time limit of each wait of clients that connect from now on; a longer wait fails the test. Default
+    /// 10 s: long for a busy machine, and no time at all if time is paused.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -159,23 +159,23 @@ impl TestMessaging {
         &self.messaging
     }
 
-    /// An anonymous client, once its session is open. Fails the test when the session is refused.
+    /// Connects an anonymous client, and returns it once its session is open. Fails the test if the session is refused.
     #[track_caller]
     pub fn connect(&self) -> impl Future<Output = TestClient> {
         self.connected(Location::caller(), TestConnect::new())
     }
 
-    /// A client whose user the HTTP layer knows: `"alice"`, or a [`User`] with roles. Fails the test when the session is
-    /// refused.
+    /// Connects a client whose user the HTTP layer knows: `"alice"`, or a [`User`] with roles. Fails the test if the
+    /// session is refused.
     ///
-    /// An application's connect handler is asked as always, and may make another user of it.
+    /// The application's connect handler is called as always, and may change the user.
     #[track_caller]
     pub fn connect_as(&self, user: impl Into<User>) -> impl Future<Output = TestClient> {
         self.connected(Location::caller(), TestConnect::new().user(user))
     }
 
-    /// A client that connects as `how` says: with login and passcode, a token, a request's header. Fails the test when the
-    /// session is refused.
+    /// Connects a client with the options of `how`: login and passcode, a token, a request's header. Fails the test if
+    /// the session is refused.
     ///
     /// # Example: a login
     ///
@@ -221,7 +221,7 @@ impl TestMessaging {
     ///
     /// # Errors
     ///
-    /// How the session ended: [`TestEnd::error`] is what the client reads.
+    /// The session's end: [`TestEnd::error`] is the text that the client receives.
     #[track_caller]
     pub fn try_connect_with(
         &self,
@@ -240,7 +240,7 @@ impl TestMessaging {
         }
     }
 
-    /// Opens a session; gives how it ended, and what was said, when it is refused.
+    /// Opens a session; returns its end and the transcript if it is refused.
     async fn open(&self, at: At, connect: TestConnect) -> Result<TestClient, Refused> {
         let hears_rejections = connect.hears_rejections;
         let (link, session) = self.start(connect);
@@ -289,7 +289,8 @@ impl TestMessaging {
         (link, id)
     }
 
-    /// Why the policy would deny a session to subscribe to `destination`, if it would: a denial ends the session.
+    /// The reason why the policy would deny a session's subscription to `destination`, if it would: a denial ends the
+    /// session.
     fn denies(&self, session: SessionId, destination: &str) -> Option<String> {
         let stack = self.stack();
         let member = stack.hub.member(session);
@@ -308,7 +309,7 @@ impl TestMessaging {
     }
 }
 
-/// Tells the client when the session's task is over, be it by a panic.
+/// Informs the client when the session's task is over, even by a panic.
 struct Over(Arc<link::Shared>);
 
 impl Drop for Over {

@@ -1,4 +1,4 @@
-//! A test's subscription.
+//! The test kit's subscription.
 
 use std::fmt;
 use std::future::Future;
@@ -12,7 +12,7 @@ use tramline_stomp::{AckMode, Headers};
 use super::link::{At, Conversation, Link};
 use super::message::TestMessage;
 
-/// How a client of the test kit subscribes: given to the closure of
+/// A test client's subscribe options: given to the closure of
 /// [`TestClient::subscribe_with`](super::TestClient::subscribe_with).
 #[derive(Debug, Default)]
 #[must_use]
@@ -22,22 +22,22 @@ pub struct TestSubscribe {
 }
 
 impl TestSubscribe {
-    /// Who says that a message is done with. Default [`AckMode::Auto`].
+    /// Sets the acknowledgement mode. Default [`AckMode::Auto`].
     pub fn ack(mut self, ack: AckMode) -> Self {
         self.ack = ack;
         self
     }
 
-    /// One more header of SUBSCRIBE, such as `prefetch-count`.
+    /// Adds a header of SUBSCRIBE, such as `prefetch-count`.
     pub fn header(mut self, name: impl Into<ByteString>, value: impl Into<ByteString>) -> Self {
         self.headers.push(name, value);
         self
     }
 }
 
-/// A live subscription of a client: from [`TestClient::subscribe`](super::TestClient::subscribe).
+/// An active subscription of a client: from [`TestClient::subscribe`](super::TestClient::subscribe).
 ///
-/// Dropping it does not unsubscribe, what comes is then forgotten; [`unsubscribe`](Self::unsubscribe) does.
+/// Dropping it does not unsubscribe, and messages are then discarded; [`unsubscribe`](Self::unsubscribe) does.
 ///
 /// Each wait fails the test, with the transcript of the conversation, when the session ends meanwhile or the deadline
 /// passes.
@@ -95,11 +95,12 @@ impl TestSubscription {
 
     /// Fails unless there is no message: none that has come, and none on the way.
     ///
-    /// It goes to the server and back instead of waiting for a while. So it says for sure that nothing follows from what
-    /// was done before: a [`send`](super::TestClient::send) of any client that has returned, a
-    /// [`Publisher`](crate::Publisher) that has answered. What tasks of the application may yet send it cannot know.
+    /// It makes round trips to the server instead of waiting for a while. So it is certain that nothing follows from
+    /// earlier calls: a [`send`](super::TestClient::send) of any client that has returned, a
+    /// [`Publisher`](crate::Publisher) that has answered. It cannot know of messages that tasks of the application may
+    /// yet send.
     ///
-    /// The trips are BEGIN and ABORT frames: the session must have room for a
+    /// The round trips are BEGIN and ABORT frames: the session must have room for a
     /// [transaction](crate::Limits::transactions), and interceptors see them.
     #[track_caller]
     pub fn expect_nothing(&self) -> impl Future<Output = ()> {
@@ -125,19 +126,19 @@ impl TestSubscription {
         }
     }
 
-    /// Says that a message is done with; in [`AckMode::Client`] those before it too. Waits until the server has it.
+    /// Acknowledges a message; in [`AckMode::Client`] those before it too. Waits until the server has confirmed it.
     #[track_caller]
     pub fn ack(&self, message: &TestMessage) -> impl Future<Output = ()> {
         self.acknowledge(Location::caller(), message, true)
     }
 
-    /// Says that a message could not be worked on. Waits until the server has it.
+    /// Rejects a message by NACK. Waits until the server has confirmed it.
     #[track_caller]
     pub fn nack(&self, message: &TestMessage) -> impl Future<Output = ()> {
         self.acknowledge(Location::caller(), message, false)
     }
 
-    /// Ends the subscription, and waits until the server has done it.
+    /// Ends the subscription, and waits until the server has confirmed it.
     #[track_caller]
     pub fn unsubscribe(self) -> impl Future<Output = ()> {
         let at = Location::caller();

@@ -1,4 +1,4 @@
-//! What client and server said to each other, for whoever has to find out why a test failed.
+//! The transcript of a test's conversation, which explains failures.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -6,25 +6,25 @@ use std::fmt;
 use tokio::time::Instant;
 use tramline_stomp::Headers;
 
-/// Lines that are kept: a failure is explained by what came last.
+/// The number of lines kept: the last ones explain a failure.
 const LINES: usize = 200;
 
 /// Characters of a body that are shown.
 const BODY: usize = 200;
 
-/// Headers whose values are nobody's business, in lower case.
+/// Headers whose values are not shown, in lower case.
 const SECRETS: [&str; 4] = ["passcode", "authorization", "cookie", "token"];
 
 /// A conversation as text, one frame a line, with the runtime's time since it began.
 pub(super) struct Transcript {
     began: Instant,
     lines: VecDeque<Line>,
-    forgotten: usize,
+    dropped: usize,
 }
 
 enum Line {
     Said(String),
-    /// Of the client and of the server, with nothing else between.
+    /// Of the client and of the server, if nothing else came in between.
     HeartBeats(u64, u64),
 }
 
@@ -33,11 +33,11 @@ impl Transcript {
         Self {
             began: Instant::now(),
             lines: VecDeque::new(),
-            forgotten: 0,
+            dropped: 0,
         }
     }
 
-    /// Notes what the client wrote: one encoded frame or heart-beat.
+    /// Records the client's output: one encoded frame or heart-beat.
     pub(super) fn sent(&mut self, frame: &[u8]) {
         if frame == b"\n" {
             return self.heart_beat(1, 0);
@@ -53,17 +53,17 @@ impl Transcript {
         self.say(&format!(">> {}", shown(command, headers, body)));
     }
 
-    /// Notes a frame of the server.
+    /// Records a frame of the server.
     pub(super) fn heard(&mut self, command: &str, headers: &Headers, body: &[u8]) {
         self.say(&format!("<< {}", shown(command, headers.iter(), body)));
     }
 
-    /// Notes a heart-beat of the server.
+    /// Records a heart-beat of the server.
     pub(super) fn heard_heart_beat(&mut self) {
         self.heart_beat(0, 1);
     }
 
-    /// Notes what is no frame.
+    /// Records a line that is no frame.
     pub(super) fn remark(&mut self, remark: &str) {
         self.say(&format!("-- {remark}"));
     }
@@ -85,7 +85,7 @@ impl Transcript {
     fn push(&mut self, line: Line) {
         if self.lines.len() == LINES {
             self.lines.pop_front();
-            self.forgotten += 1;
+            self.dropped += 1;
         }
         self.lines.push_back(line);
     }
@@ -93,8 +93,8 @@ impl Transcript {
 
 impl fmt::Display for Transcript {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.forgotten > 0 {
-            writeln!(f, "          ({} lines before)", self.forgotten)?;
+        if self.dropped > 0 {
+            writeln!(f, "          ({} lines before)", self.dropped)?;
         }
         for line in &self.lines {
             match line {

@@ -12,11 +12,11 @@ use crate::net::transport::io::{Batch, Io};
 use crate::net::transport::tcp::Tcp;
 use crate::net::transport::{Chunks, Lost, Transport};
 
-/// Code and reason that a browser would get with the close of its WebSocket.
+/// Code and reason with which a browser would see its WebSocket closed.
 pub(super) type Close = OnceLock<(u16, String)>;
 
-/// STOMP on a stream, as over TCP, whose end is told beside the stream, as a WebSocket's is: so there is an ERROR
-/// where a browser would see one, and none elsewhere.
+/// STOMP on a stream, as over TCP, but with a close outside the stream, like a WebSocket's: so there is an ERROR where
+/// a browser would see one, and none elsewhere.
 #[derive(Debug)]
 pub(super) struct Memory {
     stream: Tcp,

@@ -15,8 +15,8 @@ use crate::model::reply::{IntoReply, Payload};
 
 /// The body as JSON; as a reply, a body in JSON.
 ///
-/// The `content-type` header is not asked for: `stompjs` sends none. ([`Encoded`](crate::extract::Encoded) goes by it.) A body that does not fit is
-/// [rejected](Rejection) with the place and the reason.
+/// It ignores the `content-type` header, since `stompjs` sends none; [`Encoded`](crate::extract::Encoded) obeys it. A
+/// body that does not fit is [rejected](Rejection) with the place and the reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Json<T>(pub T);

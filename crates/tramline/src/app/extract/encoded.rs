@@ -1,4 +1,4 @@
-//! Bodies in the format that their header says.
+//! Bodies in the format that their `content-type` names.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,8 +15,8 @@ use crate::model::reply::{IntoReply, Payload};
 
 /// The body in one of the formats `F`, chosen by the header `content-type`; as a reply, a body in the first of them.
 ///
-/// `F` is a [`Format`] or a tuple of them. A body whose frame has no `content-type` is read by the first. One of a type
-/// that none takes is [rejected](Rejection), with the types that there are. Spring: a list of message converters.
+/// `F` is a [`Format`] or a tuple of them. A body without `content-type` is read by the first. A body of a type that
+/// none of them reads is [rejected](Rejection), with the list of supported types. Spring: a list of message converters.
 ///
 /// # Example: JSON, or a format of your own
 ///
@@ -63,12 +63,13 @@ impl<T, F> Encoded<T, F> {
     }
 }
 
-/// A format of bodies: what [`Encoded`] reads and writes.
+/// A format of bodies that [`Encoded`] reads and writes.
 pub trait Format: 'static {
-    /// What it is called in `content-type`, without parameters: `application/cbor`.
+    /// Its media type in `content-type`, without parameters: `application/cbor`.
     const MEDIA_TYPE: &'static str;
 
-    /// Whether it reads bodies of this media type, given without parameters and in lower case. Default: of its own.
+    /// Returns true if it reads bodies of this media type, given without parameters and in lower case. Default: only
+    /// its own.
     fn reads(media_type: &str) -> bool {
         media_type == Self::MEDIA_TYPE
     }
@@ -77,18 +78,18 @@ pub trait Format: 'static {
     ///
     /// # Errors
     ///
-    /// Why it is none: the client reads it.
+    /// An invalid body; the client receives the text.
     fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, String>;
 
     /// Writes a body.
     ///
     /// # Errors
     ///
-    /// Why the value cannot be written: the application's fault.
+    /// A value that cannot be written: the application's fault.
     fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, String>;
 }
 
-/// JSON: `application/json`, and whatever ends in `+json`.
+/// JSON: `application/json`, and any type that ends in `+json`.
 #[derive(Clone, Copy, Debug)]
 pub enum JsonFormat {}
 
@@ -110,7 +111,7 @@ impl Format for JsonFormat {
 
 /// The formats that [`Encoded`] chooses from: a [`Format`], or a tuple of up to four.
 pub trait Formats: 'static {
-    /// What replies are written in.
+    /// The format of replies.
     type First: Format;
 
     /// Their media types.

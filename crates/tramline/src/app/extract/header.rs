@@ -8,8 +8,8 @@ use crate::model::rejection::Rejection;
 
 /// One header of the client's frame, read into a type.
 ///
-/// Absent, the message is [rejected](Rejection) by the header's name; `Option<Header<H>>` is then `None`. A value that
-/// cannot be read is rejected either way. Of several headers of one name the first counts, as STOMP has it.
+/// A message without the header is [rejected](Rejection) with the header's name; `Option<Header<H>>` is `None` instead.
+/// A value that cannot be read is rejected either way. Of several headers of one name the first counts, as in STOMP.
 ///
 /// # Example: a header of your own
 ///
@@ -39,21 +39,21 @@ pub struct Header<H>(pub H);
 
 /// A type that one header is read into, for [`Header`].
 pub trait FromHeader: Sized {
-    /// The header's name. STOMP's names are case-sensitive; where clients may write another case, see
-    /// [`IGNORE_CASE`](Self::IGNORE_CASE).
+    /// The header's name. STOMP's names are case-sensitive; see [`IGNORE_CASE`](Self::IGNORE_CASE) for clients that may
+    /// write another case.
     const NAME: &'static str;
 
-    /// Whether the name may come in any case, as for headers that have their name from HTTP. Default no.
+    /// True if the name may come in any case, as for headers whose name is HTTP's. Default: false.
     const IGNORE_CASE: bool = false;
 
-    /// Why a value cannot be read; the client reads it.
+    /// The reason why a value cannot be read; the client receives it.
     type Error: fmt::Display;
 
     /// Reads the value.
     ///
     /// # Errors
     ///
-    /// A value that is none of this type: the client's fault.
+    /// An invalid value: the client's fault.
     fn from_header(value: &str) -> Result<Self, Self::Error>;
 }
 

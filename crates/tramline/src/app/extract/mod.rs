@@ -1,4 +1,4 @@
-//! What a handler's arguments are made of.
+//! Extractors, the arguments of handlers.
 
 mod body;
 mod encoded;
@@ -50,7 +50,7 @@ use crate::model::rejection::Rejection;
     note = "extractors that take the body (`Json`, `Text`, `String`, `Bytes`) must be the last argument"
 )]
 pub trait FromMessageParts<S>: Sized {
-    /// What it says when it cannot be made.
+    /// The rejection when it cannot be made.
     type Rejection: Into<Rejection>;
 
     /// Makes the value.
@@ -62,13 +62,13 @@ pub trait FromMessageParts<S>: Sized {
 
 /// A type that a handler can take as its last argument, made from the whole message.
 ///
-/// `M` is there for the compiler only.
+/// `M` exists for the compiler only.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an extractor",
     note = "the last argument of a handler may be any extractor: `Json<T>`, `Text`, `String`, `Bytes`, `Path<T>`, `State<T>`, ..."
 )]
 pub trait FromMessage<S, M = private::ViaMessage>: Sized {
-    /// What it says when it cannot be made.
+    /// The rejection when it cannot be made.
     type Rejection: Into<Rejection>;
 
     /// Makes the value.
@@ -83,10 +83,10 @@ pub trait FromMessage<S, M = private::ViaMessage>: Sized {
     message = "`{Self}` cannot be absent, so it is no extractor as an `Option`"
 )]
 pub trait OptionalFromMessageParts<S>: Sized {
-    /// What it says when it is there but cannot be made.
+    /// The rejection when it is present but cannot be made.
     type Rejection: Into<Rejection>;
 
-    /// Makes the value, if it is there.
+    /// Makes the value, if it is present.
     fn from_message_parts(
         message: &Inbound,
         state: &S,
@@ -101,10 +101,10 @@ pub trait OptionalFromMessageParts<S>: Sized {
     message = "`{Self}` cannot be absent, so it is no extractor as an `Option`"
 )]
 pub trait OptionalFromMessage<S>: Sized {
-    /// What it says when it is there but cannot be made.
+    /// The rejection when it is present but cannot be made.
     type Rejection: Into<Rejection>;
 
-    /// Makes the value, if it is there.
+    /// Makes the value, if it is present.
     fn from_message(
         message: Inbound,
         state: &S,
@@ -146,7 +146,7 @@ impl<S: Sync, T: OptionalFromMessage<S>> FromMessage<S> for Option<T> {
 
 macro_rules! tuple_from_parts {
     ($($name:ident)+) => {
-        /// One argument in place of several; the first that cannot be made rejects the message.
+        /// Several extractors as one argument; the first that fails rejects the message.
         impl<S: Sync, $($name: FromMessageParts<S> + Send),+> FromMessageParts<S> for ($($name,)+) {
             type Rejection = Rejection;
 
@@ -165,7 +165,7 @@ tuple_from_parts!(A B C D E F);
 tuple_from_parts!(A B C D E F G);
 tuple_from_parts!(A B C D E F G H);
 
-/// The handler itself decides about what cannot be extracted.
+/// The handler itself handles the failed extraction.
 impl<S: Sync, T: FromMessageParts<S>> FromMessageParts<S> for Result<T, T::Rejection> {
     type Rejection = Infallible;
 
@@ -174,7 +174,7 @@ impl<S: Sync, T: FromMessageParts<S>> FromMessageParts<S> for Result<T, T::Rejec
     }
 }
 
-/// The handler itself decides about what cannot be extracted.
+/// The handler itself handles the failed extraction.
 impl<S: Sync, T: FromMessage<S>> FromMessage<S> for Result<T, T::Rejection> {
     type Rejection = Infallible;
 

@@ -18,13 +18,13 @@ use crate::model::rejection::{Rejection, RejectionKind};
 use crate::model::user::Handshake;
 use crate::model::user::User;
 
-/// What the route's pattern captured, parsed into `T`.
+/// The captures of the route's pattern, parsed into `T`.
 ///
 /// One capture into one value (`Path<u32>`), several into a tuple in the order of the pattern, or any into a struct
 /// with fields of their names.
 ///
-/// A value that does not parse is the client's [`BadMessage`](RejectionKind::BadMessage). Where the captures are not as
-/// many as the type has, or have other names, it is [`Misconfigured`](RejectionKind::Misconfigured), whatever the client
+/// A value that does not parse is the client's [`BadMessage`](RejectionKind::BadMessage). Captures that differ in
+/// number or in names from those of the type are [`Misconfigured`](RejectionKind::Misconfigured), whatever the client
 /// sends.
 ///
 /// # Example: a struct for several captures
@@ -47,15 +47,15 @@ pub struct Path<T>(pub T);
 
 /// The router's state, or a part of it.
 ///
-/// A router whose handlers take state does not compile into a messaging before
-/// [`with_state`](crate::MessageRouter::with_state) has given it.
+/// A router whose handlers take state cannot be given to a builder before
+/// [`with_state`](crate::MessageRouter::with_state) has supplied it: it does not compile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct State<T>(pub T);
 
-/// What a [layer](crate::MessageRouter::layer) left for the handler, by its type.
+/// A value that a [layer](crate::MessageRouter::layer) left for the handler, by its type.
 ///
-/// Where nothing of the type is there the message is rejected, as the application's fault; `Option<Extension<T>>` is then
-/// `None`.
+/// A message without a value of the type is rejected, as the application's fault; `Option<Extension<T>>` is `None`
+/// instead.
 ///
 /// # Example: a layer of one function
 ///
@@ -84,7 +84,7 @@ pub struct Extension<T>(pub T);
 
 /// Makes a part of the state from the whole, so that handlers can take parts by [`State`].
 #[diagnostic::on_unimplemented(
-    message = "nobody says how `{Self}` is made of the state `{S}`",
+    message = "`{Self}` cannot be made from the state `{S}`",
     note = "`impl FromRef<{S}> for {Self}`, or let the handler take `State<{S}>`"
 )]
 pub trait FromRef<S> {
@@ -168,7 +168,7 @@ impl<S: Sync> FromMessageParts<S> for Handshake {
     }
 }
 
-/// Where the message was sent, as the client wrote it.
+/// The destination of the message, as the client wrote it.
 impl<S: Sync> FromMessageParts<S> for Destination {
     type Rejection = Rejection;
 
@@ -236,7 +236,7 @@ impl<S: Sync> FromMessageParts<S> for Publisher {
     }
 }
 
-/// What belongs to the stack as a whole is there for every message that came to one.
+/// Values of the stack as a whole are present in every message that a stack received.
 pub(crate) fn of_the_stack<T: Clone + Send + Sync + 'static>(
     message: &Inbound,
 ) -> Result<T, Rejection> {
@@ -245,7 +245,7 @@ pub(crate) fn of_the_stack<T: Clone + Send + Sync + 'static>(
     found.ok_or_else(|| misplaced("this message came to no messaging stack"))
 }
 
-/// The application's fault: an extractor where it can have no value.
+/// A rejection for an extractor that can have no value in this handler: the application's fault.
 fn misplaced(error: &str) -> Rejection {
     Rejection::new(RejectionKind::Misconfigured, error)
 }

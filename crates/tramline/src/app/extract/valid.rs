@@ -1,4 +1,4 @@
-//! Bodies that keep the rules of their type.
+//! Bodies that are checked against the rules of their type.
 
 use std::ops::Deref;
 
@@ -9,9 +9,10 @@ use super::{FromMessage, FromMessageParts};
 use crate::model::inbound::Inbound;
 use crate::model::rejection::{Rejection, RejectionKind};
 
-/// What another extractor gives, checked by [garde](https://docs.rs/garde): `Valid<Json<Order>>`, `Valid<Path<Seat>>`.
+/// The value of another extractor, checked by [garde](https://docs.rs/garde): `Valid<Json<Order>>`,
+/// `Valid<Path<Seat>>`.
 ///
-/// What breaks a rule is [rejected](Rejection) with the kind [`Invalid`](RejectionKind::Invalid); its
+/// A value that breaks a rule is [rejected](Rejection) with the kind [`Invalid`](RejectionKind::Invalid); its
 /// [details](Rejection::details) name each field: `[{"path":"shares","message":"lower than 1"}]`. Needs the feature
 /// `garde`. Spring: `@Valid`.
 ///

@@ -16,15 +16,15 @@ use crate::model::effects::Effects;
 use crate::model::inbound::Inbound;
 use crate::model::rejection::{Rejection, RejectionKind};
 
-/// A handler with its state, its reply targets, and the layers that are around it so far.
+/// A handler with its state, its reply targets, and the layers added so far.
 pub(crate) type Bound = Arc<dyn Fn(Inbound) -> EffectsFuture + Send + Sync>;
 
-/// A layer whose types are forgotten.
+/// A type-erased layer.
 pub(crate) type LayerFn = Arc<dyn Fn(Bound) -> Bound + Send + Sync>;
 
-/// A handler as a tower service: what a [layer](crate::MessageRouter::layer) is put around.
+/// A handler as a tower service, for a [layer](crate::MessageRouter::layer) to wrap.
 ///
-/// It is always ready and never fails; what goes wrong is in the [`Effects`].
+/// It is always ready and never fails; failures are in the [`Effects`].
 #[derive(Clone)]
 pub struct MessageService(Bound);
 
@@ -73,7 +73,7 @@ where
     })
 }
 
-/// What a layer's error means for the client.
+/// Converts a layer's error into the client's rejection.
 fn rejection(error: BoxError) -> Rejection {
     match error.downcast::<Rejection>() {
         Ok(rejection) => *rejection,

@@ -1,4 +1,4 @@
-//! Which handler takes which message.
+//! The router: maps destinations to handlers.
 
 mod layer;
 mod route;
@@ -30,17 +30,18 @@ use crate::model::reply::IntoEffects;
 /// Maps application destinations to handlers.
 ///
 /// Paths are what follows the application prefix: `/hello` for a client's SEND to `/app/hello`. `{name}` captures one
-/// segment, which is not empty, and `{*name}` all that is left; a path without captures wins over one with. A path can
-/// have a [`message`] handler, which takes SENDs, and a [`subscribe`] handler, which answers SUBSCRIBEs; the two kinds are
-/// looked up apart, so that a `subscribe` handler at `/rooms/lobby` leaves SENDs there to the `message` handler at
-/// `/rooms/{room}`. What a session's beginning and end set going is said by [`connect`](Self::connect) and [`disconnect`](Self::disconnect).
+/// segment, which is not empty, and `{*name}` all that is left; a path without captures takes precedence over one with.
+/// A path can have a [`message`] handler, which takes SENDs, and a [`subscribe`] handler, which answers SUBSCRIBEs; the
+/// two kinds are looked up separately, so that a `subscribe` handler at `/rooms/lobby` leaves SENDs there to the
+/// `message` handler at `/rooms/{room}`. Handlers for a session's beginning and end are added by
+/// [`connect`](Self::connect) and [`disconnect`](Self::disconnect).
 ///
-/// Mistakes (a path twice, a capture that a reply wants and the path does not have, a `/` that is not nested: no destination
-/// is left of it) are kept and all reported together by
-/// [`MessagingBuilder::build`](crate::MessagingBuilder::build). Routes are a value: `{}` prints them as a table.
+/// Configuration errors (a path twice, a capture that a reply uses and the path does not have, a `/` that is not nested
+/// and so no destination) are collected, and [`MessagingBuilder::build`](crate::MessagingBuilder::build) reports them
+/// all at once. Routes are a value: `{}` prints them as a table.
 ///
-/// `S` is the state that handlers get by [`State`](crate::State); a router whose state was not given by
-/// [`with_state`](Self::with_state) does not fit into `build`.
+/// `S` is the state that handlers get by [`State`](crate::State); `build` takes a router only after
+/// [`with_state`](Self::with_state) has supplied its state.
 ///
 /// # Example: rooms
 ///
@@ -75,10 +76,10 @@ pub struct MessageRouter<S = ()> {
     connect: Vec<(&'static str, ErasedConnect<S>)>,
     disconnect: Vec<Endpoint<S>>,
     on_rejection: Option<OnRejection>,
-    mistakes: Vec<String>,
+    errors: Vec<String>,
 }
 
-/// What an application makes of a rejection.
+/// An application's handler for rejections.
 pub(crate) type OnRejection = Arc<dyn Fn(Rejection, &mut Effects) + Send + Sync>;
 
 impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
@@ -90,35 +91,35 @@ impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
             connect: Vec::new(),
             disconnect: Vec::new(),
             on_rejection: None,
-            mistakes: Vec::new(),
+            errors: Vec::new(),
         }
     }
 
-    /// Sends what clients send to `path`, or subscribe to, to a handler: made by [`message`] or [`subscribe`].
+    /// Routes what clients send to `path`, or their subscriptions to it, to a handler made by [`message`] or
+    /// [`subscribe`].
     ///
-    /// A path may be given several times, with a handler of another kind each.
-    /// Where [destinations have `.` between their segments](crate::MessagingBuilder::application_separator), paths may have
-    /// either.
+    /// A path may be given several times, with a handler of another kind each. Where [destinations have `.` between
+    /// their segments](crate::MessagingBuilder::application_separator), paths may have either.
     pub fn route(mut self, path: impl Into<ByteString>, handler: impl IntoRoute<S>) -> Self {
         self.routes.push((path.into(), handler.into_route()));
         self
     }
 
-    /// Asks `handler` about each client's CONNECT: who it is, and whether it may come in.
+    /// Asks `handler` about each client's CONNECT: which user it is, and whether to accept it.
     ///
-    /// The handler's arguments are extractors, [`Connect`](crate::Connect) among them. What it returns
+    /// The handler's arguments are extractors, [`Connect`](crate::Connect) among them. Its return value
     /// [decides](IntoLogin): `()` leaves the session the user that its HTTP request had; a [`User`](crate::User) is the
     /// session's user from then on, in CONNECTED's `user-name`, for the policy, for user destinations and for handlers
-    /// (`Option<User>`: or nobody); an error refuses, [as it says](crate::login::ConnectRefused).
+    /// (`Option<User>`: or none); an error refuses with [its text](crate::login::ConnectRefused).
     ///
-    /// The policy's [`on_connect`](crate::policy::PolicyBuilder::on_connect) rule is asked afterwards, and sees that user.
-    /// While the handler runs only its own session waits. If it takes longer than
-    /// [`Limits::connect_time`](crate::Limits::connect_time) the session is closed with 4500 and the handler dropped; if it
-    /// panics the session is refused, with a text that says nothing of the reason;
+    /// The policy's [`on_connect`](crate::policy::PolicyBuilder::on_connect) rule is asked afterwards, and sees that
+    /// user. While the handler runs only its own session waits. If it takes longer than
+    /// [`Limits::connect_time`](crate::Limits::connect_time) the session is closed with 4500 and the handler dropped;
+    /// if it panics the session is refused, with a text that does not reveal the reason;
     /// [`Stats::logins_refused`](crate::Stats::logins_refused) counts its refusals. Checking a password costs CPU on
     /// purpose: do it in `tokio::task::spawn_blocking`. There can be one.
     ///
-    /// Default: CONNECT is not asked for a login, and a session's user is that of its HTTP request.
+    /// Default: none; a session's user is that of its HTTP request.
     ///
     /// # Example: login and passcode
     ///
@@ -182,14 +183,15 @@ impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
         self
     }
 
-    /// Calls `handler` once for each session that was connected and is no more, whatever the reason: the handler's
-    /// arguments are extractors, [`Disconnected`](crate::events::Disconnected) among them, and what it returns is done.
+    /// Calls `handler` once for each session that was connected, when it has ended for whatever reason. The handler's
+    /// arguments are extractors, [`Disconnected`](crate::events::Disconnected) among them, and its effects are carried
+    /// out.
     ///
-    /// It runs after the session's last handler. The session gets nothing any more, so a reply goes to others.
-    /// [`shutdown`](crate::Messaging::shutdown) waits for it. It does not run where the runtime itself goes away. There can
-    /// be several; they run one after the other.
+    /// It runs after the session's last handler. The session itself receives nothing any more, so a reply goes to
+    /// others. [`shutdown`](crate::Messaging::shutdown) waits for it. It does not run if the runtime itself shuts down.
+    /// There can be several; they run one after the other.
     ///
-    /// # Example: the others hear of it
+    /// # Example: notifying the others
     ///
     /// ```
     /// use tramline::events::Disconnected;
@@ -212,27 +214,27 @@ impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
         self
     }
 
-    /// Takes the messages that no route does. Without one, who sends such a message hears of it by a
-    /// [`Rejection`] of the kind [`NoRoute`](crate::reply::RejectionKind::NoRoute).
+    /// Takes the messages that match no route. Without one, the sender of such a message receives a [`Rejection`] of
+    /// the kind [`NoRoute`](crate::reply::RejectionKind::NoRoute).
     ///
-    /// SUBSCRIBEs are not asked: what nobody answers is refused.
+    /// It takes no SUBSCRIBEs: one that matches no route is refused.
     pub fn fallback<H, T>(mut self, handler: H) -> Self
     where
         H: Handler<T, S>,
         H::Output: IntoEffects,
     {
         if self.fallback.is_some() {
-            self.mistakes.push("two fallbacks: there can be one".into());
+            self.errors.push("two fallbacks: there can be one".into());
         }
         self.fallback = Some(Endpoint::of::<H>(erase(handler, finish_effects)));
         self
     }
 
-    /// Says what becomes of [rejections](Rejection), in place of the message to `/user/queue/errors`: of this router's
-    /// routes, and of those that are merged or nested into it and do not say it themselves.
+    /// Handles [rejections](Rejection), in place of the message to `/user/queue/errors`: those of this router's routes,
+    /// and of merged or nested routers that do not set their own.
     ///
-    /// They are counted and logged all the same. Should `told` panic, or its own effects be rejected, the client hears of
-    /// that in the usual way.
+    /// They are counted and logged all the same. If `told` panics, or its own effects are rejected, the client is
+    /// notified of that in the usual way.
     ///
     /// # Example: another destination, another shape
     ///
@@ -265,22 +267,23 @@ impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
     pub fn nest(mut self, prefix: impl Into<ByteString>, mut other: Self) -> Self {
         let prefix = prefix.into();
         if other.fallback.take().is_some() {
-            self.mistakes.push(format!(
+            self.errors.push(format!(
                 "nest {prefix:?}: the nested router has a fallback; the outermost can have one"
             ));
         }
         let is_well = prefix.starts_with('/') && !prefix.ends_with('/') && !prefix.contains("{*");
         if !is_well {
-            self.mistakes.push(format!(
+            self.errors.push(format!(
                 "nest {prefix:?}: a prefix begins with `/`, does not end with it, and captures no tail; to nest at `/` use `merge`"
             ));
         }
         for path in other.paths().filter(|path| !path.starts_with('/')) {
-            self.mistakes.push(format!(
+            self.errors.push(format!(
                 "route {path:?} in {prefix:?}: a path begins with `/`"
             ));
         }
-        // What is written wrong is taken as it was meant, so that `build` tells what else is wrong with the routes.
+        // A malformed path is taken as it was probably meant, so that `build` also reports the other errors of the
+        // routes.
         let meant = match is_well {
             true => prefix,
             false => match prefix.trim_matches('/').replace("{*", "{") {
@@ -304,13 +307,13 @@ impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
             self.routes.push((place(path), route.map(inherit)));
         }
         if other.fallback.is_some() && self.fallback.is_some() {
-            self.mistakes.push("two fallbacks: there can be one".into());
+            self.errors.push("two fallbacks: there can be one".into());
         }
         self.fallback = self.fallback.take().or(other.fallback.map(inherit));
         self.connect.extend(other.connect);
         self.disconnect
             .extend(other.disconnect.into_iter().map(inherit));
-        self.mistakes.extend(other.mistakes);
+        self.errors.extend(other.errors);
     }
 
     /// Puts a tower layer around the handlers of all routes that were added so far, the fallback's included. A layer added
@@ -318,13 +321,14 @@ impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
     ///
     /// A layer sees the [`Inbound`] on its way in and the [`Effects`] on their way out. It comes after the
     /// [policy](crate::policy): it may change headers and body, add [extensions](Inbound::extensions_mut), refuse, and
-    /// measure, but neither destination nor user. An error of its service is a [`Rejection`]: its own if it is one, else of
-    /// the kind [`Refused`](crate::reply::RejectionKind::Refused). Route by route,
-    /// see [`MessageHandler::layer`]. What no handler takes is seen by an
+    /// measure, but change neither destination nor user. An error of its service becomes a [`Rejection`]: its own if it
+    /// is one, else one of the kind [`Refused`](crate::reply::RejectionKind::Refused). For a single route, see
+    /// [`MessageHandler::layer`]. For messages that no handler takes, use an
     /// [`Interceptor`](crate::interceptor::Interceptor).
     ///
-    /// What a layer is put around is always ready, other layers included. Where one goes by the readiness of another, as
-    /// `LoadShedLayer` does by that of a concurrency limit, add both at once by `tower::ServiceBuilder`.
+    /// The service inside a layer is always ready, even if it is a layer itself. A layer whose readiness depends on the
+    /// inner service, such as `LoadShedLayer` around a concurrency limit, must be added together with it by
+    /// `tower::ServiceBuilder`.
     ///
     /// # Example: no handler takes longer than a second
     ///
@@ -376,7 +380,7 @@ impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
             connect: connect.collect(),
             disconnect: self.disconnect.into_iter().map(bind).collect(),
             on_rejection: self.on_rejection,
-            mistakes: self.mistakes,
+            errors: self.errors,
         }
     }
 
@@ -386,7 +390,7 @@ impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
     }
 }
 
-/// An error of any type: what a layer's service may fail with.
+/// An error of any type, from a layer's service.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl<S: Clone + Send + Sync + 'static> Default for MessageRouter<S> {
@@ -402,7 +406,7 @@ impl<S> fmt::Debug for MessageRouter<S> {
     }
 }
 
-/// One line for each handler: what it takes, its name, and where its replies go.
+/// One line for each handler: its kind and path, its name, and the destinations of its replies.
 impl<S> fmt::Display for MessageRouter<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut line = |kind: &str, path: &str, endpoint: &Endpoint<S>| {

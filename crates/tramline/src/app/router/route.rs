@@ -1,4 +1,4 @@
-//! What stands at one path.
+//! The handlers of one path.
 
 use std::any::type_name;
 use std::fmt;
@@ -22,7 +22,7 @@ use crate::model::reply::{IntoEffects, IntoReply};
 
 /// Handles messages with `handler`: the argument of [`MessageRouter::route`](crate::MessageRouter::route).
 ///
-/// A handler that returns what [says itself](IntoEffects) where it goes is complete; one that returns a
+/// A handler whose return type determines [its own effects](IntoEffects) is complete; one that returns a
 /// [reply](IntoReply) needs [`send_to`](MessageHandler::send_to) or one of its like.
 pub fn message<H, T, S>(handler: H) -> MessageHandler<H, T, S>
 where
@@ -35,12 +35,14 @@ where
     }
 }
 
-/// Answers subscriptions with `handler`: what it returns is sent straight to the subscription, once, and to nobody else.
+/// Answers subscriptions with `handler`: its return value is sent straight to the subscription, once, and to nobody
+/// else.
 ///
-/// For what a page needs when it opens: a client that SUBSCRIBEs to `/app/rooms/7` gets the answer of the handler at
-/// `/rooms/{room}` as a MESSAGE. The subscription then stays until its client ends it, and gets nothing more; a RECEIPT
-/// that it asked for comes when the handler has returned. To follow what happens afterwards a client subscribes to a topic
-/// as well, and does that first, so that it misses nothing. An error says [itself](IntoEffects) where it goes.
+/// Use it for the data that a page needs when it opens: a client that SUBSCRIBEs to `/app/rooms/7` gets the answer of
+/// the handler at `/rooms/{room}` as a MESSAGE. The subscription then stays until its client ends it, and gets nothing
+/// more; a RECEIPT that it asked for comes when the handler has returned. To follow later changes a client subscribes
+/// to a topic as well, and does that first, so that it misses nothing. An error determines [its own
+/// effects](IntoEffects).
 ///
 /// # Example: the last lines of a room
 ///
@@ -76,7 +78,7 @@ pub struct MessageHandler<H, T, S> {
 /// A handler whose replies have a destination.
 #[must_use = "give it to `MessageRouter::route`"]
 pub struct ReplyingHandler<H, T, S> {
-    /// Its types are forgotten here already: a reply that cannot be sent is one error and not another at `route`.
+    /// Type-erased here already, so that every reply that cannot be sent is the same compile error.
     handler: ErasedHandler<S>,
     options: Options,
     replies: Vec<ReplyTo>,
@@ -115,7 +117,7 @@ struct Options {
     concurrent: Option<NonZeroUsize>,
 }
 
-/// The ways to say where replies go, each adding one more place.
+/// Methods that set the destinations of replies; each call adds one.
 macro_rules! reply_methods {
     ($($(#[$doc:meta])* $name:ident $kind:ident,)*) => {
         impl<H, T, S> MessageHandler<H, T, S> {$(
@@ -157,19 +159,19 @@ macro_rules! reply_methods {
 }
 
 reply_methods! {
-    /// Sends what the handler returns to everyone who is subscribed to `destination`, which may use the captures of
-    /// the route: `/topic/rooms/{room}`. Called repeatedly, sends it to each.
+    /// Sends the handler's return value to everyone who is subscribed to `destination`, which may use the captures of
+    /// the route: `/topic/rooms/{room}`. If called repeatedly, sends it to each.
     send_to Destination,
-    /// Sends what the handler returns to every session of the user whose message it was; where that is anonymous, to its
-    /// session. `destination` is what follows the user prefix, `/queue/answers` for those who subscribe to
+    /// Sends the handler's return value to every session of the user who sent the message; if the sender is anonymous,
+    /// to its session. `destination` is what follows the user prefix, `/queue/answers` for those who subscribe to
     /// `/user/queue/answers`, and may use the captures of the route.
     send_to_user User,
-    /// Sends what the handler returns to the session whose message it was, and to no other of its user's. `destination` is
-    /// as for [`send_to_user`](Self::send_to_user).
+    /// Sends the handler's return value to the session that sent the message, and to no other of its user's.
+    /// `destination` is as for [`send_to_user`](Self::send_to_user).
     send_to_session Session,
 }
 
-/// What can be said of any handler.
+/// Options of any handler.
 macro_rules! option_methods {
     ($($builder:ident)*) => {$(
         impl<H, T, S> $builder<H, T, S> {
@@ -185,13 +187,13 @@ macro_rules! option_methods {
                 self
             }
 
-            /// Lets up to `limit` handlers of one session run at once, counted over all its routes that say so: the
-            /// session's next message is looked at while this one is still handled. Without it a session's messages are
-            /// handled one after the other, in order.
+            /// Lets up to `limit` handlers of one session run concurrently, counted over all its routes with this
+            /// option: the session's next message is taken up while this one is still handled. Without it a session's
+            /// messages are handled one after the other, in order.
             ///
-            /// The order of such handlers' effects is that in which they finish, and a RECEIPT comes when its own message
-            /// is handled. A message beyond `limit` waits, and with it what the session sent behind it. DISCONNECT waits
-            /// for all of them; a session that ends for another reason of its client's making drops them. Inside a
+            /// The order of such handlers' effects is that in which they finish, and a RECEIPT comes when its own
+            /// message is handled. A message beyond `limit` waits, and the session's later messages behind it.
+            /// DISCONNECT waits for all of them; a session that its client ends in any other way drops them. Inside a
             /// transaction, messages are handled in order all the same. A limit of 0 counts as 1.
             ///
             /// # Example: look-ups need no order
@@ -225,7 +227,7 @@ macro_rules! option_methods {
                 route
             }
 
-            /// Handles messages to the same path with `handler`, which says itself where its replies go; see [`message`].
+            /// Handles messages to the same path with `handler`, which determines its own effects; see [`message`].
             pub fn message<H2, T2>(self, handler: H2) -> Route<S>
             where
                 Self: IntoRoute<S>,
@@ -261,7 +263,7 @@ impl<H, T, S> fmt::Debug for ReplyingHandler<H, T, S> {
     }
 }
 
-/// What [`MessageRouter::route`](crate::MessageRouter::route) takes: made by [`message`] and [`subscribe`]. Not for
+/// An argument of [`MessageRouter::route`](crate::MessageRouter::route): made by [`message`] and [`subscribe`]. Not for
 /// implementing elsewhere.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a complete route",
@@ -272,7 +274,7 @@ pub trait IntoRoute<S> {
     fn into_route(self) -> Route<S>;
 }
 
-/// The handlers of one path, whose types are forgotten. More than one of a kind is a mistake.
+/// The type-erased handlers of one path. More than one of a kind is a configuration error.
 #[must_use = "give it to `MessageRouter::route`"]
 pub struct Route<S> {
     pub(super) message: Vec<Endpoint<S>>,
@@ -352,7 +354,7 @@ impl<H, T, S> IntoRoute<S> for ReplyingHandler<H, T, S> {
     }
 }
 
-/// One handler and all that was said about it.
+/// One handler and its options.
 pub(super) struct Endpoint<S> {
     pub(super) name: &'static str,
     pub(super) handler: ErasedHandler<S>,

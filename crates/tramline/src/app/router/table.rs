@@ -21,7 +21,7 @@ use crate::model::rejection::Rejection;
 /// The handlers of a stack, below its application prefixes.
 pub(crate) struct RouteTable {
     separator: Separator,
-    /// A table for each kind: a fixed path of the one does not hide captures of the other.
+    /// A table for each kind, so that a fixed path of one kind does not hide captures of the other.
     message: matchit::Router<Ready>,
     subscribe: matchit::Router<Ready>,
     fallback: Option<Ready>,
@@ -35,13 +35,13 @@ pub(crate) struct RouteTable {
 pub(crate) struct Ready {
     pub(crate) call: Bound,
     pub(crate) on_rejection: Option<OnRejection>,
-    /// How many may run at once in one session; `None` where each is waited for.
+    /// The most that run concurrently in one session; `None` to run one after the other.
     pub(crate) concurrent: Option<NonZeroUsize>,
 }
 
 impl RouteTable {
-    /// Makes the table, and tells all that is wrong with the routes; `is_carried` says whether the broker has a
-    /// destination, `separated` what is between the segments of one.
+    /// Makes the table, and returns all errors of the routes; `is_carried` returns true if the broker carries a
+    /// destination, `separated` is the separator of a destination's segments.
     pub(crate) fn build(
         router: MessageRouter,
         separator: Separator,
@@ -50,7 +50,7 @@ impl RouteTable {
     ) -> (Self, Vec<String>) {
         let mut builder = Builder {
             separator,
-            mistakes: router.mistakes,
+            errors: router.errors,
             on_rejection: router.on_rejection.clone(),
             is_carried: &is_carried,
             separated: &separated,
@@ -69,7 +69,7 @@ impl RouteTable {
         };
         if connect.next().is_some() {
             builder
-                .mistakes
+                .errors
                 .push("two connect handlers: there can be one".into());
         }
         for endpoint in router.disconnect {
@@ -78,7 +78,7 @@ impl RouteTable {
         for (path, route) in joined(router.routes, separator) {
             builder.add(&mut table, &path, route);
         }
-        (table, builder.mistakes)
+        (table, builder.errors)
     }
 
     pub(crate) fn connect(&self) -> Option<&ErasedConnect<()>> {
@@ -103,7 +103,7 @@ impl RouteTable {
     ) -> Option<(&'a Ready, Captures)> {
         let slashed = slashed(path, self.separator);
         let found = routes.at(&slashed).ok()?;
-        // What is empty is no segment: `/rooms//say` has no room.
+        // An empty text is no segment: `/rooms//say` has no room.
         if found.params.iter().any(|(_, value)| value.is_empty()) {
             return None;
         }
@@ -115,7 +115,7 @@ impl RouteTable {
     }
 }
 
-/// What a pattern captured, by name.
+/// The captures of a pattern, by name.
 pub(crate) type Captures = Vec<(ByteString, ByteString)>;
 
 /// The text with `/` between its segments, which is how patterns with captures are looked up. Of the same length.
@@ -126,7 +126,7 @@ pub(crate) fn slashed(text: &str, separator: Separator) -> Cow<'_, str> {
     }
 }
 
-/// What stands in `text` where `part` stands in `slashed`, which was made of it.
+/// The part of `text` at the position of `part` in `slashed`, which was made from `text`.
 pub(crate) fn as_written<'a>(part: &str, slashed: &str, text: &'a str) -> &'a str {
     let at = part.as_ptr().addr() - slashed.as_ptr().addr();
     &text[at..at + part.len()]
@@ -138,7 +138,7 @@ impl fmt::Debug for RouteTable {
     }
 }
 
-/// One route for each path, in the order they were first named.
+/// Joins the routes of each path into one, in the order the paths were first added.
 fn joined(
     routes: Vec<(ByteString, Route<()>)>,
     separator: Separator,
@@ -160,14 +160,14 @@ fn joined(
 
 struct Builder<'a> {
     separator: Separator,
-    mistakes: Vec<String>,
+    errors: Vec<String>,
     on_rejection: Option<OnRejection>,
     is_carried: &'a dyn Fn(&str) -> bool,
     separated: &'a dyn Fn(&str) -> Separator,
 }
 
 impl Builder<'_> {
-    /// A handler that has no path.
+    /// Makes a handler that has no path.
     fn whole(&mut self, what: &str, endpoint: Endpoint<()>) -> Ready {
         let mut wrong = Vec::new();
         let ready = self.ready(endpoint, &mut wrong, &[]);
@@ -178,7 +178,7 @@ impl Builder<'_> {
     fn add(&mut self, table: &mut RouteTable, path: &str, route: Route<()>) {
         let what = format!("route {path:?}");
         let pattern = Pattern::read(path);
-        let mut wrong = pattern.mistakes.clone();
+        let mut wrong = pattern.errors.clone();
         if path == "/" {
             wrong.push(
                 "clients cannot send there: nothing is left of the destination below the application prefix; \
@@ -194,7 +194,7 @@ impl Builder<'_> {
             if endpoints.len() > 1 {
                 wrong.push(format!("two {kind} handlers"));
             }
-            // All of them, so that what is wrong with a second one is told as well.
+            // All of them, so that errors of a second one are reported as well.
             let ready: Vec<Ready> = endpoints
                 .into_iter()
                 .map(|endpoint| self.ready(endpoint, &mut wrong, &pattern.captures))
@@ -203,9 +203,9 @@ impl Builder<'_> {
                 continue;
             };
             let inserted = routes.insert(slashed(path, self.separator), first);
-            // What else is wrong with a pattern that has mistakes was said in better words.
+            // Errors of an invalid pattern have been reported already, in clearer words.
             if let Err(error) = inserted
-                && (pattern.mistakes.is_empty() || matches!(error, InsertError::Conflict { .. }))
+                && (pattern.errors.is_empty() || matches!(error, InsertError::Conflict { .. }))
             {
                 wrong.push(error.to_string());
             }
@@ -213,16 +213,16 @@ impl Builder<'_> {
         self.tell(&what, &wrong);
     }
 
-    /// Each mistake once, though both kinds of handlers have it.
+    /// Adds each error once, though both kinds of handlers have it.
     fn tell(&mut self, what: &str, wrong: &[String]) {
-        for (at, mistake) in wrong.iter().enumerate() {
-            if !wrong[..at].contains(mistake) {
-                self.mistakes.push(format!("{what}: {mistake}"));
+        for (at, error) in wrong.iter().enumerate() {
+            if !wrong[..at].contains(error) {
+                self.errors.push(format!("{what}: {error}"));
             }
         }
     }
 
-    /// Puts a handler together with its replies' targets and its layers.
+    /// Combines a handler with its replies' targets and its layers.
     fn ready(
         &self,
         endpoint: Endpoint<()>,
@@ -274,24 +274,24 @@ impl Builder<'_> {
 /// The names that `path` captures.
 pub(crate) fn captures(path: &str) -> Result<Vec<ByteString>, String> {
     let pattern = Pattern::read(path);
-    match pattern.mistakes.is_empty() {
+    match pattern.errors.is_empty() {
         true => Ok(pattern.captures),
-        false => Err(pattern.mistakes.join("; ")),
+        false => Err(pattern.errors.join("; ")),
     }
 }
 
-/// What a path says, as far as it can be read.
+/// The captures and errors of a path, as far as it can be parsed.
 #[derive(Default)]
 struct Pattern {
     captures: Vec<ByteString>,
-    mistakes: Vec<String>,
+    errors: Vec<String>,
 }
 
 impl Pattern {
     fn read(path: &str) -> Self {
         let mut pattern = Self::default();
         if !path.starts_with('/') {
-            pattern.mistakes.push("a path begins with `/`".into());
+            pattern.errors.push("a path begins with `/`".into());
         }
         for segment in path.split('/') {
             pattern.segment(segment);
@@ -301,20 +301,20 @@ impl Pattern {
 
     fn segment(&mut self, segment: &str) {
         if let Some(name) = segment.strip_prefix(':') {
-            let mistake = format!("captures are written {{{name}}}, not :{name}");
-            self.mistakes.push(mistake);
+            let error = format!("captures are written {{{name}}}, not :{name}");
+            self.errors.push(error);
             return self.capture(name);
         }
         let mut rest = segment;
         while let Some((before, after)) = rest.split_once('{') {
             self.text(before);
             let Some((name, after)) = after.split_once('}') else {
-                self.mistakes.push("unclosed `{`".into());
+                self.errors.push("unclosed `{`".into());
                 return self.capture(after);
             };
             let typed = name.split_once(':');
             if typed.is_some() {
-                self.mistakes.push(format!(
+                self.errors.push(format!(
                     "{{{name}}}: a capture is a name; take its value by `Path` of a type that checks it"
                 ));
             }
@@ -327,7 +327,7 @@ impl Pattern {
 
     fn capture(&mut self, name: &str) {
         if self.captures.iter().any(|known| known == name) {
-            self.mistakes.push(format!(
+            self.errors.push(format!(
                 "{{{name}}} is there twice; each capture has a name of its own"
             ));
         } else {
@@ -335,10 +335,10 @@ impl Pattern {
         }
     }
 
-    /// Wildcards that subscriptions have, and what has captures does not.
+    /// Refuses wildcards in the text around captures; only subscriptions have them.
     fn text(&mut self, text: &str) {
         if text.contains(['*', '?']) {
-            self.mistakes.push(format!(
+            self.errors.push(format!(
                 "{text:?}: there are no wildcards here; `{{name}}` captures one segment, and `{{*name}}` all that is left"
             ));
         }

@@ -1,4 +1,4 @@
-//! Where clients connect: HTTP in, sessions out.
+//! The HTTP endpoints that clients connect to.
 
 mod body;
 mod origins;
@@ -33,10 +33,10 @@ use crate::net::transport::messages::RawFraming;
 use crate::net::transport::websocket::{Plain, SockJs as SockJsFrames};
 use tramline_broker::SessionId;
 
-/// A stack at its place among the web server's paths.
+/// A stack mounted at a path of the web server.
 pub(crate) struct Mounted<S: Stack> {
     handle: Arc<Handle<S>>,
-    /// The part of the path that is not taken off before requests come here.
+    /// The part of the path that the web server does not strip from requests.
     mounted_at: Option<ByteString>,
     sockjs: Option<Arc<SockJsService>>,
 }
@@ -62,14 +62,14 @@ impl<S: Stack> Mounted<S> {
         &self.handle.shared
     }
 
-    /// The part of a request's path that is for the endpoint; `None` if it was mounted elsewhere than it was told.
+    /// The part of a request's path that is for the endpoint; `None` if it is mounted elsewhere than configured.
     fn path<'a>(&self, path: &'a str) -> Option<&'a str> {
         match &self.mounted_at {
             Some(place) => {
                 let rest = path.strip_prefix(&**place)?;
                 (rest.is_empty() || rest.starts_with('/')).then_some(rest)
             }
-            // What strips a prefix leaves one slash or two where there was none or one.
+            // Routers that strip a prefix may leave one slash or two where there was none or one.
             None if path.bytes().all(|byte| byte == b'/') => Some(""),
             None => Some(path),
         }
@@ -111,7 +111,7 @@ impl<S: Stack> Mounted<S> {
         };
         match route {
             Route::Greeting if parts.method != Method::GET => self.refused(not_get()),
-            // An endpoint takes WebSocket at its own path; without an upgrade that is SockJS's greeting.
+            // An endpoint takes WebSocket at its own path; without an upgrade that path returns SockJS's greeting.
             Route::Greeting if parts.headers.contains_key(header::UPGRADE) => {
                 self.upgrade(parts, |_| Plain).await
             }
@@ -173,7 +173,7 @@ impl<S: Stack> Mounted<S> {
         }
     }
 
-    /// Counts an answer that says that there is no such method, or no room.
+    /// Counts an answer that refuses the method or finds no room.
     fn refused_if_so(&self, response: Response<Body>) -> Response<Body> {
         match response.status() {
             StatusCode::METHOD_NOT_ALLOWED | StatusCode::SERVICE_UNAVAILABLE => {
@@ -213,12 +213,12 @@ impl<S: Stack> fmt::Debug for Mounted<S> {
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What a session keeps of its request.
+/// The part of its request that a session keeps.
 pub(crate) fn session_info(front: &Front, parts: &Parts) -> SessionInfo {
     let keep = &front.keep_headers;
     let kept = keep.iter().flat_map(|name| {
         let values = parts.headers.get_all(name).iter();
-        // A copy: the value is a slice of the whole request head.
+        // Copied: the value is a slice of the whole request head.
         values.filter_map(move |value| {
             Some((
                 name.clone(),
@@ -254,7 +254,7 @@ pub(crate) fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body>
     response
 }
 
-/// For newcomers at the end; sessions that are there may collect what is theirs.
+/// Refuses new clients during shutdown; existing sessions may still fetch their messages.
 fn going_away() -> Response<Body> {
     text(
         StatusCode::SERVICE_UNAVAILABLE,
@@ -272,7 +272,7 @@ fn not_get() -> Response<Body> {
     response
 }
 
-/// Without a body and a content type, as the SockJS script has it.
+/// Without body and content type, as the SockJS test script demands.
 fn not_allowed(allow: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::default());
     *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;

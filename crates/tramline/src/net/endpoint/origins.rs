@@ -1,4 +1,4 @@
-//! Which pages may connect.
+//! The origins whose pages may connect.
 
 use std::net::SocketAddr;
 
@@ -13,13 +13,13 @@ use super::proxies::Proxies;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Origins {
     any: bool,
-    /// Whether `null` may, the origin of sandboxed frames and of files.
+    /// Allows `null`, the origin of sandboxed frames and of files.
     null: bool,
     allowed: Vec<Pattern>,
-    pub(crate) mistakes: Vec<String>,
+    pub(crate) errors: Vec<String>,
 }
 
-/// An allowed origin, with `*` in its host where any characters may stand.
+/// An allowed origin; `*` in its host stands for any characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Pattern {
     scheme: String,
@@ -33,7 +33,7 @@ enum Ports {
     These(Vec<u16>),
 }
 
-/// A page's origin: scheme, host and port, in lower case, the port always said.
+/// A page's origin: scheme, host and port, in lower case, the port always explicit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Origin {
     scheme: String,
@@ -52,26 +52,26 @@ impl Origins {
             } else if let Some(pattern) = Pattern::parse(text.trim_end_matches('/')) {
                 origins.allowed.push(pattern);
             } else {
-                let mistake = format!(
+                let error = format!(
                     "allowed origin {text:?}: must look like `https://app.example`, `https://*.app.example` or \
                      `https://app.example:[8080,8443]`, or be `null` or `*`"
                 );
-                origins.mistakes.push(mistake);
+                origins.errors.push(error);
             }
         }
         origins
     }
 
-    /// Whether a request may go on: it has no `Origin`, or the one it has is the endpoint's own by `Host`, or an allowed
-    /// one.
+    /// Returns true if a request may proceed: it has no `Origin`, or one that is the endpoint's own by `Host`, or an
+    /// allowed one.
     ///
-    /// Host and port are compared, not the scheme: a proxy in front of us may have ended TLS.
+    /// Host and port are compared, not the scheme: a proxy in front of us may have terminated TLS.
     pub(crate) fn permit(&self, request: &Parts, proxies: &Proxies) -> bool {
         let mut origins = request.headers.get_all(header::ORIGIN).iter();
         let Some(origin) = origins.next() else {
             return true;
         };
-        // A browser sends one; of several, one could be meant for us and another for somebody else.
+        // A browser sends one; with several, it is unclear which one to check.
         if origins.next().is_some() {
             return false;
         }
@@ -86,8 +86,9 @@ impl Origins {
         }
     }
 
-    /// Whether a request may go on that browsers make without an `Origin`, with the visitor's cookies, for any page that
-    /// embeds a script or a frame: the page must be known by `Referer`, or be one of ours by `Sec-Fetch-Site`.
+    /// Returns true if a request may proceed that browsers send without an `Origin`, with the visitor's cookies, for
+    /// any page that embeds a script or a frame: the page must be allowed by `Referer`, or be one of ours by
+    /// `Sec-Fetch-Site`.
     pub(crate) fn permit_embedded(&self, request: &Parts, proxies: &Proxies) -> bool {
         let text = |name| request.headers.get(name).map(|value| value.to_str());
         if self.any || request.headers.contains_key(header::ORIGIN) {
@@ -98,15 +99,15 @@ impl Origins {
                 .ok()
                 .and_then(|referer| Origin::of(&referer.parse().ok()?))
                 .is_some_and(|origin| self.permit_origin(&origin, request, proxies)),
-            // `none` is what the visitor typed himself.
+            // `none` means that the visitor typed the address.
             (None, Some(site)) => matches!(site, Ok("same-origin" | "none")),
             (None, None) => false,
         }
     }
 
-    /// The pages that may connect, as `Content-Security-Policy: frame-ancestors` names them; `None` for all.
+    /// The pages that may connect, in the syntax of `Content-Security-Policy: frame-ancestors`; `None` for all.
     ///
-    /// What cannot be said there, a `*` within a name, is left out.
+    /// Patterns that this syntax cannot express, with a `*` within a name, are left out.
     pub(crate) fn frame_ancestors(&self) -> Option<String> {
         if self.any {
             return None;
@@ -147,7 +148,7 @@ impl Pattern {
                 (&rest[..at], Ports::parse(ports)?)
             }
             None => {
-                // Only what is no part of a pattern is left for the parser of addresses to judge.
+                // With `*` replaced, the parser of addresses checks the rest.
                 let plain: Authority = rest.replace('*', "x").parse().ok()?;
                 let port = plain.port_u16().or_else(|| default_port(&scheme))?;
                 let host = match plain.port() {
@@ -157,7 +158,7 @@ impl Pattern {
                 (host, Ports::These(vec![port]))
             }
         };
-        // With a port that is no number, a user or a path this would not be the same.
+        // Excludes a port that is no number, a user or a path.
         let plain: Authority = host.replace('*', "x").parse().ok()?;
         let is_host = plain.host().len() == plain.as_str().len() && !host.is_empty();
         (is_host && default_port(&scheme).is_some()).then(|| Self {
@@ -186,13 +187,13 @@ impl Ports {
     }
 }
 
-/// Whether `host` fits `pattern`, in which `*` stands for one character or more.
+/// Returns true if `host` matches `pattern`, in which `*` stands for one character or more.
 ///
-/// Strangers choose the host, so this takes the product of the lengths at most: only the last `*` that was passed is ever
-/// made longer, since whatever a longer one before it would fit, that one fits too.
+/// Strangers choose the host, so this takes time of at most the product of the lengths: only the last `*` passed is
+/// ever extended, since whatever a longer match of an earlier one would allow, that one allows too.
 fn glob(pattern: &[u8], host: &[u8]) -> bool {
     let (mut at, mut seen) = (0, 0);
-    // The last `*`, and what its first character stands for.
+    // The last `*`, and the first character that it stands for.
     let mut star = None;
     while seen < host.len() {
         match pattern.get(at) {
@@ -214,7 +215,7 @@ fn glob(pattern: &[u8], host: &[u8]) -> bool {
 }
 
 impl Origin {
-    /// The value of an `Origin` header: scheme, host and perhaps a port, and nothing else (RFC 6454 §7.1).
+    /// Parses the value of an `Origin` header: scheme, host and perhaps a port, and nothing else (RFC 6454 §7.1).
     fn parse(text: &str) -> Option<Self> {
         let uri: Uri = text.parse().ok()?;
         let mut bare = format!("{}://{}", uri.scheme_str()?, uri.host()?);
@@ -244,7 +245,7 @@ impl Origin {
             return self.is_at(&told.authority)
                 || beside && self.host.eq_ignore_ascii_case(told.authority.host());
         }
-        // HTTP/2 has no `Host`; what stands for it is in the URI.
+        // HTTP/2 has no `Host`; its replacement is in the URI.
         match host(&request.headers) {
             Some(host) => self.is_at(&host),
             None => request.uri.authority().is_some_and(|host| self.is_at(host)),
@@ -252,7 +253,7 @@ impl Origin {
     }
 
     fn is_at(&self, authority: &Authority) -> bool {
-        // Where a host has no port, it is the default of the scheme that the page has.
+        // A host without a port has the default port of the page's scheme.
         let port = authority.port_u16().or_else(|| default_port(&self.scheme));
         authority.host().eq_ignore_ascii_case(&self.host) && port == Some(self.port)
     }
@@ -353,7 +354,7 @@ mod tests {
     #[test]
     fn allowed_origins_are_exact() {
         let origins = origins(&["https://app.example/", "http://other.example:3000"]);
-        assert!(origins.mistakes.is_empty());
+        assert!(origins.errors.is_empty());
         for (origin, permitted) in [
             ("https://app.example", true),
             ("https://APP.example:443", true),
@@ -383,7 +384,7 @@ mod tests {
             "https://app-*.example.net",
             "http://[::1]:[1,2]",
         ]);
-        assert!(origins.mistakes.is_empty(), "{:?}", origins.mistakes);
+        assert!(origins.errors.is_empty(), "{:?}", origins.errors);
         for (origin, permitted) in [
             ("https://a.example.com", true),
             ("https://a.b.EXAMPLE.com", true),
@@ -424,11 +425,11 @@ mod tests {
         assert_eq!(origins.frame_ancestors().as_deref(), Some(ancestors));
     }
 
-    /// An origin may have 64 KiB; trying every way to share it out would take years.
+    /// An origin may have 64 KiB; trying every split would take years.
     #[test]
     fn a_long_host_is_looked_at_once() {
         let origins = origins(&["https://*.a*.a*.a*.example.com"]);
-        assert!(origins.mistakes.is_empty());
+        assert!(origins.errors.is_empty());
         let long = "a.".repeat(30_000);
         for (origin, permitted) in [
             (format!("https://{long}x.example.org"), false),
@@ -446,7 +447,7 @@ mod tests {
         }
     }
 
-    /// As the definition has it.
+    /// A direct implementation of the definition.
     fn slow_glob(pattern: &[u8], host: &[u8]) -> bool {
         match pattern.split_first() {
             None => host.is_empty(),
@@ -494,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_origin_is_a_mistake() {
+    fn an_invalid_origin_is_an_error() {
         let wrong = [
             "",
             "app.example",
@@ -511,8 +512,8 @@ mod tests {
             "*://a",
             "https://a b",
         ];
-        let mistakes = origins(&wrong).mistakes;
-        assert_eq!(mistakes.len(), wrong.len(), "{mistakes:#?}");
+        let errors = origins(&wrong).errors;
+        assert_eq!(errors.len(), wrong.len(), "{errors:#?}");
     }
 
     #[test]
@@ -532,7 +533,7 @@ mod tests {
         assert!(!permit("https://evil.example", &rewritten, "10.0.0.1:9"));
         assert!(!permit("http://inner:8080", &rewritten, "10.0.0.1:9"));
         assert!(!permit(app, &rewritten, "11.0.0.1:9"), "not a trusted one");
-        // TLS that ended before us needs no trust, as long as the host is passed on.
+        // TLS that a proxy terminated needs no trust, as long as the host is passed on.
         assert!(permit(app, &[("host", "app.example")], "11.0.0.1:9"));
         let port_beside = [
             ("host", "inner"),

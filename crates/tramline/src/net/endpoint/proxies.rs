@@ -1,4 +1,4 @@
-//! What proxies in front of us say about the client, and which of them are believed.
+//! Headers by which proxies describe the client, and the proxies that are trusted to set them.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,7 +11,7 @@ use http::uri::Authority;
 pub(crate) struct Proxies {
     any: bool,
     networks: Vec<Network>,
-    pub(crate) mistakes: Vec<String>,
+    pub(crate) errors: Vec<String>,
 }
 
 /// Addresses that begin with the same bits.
@@ -21,11 +21,11 @@ struct Network {
     prefix: u32,
 }
 
-/// Where the client asked, as a trusted proxy tells.
+/// The host that the client asked for, from a trusted proxy.
 #[derive(Debug)]
 pub(super) struct ForwardedHost {
     pub(super) authority: Authority,
-    /// A port that was told beside the host.
+    /// A port from a header of its own.
     pub(super) port: Option<u16>,
 }
 
@@ -38,10 +38,10 @@ impl Proxies {
             } else if let Some(network) = Network::parse(&text) {
                 proxies.networks.push(network);
             } else {
-                let mistake = format!(
+                let error = format!(
                     "trusted proxy {text:?}: must be an address, a network such as `10.0.0.0/8`, or `*`"
                 );
-                proxies.mistakes.push(mistake);
+                proxies.errors.push(error);
             }
         }
         proxies
@@ -56,7 +56,7 @@ impl Proxies {
         if !self.trust(peer) {
             return None;
         }
-        // The first proxy's word comes first.
+        // The first value is the first proxy's.
         let first = |name| Some(text(headers, name).next()?.split(',').next()?.trim());
         Some(ForwardedHost {
             authority: first("x-forwarded-host")?.parse().ok()?,
@@ -64,7 +64,7 @@ impl Proxies {
         })
     }
 
-    /// The client's address: the last of `X-Forwarded-For` that is no proxy's, with the port 0 where none is told; else the
+    /// The client's address: the last of `X-Forwarded-For` that is no proxy's, with port 0 if it has none; else the
     /// peer's.
     pub(super) fn client(
         &self,
@@ -170,7 +170,7 @@ mod tests {
     fn only_those_named_are_believed() {
         let told = headers(&[("x-forwarded-host", "app.example")]);
         let list = proxies(&["10.0.0.0/8", "192.168.1.7", "fd00::/8", "0.0.0.0/32"]);
-        assert!(list.mistakes.is_empty());
+        assert!(list.errors.is_empty());
         for (from, believed) in [
             ("10.1.2.3:9", true),
             ("[::ffff:10.1.2.3]:9", true),
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_is_a_mistake() {
+    fn an_invalid_network_is_an_error() {
         let wrong = [
             "",
             "proxy.example",
@@ -202,7 +202,7 @@ mod tests {
             "::/129",
             "10.0.0.0/",
         ];
-        assert_eq!(proxies(&wrong).mistakes.len(), wrong.len());
+        assert_eq!(proxies(&wrong).errors.len(), wrong.len());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What an endpoint leads to.
+//! The stack behind an endpoint.
 
 use std::fmt;
 use std::future::Future;
@@ -18,9 +18,9 @@ use crate::net::transport::messages::RawTransport;
 use crate::net::transport::violation::LimitsOf;
 use crate::net::wheel::Driven;
 
-/// A messaging stack, or the sessions of a raw handler: what requests are for, and what their connections become.
+/// A messaging stack, or the sessions of a raw handler: it admits requests and runs the sessions of their connections.
 pub(crate) trait Stack: Driven + fmt::Debug {
-    /// What a session begins with.
+    /// The initial state of a session.
     type Opening: Send + 'static;
 
     /// Tells this stack apart from others in logs.
@@ -28,43 +28,43 @@ pub(crate) trait Stack: Driven + fmt::Debug {
 
     fn front(&self) -> &Front;
 
-    /// Whether newcomers are refused.
+    /// Returns true if new sessions are refused.
     fn is_closing(&self) -> bool;
 
-    /// Refuses newcomers and asks the sessions that are there to end.
+    /// Refuses new sessions and asks the existing ones to end.
     fn close(&self);
 
     fn counters(&self) -> Refusals<'_>;
 
-    /// Counts and logs a request that could not be understood.
+    /// Counts and logs a malformed request.
     fn broken(&self, error: &dyn fmt::Display) {
         self.counters().protocol_errors.increment();
         tracing::debug!(stack = %self.name(), %error, "a SockJS request is refused");
     }
 
-    /// What one SockJS message, or one body of `xhr_send`, may have.
+    /// The limits of one SockJS message, and of one body of `xhr_send`.
     fn payload_limits(&self) -> PayloadLimits;
 
-    /// Whose names errors have for the limits of a [new WebSocket](Self::websocket).
+    /// Option names used in the errors about a [WebSocket's limits](Self::websocket).
     const LIMITS_OF: LimitsOf;
 
     /// The limits of a new WebSocket, and its pings.
     fn websocket(&self) -> (Config, Option<Box<KeepAlive>>);
 
-    /// Decides whether a session may begin, after origin and headers were found right.
+    /// Decides whether a session may begin, once origin and headers have passed.
     fn admit(
         &self,
         parts: &mut Parts,
     ) -> impl Future<Output = Result<Admitted<Self::Opening>, Response<Body>>> + Send;
 
-    /// Adds what only the socket knows.
+    /// Adds what only the socket provides.
     fn connected(
         opening: &mut Self::Opening,
         remote: Option<SocketAddr>,
         local: Option<SocketAddr>,
     );
 
-    /// The session's task.
+    /// Runs a session.
     fn session<T: RawTransport>(
         self: Arc<Self>,
         opening: Self::Opening,
@@ -79,7 +79,7 @@ pub(crate) struct Admitted<O> {
     pub(crate) protocol: Option<HeaderValue>,
 }
 
-/// What every stack has for its requests.
+/// The settings that every stack has for its requests.
 #[derive(Debug, Default)]
 pub(crate) struct Front {
     pub(crate) origins: Origins,
@@ -88,14 +88,14 @@ pub(crate) struct Front {
     pub(crate) compression: Compression,
 }
 
-/// The counters of requests that lead to nothing.
+/// The counters of requests that open no session.
 pub(crate) struct Refusals<'a> {
     pub(crate) origins: &'a Counter,
     pub(crate) requests: &'a Counter,
     pub(crate) protocol_errors: &'a Counter,
 }
 
-/// Ends the sessions when nobody holds it any more.
+/// Ends the sessions when its last clone is dropped.
 #[derive(Debug)]
 pub(crate) struct Handle<S: Stack> {
     pub(crate) shared: Arc<S>,

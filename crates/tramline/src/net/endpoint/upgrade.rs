@@ -1,4 +1,4 @@
-//! The opening handshake (RFC 6455 §4.2), and from the HTTP connection to the bare socket.
+//! The opening handshake (RFC 6455 §4.2), and the way from the HTTP connection to the bare socket.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,13 +19,13 @@ use crate::net::transport::messages::RawFraming;
 use crate::net::transport::websocket::WebSocket;
 use crate::net::wheel::Driver;
 
-/// A connection that is about to leave HTTP, and what was agreed on.
+/// A connection that is about to leave HTTP, and the results of its negotiation.
 pub(super) struct Upgrade {
     connection: OnUpgrade,
     agreement: Option<Agreement>,
 }
 
-/// Checks a handshake; gives the response that accepts it, or the one that says what is wrong.
+/// Checks a handshake; returns the response that accepts it, or one with the error.
 #[expect(
     clippy::result_large_err,
     reason = "once per connection, and it is the answer"
@@ -163,12 +163,12 @@ pub(super) fn start<S: Stack, F: RawFraming>(
         let framing = framing(stack.wheel().now());
         let config = (config, S::LIMITS_OF);
         let transport = WebSocket::new(io, config, upgrade.agreement, framing, keep_alive);
-        // A task of its own: the handshake's is larger, and its memory goes to the next one.
+        // A separate task: that of the handshake is larger, and its memory is freed for the next one.
         tokio::spawn(stack.session(opening, transport));
     });
 }
 
-/// The socket below the HTTP connection, where it is one and HTTP left nothing unread; what wraps it otherwise.
+/// The socket below the HTTP connection, if there is one and HTTP left nothing unread; else its wrapper.
 fn bare(upgraded: Upgraded) -> Io {
     match downcast::<TokioIo<TcpStream>>(upgraded) {
         Ok(parts) if parts.read_buf.is_empty() => Io::Tcp(parts.io.into_inner()),

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A byte stream: the bare socket where that is possible, anything else behind a box.
+/// A byte stream: the bare socket if possible, anything else in a box.
 pub(crate) enum Io {
     Tcp(TcpStream),
     Other(Box<dyn Stream>),
@@ -41,8 +41,8 @@ impl Io {
         self.writer().poll_shutdown(context)
     }
 
-    /// One read into the worker's scratch buffer; `consume` gets the input and must take all of it. End of stream is
-    /// an empty slice.
+    /// Reads once into the worker's scratch buffer; `consume` gets the input and must take all of it. An empty slice
+    /// means end of stream.
     pub(crate) fn poll_read<T>(
         &mut self,
         context: &mut Context<'_>,
@@ -74,8 +74,8 @@ impl fmt::Debug for Io {
 /// that a burst of small frames arrives in one read.
 const READ_SIZE: usize = 64 * 1024;
 
-/// A payload from this size on is handed to the socket where it lies, behind its head, instead of being copied.
-/// Below it one `write` of a copy costs less than a vectored one (measured: 1.15 times at 128 B, equal at 4 KiB).
+/// A payload of this size or more is passed to the socket in place, after its head, instead of being copied. Below it
+/// one `write` of a copy costs less than a vectored one (measured: 1.15 times at 128 B, equal at 4 KiB).
 const VECTORED_FROM: usize = 16 * 1024;
 
 thread_local! {
@@ -83,11 +83,11 @@ thread_local! {
     static BATCH: Cell<Batch> = const { Cell::new(Batch { bytes: Vec::new(), large: Vec::new() }) };
 }
 
-/// The content of one write: small pieces copied one behind the other, large payloads by reference between them.
+/// The content of one write: small pieces copied one after the other, large payloads by reference between them.
 #[derive(Default)]
 pub(crate) struct Batch {
     pub(crate) bytes: Vec<u8>,
-    /// Payloads, each with the place in `bytes` that it comes before.
+    /// Payloads, each with the position in `bytes` that it precedes.
     large: Vec<(usize, Bytes)>,
 }
 
@@ -98,7 +98,7 @@ impl Batch {
         let outcome = fill(&mut batch);
         batch.bytes.clear();
         batch.large.clear();
-        // One that had to grow far beyond the usual is not worth keeping for ever.
+        // A batch that grew far beyond the usual is not worth keeping.
         if batch.bytes.capacity() <= 4 * READ_SIZE {
             BATCH.set(batch);
         }
@@ -161,7 +161,7 @@ impl Piece<'_> {
     }
 }
 
-/// Bytes that the socket has not taken yet. Most sockets take everything: then this is one empty pointer.
+/// Bytes that the socket has not taken yet. Most sockets take everything, and then this is one null pointer.
 #[derive(Debug, Default)]
 #[expect(
     clippy::box_collection,
@@ -170,7 +170,7 @@ impl Piece<'_> {
 pub(crate) struct Unsent(Option<Box<VecDeque<Bytes>>>);
 
 impl Unsent {
-    /// Writes a batch, or as much of it as the socket takes, behind nothing unsent; keeps the rest.
+    /// Writes a batch, or as much of it as the socket takes, and keeps the rest; nothing unsent may be left before it.
     pub(crate) fn write(
         &mut self,
         io: &mut Io,
@@ -212,7 +212,7 @@ impl Unsent {
         self.0.get_or_insert_default().push_back(kept);
     }
 
-    /// The bytes that are left.
+    /// The number of bytes left.
     pub(crate) fn len(&self) -> usize {
         self.0
             .iter()
@@ -221,7 +221,7 @@ impl Unsent {
             .sum()
     }
 
-    /// Writes on; ready when nothing is left and the stream has passed it on.
+    /// Continues writing; ready when nothing is left and the stream is flushed.
     #[inline]
     pub(crate) fn poll_flush(
         &mut self,
@@ -252,7 +252,7 @@ impl Unsent {
     }
 }
 
-/// The bytes that a write took: none where it would have to wait.
+/// The bytes that a write took: 0 if it would have to wait.
 fn taken(write: Poll<io::Result<usize>>) -> io::Result<usize> {
     match write {
         Poll::Ready(written) => written,
@@ -260,7 +260,7 @@ fn taken(write: Poll<io::Result<usize>>) -> io::Result<usize> {
     }
 }
 
-/// Slices that one vectored write takes at most: Linux's `IOV_MAX`.
+/// The most slices that one vectored write takes: Linux's `IOV_MAX`.
 const MAX_SLICES: usize = 1024;
 
 #[cfg(test)]

@@ -1,29 +1,29 @@
-//! Pings that keep a connection open through proxies, and notice peers that are gone without a word.
+//! Pings that keep a connection open through proxies, and detect peers that have vanished.
 
 use std::time::{Duration, Instant};
 
-/// When to ping, and how long silence may follow.
+/// The schedule of pings, and the limit on silence after one.
 #[derive(Debug)]
 pub(crate) struct KeepAlive {
     every: Duration,
     timeout: Duration,
     next_ping: Instant,
-    /// Nothing has come since a ping: until when something must.
+    /// Set while nothing has come since a ping: the time until which something must.
     silent_until: Option<Instant>,
-    /// That time is over; what has come meanwhile and was not read yet gets one more chance.
+    /// That time has passed; input that arrived meanwhile and was not read yet gets one more chance.
     overdue: bool,
     owed: bool,
 }
 
-/// Unless an option says otherwise: how often it pings, and how long it then waits.
+/// The default interval of pings, and the default time to wait for an answer.
 pub(crate) const KEEP_ALIVE: Option<Duration> = Some(Duration::from_secs(25));
 pub(crate) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long what lies in the socket may take to be read once the time is over.
+/// The time to read what is already in the socket once the deadline has passed.
 pub(crate) const LAST_CHANCE: Duration = Duration::from_millis(100);
 
 impl KeepAlive {
-    /// `None` for no pings: where `every` is `None` or zero.
+    /// Returns `None` for no pings: if `every` is `None` or zero.
     pub(crate) fn new(
         every: Option<Duration>,
         timeout: Duration,
@@ -40,8 +40,8 @@ impl KeepAlive {
         }))
     }
 
-    /// Something has come, whatever it was.
-    pub(crate) fn heard(&mut self) {
+    /// Records that something has come, whatever it was.
+    pub(crate) fn received(&mut self) {
         self.silent_until = None;
         self.overdue = false;
     }
@@ -51,8 +51,8 @@ impl KeepAlive {
             .map_or(self.next_ping, |until| until.min(self.next_ping))
     }
 
-    /// Looks at the time; `listening` is whether all that has come was read, so that silence is the peer's and not
-    /// ours. `Err` with the time that passed, when the peer is taken for gone.
+    /// Checks the deadlines; `listening` is true if all input that had come was read, so that the silence is the peer's
+    /// and not ours. Returns `Err` with the time that passed when the peer counts as gone.
     pub(crate) fn handle_timeout(&mut self, now: Instant, listening: bool) -> Result<(), Duration> {
         if self.silent_until.is_some_and(|until| until <= now) {
             if !listening {
@@ -72,7 +72,7 @@ impl KeepAlive {
         Ok(())
     }
 
-    /// Whether a ping is due; said once.
+    /// Returns true once when a ping is due.
     pub(crate) fn take_ping(&mut self) -> bool {
         std::mem::take(&mut self.owed)
     }
@@ -99,7 +99,7 @@ mod tests {
             assert_eq!(pings.handle_timeout(due, true), Ok(()));
             assert!(pings.take_ping() && !pings.take_ping());
             assert_eq!(pings.next_timeout(), due + 5 * SECOND);
-            pings.heard();
+            pings.received();
         }
     }
 
@@ -114,7 +114,7 @@ mod tests {
             pings.handle_timeout(late + LAST_CHANCE, true),
             Err(5 * SECOND)
         );
-        pings.heard();
+        pings.received();
         assert_eq!(pings.handle_timeout(late + LAST_CHANCE, true), Ok(()));
     }
 

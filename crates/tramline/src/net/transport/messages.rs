@@ -13,12 +13,12 @@ use crate::net::transport::websocket::{Framing, Plain, Sharing, SockJs, WebSocke
 use crate::net::transport::{Chunks, Lost, Transport};
 use crate::net::wire;
 
-/// A transport that carries messages as they are, besides chunks of STOMP.
+/// A transport that carries messages unchanged, besides chunks of STOMP.
 pub(crate) trait RawTransport: Transport {
-    /// Only text can be carried.
+    /// True if only text can be carried.
     const TEXT_ONLY: bool;
 
-    /// As [`poll_receive`](Transport::poll_receive), for messages and pongs; in parts where they are wanted.
+    /// As [`poll_receive`](Transport::poll_receive), for messages and pongs; in parts if asked for.
     fn poll_messages(
         &mut self,
         context: &mut Context<'_>,
@@ -26,7 +26,7 @@ pub(crate) trait RawTransport: Transport {
         messages: &mut Vec<Received>,
     ) -> Poll<Result<(), Lost>>;
 
-    /// Adds one item. What cannot be carried was refused before, and is left out.
+    /// Adds one item. Items that cannot be carried were refused before, and are skipped.
     fn item(&mut self, item: &Item, batch: &mut Batch);
 }
 

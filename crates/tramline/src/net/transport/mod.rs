@@ -25,25 +25,25 @@ use self::io::Batch;
 ///
 /// Chunks are received by [`poll_receive`](Self::poll_receive). Output is added to a [`Batch`] by
 /// [`frame`](Self::frame) and [`message`](Self::message) and sent by [`write`](Self::write), which is called only after
-/// [`poll_ready`](Self::poll_ready) said that everything written before is out.
+/// [`poll_ready`](Self::poll_ready) has reported that everything written before is sent.
 pub(crate) trait Transport: fmt::Debug + Send + Unpin + 'static {
     /// The name for logs and counters.
     const NAME: &'static str;
 
-    /// [`close`](Self::close) tells the peer code and reason. Where it does not, an ERROR frame has to.
+    /// True if [`close`](Self::close) carries code and reason to the peer; if not, an ERROR frame has to.
     const TELLS_WHY: bool = true;
 
     /// Appends the chunks of one read to `chunks`.
     ///
-    /// `Err` once the peer is gone or has closed: the chunks that were received before that are appended all the same,
-    /// and nothing is received after it. While pending, nothing is appended.
+    /// Returns `Err` once the peer has vanished or closed: the chunks that were received before that are appended all
+    /// the same, and nothing is received after it. While pending, nothing is appended.
     fn poll_receive(
         &mut self,
         context: &mut Context<'_>,
         chunks: &mut Chunks,
     ) -> Poll<Result<(), Lost>>;
 
-    /// Ready when everything written before is out.
+    /// Ready when everything written before is sent.
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>>;
 
     /// As [`poll_ready`](Self::poll_ready), for the close handshake.
@@ -51,18 +51,18 @@ pub(crate) trait Transport: fmt::Debug + Send + Unpin + 'static {
         self.poll_ready(context)
     }
 
-    /// Bytes that were written and are not out, by which progress shows.
+    /// The number of bytes written but not sent, by which progress shows.
     fn unsent(&self) -> usize;
 
-    /// Adds what the transport itself owes its peer, such as pongs.
+    /// Adds the transport's own output, such as pongs.
     fn transmit(&mut self, batch: &mut Batch);
 
     /// Adds one encoded STOMP frame or heart-beat.
     fn frame(&mut self, frame: &[u8], batch: &mut Batch);
 
-    /// Adds a MESSAGE frame: `head` is the subscription's own, the rest is shared by all that get the message.
+    /// Adds a MESSAGE frame: `head` is the subscription's own, the rest is shared by all receivers of the message.
     ///
-    /// False when this transport cannot carry the body.
+    /// Returns false if this transport cannot carry the body.
     fn message(
         &mut self,
         head: &[u8],
@@ -71,30 +71,30 @@ pub(crate) trait Transport: fmt::Debug + Send + Unpin + 'static {
         batch: &mut Batch,
     ) -> bool;
 
-    /// Writes the batch, or keeps what cannot be written now.
+    /// Writes the batch, and keeps what cannot be written now.
     fn write(&mut self, context: &mut Context<'_>, batch: &Batch) -> std::io::Result<()>;
 
-    /// STOMP's own heart-beats are sent, so that the transport's are not needed.
+    /// Called when STOMP's own heart-beats are agreed on, so that the transport's are not needed.
     fn heart_beats_agreed(&mut self) {}
 
     /// Adds our part of the close handshake, if it is still owed; nothing is added to batches after that.
     fn close(&mut self, code: u16, reason: &str, batch: &mut Batch);
 
-    /// Writes what is left and waits for the peer's part of the close handshake.
+    /// Writes what is left and waits for the peer's close.
     fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<()>;
 
-    /// When the transport wants [`handle_timeout`](Self::handle_timeout) to be called.
+    /// The time at which [`handle_timeout`](Self::handle_timeout) must be called.
     fn next_timeout(&self) -> Option<Instant> {
         None
     }
 
-    /// Looks at the transport's own deadlines; `Err` when the peer is gone.
+    /// Checks the transport's own deadlines; returns `Err` when the peer is gone.
     fn handle_timeout(&mut self, _now: Instant) -> Result<(), Lost> {
         Ok(())
     }
 }
 
-/// The chunks of one read, usually one: that one needs no memory of its own.
+/// The chunks of one read, usually one, which needs no memory of its own.
 #[derive(Debug, Default)]
 pub(crate) struct Chunks {
     first: Option<Bytes>,
@@ -137,7 +137,7 @@ pub(crate) enum Lost {
         code: Option<u16>,
         reason: ByteString,
     },
-    /// It vanished: the stream ended, failed, or nobody came to collect.
+    /// It vanished: the stream ended or failed, or no request came to collect.
     Vanished(String),
     /// It ended its side of the stream without a close, and may still read.
     HalfClosed,

@@ -1,4 +1,4 @@
-//! Compressed input, taken a slice at a time: it may become a thousand times as much.
+//! Compressed input, processed in slices, since it may inflate a thousandfold.
 
 use std::future::Future;
 use std::pin::pin;
@@ -8,12 +8,12 @@ use tramline_websocket::{Connection, Error, Event};
 
 use super::io::Io;
 
-/// Input of a connection with compression that was read but not inflated, since one turn had inflated enough.
+/// Input of a connection with compression that was read but not inflated, because this turn inflated enough already.
 #[derive(Debug, Default)]
 pub(super) struct Unread {
     bytes: Vec<u8>,
     taken: usize,
-    /// Other tasks had their turn since.
+    /// Other tasks have had their turn since.
     waited: bool,
 }
 
@@ -24,14 +24,14 @@ impl Unread {
 }
 
 /// Bytes inflated after which a connection yields to others. Inflating these takes a fraction of a millisecond, and
-/// what they hold waits for the handler.
+/// their content waits for the handler.
 pub(crate) const INFLATED: usize = 256 * 1024;
 
-/// Bytes of input between two looks at how much was inflated: a mebibyte of it at most.
+/// Bytes of input between two checks of the inflated total: they inflate to a mebibyte at most.
 const SLICE: usize = 1024;
 
-/// Lends `take` one read, or what is left of the one before; it gives how much of that it took. After an error the rest is
-/// forgotten.
+/// Lends `take` one read, or the rest of the previous one; it returns how much of that it took. After an error the rest
+/// is dropped.
 pub(super) fn poll_read<T>(
     io: &mut Io,
     unread: &mut Option<Box<Unread>>,
@@ -43,7 +43,7 @@ pub(super) fn poll_read<T>(
     {
         if !unread.waited {
             unread.waited = true;
-            // Not woken at once: the runtime looks for what came for others before it does.
+            // Not woken at once: the runtime polls for other tasks' events first.
             return pin!(tokio::task::yield_now())
                 .poll(context)
                 .map(|()| Ok(Ok(())));
@@ -71,8 +71,8 @@ pub(super) fn poll_read<T>(
     })
 }
 
-/// Hands the events of `input` to `sink`, until enough was inflated where it is compressed; gives how many bytes that
-/// took.
+/// Passes the events of `input` to `sink`; stops when compressed input has inflated to enough. Returns the number of
+/// bytes taken.
 pub(super) fn take<E>(
     machine: &mut Connection,
     input: &mut [u8],

@@ -1,7 +1,7 @@
 //! SockJS over plain HTTP requests: one session, carried by many short connections.
 //!
-//! The session's task and the HTTP requests meet in [`Shared`]: requests that send put chunks in, the response of the
-//! request that receives takes frames out.
+//! The session's task and the HTTP requests meet in [`Shared`]: sending requests put chunks in, the response of the
+//! receiving request takes frames out.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -29,14 +29,14 @@ pub(crate) struct SockJsHttp {
     shared: Arc<Shared>,
 }
 
-/// The meeting place of a session's task and its HTTP requests.
+/// The state that a session's task and its HTTP requests share.
 pub(crate) struct Shared {
     wheel: Arc<Wheel>,
     message_limit: usize,
     state: Mutex<State>,
-    /// Told when nothing more is taken from requests.
+    /// Notified when requests can deliver nothing more.
     over: Notify,
-    /// Of the requests that send: one is read at a time.
+    /// Held by the sending request that is being read: one at a time.
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -46,18 +46,18 @@ struct State {
     inbound_bytes: usize,
     /// The session's task.
     task: Option<Waker>,
-    /// The response that receives.
+    /// The response of the receiving request.
     receiver: Option<Waker>,
-    /// The request that waits until the task has taken what is there.
+    /// The sending request that waits until the task has taken the queued chunks.
     sender: Option<Waker>,
-    /// What a request did that ends the session.
+    /// A request's violation that ends the session.
     violation: Option<Lost>,
-    /// The session's task is over.
+    /// The session's task has ended.
     gone: bool,
 }
 
-/// Bytes that wait for a receiving request before the session's task keeps what is left in its outbox, where the
-/// overflow policy counts it; also what may wait in the other direction. As much as one read from a socket.
+/// Bytes that wait for a receiving request before the session's task keeps the rest in its outbox, where the overflow
+/// policy counts it; also the limit in the other direction. As much as one read from a socket.
 pub(crate) const QUEUE_LIMIT: usize = 64 * 1024;
 
 impl SockJsHttp {
@@ -65,7 +65,7 @@ impl SockJsHttp {
         Self { shared }
     }
 
-    /// Queues one message, whose parts are escaped already.
+    /// Queues one message, whose parts are already escaped.
     pub(crate) fn send_escaped(&self, parts: &[&[u8]]) {
         self.shared.state.lock().machine.send(parts);
     }
@@ -91,10 +91,10 @@ impl Shared {
         })
     }
 
-    /// A request arrived that wants to receive, or to hear why it cannot.
+    /// Attaches a request that wants to receive, or to be given the reason why it cannot.
     pub(crate) fn attach(self: &Arc<Self>, receive: Receive) -> Receiver {
         let mut state = self.state.lock();
-        // The task looks at the machine's new deadlines.
+        // The task checks the machine's new deadlines.
         wake(&mut state.task);
         let receiving = state.machine.attach(receive, self.wheel.now());
         Receiver {
@@ -103,8 +103,8 @@ impl Shared {
         }
     }
 
-    /// Hands in what the request sent whose [turn](Self::turn) it is; ready when there is room. Gives false if nobody takes
-    /// it any more.
+    /// Delivers the content of the request that holds the [turn](Self::turn); ready when there is room. Returns false
+    /// if the session no longer takes it.
     pub(crate) fn poll_send(
         &self,
         context: &mut Context<'_>,
@@ -124,22 +124,22 @@ impl Shared {
         Poll::Ready(true)
     }
 
-    /// Waits until the requests that came before have handed in what they sent.
+    /// Waits until earlier requests have delivered their content.
     pub(crate) async fn turn(&self) -> MutexGuard<'_, ()> {
         self.turn.lock().await
     }
 
-    /// Waits until nothing more is taken from requests.
+    /// Waits until requests can deliver nothing more.
     pub(crate) async fn over(&self) {
         let mut over = pin!(self.over.notified());
-        // Heard from now on, so that nothing is missed in between.
+        // Enabled before the check, so that no notification is missed in between.
         over.as_mut().enable();
         if !self.state.lock().is_over() {
             over.await;
         }
     }
 
-    /// Ends the session for what a request did; gives false if it is over already.
+    /// Ends the session for a request's violation; returns false if it is over already.
     pub(crate) fn violated(&self, violation: Lost) -> bool {
         let mut state = self.state.lock();
         if state.is_over() {
@@ -150,7 +150,7 @@ impl Shared {
         true
     }
 
-    /// For a session whose task is over: until when its close frame can still be asked for.
+    /// For a session whose task has ended: the time until which its close frame can still be requested.
     pub(crate) fn remembered_until(&self, now: Instant) -> Option<Instant> {
         let mut state = self.state.lock();
         state.machine.handle_timeout(now);
@@ -181,7 +181,7 @@ impl Receiver {
             .machine
             .poll_output(&mut self.receiving, now, &mut piece);
         if !piece.is_empty() {
-            // The task may have waited for room, or for the close frame to be heard.
+            // The task may have waited for room, or for the delivery of the close frame.
             wake(&mut state.task);
             return Poll::Ready(Some(piece.into()));
         }
@@ -200,7 +200,7 @@ impl Drop for Receiver {
         let mut state = self.shared.state.lock();
         let now = self.shared.wheel.now();
         state.machine.detach(&self.receiving, now);
-        // The time in which the next request has to come begins now.
+        // The time limit for the next request begins now.
         wake(&mut state.task);
     }
 }
@@ -228,7 +228,7 @@ impl Transport for SockJsHttp {
         }
         state.inbound_bytes = 0;
         wake(&mut state.sender);
-        // Taken whole: an idle session keeps no queue.
+        // Taken whole, so that an idle session keeps no queue.
         chunks.extend(std::mem::take(&mut state.inbound));
         Poll::Ready(Ok(()))
     }
@@ -244,7 +244,7 @@ impl Transport for SockJsHttp {
     }
 
     fn poll_ready_to_close(&mut self, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        // The close frame is one more, and must not wait for a client that collects nothing.
+        // The close frame is one more, and must not wait for a client that fetches nothing.
         Poll::Ready(Ok(()))
     }
 
@@ -284,7 +284,8 @@ impl Transport for SockJsHttp {
     }
 
     fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        // The close frame waits in the machine for whoever asks, this task for whoever comes in time.
+        // The close frame waits in the machine for the next receiving request; this task waits until one comes or its
+        // time is over.
         let mut state = self.shared.state.lock();
         if state.machine.is_close_heard() || state.machine.is_expired() {
             return Poll::Ready(());

@@ -1,7 +1,7 @@
-//! The task of a connection: what sessions and raw sockets have in common.
+//! The task of a connection: common to sessions and raw sockets.
 //!
-//! A [`Task`] drives a [`Protocol`] over a [`Link`]: it goes round while anything can go on, reads once per poll, sets the
-//! timer before it sleeps, and does the close handshake at the end.
+//! A [`Task`] drives a [`Protocol`] over a [`Link`]: it loops while anything can make progress, reads once per poll,
+//! sets the timer before it sleeps, and performs the close handshake at the end.
 
 use std::cell::Cell;
 use std::fmt;
@@ -19,8 +19,8 @@ use super::Transport;
 use super::io::Batch;
 use crate::net::wheel::{Alarm, Sleeper, Wheel};
 
-/// Deliveries that one write carries at most, and bytes of them: enough that a write's own cost is spread thin, and few
-/// enough that the rest stays in the outbox, where it is counted.
+/// The most deliveries, and bytes of them, in one write: enough to amortise the cost of a write, and few enough that
+/// the rest stays in the outbox, where it is counted.
 pub(crate) const BATCH_ITEMS: usize = 64;
 pub(crate) const BATCH_BYTES: usize = 64 * 1024;
 
@@ -31,12 +31,12 @@ pub(crate) const CLOSE_TIME: Duration = Duration::from_secs(5);
 pub(crate) trait Protocol<T: Transport>: fmt::Debug + Unpin {
     /// The reason why a connection ends.
     type End;
-    /// The end and the output that is still to be written.
+    /// The end and the last output.
     type Last;
     /// The timer's way to wake the task.
     type Sleeper: Sleeper;
 
-    /// Looks at timers, input, running work and output, once; `Err` when the connection ends.
+    /// Processes timers, input, running work and output, once; returns `Err` when the connection ends.
     fn poll_round(
         &mut self,
         link: &mut Link<T>,
@@ -46,23 +46,23 @@ pub(crate) trait Protocol<T: Transport>: fmt::Debug + Unpin {
     /// The next deadline of any kind.
     fn next_timeout(&self, link: &Link<T>) -> Option<Instant>;
 
-    /// Ends the connection for broker, counters, log and listeners; called once. `None` where the client is gone.
+    /// Ends the connection for broker, counters, log and listeners; called once. Returns `None` if the client is gone.
     fn end(&mut self, end: Self::End) -> Option<Self::Last>;
 
-    /// Goes on with the handlers that run after the end; ready when none is left.
+    /// Continues the handlers that run after the end; ready when none is left.
     fn poll_handlers(&mut self, context: &mut Context<'_>) -> Poll<()>;
 
     /// The code and reason of the close.
     fn close_reason(&self, last: &Self::Last) -> (u16, ByteString);
 
-    /// Adds what is written before the close.
+    /// Adds the output before the close.
     fn last_output(&mut self, last: &mut Self::Last, transport: &mut T, batch: &mut Batch);
 
     fn wheel(&self) -> &Wheel;
 
     fn sleeper(&self) -> &Arc<Self::Sleeper>;
 
-    /// Has [`sleeper`](Self::sleeper) wake this task.
+    /// Lets [`sleeper`](Self::sleeper) wake this task.
     fn register(&self, context: &mut Context<'_>);
 }
 
@@ -71,14 +71,14 @@ pub(crate) trait Protocol<T: Transport>: fmt::Debug + Unpin {
 pub(crate) enum Round {
     /// The transport was read; there may be more.
     Read,
-    /// Something was done that lets something else go on.
+    /// Something was done that lets other work continue.
     Progress,
-    /// Nothing can go on before the task is woken.
+    /// Nothing can continue before the task is woken.
     Idle,
 }
 
 /// A connection, as a future to be spawned. It has no lock on its state and no second task: a running handler is one
-/// branch beside input and output.
+/// branch next to input and output.
 pub(crate) struct Task<T: Transport, P: Protocol<T>> {
     phase: Phase<T, P::Last>,
     protocol: P,
@@ -86,7 +86,7 @@ pub(crate) struct Task<T: Transport, P: Protocol<T>> {
 
 enum Phase<T, L> {
     Open(Link<T>),
-    /// Boxed, because it is short.
+    /// Boxed, because this state is short.
     Closing(Box<Closing<T, L>>),
     /// The transport is gone; handlers may still run.
     Closed,
@@ -95,8 +95,8 @@ enum Phase<T, L> {
 struct Closing<T, L> {
     link: Link<T>,
     last: L,
-    /// The last output is written, and our close behind it.
-    said: bool,
+    /// The last output and our close are written.
+    written: bool,
     deadline: Instant,
 }
 
@@ -117,7 +117,7 @@ impl<T: Transport, P: Protocol<T>> Task<T, P> {
             self.phase = Phase::Closing(Box::new(Closing {
                 link,
                 last,
-                said: false,
+                written: false,
                 deadline: self.protocol.wheel().now() + CLOSE_TIME,
             }));
         }
@@ -143,7 +143,7 @@ impl<T: Transport, P: Protocol<T>> Future for Task<T, P> {
             match task.protocol.poll_round(link, context) {
                 Ok(Round::Progress) => {}
                 Ok(Round::Read) => {
-                    // One read at a time: this worker's other tasks take what it set going before more is read.
+                    // One read per poll: this worker's other tasks handle its consequences before more is read.
                     context.waker().wake_by_ref();
                     return Poll::Pending;
                 }
@@ -169,7 +169,7 @@ impl<T: Transport, P: Protocol<T>> fmt::Debug for Task<T, P> {
 }
 
 impl<T: Transport, L> Closing<T, L> {
-    /// Ready when the close handshake is over, complete or not.
+    /// Ready when the close handshake is over, whether complete or not.
     fn poll<P: Protocol<T, Last = L>>(
         &mut self,
         protocol: &mut P,
@@ -180,11 +180,11 @@ impl<T: Transport, L> Closing<T, L> {
         if protocol.wheel().now() >= self.deadline {
             return Poll::Ready(());
         }
-        if !self.said {
+        if !self.written {
             if ready!(self.link.transport.poll_ready_to_close(context)).is_err() {
                 return Poll::Ready(());
             }
-            self.said = true;
+            self.written = true;
             let (code, reason) = protocol.close_reason(&self.last);
             let last = &mut self.last;
             let written = self.link.write(context, |transport, batch| {
@@ -193,7 +193,7 @@ impl<T: Transport, L> Closing<T, L> {
                 true
             });
             if written.is_err() {
-                // The peer does not listen any more, and that it ended is logged already.
+                // The peer no longer listens, and the end is logged already.
                 return Poll::Ready(());
             }
         }
@@ -201,10 +201,10 @@ impl<T: Transport, L> Closing<T, L> {
     }
 }
 
-/// A transport, and what its task watches.
+/// A transport, and the state by which its task watches it.
 pub(crate) struct Link<T> {
     pub(crate) transport: T,
-    /// While the transport takes nothing more.
+    /// Set while the transport takes nothing more.
     stalled: Option<Box<Stalled>>,
     alarm: Alarm,
     /// The deadline that the alarm was last set for.
@@ -213,7 +213,7 @@ pub(crate) struct Link<T> {
 
 struct Stalled {
     since: Instant,
-    /// Bytes that are left, by which progress shows.
+    /// Bytes that are unsent, by which progress shows.
     unsent: usize,
 }
 
@@ -227,7 +227,7 @@ impl<T: Transport> Link<T> {
         }
     }
 
-    /// Ready when everything written before is out; else the time without progress is counted.
+    /// Ready when everything written before is sent; otherwise measures the time without progress.
     #[inline]
     pub(crate) fn poll_ready(
         &mut self,
@@ -241,7 +241,7 @@ impl<T: Transport> Link<T> {
         ready
     }
 
-    /// Counts the time without progress, from the beginning when there was some.
+    /// Measures the time without progress, and restarts when there was some.
     #[cold]
     fn watch(&mut self, is_ready: bool, wheel: &Wheel) {
         if is_ready {
@@ -255,15 +255,15 @@ impl<T: Transport> Link<T> {
         }
     }
 
-    /// When the transport will have taken nothing for `limit`, if it takes nothing now.
+    /// The time at which the transport will have taken nothing for `limit`; `None` if it is not stalled.
     #[inline]
     pub(crate) fn send_deadline(&self, limit: Duration) -> Option<Instant> {
         let stalled = self.stalled.as_ref()?;
         Some(stalled.since + limit)
     }
 
-    /// Writes one batch: what the transport owes its peer, then what `fill` adds. `fill` says whether it added anything,
-    /// since not every transport queues into the batch. To be called when everything written before is out.
+    /// Writes one batch: the transport's own output, then what `fill` adds. `fill` returns true if it added anything,
+    /// since not every transport queues into the batch. To be called when everything written before is sent.
     pub(crate) fn write(
         &mut self,
         context: &mut Context<'_>,
@@ -279,15 +279,15 @@ impl<T: Transport> Link<T> {
         })
     }
 
-    /// Returns whether the wheel has woken the task since the last call: then some deadline may have passed.
+    /// Returns true if the wheel has woken the task since the last call: then some deadline may have passed.
     pub(crate) fn is_due(&mut self, wheel: &Wheel) -> bool {
         self.alarm.rang(wheel)
     }
 
-    /// Has the wheel wake the task at `deadline`, unless it will do so earlier.
+    /// Makes the wheel wake the task at `deadline`, unless it will do so earlier.
     #[inline]
     fn arm<P: Protocol<T>>(&mut self, deadline: Option<Instant>, protocol: &P) {
-        // Asked at every poll, where comparing is cheaper than working out a tick.
+        // Checked at every poll, where comparing is cheaper than computing a tick.
         let earlier = self.armed_for.zip(deadline);
         if earlier.is_some_and(|(armed, deadline)| armed <= deadline)
             && self.alarm.is_set(protocol.wheel())
@@ -305,7 +305,7 @@ impl<T: Transport> Link<T> {
     }
 }
 
-/// Lends a list of the worker, empty, to `task`: between two polls no task needs one.
+/// Lends an empty list of the worker to `task`: between two polls no task needs one.
 pub(crate) fn lend<I, R>(
     list: &'static LocalKey<Cell<Vec<I>>>,
     task: impl FnOnce(&mut Vec<I>) -> R,
@@ -313,7 +313,7 @@ pub(crate) fn lend<I, R>(
     let mut items = list.take();
     let outcome = task(&mut items);
     items.clear();
-    // One that had to grow far beyond the usual is not worth keeping for ever.
+    // A list that grew far beyond the usual is not worth keeping.
     if items.capacity() <= LENT_ITEMS {
         list.set(items);
     }
@@ -325,11 +325,11 @@ const LENT_ITEMS: usize = 16 * BATCH_ITEMS;
 /// The attention that the end of a connection deserves.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Severity {
-    /// It ended as connections do.
+    /// An ordinary end.
     Usual,
-    /// Nobody asked for it.
+    /// An unexpected end.
     Notable,
-    /// Somebody should look.
+    /// An end that somebody should look into.
     Fault,
 }
 

@@ -1,4 +1,4 @@
-//! STOMP on the bare stream: TCP, or what an application wraps around it.
+//! STOMP on the bare stream: TCP, or an application's wrapper around it.
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -84,8 +84,8 @@ impl Transport for Tcp {
     fn close(&mut self, _: u16, _: &str, _: &mut Batch) {}
 
     fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        // The peer's last input is read: a socket that is dropped with unread bytes is reset, and the peer might never see
-        // what was written last.
+        // The peer's last input is read: a socket that is dropped with unread bytes is reset, and the peer might never
+        // see our last output.
         let mut close = || -> Poll<io::Result<()>> {
             ready!(self.unsent.poll_flush(&mut self.io, context))?;
             if !self.shut_down {

@@ -8,11 +8,11 @@ use super::Lost;
 /// The options that set the limits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LimitsOf {
-    /// [`Limits`](crate::Limits), from which those of the transport follow.
+    /// [`Limits`](crate::Limits), from which the transport's limits follow.
     Stomp,
     /// [`RawLimits`](crate::raw::RawLimits).
     Raw,
-    /// The same, where a message of the transport is an envelope.
+    /// The same, for a transport whose messages are envelopes.
     RawEnvelopes,
 }
 
@@ -66,7 +66,7 @@ pub(super) fn of_websocket(error: &Error, limits: LimitsOf) -> Lost {
 pub(crate) fn of_payload(error: PayloadError) -> Lost {
     let (code, option) = match error {
         PayloadError::Empty | PayloadError::BrokenJson => (CloseCode::INVALID_PAYLOAD, ""),
-        // Only raw endpoints bound what is inside an envelope.
+        // Only raw endpoints limit the content of an envelope.
         PayloadError::MessageTooLarge { .. } => (CloseCode::TOO_BIG, BY_MESSAGE),
         _ => (CloseCode::TOO_BIG, ""),
     };

@@ -31,33 +31,33 @@ pub(crate) struct WebSocket<F: Framing> {
     sharing: Sharing,
     keep_alive: Option<Box<KeepAlive>>,
     opened: bool,
-    /// All that had come was read when it was asked last.
+    /// True if the last read took all input that had come.
     listening: bool,
     fault: Fault,
     limits_of: LimitsOf,
-    /// Where compression was agreed on.
+    /// Present if compression was agreed on.
     unread: Option<Box<Unread>>,
     shut_down: bool,
 }
 
-/// A violation by the peer, by which the close handshake differs.
+/// A kind of violation by the peer; each has its own close handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     Nothing,
-    /// It broke the protocol, and gets the Close frame alone, as the SockJS tests want it.
+    /// It broke the protocol, and gets the Close frame alone, as the SockJS tests demand.
     Broken,
-    /// It sent more than it may, and gets the framing's own close first.
+    /// It exceeded a size limit, and gets the framing's own close first.
     TooBig,
 }
 
-/// Which messages go out with a tail that was compressed for all who share it: those whose tail has so many bytes.
+/// The size from which a message is sent with a compressed tail that its receivers share, in bytes of the tail.
 pub(crate) type Sharing = Option<u32>;
 
 /// The form that chunks of STOMP have in WebSocket messages.
 pub(crate) trait Framing: std::fmt::Debug + Send + Unpin + 'static {
     const NAME: &'static str;
 
-    /// The limits of a WebSocket message, by those of its content.
+    /// The limits of a WebSocket message, from those of its content.
     fn config(&self, content: Config) -> Config {
         content
     }
@@ -67,7 +67,7 @@ pub(crate) trait Framing: std::fmt::Debug + Send + Unpin + 'static {
         content
     }
 
-    /// Adds what is sent before anything else.
+    /// Adds the first output.
     fn open(&self, batch: &mut Batch);
 
     /// Appends the chunks of a message.
@@ -76,7 +76,7 @@ pub(crate) trait Framing: std::fmt::Debug + Send + Unpin + 'static {
     /// Adds an encoded frame.
     fn frame(frame: &[u8], batch: &mut Batch);
 
-    /// Adds a MESSAGE frame; false if it cannot be carried.
+    /// Adds a MESSAGE frame; returns false if it cannot be carried.
     fn message(
         head: &[u8],
         version: Version,
@@ -85,21 +85,21 @@ pub(crate) trait Framing: std::fmt::Debug + Send + Unpin + 'static {
         batch: &mut Batch,
     ) -> bool;
 
-    /// Adds what goes before the Close frame.
+    /// Adds the output before the Close frame.
     fn close(code: u16, reason: &str, batch: &mut Batch);
 
-    /// When the next heart-beat of the framing itself is due.
+    /// The time of the framing's own next heart-beat.
     fn next_heart_beat(&self) -> Option<Instant> {
         None
     }
 
-    /// Takes note of the time; adds a heart-beat to what [`heart_beat`](Self::heart_beat) owes, if one is due.
+    /// Checks the time; makes a heart-beat due for [`heart_beat`](Self::heart_beat), if its time has come.
     fn handle_timeout(&mut self, _now: Instant) {}
 
-    /// Adds a heart-beat that is owed.
+    /// Adds a heart-beat that is due.
     fn heart_beat(&mut self, _batch: &mut Batch) {}
 
-    /// STOMP's own heart-beats are sent.
+    /// Called when STOMP's own heart-beats are agreed on.
     fn heart_beats_agreed(&mut self) {}
 }
 
@@ -132,7 +132,7 @@ impl<F: Framing> WebSocket<F> {
         }
     }
 
-    /// Unframes one read, or a part of it where that inflates to much, and passes each event to `sink`, which only keeps
+    /// Unframes one read, or a part of it if that inflates to much, and passes each event to `sink`, which only stores
     /// it: the input lies in memory that all connections of the worker share. With `parts`, the beginning of a message
     /// whose end has not arrived is an event too, one that is not the last of its message.
     pub(crate) fn poll_events(
@@ -167,7 +167,7 @@ impl<F: Framing> WebSocket<F> {
         if let Some(keep_alive) = &mut self.keep_alive
             && !self.listening
         {
-            keep_alive.heard();
+            keep_alive.received();
         }
         let received =
             read.map(|read| read.unwrap_or_else(|error| Err(Lost::Vanished(error.to_string()))));
@@ -195,7 +195,7 @@ impl<F: Framing> WebSocket<F> {
 /// The peer has ended its side.
 struct AtEnd;
 
-/// True for the end of a message, or the whole of it.
+/// True for the last part of a message, or a whole one.
 type IsLast = bool;
 
 impl<F: Framing> Transport for WebSocket<F> {
@@ -234,7 +234,7 @@ impl<F: Framing> Transport for WebSocket<F> {
         let Some(keep_alive) = &mut self.keep_alive else {
             return Ok(());
         };
-        // A ping that waits behind what the peer takes slowly cannot be answered yet; `send_time` looks after that.
+        // A ping behind output that the peer takes slowly cannot be answered yet; `send_time` covers that case.
         let listening = self.listening && self.unsent.len() == 0;
         keep_alive
             .handle_timeout(now, listening)
@@ -263,7 +263,7 @@ impl<F: Framing> Transport for WebSocket<F> {
         {
             self.ping(b"", batch);
         }
-        // The answer to the peer's Close is for `close`: nothing may follow it.
+        // The answer to the peer's Close is left to `close`: nothing may follow it.
         if self.machine.state() == State::Open {
             self.machine.poll_transmit(&mut batch.bytes);
         }
@@ -295,7 +295,7 @@ impl<F: Framing> Transport for WebSocket<F> {
         }
         // The machine's own reason for a message that is too big names no option.
         if too_big || open {
-            // Only codes that may be sent come here; another would be our own mistake, and says so.
+            // Callers pass only codes that may be sent; any other is our own error, and reported as one.
             let code = CloseCode::new(code).unwrap_or(CloseCode::INTERNAL_ERROR);
             self.machine.close(code, reason);
         }
@@ -303,8 +303,8 @@ impl<F: Framing> Transport for WebSocket<F> {
     }
 
     fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        // Our side of TCP ends first (RFC 6455 §7.1.1), and what the peer sent meanwhile is read: a socket that is
-        // dropped with unread bytes is reset, and the peer might never see what was written last.
+        // Our side of TCP ends first (RFC 6455 §7.1.1), and the peer's remaining input is read: a socket that is
+        // dropped with unread bytes is reset, and the peer might never see our last output.
         let mut close = || -> Poll<std::io::Result<()>> {
             loop {
                 ready!(self.unsent.poll_flush(&mut self.io, context))?;
@@ -330,7 +330,7 @@ impl<F: Framing> Transport for WebSocket<F> {
                     return Poll::Ready(Ok(()));
                 }
                 if compressed {
-                    // The rest of the input is inflated too: other tasks go first.
+                    // The rest of the input is inflated too, after other tasks have had their turn.
                     context.waker().wake_by_ref();
                     return Poll::Pending;
                 }
@@ -401,7 +401,7 @@ pub(crate) struct SockJs {
     heart_beat: Option<HeartBeat>,
 }
 
-/// SockJS's own sign of life, `h`, for clients that agreed on none of STOMP's: proxies cut what is silent.
+/// SockJS's own heart-beat, `h`, for clients that agreed on none of STOMP's: proxies cut silent connections.
 #[derive(Debug)]
 struct HeartBeat {
     every: Duration,
@@ -410,7 +410,7 @@ struct HeartBeat {
 }
 
 impl SockJs {
-    /// `every` is zero for no heart-beats.
+    /// An `every` of zero means no heart-beats.
     pub(crate) fn new(limits: PayloadLimits, every: Duration, now: Instant) -> Self {
         Self {
             limits,
@@ -424,15 +424,15 @@ impl SockJs {
 
     /// The messages in one frame.
     pub(crate) fn parse(&self, frame: &[u8]) -> Result<Vec<ByteString>, Lost> {
-        // sockjs-client never sends an empty message; some others do, and mean nothing by it.
+        // sockjs-client never sends an empty message; some other clients do, without a meaning.
         if frame.is_empty() {
             return Ok(Vec::new());
         }
         parse_messages(frame, &self.limits).map_err(violation::of_payload)
     }
 
-    /// Adds a frame with one message, in two parts that are escaped already, of which the second may be shared; where
-    /// that pays, as `deflated` has it together with the message's end.
+    /// Adds a frame with one message, in two parts that are already escaped, of which the second may be shared; uses
+    /// `deflated`, which includes the message's end, if that pays.
     pub(crate) fn escaped<'a>(
         head: &[u8],
         tail: &Bytes,
@@ -460,7 +460,7 @@ impl SockJs {
 impl Framing for SockJs {
     const NAME: &'static str = "sockjs-websocket";
 
-    /// A message is an envelope here; a limit for frames that somebody chose stays.
+    /// A message is an envelope here; a frame limit set by the application stays.
     fn config(&self, content: Config) -> Config {
         let bytes = self.limits.bytes;
         if content.max_frame < content.max_message {

@@ -1,4 +1,4 @@
-//! The headers that SockJS wants on its answers.
+//! The headers that SockJS demands on its answers.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,10 +7,10 @@ use tramline_sockjs::{IframePage, headers};
 
 use super::super::Body;
 
-/// Whether nginx, and others that took this from it, may gather an answer before they send it on.
+/// Tells nginx, and proxies that adopted the header, whether they may buffer an answer.
 pub(super) const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// The answer to a browser that asks before it sends.
+/// The answer to a browser's preflight request.
 pub(super) fn options() -> Response<Body> {
     let mut response = Response::new(Body::default());
     *response.status_mut() = StatusCode::NO_CONTENT;
@@ -18,7 +18,7 @@ pub(super) fn options() -> Response<Body> {
     response
 }
 
-/// The iframe page, or that the browser has it already.
+/// The iframe page, or 304 if the browser has it already.
 pub(super) fn iframe(page: &IframePage, request: &HeaderMap) -> Response<Body> {
     let tags = request.get_all(header::IF_NONE_MATCH).iter();
     let mut response = Response::new(Body::default());
@@ -47,7 +47,7 @@ pub(super) fn never_cached(response: &mut Response<Body>) {
     set(response, header::CACHE_CONTROL, headers::NO_CACHE);
 }
 
-/// Lets the page read the answer. Whether its origin may connect at all was decided before.
+/// Lets the page read the answer. The check whether its origin may connect at all comes earlier.
 pub(super) fn cross_origin(
     request: &HeaderMap,
     preflight: Option<&'static str>,
@@ -81,7 +81,7 @@ pub(super) fn cross_origin(
     }
 }
 
-/// Sets the cookie that a load balancer keeps clients on a server by.
+/// Sets the cookie by which a load balancer keeps a client on one server.
 pub(super) fn session_cookie(request: &HeaderMap, response: &mut Response<Body>) {
     let cookies = request.get_all(header::COOKIE).iter();
     let cookies = cookies.filter_map(|cookies| cookies.to_str().ok());
@@ -97,7 +97,7 @@ pub(super) fn set(response: &mut Response<Body>, name: HeaderName, value: &str) 
         Ok(value) => {
             response.headers_mut().insert(name, value);
         }
-        // Every value here is a constant, or was a header's value before.
+        // Every value here is a constant, or has been a header's value already.
         Err(error) => tracing::error!(%name, %error, "a header cannot be set"),
     }
 }

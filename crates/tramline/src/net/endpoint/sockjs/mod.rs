@@ -1,6 +1,6 @@
 //! SockJS at one endpoint: its fixed answers, and its sessions over plain HTTP requests.
 //!
-//! What runs inside a session is not known here: see [`Stack`].
+//! The sessions' content is not known here: see [`Stack`].
 
 mod answers;
 mod options;
@@ -49,7 +49,7 @@ impl SockJsService {
         &self.config
     }
 
-    /// What a path asks for, as far as it is offered.
+    /// The route of a path, if it is offered.
     pub(crate) fn route<'a>(&self, path: &'a str) -> Route<'a> {
         match route(path) {
             Route::RawWebSocket if !self.config.websocket => Route::NotFound,
@@ -60,12 +60,12 @@ impl SockJsService {
         }
     }
 
-    /// `/info`: what the client may try.
+    /// `/info`: the transports and settings for the client.
     pub(crate) fn info(&self, parts: &Parts) -> Response<Body> {
         let mut response = match parts.method {
             Method::GET => {
                 let mut entropy = [0; 4];
-                // Entropy is a courtesy to old browsers; without it the client has its own.
+                // The entropy is meant for old browsers; without it the client uses its own.
                 let _ = getrandom::fill(&mut entropy);
                 let info = Info::new(&self.config, u32::from_ne_bytes(entropy));
                 let mut response = Response::new(Body::from(info.to_json()));
@@ -80,7 +80,7 @@ impl SockJsService {
         response
     }
 
-    /// The page for transports of other origins; embedded by those that `ancestors` names, if not by all.
+    /// The page for transports of other origins; `ancestors` restricts who may embed it, `None` allows all.
     pub(crate) fn iframe(&self, parts: &Parts, ancestors: Option<&str>) -> Response<Body> {
         if parts.method != Method::GET {
             return not_allowed("GET");
@@ -89,7 +89,7 @@ impl SockJsService {
         if let Some(ancestors) = ancestors {
             let policy = format!("frame-ancestors {ancestors}");
             answers::set(&mut response, header::CONTENT_SECURITY_POLICY, &policy);
-            // Browsers that know the policy ignore this.
+            // Browsers that support the policy ignore this.
             answers::set(&mut response, header::X_FRAME_OPTIONS, "SAMEORIGIN");
         }
         response
@@ -150,7 +150,7 @@ impl SockJsService {
                 let opening = match stack.admit(parts).await {
                     Ok(admitted) => admitted.opening,
                     Err(response) => {
-                        // Whoever asked counts all answers that there is no room.
+                        // The caller counts all answers for lack of room.
                         if response.status() != StatusCode::SERVICE_UNAVAILABLE {
                             stack.counters().requests.increment();
                         }
@@ -168,9 +168,9 @@ impl SockJsService {
         if let Some(content_type) = content_type {
             answers::set(&mut response, header::CONTENT_TYPE, content_type);
         }
-        // These are run as scripts, or shown as pages: as what they say they are, and nothing else.
+        // These run as scripts or show as pages: browsers must not guess another type.
         answers::set(&mut response, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-        // nginx keeps answers back until they have some kilobytes, and obeys this.
+        // nginx buffers answers until they have some kilobytes, and obeys this.
         answers::set(&mut response, answers::X_ACCEL_BUFFERING, "no");
         response
     }
@@ -196,7 +196,7 @@ impl SockJsService {
                 let task = Arc::clone(stack).session(opening, transport);
                 tokio::spawn(async move {
                     task.await;
-                    // A task of its own: the session's is larger, and its memory is not needed any more.
+                    // A separate task: that of the session is larger, and its memory is not needed any more.
                     tokio::spawn(place.keep_close_frame());
                 });
                 Ok(session)
@@ -224,7 +224,7 @@ fn owner(parts: &Parts) -> Option<&ByteString> {
     parts.extensions.get::<User>().map(User::shared_name)
 }
 
-/// Somebody else's session, or nobody's: not told apart.
+/// Another user's session, or none: indistinguishable for the client.
 fn not_yours<S: Stack>(stack: &Arc<S>, session: &str) -> Response<Body> {
     stack.counters().requests.increment();
     tracing::debug!(stack = %stack.name(), session, "a request for a session that is not the asker's, or not there");

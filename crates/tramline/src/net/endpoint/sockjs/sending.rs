@@ -1,4 +1,4 @@
-//! Requests that bring messages.
+//! Requests that send messages.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -19,7 +19,7 @@ use crate::net::transport::sockjs::Shared;
 use crate::net::transport::violation;
 
 impl SockJsService {
-    /// Hands messages to a session that is there.
+    /// Delivers messages to an existing session.
     pub(super) async fn send<S: Stack, B>(
         &self,
         stack: &Arc<S>,
@@ -37,7 +37,7 @@ impl SockJsService {
         };
         let limits = stack.payload_limits();
         let is_form = kind == Transport::JsonpSend && is_form(&parts.headers);
-        // A form may spell each byte with three.
+        // A form may encode each byte as three.
         let limit = if is_form {
             limits.bytes.saturating_mul(3)
         } else {
@@ -47,7 +47,7 @@ impl SockJsService {
             stack.broken(&error);
             text(status, error + "\n")
         };
-        // One that says so itself is not read.
+        // A body whose declared length exceeds the limit is not read.
         if body.size_hint().lower() > limit as u64 {
             return refused(too_long(limit));
         }
@@ -55,7 +55,7 @@ impl SockJsService {
             let turn = session.turn().await;
             (turn, self.options.read(body, limit).await)
         };
-        // The turn lasts until what was read is handed in.
+        // The turn lasts until the body is delivered.
         let (_turn, body) = match unless_over(&session, reading).await {
             Some((turn, Ok(body))) => (turn, body),
             Some((_, Err(why))) => return refused(why),
@@ -91,7 +91,7 @@ impl SockJsService {
 }
 
 impl SockJs {
-    /// The whole of a body; else what to answer.
+    /// Reads the whole body; otherwise returns the error answer.
     async fn read<B>(&self, body: B, limit: usize) -> Result<Bytes, Refused>
     where
         B: http_body::Body<Data: Buf>,
@@ -115,7 +115,7 @@ impl SockJs {
     }
 }
 
-/// What a request is answered instead.
+/// The status and text of an error answer.
 type Refused = (StatusCode, String);
 
 fn too_long(limit: usize) -> Refused {
@@ -125,7 +125,7 @@ fn too_long(limit: usize) -> Refused {
     (StatusCode::PAYLOAD_TOO_LARGE, error)
 }
 
-/// `None` if the session is over first.
+/// Returns `None` if the session ends first.
 async fn unless_over<T>(session: &Shared, work: impl Future<Output = T>) -> Option<T> {
     let (mut work, mut over) = (pin!(work), pin!(session.over()));
     poll_fn(|context| match work.as_mut().poll(context) {
@@ -135,23 +135,24 @@ async fn unless_over<T>(session: &Shared, work: impl Future<Output = T>) -> Opti
     .await
 }
 
-/// With the content type of a text, which is that of the transports that send.
+/// With the content type of text, as the sending transports have it.
 fn taken(kind: Transport) -> Response<Body> {
     match kind {
-        // Konqueror made something odd of an answer without a body.
+        // Konqueror mishandled an answer without a body.
         Transport::JsonpSend => text(StatusCode::OK, "ok"),
         _ => text(StatusCode::NO_CONTENT, ""),
     }
 }
 
-/// It came when the session had just ended. The close frame tells why, and what a client that goes says last is no error
-/// of its; a 404 would be one in its page's console, and hide the reason from it.
+/// Answers a request that came just after the session had ended. The close frame carries the reason, and the last
+/// message of a client that leaves is no error of its own; a 404 would show as one in its page's console, and hide the
+/// reason.
 fn too_late<S: Stack>(stack: &Arc<S>, kind: Transport) -> Response<Body> {
     stack.counters().requests.increment();
     taken(kind)
 }
 
-/// Whether the payload is in a form's field rather than the body itself.
+/// Returns true if the payload is a field of a form rather than the body itself.
 fn is_form(headers: &HeaderMap) -> bool {
     let content_type = headers.get(header::CONTENT_TYPE);
     content_type

@@ -1,4 +1,4 @@
-//! The sessions that requests can find by the name their client gave them.
+//! The table of sessions by the name their client gave them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,21 +15,21 @@ pub(super) struct Sessions(Mutex<HashMap<ByteString, Known>>);
 #[derive(Debug)]
 struct Known {
     shared: Arc<Shared>,
-    /// Who opened it: nobody else may use it.
+    /// The user who opened it; nobody else may use it.
     owner: Option<ByteString>,
 }
 
-/// What a name leads to.
+/// The result of looking up a name.
 pub(super) enum Found {
     Session(Arc<Shared>),
-    /// To be answered as if there were none.
+    /// Answered as if there were none.
     NotYours,
 }
 
-/// What became of a session that was to be made.
+/// The result of opening a session.
 pub(super) enum Opened {
     New(Arc<Shared>, Place),
-    /// There is one already.
+    /// There is one of that name already.
     Found(Found),
     Full,
 }
@@ -40,8 +40,7 @@ impl Sessions {
         sessions.get(name).map(|known| known.found_by(owner))
     }
 
-    /// Puts the session that `make` makes into a place of its own, if there is none of this name and less than `limit` in
-    /// all.
+    /// Adds the session that `make` makes, if there is none of this name and fewer than `limit` in all.
     pub(super) fn open(
         self: &Arc<Self>,
         name: &str,
@@ -81,7 +80,7 @@ impl Known {
     }
 }
 
-/// A session's place in the table, given back when this is dropped.
+/// A session's place in the table, freed when this is dropped.
 pub(super) struct Place {
     sessions: Arc<Sessions>,
     name: ByteString,
@@ -89,7 +88,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Keeps the place of a session that is over for as long as its close frame can still be asked for.
+    /// Keeps the place of an ended session for as long as its close frame can still be requested.
     pub(super) async fn keep_close_frame(self) {
         let now = || tokio::time::Instant::now().into_std();
         while let Some(until) = self.shared.remembered_until(now()) {
