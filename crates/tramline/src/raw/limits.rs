@@ -6,6 +6,7 @@ use tramline_sockjs::PayloadLimits;
 use tramline_websocket::Config;
 
 use crate::net::transport::keep_alive::{KEEP_ALIVE, KEEP_ALIVE_TIMEOUT};
+use crate::stack::limits::OUTBOX;
 
 /// The limits of each connection of a raw endpoint.
 ///
@@ -20,7 +21,7 @@ use crate::net::transport::keep_alive::{KEEP_ALIVE, KEEP_ALIVE_TIMEOUT};
 /// let mut limits = RawLimits::default();
 /// limits.message = 1024 * 1024;
 /// limits.idle_timeout = Some(Duration::from_secs(600));
-/// assert_eq!(limits.outbox, 512 * 1024);
+/// assert_eq!(limits.outbox, 16 * 1024 * 1024);
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -37,7 +38,8 @@ pub struct RawLimits {
     /// Frames of one received message. Beyond them: 1009. Default 4,096: 16 bytes a frame in the largest message, and a
     /// bound on empty frames, which no limit in bytes would stop.
     pub fragments: u32,
-    /// Bytes that may wait to be sent, plus 40 for each message. Default 524,288, as Spring's `sendBufferSizeLimit`.
+    /// Bytes that may wait to be sent, plus 40 for each message. Default 16,777,216, for the reasons of
+    /// [`Limits::outbox`](crate::Limits::outbox).
     /// One message larger than this passes if nothing else waits.
     pub outbox: usize,
     /// The policy of [`try_send`](super::SocketSender::try_send) for a message that does not fit the
@@ -68,7 +70,7 @@ impl Default for RawLimits {
             message: 64 * 1024,
             frame: None,
             fragments: 4096,
-            outbox: 512 * 1024,
+            outbox: OUTBOX,
             overflow: Overflow::Close,
             send_time: Duration::from_secs(10),
             handshake_time: Duration::from_secs(10),

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::SessionTask;
 use crate::model::inbound::SessionInfo;
 use crate::model::user::Handshake;
-use crate::net::transport::io::Io;
+use crate::net::transport::io::{Io, prepare};
 use crate::net::transport::tcp::Tcp;
 use crate::stack::messaging::Messaging;
 use crate::stack::shared::Shared;
@@ -162,9 +162,7 @@ const KEEP_ALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_retries(4);
 
 fn start(shared: &Arc<Shared>, socket: TcpStream, remote: SocketAddr) {
-    if let Err(error) = socket.set_nodelay(true) {
-        tracing::debug!(stack = %shared.name, %error, "a socket does not take TCP_NODELAY");
-    }
+    prepare(&socket);
     if let Err(error) = SockRef::from(&socket).set_tcp_keepalive(&KEEP_ALIVE) {
         tracing::debug!(stack = %shared.name, %error, "a socket does not take SO_KEEPALIVE");
     }

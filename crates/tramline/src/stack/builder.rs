@@ -304,6 +304,7 @@ impl MessagingBuilder {
         errors.extend(wrong);
         let (presence, wrong) = PresenceTable::build(self.presences, carried, separator);
         errors.extend(wrong);
+        errors.extend(self.limits.errors());
         errors.extend(self.origins.errors.iter().cloned());
         errors.extend(self.proxies.errors.iter().cloned());
         if let Some(hub) = &self.hub {

@@ -39,7 +39,11 @@ pub struct Limits {
     /// Bytes of headers and bodies of the messages in one transaction. Default 1,048,576 (1 MiB): the session holds
     /// them until COMMIT.
     pub transaction_bytes: usize,
-    /// Bytes that may wait in a session's outbox. Default 524,288, as Spring's `sendBufferSizeLimit`.
+    /// The share of memory that messages may take which wait to be sent to one session, in bytes: beyond it, the
+    /// [`overflow`](Self::overflow) policy or the topic's applies. Default 16,777,216 (16 MiB). Subscribers share a
+    /// message's memory, so that a burst costs a backlog little; a client whose socket takes nothing is closed after
+    /// [`send_time`](Self::send_time), not for the size of a burst. Spring's `sendBufferSizeLimit` of 512 KiB closes
+    /// clients that keep up when an application publishes a megabyte at once.
     pub outbox: usize,
     /// The policy beyond [`outbox`](Self::outbox) for messages to user destinations. Default [`Overflow::Close`].
     /// Topics have policies of their own: [`TopicSettings::overflow`](crate::broker::TopicSettings::overflow).
@@ -75,7 +79,7 @@ impl Default for Limits {
             transactions: 16,
             transaction_frames: 1024,
             transaction_bytes: 1024 * 1024,
-            outbox: 512 * 1024,
+            outbox: OUTBOX,
             overflow: Overflow::Close,
             send_time: Duration::from_secs(10),
             connect_time: Duration::from_secs(60),
@@ -89,7 +93,46 @@ impl Default for Limits {
     }
 }
 
+/// The default of the outboxes of STOMP sessions and raw sockets.
+pub(crate) const OUTBOX: usize = 16 * 1024 * 1024;
+
 impl Limits {
+    /// Returns the limits that nothing could pass, and those that contradict each other, one text each.
+    pub(crate) fn errors(&self) -> Vec<String> {
+        let bytes = [
+            ("body", self.body),
+            ("header_line", self.header_line),
+            ("header_count", self.header_count),
+            ("outbox", self.outbox),
+        ];
+        let zero = bytes.into_iter().filter(|(_, value)| *value == 0);
+        let times = [
+            ("send_time", self.send_time),
+            ("connect_time", self.connect_time),
+            ("keep_alive_timeout", self.keep_alive_timeout),
+        ];
+        let no_time = times.into_iter().filter(|(_, time)| time.is_zero());
+        let names = zero
+            .map(|(name, _)| name)
+            .chain(no_time.map(|(name, _)| name));
+        let mut errors: Vec<String> = names
+            .map(|name| format!("limit `{name}` is 0: nothing could pass"))
+            .collect();
+        let outbox = self.outbox;
+        for (name, value) in [
+            ("body", self.body),
+            ("transaction_bytes", self.transaction_bytes),
+        ] {
+            if value > outbox && outbox > 0 {
+                errors.push(format!(
+                    "limit `{name}` of {value} bytes is more than `outbox` of {outbox}: what one client may send at once \
+                     would overflow the outbox of one that receives it"
+                ));
+            }
+        }
+        errors
+    }
+
     /// The limits of one SockJS message or body of `xhr_send`.
     pub(crate) fn payload(&self) -> PayloadLimits {
         let mut limits = PayloadLimits::default();

@@ -4,6 +4,7 @@
 
 mod acks;
 mod building;
+mod bursts;
 mod compression;
 mod concurrent;
 mod delivery;

@@ -14,7 +14,7 @@ use tramline_websocket::{Agreement, accept_key, is_valid_key};
 
 use super::{Body, Stack, not_get, text};
 use crate::net::compression;
-use crate::net::transport::io::Io;
+use crate::net::transport::io::{Io, prepare};
 use crate::net::transport::messages::RawFraming;
 use crate::net::transport::websocket::WebSocket;
 use crate::net::wheel::Driver;
@@ -147,17 +147,11 @@ pub(super) fn start<S: Stack, F: RawFraming>(
                 return;
             }
         };
-        let io = bare(upgraded);
-        if let Io::Tcp(socket) = &io {
-            S::connected(
-                &mut opening,
-                socket.peer_addr().ok(),
-                socket.local_addr().ok(),
-            );
-            if let Err(error) = socket.set_nodelay(true) {
-                tracing::debug!(stack = %stack.name(), %error, "a socket does not take TCP_NODELAY");
-            }
-        }
+        let io = bare(upgraded, |socket| {
+            let remote = socket.peer_addr().ok();
+            S::connected(&mut opening, remote, socket.local_addr().ok());
+            prepare(socket);
+        });
         Driver::start(&stack);
         let (config, keep_alive) = stack.websocket();
         let framing = framing(stack.wheel().now());
@@ -168,16 +162,19 @@ pub(super) fn start<S: Stack, F: RawFraming>(
     });
 }
 
-/// The socket below the HTTP connection, if there is one and HTTP left nothing unread; else its wrapper.
-fn bare(upgraded: Upgraded) -> Io {
+/// The socket below the HTTP connection, if there is one and HTTP left nothing unread; else its wrapper. `on_socket`
+/// gets the socket in either case.
+fn bare(upgraded: Upgraded, on_socket: impl FnOnce(&TcpStream)) -> Io {
     match downcast::<TokioIo<TcpStream>>(upgraded) {
-        Ok(parts) if parts.read_buf.is_empty() => Io::Tcp(parts.io.into_inner()),
         Ok(parts) => {
-            let (reader, writer) = parts.io.into_inner().into_split();
-            Io::Other(Box::new(tokio::io::join(
-                std::io::Cursor::new(parts.read_buf).chain(reader),
-                writer,
-            )))
+            let socket = parts.io.into_inner();
+            on_socket(&socket);
+            if parts.read_buf.is_empty() {
+                return Io::Tcp(socket);
+            }
+            let (reader, writer) = socket.into_split();
+            let reader = std::io::Cursor::new(parts.read_buf).chain(reader);
+            Io::Other(Box::new(tokio::io::join(reader, writer)))
         }
         Err(upgraded) => Io::Other(Box::new(TokioIo::new(upgraded))),
     }

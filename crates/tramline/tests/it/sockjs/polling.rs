@@ -330,3 +330,24 @@ async fn a_session_belongs_to_its_user() {
     assert!(!nobody.frames().await.contains("user-name"));
     server.serves().await;
 }
+
+#[tokio::test]
+async fn a_polling_reader_receives_a_burst() {
+    let server = Server::start().await;
+    let session = Polling::connected(&server, "abc").await;
+    session
+        .say("SUBSCRIBE\nid:0\ndestination:/topic/x\nreceipt:1\n\n\0")
+        .await;
+    session.frames().await;
+    let publisher = server.messaging().publisher();
+    for number in 0..150 {
+        let body = format!("<{number}>{}", "x".repeat(4_000));
+        publisher.send("/topic/x", body).await.unwrap();
+    }
+    let mut received = String::new();
+    while !received.contains("<149>") {
+        received += &session.frames().await;
+    }
+    let all = (0..150).all(|number| received.contains(&format!("<{number}>")));
+    assert!(all, "{} bytes", received.len());
+}
