@@ -115,7 +115,7 @@ impl Publisher {
     }
 
     /// Waits for the broker, and tells it the time meanwhile: as long as no client was there, nobody else does.
-    async fn answer<T>(&self, confirm: Confirm<T>) -> T {
+    pub(crate) async fn answer<T>(&self, confirm: Confirm<T>) -> T {
         let mut confirm = match confirm.into_ready() {
             Ok(answer) => return answer,
             Err(confirm) => confirm,
