@@ -382,6 +382,12 @@ impl Hub {
         self.in_time(self.broker().publish(batch))
     }
 
+    /// Delivers a message for a user or a session to the subscriptions of this node, without the engine; gives their number.
+    /// [`publish`](Self::publish) reaches those of all nodes.
+    pub fn deliver_here(&self, publish: Publish) -> usize {
+        self.local().deliver_here(publish)
+    }
+
     /// Reports that there is room again in the outbox of a session that had none for a delivery with a tag.
     pub fn room_again(&self, session: SessionId) {
         let Some(member) = self.local().members.get(session) else {

@@ -134,6 +134,22 @@ impl Publisher {
         self.hub.publish(shown.collect(), wall_clock().into())
     }
 
+    /// Publishes notices for `session`, which is of this node. Those that are only for that session do not need the broker,
+    /// which may be what failed.
+    pub(crate) fn notify(
+        &self,
+        session: SessionId,
+        notices: Vec<Publish>,
+    ) -> Confirm<Result<Published, Refused>> {
+        let own = |notice: &Publish| matches!(&notice.target, Target::Session { id, .. } if *id == session);
+        if !notices.iter().all(own) {
+            return self.publish_all(notices);
+        }
+        let notices = notices.into_iter();
+        let receivers = notices.map(|notice| self.hub.deliver_here(self.shown(notice)));
+        Confirm::ready(Ok(Published::new(receivers.sum())))
+    }
+
     /// What receivers of a user's message see as its destination.
     pub(crate) fn shown(&self, publish: Publish) -> Publish {
         match &publish.target {
