@@ -99,7 +99,10 @@ impl State {
         }
         if let Some(left) = self.nodes.remove(&node) {
             left.hub.set_available(false);
-            self.others(node).for_each(|hub| hub.node_gone(node));
+            for hub in self.others(node) {
+                hub.node_gone(node);
+                left.hub.node_gone(hub.node());
+            }
         }
     }
 

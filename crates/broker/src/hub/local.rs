@@ -285,7 +285,7 @@ impl LocalHub {
         self.observe(node, &self.remote.note(node, event));
     }
 
-    /// Removes the sessions of a node that is gone.
+    /// Removes the sessions of another node: it is gone, or this one has lost its link to it and misses its announcements.
     pub fn node_gone(&self, node: NodeId) {
         self.observe(node, &self.remote.lost(node));
     }

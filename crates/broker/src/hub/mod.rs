@@ -27,7 +27,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 use bytestring::ByteString;
 use parking_lot::ReentrantMutex;
@@ -115,11 +115,41 @@ struct Inner {
     start_begun: AtomicBool,
     /// True after `Broker::start` has returned.
     started: AtomicBool,
-    /// The pending answer to a start at first use.
-    starting: Mutex<Option<Confirm<Result<(), StartError>>>>,
+    start: Mutex<Start>,
+    /// The tasks that wait for the answer to the start.
+    awaiting_start: Arc<Awaiting>,
     deadlines: Deadlines,
     /// Dead letters that the engine has not confirmed.
     burials: Mutex<Vec<DeadLetter>>,
+}
+
+/// The engine's start.
+#[derive(Default)]
+struct Start {
+    /// The first use started it, and no caller receives the answer.
+    at_first_use: bool,
+    pending: Option<Confirm<Result<(), StartError>>>,
+    answer: Option<Result<(), StartError>>,
+}
+
+/// The tasks that wait for an answer which they share.
+#[derive(Default)]
+struct Awaiting(Mutex<Vec<Waker>>);
+
+impl Awaiting {
+    fn add(&self, waker: &Waker) {
+        let mut waiting = self.0.lock();
+        if !waiting.iter().any(|known| known.will_wake(waker)) {
+            waiting.push(waker.clone());
+        }
+    }
+}
+
+impl Wake for Awaiting {
+    fn wake(self: Arc<Self>) {
+        let waiting = std::mem::take(&mut *self.0.lock());
+        waiting.into_iter().for_each(Waker::wake);
+    }
 }
 
 impl Hub {
@@ -142,7 +172,8 @@ impl Hub {
             start_turn: ReentrantMutex::new(()),
             start_begun: AtomicBool::new(false),
             started: AtomicBool::new(false),
-            starting: Mutex::default(),
+            start: Mutex::default(),
+            awaiting_start: Arc::default(),
             deadlines: Deadlines::default(),
             burials: Mutex::default(),
         }));
@@ -165,20 +196,26 @@ impl Hub {
         self.local().set_observer(observer)
     }
 
-    /// Starts the engine. Without this call, its first use starts it.
+    /// Starts the engine, unless it was started: its first use does so too. Every caller gets the answer to that one start.
     pub fn start(&self) -> Confirm<Result<(), StartError>> {
-        // Requests of other threads wait for it; those that the engine makes inside `start` do not.
-        let _turn = self.0.start_turn.lock();
-        if self.0.start_begun.swap(true, Ordering::AcqRel) {
-            return Confirm::ready(Ok(()));
+        self.begin_start(false);
+        let mut context = Context::from_waker(Waker::noop());
+        match self.poll_start(&mut context) {
+            Poll::Ready(answer) => Confirm::ready(answer),
+            Poll::Pending => {
+                let hub = self.clone();
+                Confirm::later(std::future::poll_fn(move |context| hub.poll_start(context)))
+            }
         }
-        let started = self.broker().start(Arc::clone(self.local()));
-        self.0.started.store(true, Ordering::Release);
-        self.in_time(started)
     }
 
-    /// Stops the engine: it finishes pending work, until `deadline` at most.
+    /// Stops the engine, if it was started: it finishes pending work, until `deadline` at most, and is no longer
+    /// available.
     pub fn stop(&self, deadline: Timestamp) -> Confirm<()> {
+        if !self.0.started.load(Ordering::Acquire) {
+            return Confirm::ready(());
+        }
+        self.local().set_available(false);
         self.broker().stop(deadline)
     }
 
@@ -345,6 +382,12 @@ impl Hub {
         self.in_time(self.broker().publish(batch))
     }
 
+    /// Delivers a message for a user or a session to the subscriptions of this node, without the engine; returns their
+    /// number. [`publish`](Self::publish) reaches those of all nodes.
+    pub fn deliver_here(&self, publish: Publish) -> usize {
+        self.local().deliver_here(publish)
+    }
+
     /// Reports that the outbox of a session that had no room for a delivery with a tag has room again.
     pub fn room_again(&self, session: SessionId) {
         let Some(member) = self.local().members.get(session) else {
@@ -369,7 +412,7 @@ impl Hub {
     pub fn sweep(&self, now: Timestamp) {
         self.local().clock.set(now);
         self.0.deadlines.pass(self.local().steady());
-        self.poll_start();
+        self.check_start();
         self.poll_burials();
         self.broker().sweep();
         self.local().sweep();
@@ -472,25 +515,54 @@ impl Hub {
 
     #[cold]
     fn start_at_first_use(&self) {
-        match self.start().into_ready() {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => self.local().start_failed(&error),
-            Err(confirm) => *self.0.starting.lock() = Some(confirm),
-        }
+        self.begin_start(true);
+        self.check_start();
     }
 
-    fn poll_start(&self) {
-        let mut starting = self.0.starting.lock();
-        let Some(confirm) = &mut *starting else {
+    /// Calls the engine's start, once; `at_first_use` if no caller receives the answer.
+    fn begin_start(&self, at_first_use: bool) {
+        // Requests of other threads wait for it; those that the engine makes inside `start` do not.
+        let _turn = self.0.start_turn.lock();
+        if self.0.start_begun.swap(true, Ordering::AcqRel) {
             return;
-        };
-        if let Poll::Ready(started) = poll_once(confirm) {
-            *starting = None;
-            drop(starting);
-            if let Err(error) = started {
-                self.local().start_failed(&error);
-            }
         }
+        let started = self.broker().start(Arc::clone(self.local()));
+        self.0.started.store(true, Ordering::Release);
+        let mut start = self.0.start.lock();
+        start.at_first_use = at_first_use;
+        start.pending = Some(self.in_time(started));
+    }
+
+    /// Returns the answer to the start; a failure at first use is reported to the observer.
+    fn poll_start(&self, context: &mut Context<'_>) -> Poll<Result<(), StartError>> {
+        let awaiting = &self.0.awaiting_start;
+        awaiting.add(context.waker());
+        let mut start = self.0.start.lock();
+        if let Some(answer) = &start.answer {
+            return Poll::Ready(answer.clone());
+        }
+        let Some(pending) = &mut start.pending else {
+            return Poll::Pending;
+        };
+        let waker = Waker::from(Arc::clone(awaiting));
+        let polled = std::pin::Pin::new(pending).poll(&mut Context::from_waker(&waker));
+        let Poll::Ready(answer) = polled else {
+            return Poll::Pending;
+        };
+        start.pending = None;
+        start.answer = Some(answer.clone());
+        let at_first_use = start.at_first_use;
+        drop(start);
+        waker.wake();
+        if let (true, Err(error)) = (at_first_use, &answer) {
+            self.local().start_failed(error);
+        }
+        Poll::Ready(answer)
+    }
+
+    /// Takes the answer to the start if it is there, for callers that do not wait for it.
+    fn check_start(&self) {
+        let _ = self.poll_start(&mut Context::from_waker(Waker::noop()));
     }
 
     /// Returns the engine's answer, or "unknown" after the engine's answer time is over.

@@ -12,7 +12,8 @@ use tramline_broker::{
     Token, Unanswered,
 };
 
-use crate::engine::server::{Server, State};
+use super::engine::server::{Server, State};
+use super::support::wait;
 
 type Answer = Box<dyn FnOnce() + Send>;
 
@@ -87,7 +88,7 @@ impl Harsh {
         let engines = [(); COUNT].map(|()| Arc::new(change(Self::new(server.clone()))));
         let hubs = engines.each_ref().map(|engine| {
             let hub = Hub::new(Arc::clone(engine));
-            super::support::wait(hub.start()).unwrap();
+            wait(hub.start()).unwrap();
             hub
         });
         (hubs, engines)
@@ -123,7 +124,7 @@ impl Harsh {
     pub(crate) fn lose(&self) {
         self.link().is_lost = true;
         let node = self.local().node();
-        super::support::wait(self.server.ask(move |state| state.leave(node)));
+        wait(self.server.ask(move |state| state.leave(node)));
         let link = self.link();
         for consumer in link.consumers.values() {
             consumer.void();
@@ -150,7 +151,7 @@ impl Harsh {
             }
         });
         drop(link);
-        super::support::wait(restored);
+        wait(restored);
     }
 
     /// Returns true if the node has an active source that `is` picks.

@@ -7,6 +7,8 @@ use tramline_broker::{
     Refused, StartError,
 };
 
+use crate::engine::Engine;
+use crate::engine::server::Server;
 use crate::support::{NOW, Seen, TOO_LATE, message, now, wait};
 
 /// The test answers its start.
@@ -53,6 +55,31 @@ fn a_start_that_fails_says_why() {
     assert_eq!(wait(started), Err(StartError::new("no credentials")));
     assert!(!hub.is_available());
     assert!(seen.all().is_empty(), "who called for it has the answer");
+}
+
+#[test]
+fn everybody_who_starts_it_has_its_answer() {
+    let (hub, engine, seen) = hub();
+    let mut early = [hub.start(), hub.start()];
+    assert!(early.iter_mut().all(|started| now(started).is_none()));
+    drop(hub.start());
+    engine.keep(Err(StartError::new("no credentials")));
+    hub.sweep(NOW);
+    for started in early.into_iter().chain([hub.start()]) {
+        assert_eq!(wait(started), Err(StartError::new("no credentials")));
+    }
+    assert!(seen.all().is_empty());
+}
+
+#[test]
+fn an_engine_that_was_not_started_is_not_stopped() {
+    let hub = Hub::new(Engine::new(Server::new()));
+    wait(hub.stop(NOW));
+    let started = Hub::new(Engine::new(Server::new()));
+    let seen = Seen::of(&started);
+    wait(started.start()).unwrap();
+    wait(started.stop(NOW));
+    assert_eq!(seen.all(), ["available true", "available false"]);
 }
 
 #[test]

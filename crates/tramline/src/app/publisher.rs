@@ -117,7 +117,7 @@ impl Publisher {
     }
 
     /// Waits for the broker and sweeps it meanwhile: until the first client connects, nothing else does.
-    async fn answer<T>(&self, confirm: Confirm<T>) -> T {
+    pub(crate) async fn answer<T>(&self, confirm: Confirm<T>) -> T {
         let mut confirm = match confirm.into_ready() {
             Ok(answer) => return answer,
             Err(confirm) => confirm,
@@ -134,6 +134,22 @@ impl Publisher {
     pub(crate) fn publish_all(&self, batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
         let shown = batch.into_iter().map(|publish| self.shown(publish));
         self.hub.publish(shown.collect(), wall_clock().into())
+    }
+
+    /// Publishes notices for `session`, a session of this node. Notices for that session alone need no broker, which may
+    /// be what failed.
+    pub(crate) fn notify(
+        &self,
+        session: SessionId,
+        notices: Vec<Publish>,
+    ) -> Confirm<Result<Published, Refused>> {
+        let own = |notice: &Publish| matches!(&notice.target, Target::Session { id, .. } if *id == session);
+        if !notices.iter().all(own) {
+            return self.publish_all(notices);
+        }
+        let notices = notices.into_iter();
+        let receivers = notices.map(|notice| self.hub.deliver_here(self.shown(notice)));
+        Confirm::ready(Ok(Published::new(receivers.sum())))
     }
 
     /// Replaces the destination of a user's message by the one its receivers see.

@@ -172,7 +172,7 @@ impl Session {
     /// Tells the client of a rejection; `rest` is published after that.
     pub(super) fn notify(&self, rejection: &Rejection, rest: Vec<Publish>, about: About) -> Work {
         let notices = self.notices(rejection, &about);
-        let confirm = self.shared.publisher.publish_all(notices);
+        let confirm = self.shared.publisher.notify(self.record.id(), notices);
         Work::Notice(Waiting::new(confirm, (rest, about)))
     }
 

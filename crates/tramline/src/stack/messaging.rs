@@ -1,7 +1,7 @@
 //! The application's handle of a stack: endpoints, counters, shutdown.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytestring::ByteString;
 use tramline_broker::{BrokerStatistics, DestinationError, Pattern, StartError, Timestamp};
@@ -13,8 +13,7 @@ use super::registry::Registry;
 use super::shared::Shared;
 use super::stats::Stats;
 use crate::app::publisher::Publisher;
-use crate::model::clock::wall_clock;
-use crate::model::events::Event;
+use crate::model::clock::{now, wall_clock};
 use crate::net::endpoint::{Handle, Stack};
 
 /// A messaging stack: handlers, broker and policy behind endpoints that clients connect to.
@@ -131,13 +130,15 @@ impl Messaging {
     }
 
     /// Starts the broker, and waits until it has started: for an application that must not run without it. Otherwise
-    /// the first connection, or the first message that is sent, starts it. Has no effect on a broker that is started.
+    /// the first connection, or the first message that is sent, starts it. It starts once; every caller gets that start's
+    /// answer.
     ///
     /// # Errors
     ///
     /// The broker's [`StartError`]; [`EmbeddedBroker`](crate::EmbeddedBroker) has none.
     pub async fn start(&self) -> Result<(), StartError> {
-        self.handle.shared.hub.start().await
+        let shared = &self.handle.shared;
+        shared.publisher.answer(shared.hub.start()).await
     }
 
     /// Ends all sessions and waits for them, until `deadline` at most; returns how many were still open then.
@@ -149,12 +150,11 @@ impl Messaging {
         let shared = &self.handle.shared;
         let was_closing = shared.lifecycle.is_closing();
         shared.close();
-        let until = Instant::now() + deadline;
+        let until = now() + deadline;
         let registered = || shared.hub.registered();
         let left = shared.lifecycle.all_gone(deadline, registered).await;
         if !was_closing {
-            shared.tell(|| Event::BrokerUnavailable);
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.saturating_duration_since(now());
             let stopped = shared.hub.stop(Timestamp::from(wall_clock()) + left);
             // An engine that does not stop in time is no longer waited for.
             let _ = tokio::time::timeout(left, stopped).await;

@@ -5,5 +5,6 @@ mod ending;
 mod expelled;
 mod failing;
 mod many;
+mod nodes;
 mod support;
 mod time;

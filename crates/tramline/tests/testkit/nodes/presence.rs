@@ -1,0 +1,81 @@
+//! Presence over all nodes: users count, not their sessions.
+
+use std::time::Duration;
+
+use super::support::{Node, nodes};
+
+const ROOM: &str = "/topic/rooms/7";
+
+/// Who is in the room, which every node sees alike.
+fn members(nodes: &[&Node]) -> Vec<String> {
+    nodes[0].settle();
+    let members = nodes[0].app.presence().members(ROOM);
+    for node in nodes {
+        assert_eq!(node.app.presence().members(ROOM), members);
+    }
+    members
+}
+
+#[tokio::test]
+async fn a_user_on_two_nodes_is_one_user() {
+    let [one, two, three] = nodes(|engine| engine).await;
+    let all = [&one, &two, &three];
+    let watcher = three.connect("eve").await;
+    let mut changes = watcher.subscribe("/topic/rooms/7/who").await;
+    let (here, there) = (one.connect("ada").await, two.connect("ada").await);
+    let bob = two.connect("bob").await;
+    let first = here.subscribe(ROOM).await;
+    assert_eq!(members(&all), ["ada"]);
+    let second = there.subscribe(ROOM).await;
+    let _bobs = bob.subscribe(ROOM).await;
+    assert_eq!(members(&all), ["ada", "bob"]);
+    first.unsubscribe().await;
+    assert_eq!(
+        members(&all),
+        ["ada", "bob"],
+        "she is there by another session"
+    );
+    second.unsubscribe().await;
+    assert_eq!(members(&all), ["bob"]);
+    bob.cut().await;
+    assert!(members(&all).is_empty());
+
+    let expected = [
+        ("joined", "ada"),
+        ("joined", "bob"),
+        ("left", "ada"),
+        ("left", "bob"),
+    ];
+    for (event, user) in expected {
+        let announced = format!(r#"{{"event":"{event}","user":"{user}"}}"#);
+        assert_eq!(changes.next_text().await, announced);
+    }
+    changes.expect_nothing().await;
+    // Each node reports each change once.
+    for node in all {
+        let log = node.events().into_iter();
+        let moves = log.filter(|line| line.starts_with("joined") || line.starts_with("left"));
+        let expected = expected.map(|(event, user)| format!("{event} {user} {ROOM}"));
+        assert_eq!(moves.collect::<Vec<_>>(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_is_gone_takes_its_users_with_it() {
+    let [one, two] = nodes(|engine| engine).await;
+    let (here, there) = (one.connect("ada").await, two.connect("ada").await);
+    let bob = two.connect("bob").await;
+    let _rooms = [
+        here.subscribe(ROOM).await,
+        there.subscribe(ROOM).await,
+        bob.subscribe(ROOM).await,
+    ];
+    assert_eq!(members(&[&one, &two]), ["ada", "bob"]);
+    one.events();
+    assert_eq!(two.app.shutdown(Duration::from_secs(10)).await, 0);
+    assert_eq!(members(&[&one]), ["ada"]);
+    assert_eq!(one.events(), [format!("left bob {ROOM}")]);
+    for client in [there, bob] {
+        client.closed().await;
+    }
+}
