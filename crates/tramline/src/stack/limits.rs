@@ -47,7 +47,8 @@ pub struct Limits {
     /// How long writing may make no progress before the session is closed with 4500. Default 10 s, as Spring's
     /// `sendTimeLimit`.
     pub send_time: Duration,
-    /// How long a session may take until its CONNECT has come and its [login](crate::MessageRouter::connect) is
+    /// How long a session may take until its CONNECT has come and its [login](crate::MessageRouter::connect) and a
+    /// [check](fn@crate::policy::check) on CONNECT have
     /// decided, before it is closed with 4500. Default 60 s, as Spring's `timeToFirstMessage`: slow networks pass, idle
     /// sockets do not pile up.
     pub connect_time: Duration,

@@ -30,7 +30,7 @@ counters! {
     /// Messages that a handler did not take or whose reply could not be sent, see [`Rejection`](crate::Rejection); and
     /// frames for destinations that there are not.
     rejected,
-    /// Handlers that panicked, the login's included; interceptors and event listeners too.
+    /// Handlers that panicked, the login's included; checks of the policy, interceptors and event listeners too.
     handler_panics,
     /// Sessions ended because the client broke STOMP, WebSocket or SockJS.
     protocol_errors,
