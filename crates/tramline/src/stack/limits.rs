@@ -48,9 +48,8 @@ pub struct Limits {
     /// `sendTimeLimit`.
     pub send_time: Duration,
     /// How long a session may take until its CONNECT has come and its [login](crate::MessageRouter::connect) and a
-    /// [check](fn@crate::policy::check) on CONNECT have
-    /// decided, before it is closed with 4500. Default 60 s, as Spring's `timeToFirstMessage`: slow networks pass, idle
-    /// sockets do not pile up.
+    /// [check](fn@crate::policy::check) on CONNECT have decided, before it is closed with 4500. Default 60 s, as Spring's
+    /// `timeToFirstMessage`: slow networks pass, idle sockets do not pile up.
     pub connect_time: Duration,
     /// Milliseconds between heart-beats that this side offers and wants. Default 10,000 each way, as Spring's with a
     /// scheduler: dead connections show within half a minute, at a cost of one byte each time. A client is taken for

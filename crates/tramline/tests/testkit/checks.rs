@@ -298,6 +298,20 @@ async fn the_end_of_a_session_drops_its_check() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_permitted_to_an_expelled_session_is_not_done() {
+    let app = app();
+    let asked = app.connect().await.subscribe("/topic/asked/*").await;
+    let alice = app.connect().await;
+    alice.send_without_receipt("/topic/asked/yes", "x");
+    sleep(LONG / 2).await;
+    let registry = app.messaging().registry();
+    assert!(registry.close_session(alice.session_id(), "out"));
+    assert_eq!(alice.closed().await.code(), Some(1008));
+    asked.expect_nothing().await;
+    assert_eq!((app.stats().denied, app.stats().sessions_open), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn shutdown_ends_a_check() {
     let (app, running) = app_with(|_| {});
     let alice = app.connect().await;
