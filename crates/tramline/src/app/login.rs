@@ -15,8 +15,8 @@ use crate::model::rejection::Rejection;
 use crate::model::user::Handshake;
 use crate::model::user::User;
 
-/// A client's CONNECT, on which a [`connect`](crate::MessageRouter::connect) handler decides; other handlers cannot
-/// take it.
+/// A client's CONNECT: an extractor for a [`connect`](crate::MessageRouter::connect) handler, and for a
+/// [`check`](fn@crate::policy::check) on CONNECT. No other can take it.
 ///
 /// `Debug` shows neither the passcode nor the values of headers, which may be tokens.
 #[derive(Clone)]

@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use tramline_broker::{
-    Destination, DestinationError, Headers, OpenSession, Outcome, Publish, Target,
-};
-use tramline_stomp::{ErrorReply, Send, ServerEvent};
+use tramline_broker::{Headers, Outcome};
+use tramline_stomp::{Connect, ErrorReply, Send, ServerEvent};
 
 use super::Session;
 use super::end::End;
@@ -20,8 +18,8 @@ use crate::model::inbound::{Cause, Inbound};
 use crate::model::panics::{Panic, caught};
 use crate::model::reply::is_servers;
 use crate::model::user::User;
-use crate::stack::policy::{Action, Decision};
-use crate::stack::prefix::below;
+use crate::stack::intents::{ConnectIntent, SendIntent};
+use crate::stack::policy::{Answer, Authorized, Decision};
 
 impl Session {
     /// Does what a frame asks for, whose turn it is; gives the work that the frames behind it wait for.
@@ -104,26 +102,30 @@ impl Session {
     }
 
     /// Opens the session, if its user may have one.
-    pub(super) fn connect(&mut self) -> Option<Work> {
+    pub(super) fn connect(&mut self, frame: &Arc<Connect>) -> Option<Work> {
+        let deadline = self.login.deadline();
         self.login = Login::Decided;
         self.tell(|session| Event::Connect { session });
-        let user = self.record.user();
-        let open = OpenSession::new(
-            self.record.id(),
-            user.as_ref().map(|user| user.shared_name().clone()),
-            Arc::clone(self.member.outbox()),
-        );
-        let policy = &self.shared.policy;
-        match policy.authorize(Action::Connect, user.as_ref(), open) {
-            Ok(open) => {
-                let confirm = self.shared.hub.open(open);
-                Some(Work::Open(confirm))
-            }
-            Err(decision) => {
-                self.denied("CONNECT", None, &decision, None);
-                None
-            }
+        let answer = self.shared.policy.authorize(ConnectIntent {
+            session: &self.record,
+            outbox: self.member.outbox(),
+            frame,
+        });
+        if let (Answer::Later(_), Some(deadline)) = (&answer, deadline) {
+            self.login = Login::Checked {
+                deadline: Box::new(deadline),
+            };
         }
+        self.answered(answer, |session, answer| {
+            session.login = Login::Decided;
+            match answer {
+                Ok(open) => Some(Work::Open(session.shared.hub.open(open))),
+                Err(decision) => {
+                    session.denied("CONNECT", None, &decision, None);
+                    None
+                }
+            }
+        })
     }
 
     /// Tells the client that its session is open.
@@ -148,37 +150,27 @@ impl Session {
             return self.handle(send, path_from);
         }
         let (destination, headers, body) = passed_on(send.destination, send.headers, send.body);
-        let receipt = send.receipt;
-        let target = if let Some(path) = below(&destination, &self.shared.user_prefix) {
-            user_target(path).map_err(|error| error.to_string())
-        } else if self.shared.hub.serves(&destination) {
-            Destination::parse(destination.clone())
-                .map(Target::from)
-                .map_err(|error| error.to_string())
-        } else {
-            Err(self.shared.nowhere(&destination))
-        };
-        // The policy is asked first, so that a client that may not send there does not learn what exists there.
-        let publish = target.map(|target| {
-            self.shared
-                .publisher
-                .shown(Publish::new(target, headers, body))
+        let (receipt, transaction) = (send.receipt, send.transaction);
+        let answer = self.shared.policy.authorize(SendIntent {
+            shared: &self.shared,
+            session: &self.record,
+            destination: destination.clone(),
+            headers,
+            body,
         });
-        match self.shared.policy.authorize(
-            Action::Message(&destination),
-            self.record.user().as_ref(),
-            publish,
-        ) {
-            Ok(publish) => match publish.transpose() {
-                Ok(publish) => match send.transaction {
-                    Some(id) => self.add_to_transaction(&id, Later::Publish(publish), receipt),
-                    None => self.add_to_batch(publish, receipt),
+        self.answered(answer, move |session, answer| {
+            match answer.map(Authorized::transpose) {
+                Ok(Ok(publish)) => match transaction {
+                    Some(id) => session.add_to_transaction(&id, Later::Publish(publish), receipt),
+                    None => session.add_to_batch(publish, receipt),
                 },
-                Err(detail) => self.refuse("bad destination", detail, receipt),
-            },
-            Err(decision) => self.denied("SEND to", Some(&destination), &decision, receipt),
-        }
-        None
+                Ok(Err(detail)) => session.refuse("bad destination", detail, receipt),
+                Err(decision) => {
+                    session.denied("SEND to", Some(&destination), &decision, receipt);
+                }
+            }
+            None
+        })
     }
 
     /// Starts the handler for what follows the application prefix, at `path_from` of the destination.
@@ -195,23 +187,24 @@ impl Session {
         let mut inbound = Inbound::new(session, Cause::Message, destination.clone());
         inbound.headers = headers;
         inbound.body = body;
-        let action = Action::Message(&destination);
-        let user = self.record.user();
-        let inbound = match self.shared.policy.authorize(action, user.as_ref(), inbound) {
-            Ok(inbound) => inbound,
-            Err(decision) => {
-                self.denied("SEND to", Some(&destination), &decision, receipt);
+        let answer = self.shared.policy.authorize(inbound);
+        self.answered(answer, move |session, answer| {
+            let inbound = match answer {
+                Ok(inbound) => inbound,
+                Err(decision) => {
+                    session.denied("SEND to", Some(&destination), &decision, receipt);
+                    return None;
+                }
+            };
+            let call = Call { inbound, path_from };
+            if let Some(id) = transaction {
+                session.add_to_transaction(&id, Later::Call(call), receipt);
                 return None;
             }
-        };
-        let call = Call { inbound, path_from };
-        if let Some(id) = transaction {
-            self.add_to_transaction(&id, Later::Call(call), receipt);
-            return None;
-        }
-        let mut about = About::of(destination, &call.inbound.get().headers);
-        about.receipt = receipt;
-        Some(Work::Call(Some((call, about))))
+            let mut about = About::of(destination, &call.inbound.get().headers);
+            about.receipt = receipt;
+            Some(Work::Call(Some((call, about))))
+        })
     }
 
     pub(super) fn receipt(&mut self, receipt: Option<ByteString>) {
@@ -255,13 +248,19 @@ impl Session {
             .map(|destination| format!(" {destination:?}"))
             .unwrap_or_default();
         tracing::debug!(stack = %self.shared.name, session = %self.record.id(), rule = decision.rule(), "denied: {frame}{destination}");
+        if let Some(failure) = decision.failure() {
+            self.check_failed(failure, decision.rule());
+        }
         let who = self
             .record
             .user()
             .map_or("an anonymous session".into(), |user| {
                 format!("user {:?}", user.name())
             });
-        let detail = format!("{frame}{destination} is denied to {who} by this server's policy");
+        let mut detail = format!("{frame}{destination} is denied to {who} by this server's policy");
+        if let Some(reason) = decision.reason() {
+            detail = format!("{detail}: {reason}");
+        }
         self.end_with_error("access denied", detail, receipt);
     }
 }
@@ -279,15 +278,6 @@ fn receipt(event: ServerEvent) -> Option<ByteString> {
         ServerEvent::Disconnect(disconnect) => disconnect.receipt,
         _ => None,
     }
-}
-
-/// The target of a client's SEND to `/user/NAME/path`, given `/NAME/path`; a `/` in the name is written `%2F`.
-fn user_target(path: &str) -> Result<Target, DestinationError> {
-    let (name, path) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
-    Ok(Target::User {
-        name: name.replace("%2F", "/").into(),
-        path: Destination::parse(format!("/{path}"))?,
-    })
 }
 
 /// The part of a SEND that its receivers see: all headers but those about the SEND itself and those that the server owns.

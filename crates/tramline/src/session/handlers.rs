@@ -30,8 +30,13 @@ impl Session {
             return Poll::Ready(None);
         }
         let shared = Arc::clone(&self.shared);
-        let path = &about.destination[call.path_from..];
-        let found = match call.inbound.get().cause {
+        let inbound = call.inbound.get();
+        debug_assert!(
+            Arc::ptr_eq(&inbound.session, &self.record),
+            "a permission of another session"
+        );
+        let path = &inbound.destination[call.path_from..];
+        let found = match inbound.cause {
             Cause::Subscribe => shared.routes.subscribe(path),
             _ => shared.routes.message(path),
         };

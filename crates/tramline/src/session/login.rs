@@ -7,7 +7,7 @@ use tramline_stomp::{Connect, ErrorReply};
 
 use super::Session;
 use super::end::End;
-use super::pending::Work;
+use super::pending::{Waiting, Work};
 use crate::app::login::ConnectRefused;
 use crate::model::inbound::{Cause, Inbound};
 use crate::model::panics::{Caught, Panic, caught};
@@ -18,14 +18,15 @@ impl Session {
     pub(super) fn login(&mut self, frame: Connect) -> Option<Work> {
         let shared = Arc::clone(&self.shared);
         let Some(login) = shared.routes.connect() else {
-            return self.connect();
+            return self.connect(&Arc::new(frame));
         };
         let headers = frame.headers.clone();
-        let cause = Cause::Connect(Arc::new(frame));
+        let frame = Arc::new(frame);
+        let cause = Cause::Connect(Arc::clone(&frame));
         let mut inbound = Inbound::new(Arc::clone(&self.record), cause, ByteString::new());
         inbound.headers = headers;
         match caught(|| login(inbound, ())) {
-            Ok(future) => Some(Work::Login(Caught(future))),
+            Ok(future) => Some(Work::Login(Waiting::new(Caught(future), frame))),
             Err(panic) => {
                 self.login_panicked(&panic);
                 None
@@ -37,11 +38,12 @@ impl Session {
     pub(super) fn logged_in(
         &mut self,
         login: Result<Result<Option<User>, ConnectRefused>, Panic>,
+        frame: &Arc<Connect>,
     ) -> Option<Work> {
         match login {
             Ok(Ok(user)) => {
                 self.record.set_user(user);
-                return self.connect();
+                return self.connect(frame);
             }
             Ok(Err(refused)) => {
                 self.shared.counters.logins_refused.increment();

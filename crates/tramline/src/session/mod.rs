@@ -1,6 +1,7 @@
 //! A session: one client's STOMP life, from the first byte to its disconnect handlers, in one task.
 
 mod acks;
+mod checks;
 mod end;
 mod ending;
 pub(crate) mod endpoint;
@@ -240,7 +241,7 @@ impl Session {
             .deadline()
             .is_some_and(|deadline| deadline <= now)
         {
-            let running = matches!(self.work.as_deref(), Some(Work::Login(_)));
+            let running = matches!(self.work.as_deref(), Some(Work::Login(_) | Work::Check(_)));
             self.state.end(if running {
                 End::SlowLogin
             } else {

@@ -3,18 +3,19 @@
 use std::task::Context;
 
 use bytestring::ByteString;
-use tramline_broker::{Publish, Published, Refused};
+use tramline_broker::{Published, Refused};
 use tramline_stomp::ServerEvent;
 
 use super::Session;
 use super::pending::{Receipts, Waiting, Work};
 use super::queued::Seen;
+use crate::stack::batch::OwnPublish;
 use crate::stack::policy::Authorized;
 
 /// How a frame stands to the SENDs before it that are not confirmed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// It is a SEND to the broker too, and joins their batch.
+    /// It is a SEND to the broker too, no check decides about it, and it joins their batch.
     Joins,
     /// It is an ACK or NACK outside transactions, which may be what makes room for them.
     Passes,
@@ -61,7 +62,8 @@ impl Session {
             _ if refusal.is_some() => Place::Follows,
             ServerEvent::Send(send)
                 if send.transaction.is_none()
-                    && self.shared.application_path(&send.destination).is_none() =>
+                    && self.shared.application_path(&send.destination).is_none()
+                    && !self.shared.policy.checks_send(&send.destination) =>
             {
                 Place::Joins
             }
@@ -82,20 +84,19 @@ impl Session {
     }
 
     fn batch_bytes(&self) -> usize {
-        let batch = self.order.batch.iter();
-        batch.map(|publish| publish.get().size_hint()).sum()
+        self.order.batch.size_hint()
     }
 
     /// Adds a SEND to the batch.
     pub(super) fn add_to_batch(
         &mut self,
-        publish: Authorized<Publish>,
+        publish: Authorized<OwnPublish>,
         receipt: Option<ByteString>,
     ) {
         let at = self.order.batch.len();
         let receipt = receipt.map(|receipt| (at, receipt));
         self.order.receipts.extend(receipt);
-        self.order.batch.push(publish);
+        self.order.batch.add(self.record.id(), publish);
     }
 
     /// Publishes the batch, unless there is work before it; receipts are written when the broker confirms it.

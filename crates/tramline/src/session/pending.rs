@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytestring::ByteString;
@@ -10,7 +11,9 @@ use tramline_broker::{
     CommitError, Confirm, Headers, OpenError, Publish, Published, Refused, SettleError,
     SubscribeError, Subscribed,
 };
+use tramline_stomp::Connect;
 
+use super::Session;
 use crate::app::handler::EffectsFuture;
 use crate::app::login::LoginFuture;
 use crate::app::router::OnRejection;
@@ -24,7 +27,9 @@ use crate::stack::policy::Authorized;
 /// step, if one follows.
 pub(super) enum Work {
     /// The login handler decides who the client is.
-    Login(Caught<LoginFuture>),
+    Login(Waiting<Caught<LoginFuture>, Arc<Connect>>),
+    /// A check of the policy decides about a frame, whose work is next.
+    Check(Box<dyn Check>),
     /// The broker confirms the session.
     Open(Confirm<Result<(), OpenError>>),
     /// A handler is called, once fewer than its limit run concurrently.
@@ -48,6 +53,12 @@ pub(super) enum Work {
     Unsubscribe(Waiting<Confirm<()>, Option<ByteString>>),
     /// The client sent DISCONNECT, and concurrent handlers still run.
     Disconnect { receipt: Option<ByteString> },
+}
+
+/// A frame that waits for a check of the policy.
+pub(super) trait Check: Send {
+    /// Ready when the check has decided, with the work that follows.
+    fn poll(&mut self, session: &mut Session, context: &mut Context<'_>) -> Poll<Option<Work>>;
 }
 
 /// The broker's answer to a batch of messages.
@@ -147,6 +158,7 @@ impl fmt::Debug for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Login(_) => "Login",
+            Self::Check(_) => "Check",
             Self::Open(_) => "Open",
             Self::Call(_) => "Call",
             Self::Handler(_) => "Handler",

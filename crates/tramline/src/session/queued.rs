@@ -1,19 +1,20 @@
 //! Frames that wait for others: for the end of a read, for an answer of the broker, for their COMMIT.
 
 use bytestring::ByteString;
-use tramline_broker::{DeliveryRef, Publish, Settle};
+use tramline_broker::{DeliveryRef, Settle};
 use tramline_stomp::ServerEvent;
 
 use super::few::Few;
 use super::pending::{Call, Receipts, Settling};
 use crate::app::interceptor::Refusal;
+use crate::stack::batch::{Batch, OwnPublish};
 use crate::stack::policy::Authorized;
 
 /// The frames that wait for others, or for the end of the read.
 #[derive(Default)]
 pub(super) struct Order {
     /// SENDs to the broker that arrived in one read, to be published together.
-    pub(super) batch: Vec<Authorized<Publish>>,
+    pub(super) batch: Batch,
     /// Receipts owed for the batch.
     pub(super) receipts: Receipts,
     /// ACKs and NACKs that the broker has not confirmed yet, in their order.
@@ -37,7 +38,7 @@ pub(super) struct Transactions {
 #[derive(Default)]
 pub(super) struct Open {
     pub(super) settles: Vec<Settle>,
-    pub(super) publishes: Vec<Authorized<Publish>>,
+    pub(super) publishes: Batch,
     pub(super) calls: Vec<Call>,
     pub(super) bytes: usize,
 }
@@ -45,7 +46,7 @@ pub(super) struct Open {
 /// A frame inside a transaction.
 pub(super) enum Later {
     Settle(Settle),
-    Publish(Authorized<Publish>),
+    Publish(Authorized<OwnPublish>),
     Call(Call),
 }
 

@@ -37,10 +37,13 @@ pub(super) struct Disconnecting {
 }
 
 /// The client's login.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) enum Login {
     /// CONNECT has to arrive, and the login handler to decide, until then.
     Awaited { deadline: Instant },
+    /// The login handler has decided and listeners were told; a check of the policy has to decide until then. Boxed: a
+    /// second `Instant` here would make every session larger.
+    Checked { deadline: Box<Instant> },
     /// It is decided and listeners were told; the broker has not confirmed the session, or never will.
     Decided,
     /// CONNECTED is queued, and the transport was not told of it.
@@ -129,6 +132,7 @@ impl Login {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self {
             Self::Awaited { deadline } => Some(*deadline),
+            Self::Checked { deadline } => Some(**deadline),
             _ => None,
         }
     }

@@ -1,17 +1,15 @@
 //! SUBSCRIBE and UNSUBSCRIBE.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use tramline_broker::{Address, Destination, Headers, Pattern, SubscribeOptions, SubscribeRequest};
 use tramline_stomp::{AckMode, Subscribe, Unsubscribe};
 
 use super::Session;
 use super::pending::{About, Call, Subscribing, Waiting, Work};
 use crate::model::events::Event;
 use crate::model::inbound::{Cause, Inbound};
-use crate::stack::policy::Action;
-use crate::stack::prefix::below;
+use crate::stack::intents::SubscribeIntent;
+use crate::stack::policy::Authorized;
 
 impl Session {
     pub(super) fn subscribe(&mut self, subscribe: Subscribe) -> Option<Work> {
@@ -19,63 +17,36 @@ impl Session {
             let path_from = subscribe.destination.len() - path.len();
             return self.ask(subscribe, path_from);
         }
-        let Subscribe {
-            id,
-            destination,
-            slot,
-            ack,
-            headers,
-            receipt,
-            ..
-        } = subscribe;
-        // An invalid pattern is reported as invalid, not as denied.
-        let separator = self.shared.hub.separator(&destination);
-        let pattern = match Pattern::parse_separated(destination.clone(), separator) {
-            Ok(pattern) => pattern,
-            Err(error) => {
-                self.refuse("subscription refused", error.to_string(), receipt);
-                return None;
-            }
-        };
-        let prefetch = match prefetch_count(&headers) {
-            Ok(prefetch) => prefetch,
+        let answer = match SubscribeIntent::new(&self.shared, &self.record, &subscribe) {
+            Ok(intent) => self.shared.policy.authorize(intent),
             Err(detail) => {
-                self.refuse("subscription refused", detail, receipt);
+                self.refuse("subscription refused", detail, subscribe.receipt);
                 return None;
             }
         };
-        let address = self.address(pattern);
-        let request = address.map(|address| {
-            let mut request = SubscribeRequest::new(self.record.id(), slot, address)
-                .acknowledged(ack)
-                .described(id.clone(), destination.clone())
-                .options(options(&headers));
-            request.prefetch = prefetch;
-            request
-        });
-        // The policy is asked first, so that a client that may not subscribe there does not learn what exists there.
-        let action = Action::Subscribe(&destination);
-        match self
-            .shared
-            .policy
-            .authorize(action, self.record.user().as_ref(), request)
-        {
-            Ok(request) => match request.transpose() {
-                Ok(request) => {
-                    let confirm = self.shared.hub.subscribe(request);
-                    let subscribing = Subscribing {
-                        slot,
-                        id,
-                        destination,
-                        receipt,
-                    };
+        let subscribing = Subscribing {
+            slot: subscribe.slot,
+            id: subscribe.id,
+            destination: subscribe.destination,
+            receipt: subscribe.receipt,
+        };
+        self.answered(answer, move |session, answer| {
+            let receipt = subscribing.receipt.clone();
+            match answer.map(Authorized::transpose) {
+                // A client that left while a check ran receives nothing any more.
+                Ok(_) if session.state.is_gone() => {}
+                Ok(Ok(request)) => {
+                    let confirm = session.shared.hub.subscribe(request);
                     return Some(Work::Subscribe(Waiting::new(confirm, subscribing)));
                 }
-                Err(detail) => self.refuse("subscription refused", detail, receipt),
-            },
-            Err(decision) => self.denied("SUBSCRIBE to", Some(&destination), &decision, receipt),
-        }
-        None
+                Ok(Err(detail)) => session.refuse("subscription refused", detail, receipt),
+                Err(decision) => {
+                    let destination = &subscribing.destination;
+                    session.denied("SUBSCRIBE to", Some(destination), &decision, receipt);
+                }
+            }
+            None
+        })
     }
 
     /// Asks the handler for what follows the application prefix, at `path_from` of the destination.
@@ -92,16 +63,37 @@ impl Session {
         let session = Arc::clone(&self.record);
         let mut inbound = Inbound::new(session, Cause::Subscribe, destination.clone());
         inbound.headers = headers;
-        let action = Action::Subscribe(&destination);
-        let user = self.record.user();
-        let inbound = match self.shared.policy.authorize(action, user.as_ref(), inbound) {
-            Ok(inbound) => inbound,
-            Err(decision) => {
-                self.denied("SUBSCRIBE to", Some(&destination), &decision, receipt);
-                return None;
-            }
+        let answer = self.shared.policy.authorize(inbound);
+        let subscribing = Subscribing {
+            slot,
+            id,
+            destination,
+            receipt,
         };
-        let path = &destination[path_from..];
+        self.answered(answer, move |session, answer| match answer {
+            Ok(_) if session.state.is_gone() => None,
+            Ok(inbound) => session.may_ask(Call { inbound, path_from }, ack, subscribing),
+            Err(decision) => {
+                let Subscribing {
+                    destination,
+                    receipt,
+                    ..
+                } = subscribing;
+                session.denied("SUBSCRIBE to", Some(&destination), &decision, receipt);
+                None
+            }
+        })
+    }
+
+    /// Asks the handler, as the policy permits.
+    fn may_ask(&mut self, call: Call, ack: AckMode, subscribing: Subscribing) -> Option<Work> {
+        let Subscribing {
+            slot,
+            id,
+            destination,
+            receipt,
+        } = &subscribing;
+        let path = &destination[call.path_from..];
         let wrong = if self.shared.routes.subscribe(path).is_none() {
             Some("no handler answers subscriptions there")
         } else if destination.contains(['*', '?']) {
@@ -113,25 +105,15 @@ impl Session {
         };
         if let Some(wrong) = wrong {
             let detail = format!("nothing can be subscribed to at {destination:?}: {wrong}");
-            self.refuse("subscription refused", detail, receipt);
+            self.refuse("subscription refused", detail, receipt.clone());
             return None;
         }
-        let subscribing = Subscribing {
-            slot,
-            id,
-            destination,
-            receipt,
-        };
-        let Subscribing {
-            id, destination, ..
-        } = &subscribing;
         let hub = &self.shared.hub;
-        if hub.record(self.record.id(), slot, id, destination) {
+        if hub.record(self.record.id(), *slot, id, destination) {
             self.subscribed(&subscribing);
         }
-        let call = Call { inbound, path_from };
         let mut about = About::of(subscribing.destination, &call.inbound.get().headers);
-        about.slot = Some(slot);
+        about.slot = Some(subscribing.slot);
         about.receipt = subscribing.receipt;
         Some(Work::Call(Some((call, about))))
     }
@@ -148,24 +130,6 @@ impl Session {
         });
     }
 
-    /// What a subscription's destination names.
-    fn address(&self, pattern: Pattern) -> Result<Address, String> {
-        let destination = pattern.as_str();
-        if let Some(path) = below(destination, &self.shared.user_prefix) {
-            if path.contains(['*', '?']) {
-                return Err(format!(
-                    "{destination:?}: what is for users has one destination, and this is a pattern"
-                ));
-            }
-            let path = Destination::parse(path).map_err(|error| error.to_string())?;
-            return Ok(Address::User { path });
-        }
-        if !self.shared.hub.serves(destination) {
-            return Err(self.shared.nowhere(destination));
-        }
-        Ok(pattern.into())
-    }
-
     pub(super) fn unsubscribe(&mut self, unsubscribe: Unsubscribe) -> Work {
         let Unsubscribe { slot, receipt, .. } = unsubscribe;
         let ended = self.member.subscription(slot);
@@ -179,29 +143,4 @@ impl Session {
         }
         Work::Unsubscribe(Waiting::new(confirm, receipt))
     }
-}
-
-/// The options that a SUBSCRIBE asks for. The hub refuses those that its broker does not support, by name.
-fn options(headers: &Headers) -> SubscribeOptions {
-    let is_true = |name| headers.get(name) == Some("true");
-    let mut options = SubscribeOptions::default();
-    options.selector = headers.get_bytestring("selector").cloned();
-    options.durable = (is_true("durable") || is_true("persistent"))
-        .then(|| headers.get_bytestring("id").cloned().unwrap_or_default());
-    options.browse = is_true("browser");
-    options.retained = is_true("retained");
-    options
-}
-
-/// The header `prefetch-count`, as RabbitMQ has it.
-fn prefetch_count(headers: &Headers) -> Result<Option<NonZeroU32>, String> {
-    let Some(value) = headers.get("prefetch-count") else {
-        return Ok(None);
-    };
-    let count = value.parse().map(Some);
-    count.map_err(|_| {
-        let value: String = value.chars().take(32).collect();
-        let most = u32::MAX;
-        format!("the header `prefetch-count` is {value:?}; it must be a number from 1 to {most}")
-    })
 }

@@ -20,6 +20,7 @@ impl Session {
             let limits = &self.shared.limits;
             (limits.transaction_frames, limits.transaction_bytes)
         };
+        let session = self.record.id();
         let Some(open) = self.order.transactions.get_mut(id) else {
             return;
         };
@@ -44,7 +45,7 @@ impl Session {
                 }
                 open.settles.push(settle);
             }
-            Later::Publish(publish) => open.publishes.push(publish),
+            Later::Publish(publish) => open.publishes.add(session, publish),
             Later::Call(call) => open.calls.push(call),
         }
         self.receipt(receipt);

@@ -58,9 +58,10 @@ impl Session {
     fn poll_step(&mut self, work: &mut Work, context: &mut Context<'_>) -> Poll<Option<Work>> {
         let next = match work {
             Work::Login(login) => {
-                let login = ready!(Pin::new(login).poll(context));
-                self.logged_in(login)
+                let (login, frame) = ready!(login.poll(context));
+                self.logged_in(login, &frame)
             }
+            Work::Check(check) => ready!(check.poll(self, context)),
             Work::Open(confirm) => {
                 match ready!(Pin::new(confirm).poll(context)) {
                     Ok(()) => self.connected(),

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use tramline_broker::{
     Address, BrokerStatistics, CommitError, Confirm, Hub, Member, MemberDescription, NodeId,
-    Observer, OpenError, OpenSession, Outbox, Pattern, Publish, Published, Refused, Separator,
-    SessionId, Settle, SettleError, StartError, SubscribeError, SubscribeRequest, Subscribed,
-    Timestamp, Transaction,
+    Observer, OpenError, OpenSession, Outbox, Pattern, Published, Refused, Separator, SessionId,
+    Settle, SettleError, StartError, SubscribeError, SubscribeRequest, Subscribed, Timestamp,
+    Transaction,
 };
 
+use super::batch::Batch;
 use super::policy::Authorized;
 use crate::model::clock::wall_clock;
 use crate::model::inbound::SessionRecord;
@@ -45,11 +46,9 @@ impl ClientHub {
     }
 
     /// Publishes the messages of one session, in order.
-    pub(crate) fn publish(
-        &self,
-        batch: Vec<Authorized<Publish>>,
-    ) -> Confirm<Result<Published, Refused>> {
-        self.0.publish(inner(batch), wall_clock().into())
+    pub(crate) fn publish(&self, batch: Batch) -> Confirm<Result<Published, Refused>> {
+        let publishes = batch.into_publishes();
+        self.0.publish(publishes, wall_clock().into())
     }
 
     /// Settles a delivery: a session may settle its own.
@@ -66,9 +65,9 @@ impl ClientHub {
         &self,
         session: SessionId,
         settles: Vec<Settle>,
-        publishes: Vec<Authorized<Publish>>,
+        publishes: Batch,
     ) -> Confirm<Result<Published, CommitError>> {
-        let transaction = Transaction::new(settles, inner(publishes));
+        let transaction = Transaction::new(settles, publishes.into_publishes());
         self.0.commit(session, transaction, wall_clock().into())
     }
 
@@ -176,11 +175,6 @@ impl ClientHub {
     pub(crate) fn users(&self) -> Vec<ByteString> {
         self.0.users()
     }
-}
-
-/// Reuses the vector's memory: the wrapper has the same size.
-fn inner<T>(authorized: Vec<Authorized<T>>) -> Vec<T> {
-    authorized.into_iter().map(Authorized::into_inner).collect()
 }
 
 impl fmt::Debug for ClientHub {

@@ -51,9 +51,9 @@ pub struct Limits {
     /// Time for which writing may make no progress before the session is closed with 4500. Default 10 s, as Spring's
     /// `sendTimeLimit`.
     pub send_time: Duration,
-    /// Time until a session's CONNECT has come and its [login](crate::MessageRouter::connect) is decided, before it is
-    /// closed with 4500. Default 60 s, as Spring's `timeToFirstMessage`: slow networks pass, idle sockets do not pile
-    /// up.
+    /// Time until a session's CONNECT has come, and its [login](crate::MessageRouter::connect) and a
+    /// [check](fn@crate::policy::check) on CONNECT have decided, before it is closed with 4500. Default 60 s, as Spring's
+    /// `timeToFirstMessage`: slow networks pass, idle sockets do not pile up.
     pub connect_time: Duration,
     /// Milliseconds between heart-beats that this side offers and wants. Default 10,000 each way, as Spring's with a
     /// scheduler: dead connections are detected within half a minute, at a cost of one byte each time. A client counts

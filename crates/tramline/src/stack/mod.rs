@@ -1,8 +1,10 @@
 //! One messaging stack: its builder, and the state its sessions share.
 
+pub(crate) mod batch;
 pub(crate) mod builder;
 pub(crate) mod clients;
 mod extract;
+pub(crate) mod intents;
 pub(crate) mod limits;
 pub(crate) mod messaging;
 mod observer;

@@ -30,7 +30,7 @@ counters! {
     /// Messages that a handler did not take or whose reply could not be sent, see [`Rejection`](crate::Rejection); and
     /// frames for destinations that do not exist.
     rejected,
-    /// Panics of handlers, login included, interceptors and event listeners.
+    /// Panics of handlers (login included), checks of the policy, interceptors and event listeners.
     handler_panics,
     /// Sessions ended because the client broke STOMP, WebSocket or SockJS.
     protocol_errors,

@@ -693,7 +693,10 @@ async fn extractors_that_are_out_of_place() {
         .await;
     let mut client = listener(&server).await;
     for (sent, error) in [
-        ("/app/connect", "only a connect handler can take `Connect`"),
+        (
+            "/app/connect",
+            "only a connect handler and a check on CONNECT can take `Connect`",
+        ),
         (
             "/app/left",
             "only a disconnect handler can take `Disconnected`",

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tramline::broker::Broker;
 use tramline::interceptor::{ClientFrame, Interceptor, Refusal};
-use tramline::{EmbeddedBroker, Rejection};
+use tramline::policy::{Policy, check, permit};
+use tramline::{EmbeddedBroker, Path, Rejection};
 use tramline_broker::{
     Activation, Capabilities, Commit, CommitError, Confirm, Consumer, Feed, HubSettings, LocalHub,
     Outcome, Publish, Published, Refused, SettleError, StartError, SubscribeError, Subscribed,
@@ -108,6 +109,56 @@ async fn frames_keep_their_order_and_receipts_wait_for_the_broker() {
     }
     assert_eq!(receipts, ["1", "2", "3", "4", "5", "6"]);
     client.expect_close(1000, "").await;
+}
+
+/// A frame that a check decides about keeps its place behind what the broker has not confirmed, in a transaction too.
+#[tokio::test]
+async fn a_checked_frame_keeps_its_place() {
+    async fn is_known(Path(name): Path<String>) -> bool {
+        tokio::time::sleep(DELAY).await;
+        name == "x"
+    }
+    let policy = Policy::builder()
+        .on_message("/topic/checked/{name}", check(is_known))
+        .on_message("/app/tags/{name}", check(is_known))
+        .otherwise(permit());
+    let server = Setup::new()
+        .broker(Late(Arc::new(EmbeddedBroker::new().topics("/topic"))))
+        .policy(policy)
+        .start()
+        .await;
+    let mut client = Client::subscribed(&server, ["/topic/**"]).await;
+    let frames = [
+        "SEND\ndestination:/topic/open\nreceipt:1\n\none\0",
+        "SEND\ndestination:/topic/checked/x\nreceipt:2\n\ntwo\0",
+        "SEND\ndestination:/topic/open\nreceipt:3\n\nthree\0",
+        "BEGIN\ntransaction:t\n\n\0",
+        "SEND\ndestination:/topic/checked/x\ntransaction:t\nreceipt:4\n\nfour\0",
+        "SEND\ndestination:/app/tags/x\ntransaction:t\nreceipt:5\n\n\0",
+        "COMMIT\ntransaction:t\nreceipt:6\n\n\0",
+        "SEND\ndestination:/topic/checked/x\nreceipt:7\n\nlast\0",
+    ];
+    client.send(&frames.concat()).await;
+    let (mut receipts, mut messages) = (Vec::new(), Vec::new());
+    while receipts.len() + messages.len() < 13 {
+        let (frame, _) = client.expect_any().await;
+        match frame.headers.get("receipt-id") {
+            Some(receipt) => receipts.push(receipt.to_owned()),
+            None => messages.push(frame.text().to_owned()),
+        }
+    }
+    assert_eq!(receipts, ["1", "2", "3", "4", "5", "6", "7"]);
+    assert_eq!(messages, ["one", "two", "three", "four", "x", "last"]);
+    let frames = [
+        "SEND\ndestination:/topic/checked/x\nreceipt:8\n\n\0",
+        "DISCONNECT\nreceipt:9\n\n\0",
+    ];
+    client.send(&frames.concat()).await;
+    for receipt in ["8", "9"] {
+        client.expect("RECEIPT").await.has("receipt-id", receipt);
+    }
+    client.expect_close(1000, "").await;
+    assert_eq!(server.stats().denied, 0);
 }
 
 /// What an interceptor rejects is told in its place, behind what still has to be confirmed.

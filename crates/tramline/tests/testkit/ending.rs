@@ -167,7 +167,10 @@ async fn a_login_is_exercised() {
 
 #[tokio::test(start_paused = true)]
 async fn who_reads_nothing_is_a_slow_consumer() {
-    let app = limited(|limits| limits.outbox = 100_000);
+    let app = limited(|limits| {
+        limits.outbox = 100_000;
+        limits.transaction_bytes = 100_000;
+    });
     let alice = app.connect_as("alice").await;
     let mut open = alice.subscribe("/topic/open").await;
     alice.freeze();

@@ -211,7 +211,9 @@ impl<S: Sync> FromMessageParts<S> for Connect {
     type Rejection = Rejection;
 
     async fn from_message_parts(message: &Inbound, _: &S) -> Result<Self, Rejection> {
-        Self::of(message).ok_or_else(|| misplaced("only a connect handler can take `Connect`"))
+        Self::of(message).ok_or_else(|| {
+            misplaced("only a connect handler and a check on CONNECT can take `Connect`")
+        })
     }
 }
 

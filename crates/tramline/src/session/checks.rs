@@ -1,0 +1,71 @@
+//! Frames whose permission a check of the policy decides about.
+
+use std::task::{Context, Poll, ready};
+
+use super::Session;
+use super::pending::{Check, Work};
+use crate::stack::policy::{Answer, Asked, Authorized, Decision, Failure};
+
+/// A running check, and what the session does with its answer.
+struct Checking<P, F> {
+    asked: Asked<P>,
+    then: Option<F>,
+}
+
+impl Session {
+    /// Goes on with the policy's answer: now, or as the work that the frames behind wait for.
+    ///
+    /// Only a check costs an allocation.
+    pub(super) fn answered<P, F>(&mut self, answer: Answer<P>, then: F) -> Option<Work>
+    where
+        P: Send + 'static,
+        F: FnOnce(&mut Self, Result<Authorized<P>, Decision>) -> Option<Work> + Send + 'static,
+    {
+        match answer {
+            Answer::Now(answer) => then(self, answer),
+            Answer::Later(asked) => Some(Work::Check(Box::new(Checking {
+                asked,
+                then: Some(then),
+            }))),
+        }
+    }
+
+    /// Counts and logs a check that did not decide.
+    #[cold]
+    pub(super) fn check_failed(&self, failure: &Failure, rule: &str) {
+        macro_rules! log {
+            ($level:ident, $text:literal) => {
+                tracing::$level!(
+                    stack = %self.shared.name,
+                    session = %self.record.id(),
+                    rule,
+                    error = %failure,
+                    $text
+                )
+            };
+        }
+        if let Failure::Panicked(_) = failure {
+            self.shared.counters.handler_panics.increment();
+            log!(error, "check panicked");
+        } else if failure.is_clients() {
+            log!(debug, "check could not be asked");
+        } else {
+            log!(warn, "check failed");
+        }
+    }
+}
+
+impl<P, F> Check for Checking<P, F>
+where
+    P: Send,
+    F: FnOnce(&mut Session, Result<Authorized<P>, Decision>) -> Option<Work> + Send,
+{
+    fn poll(&mut self, session: &mut Session, context: &mut Context<'_>) -> Poll<Option<Work>> {
+        let answer = ready!(self.asked.poll(context));
+        let then = self.then.take();
+        if session.record.is_expelled() {
+            return Poll::Ready(None);
+        }
+        Poll::Ready(then.and_then(|then| then(session, answer)))
+    }
+}

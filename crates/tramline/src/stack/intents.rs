@@ -1,0 +1,329 @@
+//! What clients ask the policy for: each is made of one frame of one session, and so is what it becomes.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use tramline_broker::{
+    Address, Destination, DestinationError, Headers, OpenSession, Outbox, Pattern, Publish,
+    SubscribeOptions, SubscribeRequest, Target,
+};
+use tramline_stomp::{Connect, Subscribe};
+
+use super::batch::OwnPublish;
+use super::policy::{Action, Intent};
+use super::prefix::below;
+use super::shared::Shared;
+use crate::model::inbound::{Cause, Inbound, SessionRecord};
+
+/// A CONNECT: its session wants to be opened.
+pub(crate) struct ConnectIntent<'a> {
+    pub(crate) session: &'a Arc<SessionRecord>,
+    pub(crate) outbox: &'a Arc<Outbox>,
+    pub(crate) frame: &'a Arc<Connect>,
+}
+
+impl Intent for ConnectIntent<'_> {
+    type Permitted = OpenSession;
+
+    fn action(&self) -> Action<'_> {
+        Action::Connect
+    }
+
+    fn session(&self) -> &Arc<SessionRecord> {
+        self.session
+    }
+
+    fn frame(&self) -> Inbound {
+        let cause = Cause::Connect(Arc::clone(self.frame));
+        let mut frame = Inbound::new(Arc::clone(self.session), cause, ByteString::new());
+        frame.headers = self.frame.headers.clone();
+        frame
+    }
+
+    fn into_permitted(self) -> OpenSession {
+        let user = self.session.user();
+        let name = user.map(|user| user.shared_name().clone());
+        OpenSession::new(self.session.id(), name, Arc::clone(self.outbox))
+    }
+}
+
+/// A SEND to the broker.
+pub(crate) struct SendIntent<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) session: &'a Arc<SessionRecord>,
+    pub(crate) destination: ByteString,
+    /// Those that its receivers see.
+    pub(crate) headers: Headers,
+    pub(crate) body: Bytes,
+}
+
+/// The destination leads somewhere only behind the permission, so that a client that may not send there does not learn
+/// what exists there.
+impl Intent for SendIntent<'_> {
+    type Permitted = Result<OwnPublish, String>;
+
+    fn action(&self) -> Action<'_> {
+        Action::Message(&self.destination)
+    }
+
+    fn session(&self) -> &Arc<SessionRecord> {
+        self.session
+    }
+
+    fn frame(&self) -> Inbound {
+        let destination = self.destination.clone();
+        let mut frame = Inbound::new(Arc::clone(self.session), Cause::Message, destination);
+        frame.headers = self.headers.clone();
+        frame.body = self.body.clone();
+        frame
+    }
+
+    fn into_permitted(self) -> Result<OwnPublish, String> {
+        let Self {
+            shared,
+            session,
+            destination,
+            headers,
+            body,
+        } = self;
+        let target = if let Some(path) = below(&destination, &shared.user_prefix) {
+            user_target(path)
+        } else if shared.hub.serves(&destination) {
+            Destination::parse(destination).map(Target::from)
+        } else {
+            return Err(shared.nowhere(&destination));
+        };
+        let target = target.map_err(|error| error.to_string())?;
+        let publish = Publish::new(target, headers, body);
+        let publish = shared.publisher.shown(publish);
+        Ok(OwnPublish::new(session.id(), publish))
+    }
+}
+
+/// The target of a client's SEND to `/user/NAME/path`, given `/NAME/path`; a `/` in the name is written `%2F`.
+fn user_target(path: &str) -> Result<Target, DestinationError> {
+    let (name, path) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
+    Ok(Target::User {
+        name: name.replace("%2F", "/").into(),
+        path: Destination::parse(format!("/{path}"))?,
+    })
+}
+
+/// A message or a subscription for a handler.
+impl Intent for Inbound {
+    type Permitted = Self;
+
+    fn action(&self) -> Action<'_> {
+        match self.cause {
+            Cause::Message => Action::Message(&self.destination),
+            Cause::Subscribe => Action::Subscribe(&self.destination),
+            // Their handlers are the application's own doing: nobody asks.
+            Cause::Connect(_) | Cause::Disconnect(_) => Action::Connect,
+        }
+    }
+
+    fn session(&self) -> &Arc<SessionRecord> {
+        &self.session
+    }
+
+    fn frame(&self) -> Inbound {
+        self.clone()
+    }
+
+    fn into_permitted(self) -> Self {
+        self
+    }
+}
+
+/// A SUBSCRIBE to what the broker carries, or to what is for users.
+pub(crate) struct SubscribeIntent<'a> {
+    shared: &'a Shared,
+    session: &'a Arc<SessionRecord>,
+    pattern: Pattern,
+    prefetch: Option<NonZeroU32>,
+    frame: &'a Subscribe,
+}
+
+impl<'a> SubscribeIntent<'a> {
+    /// Reads a frame. An invalid pattern is reported as invalid, not as denied.
+    pub(crate) fn new(
+        shared: &'a Shared,
+        session: &'a Arc<SessionRecord>,
+        frame: &'a Subscribe,
+    ) -> Result<Self, String> {
+        let destination = frame.destination.clone();
+        let separator = shared.hub.separator(&destination);
+        let pattern = Pattern::parse_separated(destination, separator);
+        Ok(Self {
+            shared,
+            session,
+            pattern: pattern.map_err(|error| error.to_string())?,
+            prefetch: prefetch_count(&frame.headers)?,
+            frame,
+        })
+    }
+
+    /// What the destination names.
+    fn address(shared: &Shared, pattern: Pattern) -> Result<Address, String> {
+        let destination = pattern.as_str();
+        if let Some(path) = below(destination, &shared.user_prefix) {
+            if path.contains(['*', '?']) {
+                return Err(format!(
+                    "{destination:?}: what is for users has one destination, and this is a pattern"
+                ));
+            }
+            let path = Destination::parse(path).map_err(|error| error.to_string())?;
+            return Ok(Address::User { path });
+        }
+        if !shared.hub.serves(destination) {
+            return Err(shared.nowhere(destination));
+        }
+        Ok(pattern.into())
+    }
+}
+
+/// As for SEND, where the destination leads is looked at behind the permission.
+impl Intent for SubscribeIntent<'_> {
+    type Permitted = Result<SubscribeRequest, String>;
+
+    fn action(&self) -> Action<'_> {
+        Action::Subscribe(&self.frame.destination)
+    }
+
+    fn session(&self) -> &Arc<SessionRecord> {
+        self.session
+    }
+
+    fn frame(&self) -> Inbound {
+        let destination = self.frame.destination.clone();
+        let mut frame = Inbound::new(Arc::clone(self.session), Cause::Subscribe, destination);
+        frame.headers = self.frame.headers.clone();
+        frame
+    }
+
+    fn into_permitted(self) -> Result<SubscribeRequest, String> {
+        let Subscribe {
+            id,
+            destination,
+            slot,
+            ack,
+            headers,
+            ..
+        } = self.frame;
+        let address = Self::address(self.shared, self.pattern)?;
+        let mut request = SubscribeRequest::new(self.session.id(), *slot, address)
+            .acknowledged(*ack)
+            .described(id.clone(), destination.clone())
+            .options(options(headers));
+        request.prefetch = self.prefetch;
+        Ok(request)
+    }
+}
+
+/// The options that a SUBSCRIBE asks for. The hub refuses those that its broker does not support, by name.
+fn options(headers: &Headers) -> SubscribeOptions {
+    let is_true = |name| headers.get(name) == Some("true");
+    let mut options = SubscribeOptions::default();
+    options.selector = headers.get_bytestring("selector").cloned();
+    options.durable = (is_true("durable") || is_true("persistent"))
+        .then(|| headers.get_bytestring("id").cloned().unwrap_or_default());
+    options.browse = is_true("browser");
+    options.retained = is_true("retained");
+    options
+}
+
+/// The header `prefetch-count`, as RabbitMQ has it.
+fn prefetch_count(headers: &Headers) -> Result<Option<NonZeroU32>, String> {
+    let Some(value) = headers.get("prefetch-count") else {
+        return Ok(None);
+    };
+    let count = value.parse().map(Some);
+    count.map_err(|_| {
+        let value: String = value.chars().take(32).collect();
+        let most = u32::MAX;
+        format!("the header `prefetch-count` is {value:?}; it must be a number from 1 to {most}")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::batch::Batch;
+    use super::super::messaging::Messaging;
+    use super::super::policy::{Answer, Authorized, Policy, deny, permit};
+    use super::*;
+    use tramline_broker::SessionId;
+
+    use crate::model::inbound::SessionInfo;
+    use crate::model::user::{Handshake, User};
+
+    fn session() -> Arc<SessionRecord> {
+        let info = SessionInfo {
+            id: SessionId::random(),
+            user: Some(User::new("alice")),
+            handshake: Handshake::default(),
+        };
+        Arc::new(SessionRecord::new(info, std::sync::Weak::new()))
+    }
+
+    fn messaging() -> Messaging {
+        let policy = Policy::builder()
+            .on_message("/topic/a", permit())
+            .on_message("/user/*/x", permit())
+            .on_subscribe("/topic/a", permit())
+            .otherwise(deny());
+        let broker = tramline_broker::EmbeddedBroker::new().topics("/topic");
+        let builder = Messaging::builder().broker(broker).policy(policy);
+        builder.build().unwrap()
+    }
+
+    fn send(
+        shared: &Shared,
+        session: &Arc<SessionRecord>,
+        destination: &'static str,
+    ) -> Option<Authorized<OwnPublish>> {
+        let answer = shared.policy.authorize(SendIntent {
+            shared,
+            session,
+            destination: destination.into(),
+            headers: Headers::new(),
+            body: Bytes::new(),
+        });
+        let Answer::Now(answer) = answer else {
+            panic!("there is no check")
+        };
+        answer.ok().map(|permitted| permitted.transpose().unwrap())
+    }
+
+    #[test]
+    fn what_is_published_goes_where_was_asked() {
+        let messaging = messaging();
+        let (shared, session) = (&messaging.handle.shared, session());
+        let mut batch = Batch::default();
+        for destination in ["/topic/a", "/user/bob%2Fx/x"] {
+            batch.add(session.id(), send(shared, &session, destination).unwrap());
+        }
+        assert!(send(shared, &session, "/topic/b").is_none());
+        let targets: Vec<Target> = batch
+            .into_publishes()
+            .into_iter()
+            .map(|publish| publish.target)
+            .collect();
+        let bob = Target::User {
+            name: "bob/x".into(),
+            path: Destination::parse("/x").unwrap(),
+        };
+        let topic = Destination::parse("/topic/a").unwrap();
+        assert_eq!(targets, [topic.into(), bob]);
+    }
+
+    #[test]
+    #[should_panic(expected = "a permission of another session")]
+    fn a_permission_is_its_sessions_own() {
+        let messaging = messaging();
+        let (alice, bob) = (session(), session());
+        let permitted = send(&messaging.handle.shared, &alice, "/topic/a").unwrap();
+        Batch::default().add(bob.id(), permitted);
+    }
+}

@@ -1,0 +1,222 @@
+//! Rules: at once, or by a check.
+
+use std::any::type_name;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytestring::ByteString;
+
+use super::decision::Failure;
+use crate::app::handler::Handler;
+use crate::model::inbound::Inbound;
+use crate::model::user::User;
+
+/// What a matching rule says: made by [`permit`], [`deny`], [`authenticated`], [`role`], [`check`] and
+/// [`check_with_state`].
+#[derive(Clone)]
+pub struct Rule(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Permit,
+    Deny,
+    Authenticated,
+    Role(ByteString),
+    Check { name: &'static str, check: Check },
+}
+
+/// A check whose types are forgotten.
+pub(super) type Check = Arc<dyn Fn(Inbound) -> CheckFuture + Send + Sync>;
+
+/// A running check.
+pub(super) type CheckFuture = Pin<Box<dyn Future<Output = Result<bool, Failure>> + Send>>;
+
+/// Everybody may.
+pub fn permit() -> Rule {
+    Rule(Kind::Permit)
+}
+
+/// Nobody may.
+pub fn deny() -> Rule {
+    Rule(Kind::Deny)
+}
+
+/// Sessions that have a user may.
+pub fn authenticated() -> Rule {
+    Rule(Kind::Authenticated)
+}
+
+/// Sessions whose user has the role may.
+pub fn role(name: impl Into<ByteString>) -> Rule {
+    Rule(Kind::Role(name.into()))
+}
+
+/// An async function decides, each time that a client asks: by a database, by another service.
+///
+/// Its arguments are extractors, like those of a [handler](crate::router::Handler): [`User`],
+/// [`Path`](crate::Path) of what the *rule's* pattern captures, [`Header`](crate::extract::Header),
+/// [`Registry`](crate::Registry), the body as the last; on CONNECT [`Connect`](crate::Connect) too. For state see
+/// [`check_with_state`]. It returns whether the client may, as a [`bool`] or a [`Result`]: see [`CheckOutput`].
+///
+/// * While it runs, its session waits as for a handler: frames are handled in order, while heart-beats and deliveries go
+///   on. A check on CONNECT has to decide within [`Limits::connect_time`](crate::Limits::connect_time), together with the
+///   login; other checks bound their own time. The end of the session drops the check at one of its `await`s.
+/// * A check that returns an error, panics, or whose arguments cannot be extracted **denies**. The log has the reason; the
+///   client receives no more than that it is denied.
+/// * It is asked for every SEND and SUBSCRIBE that reaches its rule: what is expensive it should cache.
+/// * It decides about one destination. A subscription to a pattern that overlaps the rule's is denied with a
+///   [reason](crate::policy::Decision::reason), unless an earlier rule has decided.
+/// * A capture is not empty: `/topic/rooms/` is denied by a check for `/topic/rooms/{room}`.
+///
+/// # Example: members of a room
+///
+/// ```
+/// use tramline::policy::{Action, Policy, check, deny};
+/// use tramline::{Path, User};
+///
+/// async fn is_member(user: User, Path(room): Path<u32>) -> bool {
+///     room == 7 && user.name() == "alice"
+/// }
+///
+/// let policy = Policy::builder()
+///     .on_subscribe("/topic/rooms/{room}", check(is_member))
+///     .otherwise(deny());
+///
+/// assert!(policy.explain(Action::Subscribe("/topic/rooms/7"), None).is_checked());
+/// let all = policy.explain(Action::Subscribe("/topic/rooms/*"), None);
+/// assert!(!all.is_checked() && !all.is_permitted());
+/// assert_eq!(all.reason(), Some("a check decides about one destination, and this is a pattern"));
+/// ```
+pub fn check<H, T>(function: H) -> Rule
+where
+    H: Handler<T, ()>,
+    H::Output: CheckOutput,
+{
+    check_with_state((), function)
+}
+
+/// A [`check`] whose function takes [`State`](crate::State): `state`, or a part of it by
+/// [`FromRef`](crate::extract::FromRef).
+///
+/// # Example: a table of members
+///
+/// ```
+/// use std::collections::HashSet;
+/// use std::sync::Arc;
+///
+/// use tramline::policy::{Action, Policy, check_with_state, deny};
+/// use tramline::{Path, State, User};
+///
+/// #[derive(Clone)]
+/// struct Members(Arc<HashSet<(String, String)>>);
+///
+/// async fn is_member(user: User, Path(room): Path<String>, State(members): State<Members>) -> bool {
+///     members.0.contains(&(room, user.name().to_owned()))
+/// }
+///
+/// let members = Members(Arc::new(HashSet::from([("rust".into(), "alice".into())])));
+/// let policy = Policy::builder()
+///     .on_message("/app/rooms/{room}/**", check_with_state(members, is_member))
+///     .otherwise(deny());
+/// assert!(policy.explain(Action::Message("/app/rooms/rust/say"), None).is_checked());
+/// ```
+pub fn check_with_state<H, T, S>(state: S, function: H) -> Rule
+where
+    H: Handler<T, S>,
+    H::Output: CheckOutput,
+    S: Clone + Send + Sync + 'static,
+{
+    Rule(Kind::Check {
+        name: type_name::<H>(),
+        check: Arc::new(move |message| {
+            let (function, state) = (function.clone(), state.clone());
+            Box::pin(async move {
+                let called = function.call(message, state).await;
+                let output = called.map_err(Failure::Rejected)?;
+                output.into_answer().map_err(Failure::Error)
+            })
+        }),
+    })
+}
+
+/// What a [`check`] may return: whether the client may, as a [`bool`], or a `Result<bool, E>` whose error denies and is
+/// logged.
+///
+/// # Example: a look-up that may fail
+///
+/// ```
+/// use tramline::User;
+/// use tramline::policy::{Action, Policy, check, deny};
+///
+/// async fn has_paid(user: User) -> Result<bool, std::io::Error> {
+///     let ledger = tokio::fs::read_to_string("ledger").await?;
+///     Ok(ledger.lines().any(|name| name == user.name()))
+/// }
+///
+/// let policy = Policy::builder().on_connect(check(has_paid)).otherwise(deny());
+/// assert!(policy.explain(Action::Connect, None).is_checked());
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say whether a client may",
+    note = "a check returns `bool`, or `Result<bool, E>` whose error has a text: `E: Display`"
+)]
+pub trait CheckOutput: Send {
+    /// Says whether the client may, or why that could not be found out.
+    ///
+    /// # Errors
+    ///
+    /// The text for the log; the client is denied.
+    fn into_answer(self) -> Result<bool, String>;
+}
+
+impl CheckOutput for bool {
+    fn into_answer(self) -> Result<bool, String> {
+        Ok(self)
+    }
+}
+
+impl<E: fmt::Display + Send> CheckOutput for Result<bool, E> {
+    fn into_answer(self) -> Result<bool, String> {
+        self.map_err(|error| error.to_string())
+    }
+}
+
+impl Rule {
+    /// Whether `user` may; `None` where a check decides.
+    pub(super) fn permits(&self, user: Option<&User>) -> Option<bool> {
+        match &self.0 {
+            Kind::Permit => Some(true),
+            Kind::Deny => Some(false),
+            Kind::Authenticated => Some(user.is_some()),
+            Kind::Role(role) => Some(user.is_some_and(|user| user.has_role(role))),
+            Kind::Check { .. } => None,
+        }
+    }
+
+    pub(super) fn check(&self) -> Option<&Check> {
+        match &self.0 {
+            Kind::Check { check, .. } => Some(check),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Permit => f.write_str("permit"),
+            Kind::Deny => f.write_str("deny"),
+            Kind::Authenticated => f.write_str("authenticated"),
+            Kind::Role(role) => write!(f, "role {role:?}"),
+            Kind::Check { name, .. } => write!(f, "check {name}"),
+        }
+    }
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Rule({self})")
+    }
+}
