@@ -118,17 +118,12 @@ impl Limits {
         let mut errors: Vec<String> = names
             .map(|name| format!("limit `{name}` is 0: nothing could pass"))
             .collect();
-        let outbox = self.outbox;
-        for (name, value) in [
-            ("body", self.body),
-            ("transaction_bytes", self.transaction_bytes),
-        ] {
-            if value > outbox && outbox > 0 {
-                errors.push(format!(
-                    "limit `{name}` of {value} bytes is more than `outbox` of {outbox}: what one client may send at once \
-                     would overflow the outbox of one that receives it"
-                ));
-            }
+        let (transaction, outbox) = (self.transaction_bytes, self.outbox);
+        if transaction > outbox && outbox > 0 {
+            errors.push(format!(
+                "limit `transaction_bytes` of {transaction} bytes is more than `outbox` of {outbox}: one COMMIT would \
+                 overflow the outbox of whoever receives it"
+            ));
         }
         errors
     }

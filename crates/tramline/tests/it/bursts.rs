@@ -84,8 +84,8 @@ async fn limits_that_contradict_each_other_are_refused() {
         error.mistakes().collect::<Vec<_>>(),
         [
             "limit `send_time` is 0: nothing could pass",
-            "limit `transaction_bytes` of 1048576 bytes is more than `outbox` of 100000: what one client may send at \
-             once would overflow the outbox of one that receives it"
+            "limit `transaction_bytes` of 1048576 bytes is more than `outbox` of 100000: one COMMIT would overflow the \
+             outbox of whoever receives it"
         ]
     );
 }

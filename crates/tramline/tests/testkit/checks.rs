@@ -93,6 +93,7 @@ fn app_with(change: impl FnOnce(&mut Limits)) -> (TestMessaging, Running) {
         .route("/asked/{word}", subscribe(greeting));
     let mut limits = Limits::default();
     change(&mut limits);
+    limits.transaction_bytes = limits.transaction_bytes.min(limits.outbox);
     let messaging = Messaging::builder()
         .routes(routes)
         .broker(EmbeddedBroker::new().topics("/topic").queues("/queue"))

@@ -119,6 +119,8 @@ impl Setup {
 
     pub(crate) fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
         change(&mut self.limits);
+        let limits = &mut self.limits;
+        limits.transaction_bytes = limits.transaction_bytes.min(limits.outbox);
         self
     }
 
