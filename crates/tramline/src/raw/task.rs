@@ -85,7 +85,7 @@ impl<T: RawTransport> Protocol<T> for RawSession {
         let read = read?;
         self.poll_output(link, context)?;
         Ok(if read {
-            Round::Read
+            Round::Yield
         } else if waiting && !self.channel.has_incoming() {
             Round::Progress
         } else {

@@ -47,7 +47,7 @@ impl Session {
                     Outcome::Accepted => ServerEvent::Ack(ack),
                     Outcome::Released | Outcome::Rejected => ServerEvent::Nack(ack),
                 };
-                self.order.held_back = Some(Box::new((event, None)));
+                self.order.hold_back((event, None));
                 None
             }
             Ok(answer) => {

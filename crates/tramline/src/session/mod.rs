@@ -18,6 +18,7 @@ mod state;
 mod subscriptions;
 pub(crate) mod tcp;
 mod transactions;
+mod turn;
 mod work;
 
 use std::fmt;
@@ -98,6 +99,10 @@ impl<T: Transport> Protocol<T> for Session {
     type Last = Box<End>;
     type Sleeper = Outbox;
 
+    fn begin_turn(&mut self) {
+        turn::begin();
+    }
+
     fn poll_round(
         &mut self,
         link: &mut Link<T>,
@@ -123,8 +128,8 @@ impl<T: Transport> Protocol<T> for Session {
         {
             return Err(end);
         }
-        Ok(match (read, progress) {
-            (true, _) => Round::Read,
+        Ok(match (read || self.order.has_rest(), progress) {
+            (true, _) => Round::Yield,
             (false, true) => Round::Progress,
             (false, false) => Round::Idle,
         })
@@ -184,6 +189,12 @@ impl Session {
         transport: &mut T,
         context: &mut Context<'_>,
     ) -> Poll<()> {
+        if self.order.has_rest() {
+            if !turn::is_over() {
+                self.handle_rest(context);
+            }
+            return Poll::Ready(());
+        }
         let over = !self.state.is_open();
         let busy = self.stomp.buffered() >= READ_AHEAD
             && (self.work.is_some() || self.record.is_expelled());
@@ -209,11 +220,7 @@ impl Session {
             self.process(context);
         }
         self.publish_batch();
-        match read {
-            Ok(()) => {}
-            Err(lost @ Lost::Violation { .. }) => self.state.end(lost.into()),
-            Err(lost) => self.lose(lost.into()),
-        }
+        self.read_ended(read);
     }
 
     /// Returns whether so many answers wait for the client that nothing more is read from it.
@@ -221,9 +228,9 @@ impl Session {
         self.stomp.queued() >= UNHEARD
     }
 
-    /// Returns whether no handler runs, and no answer of the broker is waited for.
+    /// Returns true if no handler runs, no answer of the broker is pending, and no frame that has arrived is left.
     fn is_idle(&self) -> bool {
-        self.work.is_none() && self.concurrent.is_empty()
+        self.work.is_none() && self.concurrent.is_empty() && !self.order.has_rest()
     }
 
     /// Looks at all deadlines.

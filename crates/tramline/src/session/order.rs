@@ -9,6 +9,7 @@ use tramline_stomp::ServerEvent;
 use super::Session;
 use super::pending::{Receipts, Waiting, Work};
 use super::queued::Seen;
+use super::turn;
 use crate::stack::batch::OwnPublish;
 use crate::stack::policy::Authorized;
 
@@ -27,19 +28,28 @@ impl Session {
     /// Handles the frames that have arrived, until one has to wait.
     pub(super) fn process(&mut self, context: &mut Context<'_>) {
         while self.may_process() {
-            let seen = match self.order.held_back.take() {
-                Some(seen) => *seen,
+            if turn::is_over() {
+                self.order.leave_rest();
+                return;
+            }
+            if self.order.batch.len() >= turn::BATCH && self.work.is_none() {
+                self.publish_batch();
+                continue;
+            }
+            let seen = match self.order.take_held_back() {
+                Some(seen) => seen,
                 None => match self.stomp.poll_event() {
                     Some(event) => self.intercept(event),
                     None => return,
                 },
             };
+            turn::frame();
             let place = self.place_of(&seen);
             if place != Place::Joins && self.work.is_none() {
                 self.publish_batch();
             }
             if self.work.is_some() && !self.may_go_on(place) {
-                self.order.held_back = Some(Box::new(seen));
+                self.order.hold_back(seen);
                 return;
             }
             if let Some(work) = self.handle_frame(seen) {
@@ -54,7 +64,7 @@ impl Session {
         let sends = || matches!(self.work.as_deref(), Some(Work::Sends(_)));
         self.state.handles_frames()
             && !self.record.is_expelled()
-            && (self.work.is_none() || (sends() && self.order.held_back.is_none()))
+            && (self.work.is_none() || (sends() && !self.order.is_held_back()))
     }
 
     fn place_of(&self, (event, refusal): &Seen) -> Place {
@@ -107,7 +117,12 @@ impl Session {
         let batch = std::mem::take(&mut self.order.batch);
         let receipts = std::mem::take(&mut self.order.receipts);
         match self.shared.hub.publish(batch).into_ready() {
-            Ok(answer) => self.sends_confirmed(answer, receipts),
+            Ok(answer) => {
+                if let Ok(published) = &answer {
+                    turn::published(published);
+                }
+                self.sends_confirmed(answer, receipts);
+            }
             Err(confirm) => {
                 let sends = Work::Sends(Waiting::new(confirm, receipts));
                 self.work = Some(Box::new(sends));

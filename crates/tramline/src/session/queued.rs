@@ -7,6 +7,7 @@ use tramline_stomp::ServerEvent;
 use super::few::Few;
 use super::pending::{Call, Receipts, Settling};
 use crate::app::interceptor::Refusal;
+use crate::net::transport::Lost;
 use crate::stack::batch::{Batch, OwnPublish};
 use crate::stack::policy::Authorized;
 
@@ -19,10 +20,73 @@ pub(super) struct Order {
     pub(super) receipts: Receipts,
     /// ACKs and NACKs that the broker has not confirmed yet, in their order.
     pub(super) settling: Few<Settling>,
-    /// A frame that waits for the work before it.
-    pub(super) held_back: Option<Box<Seen>>,
+    /// Frames that wait for the work before them, or for a later turn. Boxed: rare.
+    behind: Option<Box<Behind>>,
     /// Frames that wait for their COMMIT.
     pub(super) transactions: Transactions,
+}
+
+/// Frames that have arrived and cannot be handled yet.
+#[derive(Default)]
+struct Behind {
+    /// A frame that waits for the work before it.
+    held_back: Option<Seen>,
+    /// The outcome of the read that brought frames which a turn did not reach: it counts when they are handled.
+    rest: Option<Result<(), Lost>>,
+}
+
+impl Order {
+    pub(super) fn hold_back(&mut self, seen: Seen) {
+        self.behind.get_or_insert_default().held_back = Some(seen);
+    }
+
+    pub(super) fn take_held_back(&mut self) -> Option<Seen> {
+        let taken = self.behind.as_mut()?.held_back.take();
+        self.trim();
+        taken
+    }
+
+    pub(super) fn is_held_back(&self) -> bool {
+        let behind = self.behind.as_ref();
+        behind.is_some_and(|behind| behind.held_back.is_some())
+    }
+
+    /// Notes that a turn did not reach all frames that have arrived.
+    #[cold]
+    pub(super) fn leave_rest(&mut self) {
+        let rest = &mut self.behind.get_or_insert_default().rest;
+        rest.get_or_insert(Ok(()));
+    }
+
+    /// Returns true while frames are left that a turn did not reach.
+    pub(super) fn has_rest(&self) -> bool {
+        let behind = self.behind.as_ref();
+        behind.is_some_and(|behind| behind.rest.is_some())
+    }
+
+    /// Takes the outcome of the read that brought the rest.
+    pub(super) fn take_rest(&mut self) -> Option<Result<(), Lost>> {
+        let taken = self.behind.as_mut()?.rest.take();
+        self.trim();
+        taken
+    }
+
+    /// Sets the outcome of the read that brought the rest; gives it back if there is none.
+    pub(super) fn set_rest(&mut self, read: Result<(), Lost>) -> Option<Result<(), Lost>> {
+        let rest = self.behind.as_mut().and_then(|behind| behind.rest.as_mut());
+        let Some(rest) = rest else {
+            return Some(read);
+        };
+        if read.is_err() {
+            *rest = read;
+        }
+        None
+    }
+
+    fn trim(&mut self) {
+        let unused = |behind: &mut Box<Behind>| behind.held_back.is_none() && behind.rest.is_none();
+        self.behind.take_if(unused);
+    }
 }
 
 /// A frame that the interceptors have seen, and their refusal of it.

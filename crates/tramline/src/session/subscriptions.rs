@@ -6,6 +6,7 @@ use tramline_stomp::{AckMode, Subscribe, Unsubscribe};
 
 use super::Session;
 use super::pending::{About, Call, Subscribing, Waiting, Work};
+use super::turn;
 use crate::model::events::Event;
 use crate::model::inbound::{Cause, Inbound};
 use crate::stack::intents::SubscribeIntent;
@@ -13,6 +14,7 @@ use crate::stack::policy::Authorized;
 
 impl Session {
     pub(super) fn subscribe(&mut self, subscribe: Subscribe) -> Option<Work> {
+        turn::subscription();
         if let Some(path) = self.shared.application_path(&subscribe.destination) {
             let path_from = subscribe.destination.len() - path.len();
             return self.ask(subscribe, path_from);
@@ -131,6 +133,7 @@ impl Session {
     }
 
     pub(super) fn unsubscribe(&mut self, unsubscribe: Unsubscribe) -> Work {
+        turn::subscription();
         let Unsubscribe { slot, receipt, .. } = unsubscribe;
         let ended = self.member.subscription(slot);
         let confirm = self.shared.hub.unsubscribe(self.record.id(), slot);

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use super::Session;
 use super::end::End;
 use super::pending::Work;
+use super::turn;
 
 impl Session {
     /// Polls the session's work, and handles the frames behind it when it is done; true if it is.
@@ -78,7 +79,10 @@ impl Session {
             Work::Effects(effects) => {
                 let (answer, (batch, about)) = ready!(effects.poll(context));
                 match answer {
-                    Ok(_) => self.handled(about),
+                    Ok(published) => {
+                        turn::published(&published);
+                        self.handled(about)
+                    }
                     Err(refused) => Some(self.effect_refused(refused, batch, about)),
                 }
             }
@@ -106,7 +110,10 @@ impl Session {
             Work::Commit(commit) => {
                 let (answer, calls) = ready!(commit.poll(context));
                 match answer {
-                    Ok(_) => self.call_next(calls),
+                    Ok(published) => {
+                        turn::published(&published);
+                        self.call_next(calls)
+                    }
                     Err(error) => {
                         let message = "transaction not committed";
                         self.refuse(message, error.to_string(), calls.receipt);

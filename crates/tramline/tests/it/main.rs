@@ -33,5 +33,6 @@ mod subscribe_handlers;
 mod support;
 mod tcp;
 mod transactions;
+mod turns;
 mod ui;
 mod websocket;

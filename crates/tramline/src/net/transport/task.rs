@@ -36,6 +36,9 @@ pub(crate) trait Protocol<T: Transport>: fmt::Debug + Unpin {
     /// The timer's way to wake the task.
     type Sleeper: Sleeper;
 
+    /// Called when a poll of the task begins, before its rounds.
+    fn begin_turn(&mut self) {}
+
     /// Processes timers, input, running work and output, once; returns `Err` when the connection ends.
     fn poll_round(
         &mut self,
@@ -69,8 +72,8 @@ pub(crate) trait Protocol<T: Transport>: fmt::Debug + Unpin {
 /// The outcome of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Round {
-    /// The transport was read; there may be more.
-    Read,
+    /// The transport was read, or the protocol has done its share: the worker's other tasks run before it goes on.
+    Yield,
     /// Something was done that lets other work continue.
     Progress,
     /// Nothing can continue before the task is woken.
@@ -139,10 +142,11 @@ impl<T: Transport, P: Protocol<T>> Future for Task<T, P> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let task = &mut *self;
+        task.protocol.begin_turn();
         while let Phase::Open(link) = &mut task.phase {
             match task.protocol.poll_round(link, context) {
                 Ok(Round::Progress) => {}
-                Ok(Round::Read) => {
+                Ok(Round::Yield) => {
                     // One read per poll: this worker's other tasks handle its consequences before more is read.
                     context.waker().wake_by_ref();
                     return Poll::Pending;

@@ -1,0 +1,98 @@
+//! The share of its worker's time that a session takes before the worker's other tasks run.
+
+use std::cell::Cell;
+use std::task::Context;
+
+use tramline_broker::Published;
+
+use super::Session;
+use crate::net::transport::Lost;
+
+/// The work of one turn: about a millisecond, in units of one delivery queued, some 60 ns. Less would have a burst to a
+/// thousand subscribers wake each of them several times.
+const WORK: u32 = 16 * 1024;
+
+/// A frame: decoding, looking up its destination, asking the policy.
+const FRAME: u32 = 64;
+
+/// A change of the subscriptions.
+const SUBSCRIPTION: u32 = 256;
+
+/// The most SENDs that are published together: what they cause is known only afterwards.
+pub(super) const BATCH: usize = 16;
+
+thread_local! {
+    /// The work that is left of the turn of the session that this worker polls.
+    static LEFT: Cell<u32> = const { Cell::new(WORK) };
+}
+
+/// Begins the turn of a session.
+pub(super) fn begin() {
+    LEFT.set(WORK);
+}
+
+/// Returns true if no further frame is to be handled in this turn.
+pub(super) fn is_over() -> bool {
+    LEFT.get() == 0
+}
+
+pub(super) fn frame() {
+    spend(FRAME);
+}
+
+pub(super) fn subscription() {
+    spend(SUBSCRIPTION);
+}
+
+/// Counts the deliveries that a session caused.
+pub(super) fn published(published: &Published) {
+    spend(u32::try_from(published.local_receivers).unwrap_or(u32::MAX));
+}
+
+fn spend(work: u32) {
+    LEFT.set(LEFT.get().saturating_sub(work));
+}
+
+impl Session {
+    /// Handles the frames that an earlier turn left, and then the outcome of their read.
+    #[cold]
+    pub(super) fn handle_rest(&mut self, context: &mut Context<'_>) {
+        let Some(read) = self.order.take_rest() else {
+            return;
+        };
+        self.process(context);
+        self.publish_batch();
+        self.read_ended(read);
+    }
+
+    /// Handles the outcome of a read, once the frames that it brought are handled.
+    pub(super) fn read_ended(&mut self, read: Result<(), Lost>) {
+        match self.order.set_rest(read) {
+            None | Some(Ok(())) => {}
+            Some(Err(lost @ Lost::Violation { .. })) => self.state.end(lost.into()),
+            Some(Err(lost)) => self.lose(lost.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_ends_by_frames_or_by_what_they_cause() {
+        begin();
+        let frames = (0..).take_while(|_| {
+            frame();
+            !is_over()
+        });
+        assert_eq!(frames.count(), 255);
+        begin();
+        published(&Published::new(16_000));
+        assert!(!is_over());
+        published(&Published::new(usize::MAX));
+        assert!(is_over());
+        begin();
+        assert!(!is_over());
+    }
+}
