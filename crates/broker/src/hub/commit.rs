@@ -21,10 +21,11 @@ struct Settling {
 }
 
 impl Hub {
-    /// Carries out all of a session's transaction or nothing of it: settles first, then publishes in order. One that still
-    /// waits for room when its session is closed, and has deliveries to settle, is not carried out.
+    /// Carries out all of a session's transaction or nothing of it: settles first, then publishes in order. It settles the
+    /// deliveries that are there when it is called. One that still waits for room when one of a queue's is gone, since it
+    /// was settled by itself or its session closed, is not carried out.
     ///
-    /// The windows of topics are settled when the engine has committed.
+    /// The windows of topics are settled when the engine has committed, as far as their subscriptions still exist.
     pub fn commit(
         &self,
         session: SessionId,

@@ -442,6 +442,10 @@ impl LocalHub {
                 self.leave(broker, &Source::Pattern(pattern), (member.id(), slot));
             }
         }
+        if let Some(window) = released.place.window() {
+            // A transaction that waits for room may hold the window for some time yet.
+            window.end();
+        }
         match released.place {
             Place::Consumer(consumer) => consumer.end().then_some(consumer),
             Place::User(..) | Place::Topic(..) | Place::Application => None,
