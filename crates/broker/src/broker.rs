@@ -97,6 +97,15 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
         Confirm::ready(())
     }
 
+    /// Ends all consumers of a session that closes. An engine in this process returns the messages of all of them to their
+    /// queues before it hands out any, so that queues keep their order. Default: [cancels](Self::cancel) one after the
+    /// other.
+    fn cancel_all(&self, consumers: &[Arc<Consumer>]) {
+        for consumer in consumers {
+            drop(self.cancel(consumer));
+        }
+    }
+
     /// Settles deliveries, in the order of `tokens`. Default: answers that there is no such delivery.
     fn settle(
         &self,
@@ -175,6 +184,10 @@ impl<B: Broker + ?Sized> Broker for Arc<B> {
 
     fn cancel(&self, consumer: &Arc<Consumer>) -> Confirm<()> {
         (**self).cancel(consumer)
+    }
+
+    fn cancel_all(&self, consumers: &[Arc<Consumer>]) {
+        (**self).cancel_all(consumers);
     }
 
     fn settle(

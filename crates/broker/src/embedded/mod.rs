@@ -240,12 +240,27 @@ impl Broker for EmbeddedBroker {
     }
 
     fn cancel(&self, consumer: &Arc<Consumer>) -> Confirm<()> {
-        if let Some((engine, queue, key)) = self.seating(consumer) {
-            let mut after = Aftermath::default();
-            queue.unsubscribe(key, engine.hub.now(), &mut after);
-            engine.finish(after);
-        }
+        self.cancel_all(std::slice::from_ref(consumer));
         Confirm::ready(())
+    }
+
+    fn cancel_all(&self, consumers: &[Arc<Consumer>]) {
+        let Some(engine) = self.engine.get() else {
+            return;
+        };
+        let mut after = Aftermath::default();
+        for consumer in consumers {
+            if let Some((_, queue, key)) = self.seating(consumer) {
+                queue.unsubscribe(key, &mut after);
+            }
+        }
+        // A later message must not overtake an earlier one that another of the consumers had.
+        for consumer in consumers {
+            if let Some((_, queue, _)) = self.seating(consumer) {
+                queue.serve(engine.hub.now(), &mut after);
+            }
+        }
+        engine.finish(after);
     }
 
     fn settle(

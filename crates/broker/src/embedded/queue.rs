@@ -284,13 +284,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Ends a consumer; its unsettled messages go to others.
-    pub(super) fn unsubscribe(
-        self: &Arc<Self>,
-        key: SeatKey,
-        now: Timestamp,
-        after: &mut Aftermath,
-    ) {
+    /// Ends a consumer, and returns its unsettled messages to the queue: [`serve`](Self::serve) hands them out to others.
+    pub(super) fn unsubscribe(self: &Arc<Self>, key: SeatKey, after: &mut Aftermath) {
         let mut state = self.state.lock();
         state.used = true;
         let seat = state.seats.get_mut(key.at as usize);
@@ -306,7 +301,11 @@ impl Queue {
         for (_, entry) in seat.given {
             self.come_back(&mut state, At::Given, entry, after);
         }
-        self.hand_out(&mut state, now, after);
+    }
+
+    /// Hands out what came back.
+    pub(super) fn serve(self: &Arc<Self>, now: Timestamp, after: &mut Aftermath) {
+        self.hand_out(&mut self.state.lock(), now, after);
     }
 
     /// Settles deliveries of a consumer, in order; returns false if the consumer no longer has the first one.
@@ -756,7 +755,8 @@ mod tests {
         let message = Arc::new(Message::new(publish, "m".into(), None));
         assert!(!queue.push(&message, None, false, NOW, &mut after).unwrap());
         let old = subscribe(&queue, &mut after);
-        queue.unsubscribe(old, NOW, &mut after);
+        queue.unsubscribe(old, &mut after);
+        queue.serve(NOW, &mut after);
         let new = subscribe(&queue, &mut after);
         assert_eq!(old.at, new.at);
         let first = [Token(1)];
@@ -766,7 +766,7 @@ mod tests {
         };
         assert!(!accept(old));
         assert!(queue.hold(old, &first, Outcome::Accepted).is_none());
-        queue.unsubscribe(old, NOW, &mut after);
+        queue.unsubscribe(old, &mut after);
         assert!(accept(new));
     }
 }

@@ -21,10 +21,11 @@ struct Settling {
 }
 
 impl Hub {
-    /// Carries out a session's transaction completely or not at all: settles first, then publishes in order. If its
-    /// session closes while it waits for room, and it has deliveries to settle, it is not carried out.
+    /// Carries out a session's transaction completely or not at all: settles first, then publishes in order. It settles
+    /// the deliveries that exist when it is called. If one of a queue's is gone while it waits for room, because it was
+    /// settled separately or its session closed, it is not carried out.
     ///
-    /// The windows of topics are settled after the engine has committed.
+    /// The windows of topics are settled after the engine has committed, if their subscriptions still exist.
     pub fn commit(
         &self,
         session: SessionId,

@@ -8,6 +8,7 @@ use bytestring::ByteString;
 
 use super::budget::Budget;
 use super::clock::{Clock, Periodic};
+use super::consumer::Consumer;
 use super::members::Place;
 use super::members::{Member, Members, Released};
 use super::names::{NameQuota, NoMoreNames};
@@ -381,8 +382,13 @@ impl LocalHub {
         let (released, was_open) = self.members.close(member);
         // Seal first: a queue's message released by one of its subscriptions must not go to another of them.
         member.outbox().seal();
-        for released in released {
-            drop(self.let_go(broker, member, released));
+        // All before the engine cancels the first: a dead letter that this makes is not for another of them.
+        let released = released.into_iter();
+        let consumers: Vec<_> = released
+            .filter_map(|released| self.detach(broker, member, released))
+            .collect();
+        if !consumers.is_empty() {
+            broker.cancel_all(&consumers);
         }
         if !was_open {
             return;
@@ -406,8 +412,21 @@ impl LocalHub {
         &self,
         broker: &dyn Broker,
         member: &Member,
-        (slot, released): (u32, Released),
+        released: (u32, Released),
     ) -> Confirm<()> {
+        match self.detach(broker, member, released) {
+            Some(consumer) => broker.cancel(&consumer),
+            None => Confirm::ready(()),
+        }
+    }
+
+    /// Ends the hub's part of a subscription; gives the consumer that the engine is to cancel.
+    fn detach(
+        &self,
+        broker: &dyn Broker,
+        member: &Member,
+        (slot, released): (u32, Released),
+    ) -> Option<Arc<Consumer>> {
         if let Some(subscription) = released.described.filter(|_| self.is_watched()) {
             self.tell(MemberEvent::Unsubscribed {
                 session: member.id(),
@@ -415,23 +434,22 @@ impl LocalHub {
                 subscription,
             });
         }
-        match &released.place {
-            Place::User(..) | Place::Application => {}
-            Place::Topic(place, _) => {
-                self.topics.unsubscribe(place);
-                if self.capabilities.interest
-                    && let Some(pattern) = place.pattern()
-                {
-                    self.leave(broker, &Source::Pattern(pattern), (member.id(), slot));
-                }
-            }
-            Place::Consumer(consumer) => {
-                if consumer.end() {
-                    return broker.cancel(consumer);
-                }
+        if let Place::Topic(place, _) = &released.place {
+            self.topics.unsubscribe(place);
+            if self.capabilities.interest
+                && let Some(pattern) = place.pattern()
+            {
+                self.leave(broker, &Source::Pattern(pattern), (member.id(), slot));
             }
         }
-        Confirm::ready(())
+        if let Some(window) = released.place.window() {
+            // A transaction that waits for room may hold the window for some time yet.
+            window.end();
+        }
+        match released.place {
+            Place::Consumer(consumer) => consumer.end().then_some(consumer),
+            Place::User(..) | Place::Topic(..) | Place::Application => None,
+        }
     }
 
     /// Joins a source for an open session.

@@ -110,6 +110,14 @@ impl Window {
         self.refill(&mut self.state.lock());
     }
 
+    /// Drops all messages: the subscription has ended.
+    pub(crate) fn end(&self) {
+        let mut state = self.state.lock();
+        state.unsettled.clear();
+        state.waiting = VecDeque::new();
+        state.bytes = 0;
+    }
+
     fn offer(&self, state: &mut Waiting, entry: &Entry) -> bool {
         let has_room = state.unsettled.len() < self.prefetch as usize;
         let place = (&*self.outbox, self.slot);

@@ -201,6 +201,20 @@ fn a_session_that_closes_gives_nothing_to_its_own_other_consumers() {
 }
 
 #[test]
+fn what_a_closed_session_had_goes_out_in_order() {
+    let broker = Hub::new(broker());
+    let (alice, bob) = (Client::open(&broker), Client::open(&broker));
+    alice.prefetch(0, "/queue/a", INDIVIDUAL, 1);
+    alice.prefetch(1, "/queue/a", INDIVIDUAL, 1);
+    send(&broker, "/queue/a", &["1", "2"]);
+    alice.accept(0, 1);
+    send(&broker, "/queue/a", &["3"]);
+    bob.subscribe(0, "/queue/a", INDIVIDUAL);
+    alice.close();
+    assert_eq!(tries(&bob.take()), [("2".into(), 1), ("3".into(), 1)]);
+}
+
+#[test]
 fn a_full_outbox_waits_and_resumes() {
     let broker = Hub::new(broker());
     let slow = Client::slow(&broker, 900);

@@ -207,3 +207,16 @@ fn what_dies_among_a_topics_dead_letters_is_gone() {
     assert!(alice.take().is_empty());
     assert_eq!(counts(&broker, "/topic/dead").discarded, 1);
 }
+
+#[test]
+fn a_closed_session_receives_none_of_the_dead_letters_that_its_end_makes() {
+    let settings = tried(1).dead_letters("/topic/dead");
+    let broker = Hub::new(broker().queue_settings("/queue/a", settings));
+    let alice = Client::open(&broker);
+    alice.subscribe(0, "/queue/a", INDIVIDUAL);
+    alice.subscribe(1, "/topic/dead", AUTO);
+    send(&broker, "/queue/a", &["1"]);
+    alice.close();
+    assert_eq!(counts(&broker, "/queue/a").dead_lettered, 1);
+    assert_eq!(totals(&broker).delivered, 1, "before it closed");
+}

@@ -254,3 +254,20 @@ fn the_new_one_goes() {
     let counts = counts(&broker, "/queue/a");
     assert_eq!((counts.dropped_newest, counts.published), (1, 2));
 }
+
+#[test]
+fn what_a_closed_session_had_goes_out_before_what_waits_for_room() {
+    let broker = small(3, WAIT);
+    let (alice, bob) = (Client::open(&broker), Client::open(&broker));
+    alice.prefetch(0, "/queue/a", INDIVIDUAL, 1);
+    alice.prefetch(1, "/queue/a", INDIVIDUAL, 1);
+    let short = with_headers("/queue/a", "1", &[("expiration", "1000")]);
+    publish(&broker, vec![short, to("/queue/a", "2")]);
+    bob.prefetch(0, "/queue/a", INDIVIDUAL, 2);
+    send(&broker, "/queue/a", &["3"]);
+    let mut answer = later(&broker, vec![to("/queue/a", "4")], 1_000);
+    alice.close();
+    is_published(&mut answer, 0);
+    assert_eq!(bob.bodies(), ["3", "2"]);
+    assert_eq!(counts(&broker, "/queue/a").expired, 1);
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tramline_broker::{
     CommitError, DeliveryRef, EmbeddedBroker, Hub, Outcome, PublishError, QueueSettings, Settle,
-    SettleError, WhenFull,
+    SettleError, TopicSettings, WhenFull,
 };
 
 use crate::support::*;
@@ -207,6 +207,52 @@ fn a_commit_waits_behind_publishers_unless_it_makes_room() {
     let bodies = alice.bodies();
     assert_eq!(bodies[0], "3");
     assert!(poll(&mut behind).is_ready() && bodies[2] == "4");
+}
+
+#[test]
+fn a_commit_that_waits_settles_what_it_was_called_for_or_is_not_carried_out() {
+    let broker = small(3, WAIT);
+    let alice = Client::open(&broker);
+    alice.prefetch(0, "/queue/small/a", CLIENT, 2);
+    send(&broker, "/queue/small/a", &["1", "2", "3"]);
+    let release = Settle::new(Some(0), DeliveryRef::Tag(2), Outcome::Released);
+    let publishes = vec![to("/queue/small/a", "4")];
+    let mut answer = alice.commit(vec![release], publishes, at(0));
+    assert!(poll(&mut answer).is_pending());
+    alice.accept(0, 1);
+    let Poll::Ready(Err(CommitError::Settle(error))) = poll(&mut answer) else {
+        panic!("carried out");
+    };
+    assert!(matches!(error, SettleError::UnknownDelivery { .. }));
+    assert_eq!(
+        tries(&alice.take()),
+        [("1".into(), 0), ("2".into(), 0), ("3".into(), 0)]
+    );
+}
+
+#[test]
+fn a_commit_that_waits_keeps_nothing_of_a_topic_subscription_that_ended() {
+    let settings = TopicSettings::default().dead_letters("/queue/dead");
+    let broker = small_queues(1, WAIT).topic_settings("/topic/a", settings);
+    let broker = Hub::new(broker);
+    let alice = Client::open(&broker);
+    alice.prefetch(0, "/topic/a", INDIVIDUAL, 1);
+    send(&broker, "/queue/small/a", &["1"]);
+    let before = bytes(&broker);
+    send(&broker, "/topic/a", &["1", "2"]);
+    let reject = Settle::new(Some(0), DeliveryRef::Tag(1), Outcome::Rejected);
+    let publishes = vec![to("/queue/small/a", "2")];
+    let mut answer = alice.commit(vec![reject], publishes, at(0));
+    assert!(poll(&mut answer).is_pending());
+    alice.take();
+    alice.unsubscribe(0);
+    assert_eq!(bytes(&broker), before);
+    let bob = Client::open(&broker);
+    bob.subscribe(0, "/queue/small/a", INDIVIDUAL);
+    bob.accept(0, 1);
+    assert!(matches!(poll(&mut answer), Poll::Ready(Ok(_))));
+    assert_eq!(bob.bodies(), ["1", "2"]);
+    assert_eq!(totals(&broker).dead_lettered, 0);
 }
 
 #[test]

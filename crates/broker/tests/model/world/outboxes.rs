@@ -242,11 +242,11 @@ impl World {
                 Source::Queue(name) => {
                     self.sit_down(&name, slot);
                     self.hand_out(&name);
+                    self.finish_up();
                 }
                 Source::Topic(_) | Source::User(_) => self.refill(slot),
             }
         }
-        self.finish_up();
     }
 
     /// Compares a delivery with the next that its session should receive.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use tramline_broker::{CommitError, Confirm, PublishError, Published, Refused};
 
 use super::rules::{Rules, Slow};
-use super::transactions::Commit;
+use super::transactions::{Commit, Windowed};
 use super::{Letter, Load, Message, To, World};
 
 /// A publisher's work.
@@ -50,6 +50,8 @@ pub(super) struct Answer {
     number: usize,
     confirm: Given,
     expected: Option<Said>,
+    /// What a transaction settles once its queues have, as far as it is still there.
+    pub(super) windows: Vec<Windowed>,
 }
 
 enum Given {
@@ -100,8 +102,22 @@ impl World {
             number,
             confirm,
             expected: None,
+            windows: Vec::new(),
         });
         number
+    }
+
+    /// Settles what an answer leaves to be settled.
+    pub(super) fn settle_windows(&mut self, number: usize) {
+        let mut answers = self.answers.iter_mut();
+        let answer = answers.find(|answer| answer.number == number);
+        let Some(answer) = answer.filter(|answer| matches!(answer.expected, Some(Ok(_)))) else {
+            return;
+        };
+        for (slot, delivery, outcome) in std::mem::take(&mut answer.windows) {
+            self.settle_at(slot, &delivery, outcome);
+        }
+        self.finish_up();
     }
 
     pub(super) fn answer(&mut self, number: usize, said: Said) {
@@ -112,7 +128,8 @@ impl World {
 
     /// Compares the answers with the expected ones.
     pub(super) fn check_answers(&mut self) {
-        self.answers.retain_mut(|answer| {
+        let mut at = 0;
+        while let Some(answer) = self.answers.get_mut(at) {
             let said = match &mut answer.confirm {
                 Given::Batch(confirm) => poll(confirm)
                     .map(|said| said.map_err(|refused| (refused.done, kind(&refused.error)))),
@@ -126,8 +143,14 @@ impl World {
             };
             let said = said.map(|said| said.map(|published| published.local_receivers));
             assert_eq!(said, answer.expected);
-            answer.expected.is_none()
-        });
+            if said.is_none() {
+                at += 1;
+                continue;
+            }
+            let number = answer.number;
+            self.settle_windows(number);
+            self.answers.remove(at);
+        }
     }
 
     /// Continues a job, which waited until `deadline` if it is set.

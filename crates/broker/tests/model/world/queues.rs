@@ -318,7 +318,13 @@ impl World {
         true
     }
 
-    fn settle_queue(&mut self, slot: u32, name: &str, settled: &[usize], outcome: Outcome) {
+    pub(super) fn settle_queue(
+        &mut self,
+        slot: u32,
+        name: &str,
+        settled: &[usize],
+        outcome: Outcome,
+    ) {
         for message in settled {
             match outcome {
                 Outcome::Accepted => self.count(name, |counts| counts.acked += 1),

@@ -48,10 +48,7 @@ impl World {
         self.broker.close(self.sessions[at].id);
         self.sessions[at].open = false;
         self.sessions[at].shut = true;
-        for slot in self.held(at) {
-            self.end(slot);
-        }
-        self.finish_up();
+        self.end(&self.held(at));
         self.sessions[at].outbox.close();
         self.sessions[at].items.clear();
         self.sessions[at].ended = false;
@@ -182,26 +179,33 @@ impl World {
         let answer = self.broker.unsubscribe(known.id, slot).into_ready();
         answer.expect("the embedded broker knows at once");
         if self.held(session).contains(&slot) {
-            self.end(slot);
-            self.finish_up();
+            self.end(&[slot]);
         }
     }
 
-    fn end(&mut self, slot: u32) {
-        let held = &mut self.subscriptions[slot as usize];
-        held.active = false;
-        held.waiting.clear();
-        let unsettled = std::mem::take(&mut held.unsettled);
-        let Source::Queue(name) = held.source.clone() else {
-            return;
-        };
-        let queue = self.queue(&name);
-        queue.used = true;
-        queue.turn.retain(|other| *other != slot);
-        for (_, message) in unsettled {
-            self.come_back(&name, message);
+    /// Ends subscriptions all at once: whatever they had is back before any of it is given out.
+    fn end(&mut self, slots: &[u32]) {
+        let mut queues = Vec::new();
+        for slot in slots {
+            let held = &mut self.subscriptions[*slot as usize];
+            held.active = false;
+            held.waiting.clear();
+            let unsettled = std::mem::take(&mut held.unsettled);
+            let Source::Queue(name) = held.source.clone() else {
+                continue;
+            };
+            let queue = self.queue(&name);
+            queue.used = true;
+            queue.turn.retain(|other| other != slot);
+            for (_, message) in unsettled {
+                self.come_back(&name, message);
+            }
+            queues.push(name);
         }
-        self.hand_out(&name);
+        for name in queues {
+            self.hand_out(&name);
+        }
+        self.finish_up();
     }
 
     /// Returns the topic of that name, creating it if it is unknown.

@@ -10,11 +10,21 @@ use super::{Letter, Load, Named, Settling, Source, To, World};
 
 /// A transaction.
 pub(super) struct Commit {
-    session: usize,
-    settles: Vec<Settle>,
+    settled: Vec<Settled>,
     letters: Vec<Letter>,
     pub(super) answer: usize,
 }
+
+/// Deliveries of a queue to one subscription that a transaction settles at once.
+struct Settled {
+    slot: u32,
+    queue: String,
+    tags: Vec<u32>,
+    outcome: Outcome,
+}
+
+/// A delivery that no queue knows of, at a subscription.
+pub(super) type Windowed = (u32, DeliveryRef, Outcome);
 
 /// Why a transaction is not carried out now.
 enum NotNow {
@@ -96,14 +106,20 @@ impl World {
         let id = self.sessions[session].id;
         let confirm = self.broker.commit(id, transaction, self.timestamp());
         let answer = self.await_commit(confirm);
-        let commit = Commit {
-            session,
-            settles,
-            letters,
-            answer,
-        };
-        self.go_on_with_commit(commit, None);
+        match self.meant(session, &settles) {
+            Err(kind) => self.answer(answer, Err((0, kind))),
+            Ok((settled, windows)) => {
+                self.answers.last_mut().expect("it is waited for").windows = windows;
+                let commit = Commit {
+                    settled,
+                    letters,
+                    answer,
+                };
+                self.go_on_with_commit(commit, None);
+            }
+        }
         self.finish_up();
+        self.settle_windows(answer);
     }
 
     pub(super) fn go_on_with_commit(&mut self, commit: Commit, deadline: Option<u64>) {
@@ -120,8 +136,7 @@ impl World {
 
     /// Checks everything before doing anything.
     fn try_commit(&mut self, commit: &Commit, waited: bool) -> Result<usize, NotNow> {
-        let groups = self.groups(commit).map_err(NotNow::Never)?;
-        let frees = self.frees(&groups).map_err(NotNow::Never)?;
+        let frees = self.frees(&commit.settled).map_err(NotNow::Never)?;
         let needs = self.needs(&commit.letters).map_err(NotNow::Never)?;
         let mut reserved: Vec<(String, Load)> = Vec::new();
         for (queue, needs) in needs {
@@ -137,31 +152,58 @@ impl World {
             }
             reserved.push((queue, needs));
         }
-        let is_queue =
-            |slot: u32| matches!(self.subscriptions[slot as usize].source, Source::Queue(_));
-        let (of_queues, of_topics): (Vec<_>, Vec<_>) =
-            groups.into_iter().partition(|(slot, _)| is_queue(*slot));
-        self.settle_all(of_queues);
+        for settled in &commit.settled {
+            let held = &mut self.subscriptions[settled.slot as usize];
+            let (meant, left): (Vec<_>, Vec<_>) = std::mem::take(&mut held.unsettled)
+                .into_iter()
+                .partition(|(tag, _)| settled.tags.contains(tag));
+            held.unsettled = left;
+            let messages: Vec<usize> = meant.into_iter().map(|(_, message)| message).collect();
+            self.settle_queue(settled.slot, &settled.queue, &messages, settled.outcome);
+        }
         let letters = commit.letters.iter().cloned();
-        let receivers = letters.map(|letter| self.publish_reserved(letter)).sum();
-        // The hub settles its windows after the engine has committed.
-        self.settle_all(of_topics);
-        Ok(receivers)
+        Ok(letters.map(|letter| self.publish_reserved(letter)).sum())
     }
 
-    fn settle_all(&mut self, groups: Vec<Group>) {
-        for (slot, settles) in groups {
+    /// The deliveries that a transaction settles: what is settled by itself later does not change them.
+    fn meant(
+        &self,
+        session: usize,
+        settles: &[Settle],
+    ) -> Result<(Vec<Settled>, Vec<Windowed>), Kind> {
+        let (mut of_queues, mut windowed) = (Vec::new(), Vec::new());
+        for (slot, settles) in self.groups(session, settles)? {
+            let held = &self.subscriptions[slot as usize];
+            let mut left: VecDeque<(u32, usize)> = held.unsettled.iter().copied().collect();
             for (delivery, outcome) in settles {
-                assert!(self.settle_at(slot, &delivery, outcome), "it was checked");
+                let at = self.position(slot, &delivery).ok_or(Kind::Delivery)?;
+                let meant = held.unsettled[at];
+                let at = left.iter().position(|other| *other == meant);
+                let at = at.ok_or(Kind::Delivery)?;
+                let first = match held.ack {
+                    AckMode::ClientIndividual => at,
+                    _ => 0,
+                };
+                let tags = left.drain(first..=at).map(|(tag, _)| tag).collect();
+                match held.source.clone() {
+                    Source::Queue(queue) => of_queues.push(Settled {
+                        slot,
+                        queue,
+                        tags,
+                        outcome,
+                    }),
+                    Source::Topic(_) | Source::User(_) => windowed.push((slot, delivery, outcome)),
+                }
             }
         }
+        Ok((of_queues, windowed))
     }
 
     /// The deliveries by their subscriptions.
-    fn groups(&self, commit: &Commit) -> Result<Vec<Group>, Kind> {
+    fn groups(&self, session: usize, settles: &[Settle]) -> Result<Vec<Group>, Kind> {
         let mut groups: Vec<Group> = Vec::new();
-        for settle in &commit.settles {
-            let mut candidates = self.candidates(commit.session, settle.slot).into_iter();
+        for settle in settles {
+            let mut candidates = self.candidates(session, settle.slot).into_iter();
             let has = |slot: &u32| self.position(*slot, &settle.delivery).is_some();
             let slot = candidates.find(has).ok_or(Kind::Delivery)?;
             let settled = (settle.delivery.clone(), settle.outcome);
@@ -173,32 +215,22 @@ impl World {
         Ok(groups)
     }
 
-    /// The room that settling frees in queues.
-    fn frees(&self, groups: &[Group]) -> Result<Vec<(String, Load)>, Kind> {
+    /// The room that settling frees in queues, if all of it is still there.
+    fn frees(&self, all: &[Settled]) -> Result<Vec<(String, Load)>, Kind> {
         let mut frees = Vec::new();
-        for (slot, settles) in groups {
-            let held = &self.subscriptions[*slot as usize];
-            let mut left: VecDeque<(u32, usize)> = held.unsettled.iter().copied().collect();
+        for settled in all {
+            let unsettled = &self.subscriptions[settled.slot as usize].unsettled;
             let mut load = Load::default();
-            for (delivery, outcome) in settles {
-                let at = self.position(*slot, delivery).ok_or(Kind::Delivery)?;
-                let meant = held.unsettled[at];
-                let at = left.iter().position(|other| *other == meant);
-                let at = at.ok_or(Kind::Delivery)?;
-                let first = match held.ack {
-                    AckMode::ClientIndividual => at,
-                    _ => 0,
-                };
-                for (_, message) in left.drain(first..=at) {
-                    // A released message stays in its queue.
-                    if *outcome != Outcome::Released {
-                        load = load.plus(self.load_of(message));
-                    }
+            for tag in &settled.tags {
+                let mut deliveries = unsettled.iter();
+                let found = deliveries.find(|(other, _)| other == tag);
+                let (_, message) = found.ok_or(Kind::Delivery)?;
+                // A released message stays in its queue.
+                if settled.outcome != Outcome::Released {
+                    load = load.plus(self.load_of(*message));
                 }
             }
-            if let Source::Queue(name) = &held.source {
-                frees.push((name.clone(), load));
-            }
+            frees.push((settled.queue.clone(), load));
         }
         Ok(frees)
     }
