@@ -15,6 +15,7 @@ mod names;
 mod nodes;
 mod outbox;
 mod patterns;
+mod radix;
 mod settings;
 mod settling;
 mod sources;

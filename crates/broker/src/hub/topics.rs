@@ -11,7 +11,6 @@ use super::patterns::{Group, Patterns};
 use super::settings::{HubSettings, TopicSettings};
 use super::subscribers::{Key, Sink, Subscribers};
 use super::window::Origin;
-use crate::destination::Segments;
 use crate::destination::{Destination, Pattern, Separator};
 use crate::feed::Feed;
 use crate::hub::Lost;
@@ -129,7 +128,14 @@ impl Topics {
         match place {
             Place::Topic(topic, key) => topic.state.lock().subscribers.remove(key),
             Place::Group(group, key) => {
-                group.subscribers.lock().remove(key);
+                let mut subscribers = group.subscribers.lock();
+                subscribers.remove(key);
+                let unused = subscribers.is_empty();
+                drop(subscribers);
+                if !unused {
+                    return;
+                }
+                // A subscriber that came meanwhile keeps it.
                 let mut patterns = self.patterns.write();
                 if patterns.forget(&group.pattern) {
                     self.patterns_version.fetch_add(1, Ordering::Release);
@@ -312,8 +318,6 @@ impl Topics {
     }
 
     fn matching(&self, destination: &str, separator: Separator) -> Vec<Arc<Group>> {
-        self.patterns
-            .read()
-            .matching(Segments::new(destination, separator))
+        self.patterns.read().matching(destination, separator)
     }
 }
