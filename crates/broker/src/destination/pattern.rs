@@ -156,7 +156,8 @@ impl Pattern {
     /// Returns true if the pattern has a form that the hub does not index, but compares with every new destination
     /// that begins with the same segments: with `?`, with two `*` in a segment, with two `**`, with two segments that
     /// have a `*` beside other characters, or with more than [`Pattern::MAX_INDEXED_WILD_SEGMENTS`] segments with
-    /// wildcards.
+    /// wildcards. Sessions may have few of them: see
+    /// [`HubSettings::max_scanned_patterns`](crate::HubSettings::max_scanned_patterns).
     pub fn is_scanned(&self) -> bool {
         if !self.wild {
             return false;

@@ -279,7 +279,7 @@ impl Search<'_> {
         }
         match rest.split_first() {
             Some((next, rest)) => {
-                self.step(node, next, |search, child| search.forwards(child, rest))
+                self.step(node, next, |search, child| search.forwards(child, rest));
             }
             None => self.found.extend(node.group.clone()),
         }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use bytestring::ByteString;
 
+use super::accounts::Payer;
 use super::names::{NameQuota, Names, NoMoreNames};
 use super::outbox::Burst;
 use super::patterns::{Group, Patterns};
@@ -91,10 +92,12 @@ impl Topics {
         }
     }
 
-    /// Adds a subscriber. `feed` brings its messages; if there are other subscribers already, their feed stays.
+    /// Adds a subscriber of `payer`. `feed` brings its messages; if there are other subscribers already, their feed
+    /// stays.
     pub(super) fn subscribe(
         &self,
         pattern: &Pattern,
+        payer: Payer<'_>,
         sink: Sink,
         feed: Feed,
     ) -> Result<Place, NoMoreNames> {
@@ -110,7 +113,7 @@ impl Topics {
             return Ok(Place::Group(group, key));
         };
         loop {
-            let topic = self.topic(&destination, (Vec::new(), 0))?;
+            let topic = self.topic(&destination, payer, (Vec::new(), 0))?;
             let mut state = topic.state.lock();
             if !state.forgotten {
                 state.used = true;
@@ -171,7 +174,8 @@ impl Topics {
         mut make: impl FnMut(Publish, Position) -> Arc<Message>,
     ) -> Result<Option<usize>, NoMoreNames> {
         loop {
-            let Some(topic) = self.topic_for_publish(destination, separator)? else {
+            let payer = || messages.first()?.account().cloned();
+            let Some(topic) = self.topic_for_publish(destination, &payer, separator)? else {
                 return Ok(None);
             };
             let mut state = topic.state.lock();
@@ -214,9 +218,11 @@ impl Topics {
     pub(super) fn prepare(
         &self,
         destination: &Destination,
+        payer: Payer<'_>,
         separator: Separator,
     ) -> Result<(), NoMoreNames> {
-        self.topic_for_publish(destination, separator).map(drop)
+        self.topic_for_publish(destination, payer, separator)
+            .map(drop)
     }
 
     /// Removes topics that have no subscribers and were not used since the previous sweep.
@@ -263,9 +269,10 @@ impl Topics {
     fn topic(
         &self,
         destination: &Destination,
+        payer: Payer<'_>,
         (groups, groups_version): (Vec<Arc<Group>>, u64),
     ) -> Result<Arc<Topic>, NoMoreNames> {
-        self.names.get_or_insert(destination, |name| {
+        self.names.get_or_insert(destination, payer, |name| {
             let settings = self.settings.settings_of_topic(destination);
             let origin = Arc::new(Origin {
                 meter: Meter::new(&self.totals),
@@ -293,6 +300,7 @@ impl Topics {
     fn topic_for_publish(
         &self,
         destination: &Destination,
+        payer: Payer<'_>,
         separator: Separator,
     ) -> Result<Option<Arc<Topic>>, NoMoreNames> {
         if let Some(topic) = self.names.get(destination) {
@@ -304,7 +312,7 @@ impl Topics {
         if groups.is_empty() {
             return Ok(None);
         }
-        self.topic(destination, (groups, version)).map(Some)
+        self.topic(destination, payer, (groups, version)).map(Some)
     }
 
     /// Updates the groups that match a topic.

@@ -108,11 +108,12 @@ impl Session {
         self.login = Login::Decided;
         self.tell(|session| Event::Connect { session });
         let user = self.record.user();
-        let open = OpenSession::new(
+        let mut open = OpenSession::new(
             self.record.id(),
             user.as_ref().map(|user| user.shared_name().clone()),
             Arc::clone(self.member.outbox()),
         );
+        open.address = self.record.handshake().network();
         let policy = &self.shared.policy;
         match policy.authorize(Action::Connect, user.as_ref(), open) {
             Ok(open) => {

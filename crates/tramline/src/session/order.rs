@@ -105,7 +105,7 @@ impl Session {
         }
         let batch = std::mem::take(&mut self.order.batch);
         let receipts = std::mem::take(&mut self.order.receipts);
-        match self.shared.hub.publish(batch).into_ready() {
+        match self.shared.hub.publish(&self.member, batch).into_ready() {
             Ok(answer) => self.sends_confirmed(answer, receipts),
             Err(confirm) => {
                 let sends = Work::Sends(Waiting::new(confirm, receipts));

@@ -47,9 +47,11 @@ impl ClientHub {
     /// Publishes the messages of one session, in order.
     pub(crate) fn publish(
         &self,
+        session: &Member,
         batch: Vec<Authorized<Publish>>,
     ) -> Confirm<Result<Published, Refused>> {
-        self.0.publish(inner(batch), wall_clock().into())
+        self.0
+            .publish_by(session, inner(batch), wall_clock().into())
     }
 
     /// Settles a delivery: a session may settle its own.
