@@ -64,8 +64,11 @@ fn first_publish_among_patterns(bencher: Bencher<'_, '_>, others: usize) {
         .bench_local_values(|message| publish(&broker, message));
 }
 
-/// The forms of patterns that are indexed, by number.
-const FORMS: [(&str, fn(usize) -> String); 5] = [
+/// A name, and the patterns of a form by number.
+type Form = (&'static str, fn(usize) -> String);
+
+/// The forms of patterns that are indexed.
+const FORMS: [Form; 5] = [
     ("prefix", |n| format!("/topic/rooms/{n}x*")),
     ("suffix", |n| format!("/topic/rooms/*x{n}")),
     ("both", |n| format!("/topic/rooms/a*{n}")),
