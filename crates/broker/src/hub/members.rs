@@ -370,7 +370,8 @@ impl Member {
     /// Makes a recorded subscription active; returns false if it has ended.
     pub(super) fn activate(&self, slot: u32) -> bool {
         let mut state = self.state.lock();
-        let held = state.held.iter_mut().find(|held| held.slot == slot);
+        // Usually the one that was recorded last.
+        let held = state.held.iter_mut().rfind(|held| held.slot == slot);
         held.map(|held| held.active = true).is_some()
     }
 
@@ -384,14 +385,14 @@ impl Member {
     /// Describes the subscription `slot`, active or not.
     pub(super) fn describe(&self, slot: u32) -> Option<SubscriptionDescription> {
         let state = self.state.lock();
-        let held = state.held.iter().find(|held| held.slot == slot)?;
+        let held = state.held.iter().rfind(|held| held.slot == slot)?;
         Some(held.described())
     }
 
     /// Removes the record of a subscription.
     pub(super) fn release(&self, slot: u32) -> Option<Released> {
         let mut state = self.state.lock();
-        let at = state.held.iter().position(|held| held.slot == slot)?;
+        let at = state.held.iter().rposition(|held| held.slot == slot)?;
         Some(state.held.remove(at).into())
     }
 
