@@ -2,6 +2,7 @@
 
 use bytestring::ByteString;
 
+use crate::hub::ShareUsedUp;
 use crate::request::DeliveryRef;
 use crate::session_id::SessionId;
 
@@ -79,6 +80,9 @@ pub enum PublishError {
         /// The limit.
         limit: usize,
     },
+    /// A share of the client is used up.
+    #[error(transparent)]
+    ShareUsedUp(#[from] ShareUsedUp),
     /// The queue stayed full for as long as the publisher may wait.
     #[error(
         "the queue {queue:?} is full: {messages} messages of {max_messages}, {bytes} bytes of {max_bytes}; send less, add \
@@ -206,6 +210,9 @@ pub enum SubscribeError {
         /// The limit.
         limit: usize,
     },
+    /// A share of the client is used up.
+    #[error(transparent)]
+    ShareUsedUp(#[from] ShareUsedUp),
     /// The client asked for an option that this broker does not support.
     #[error("this broker does not support the header `{option}`")]
     Unsupported {

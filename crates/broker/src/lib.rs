@@ -45,9 +45,10 @@ pub use self::errors::{
 };
 pub use self::feed::{Feed, Source, Token};
 pub use self::hub::{
-    Activation, Command, Consumer, Control, Delivery, Ending, Hub, HubSettings, LocalHub, Lost,
-    Member, MemberDescription, MemberEvent, NameQuota, NodeId, Observer, Outbox, Overflow, Prefix,
-    SessionContext, SubscriptionDescription, Taken, TopicSettings,
+    Activation, Command, Consumer, Control, Delivery, Ending, Holder, Hub, HubSettings, LocalHub,
+    Lost, Member, MemberDescription, MemberEvent, NameQuota, NodeId, Observer, Outbox, Overflow,
+    Prefix, Resource, SessionContext, ShareUsedUp, Shares, SubscriptionDescription, Taken,
+    TopicSettings,
 };
 pub use self::message::{DeadLetterReason, Message, Position, Publish};
 pub use self::request::{

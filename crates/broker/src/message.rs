@@ -9,7 +9,7 @@ use bytestring::ByteString;
 use tramline_stomp::Headers;
 
 use crate::destination::{Destination, Target};
-use crate::hub::{Budget, Charge};
+use crate::hub::{Account, Budget, Charge};
 use crate::timestamp::Timestamp;
 
 /// A message as subscribers receive it: shared by all of them and immutable.
@@ -234,6 +234,8 @@ pub struct Publish {
     pub body: Bytes,
     shown_as: Option<ByteString>,
     extra: Option<Box<Extra>>,
+    /// The account of the client that publishes it.
+    account: Option<Arc<Account>>,
 }
 
 impl Publish {
@@ -245,6 +247,7 @@ impl Publish {
             body: body.into(),
             shown_as: None,
             extra: None,
+            account: None,
         }
     }
 
@@ -315,6 +318,16 @@ impl Publish {
     /// The approximate number of bytes that the message will [count for](Message::size) in budgets.
     pub fn size_hint(&self) -> usize {
         self.body.len() + self.headers.encoded_len_hint()
+    }
+
+    /// Sets the account of the client that publishes it.
+    pub(crate) fn charge(&mut self, account: &Arc<Account>) {
+        self.account = Some(Arc::clone(account));
+    }
+
+    /// The account of the client that publishes it; `None` for the application's own messages.
+    pub(crate) fn account(&self) -> Option<&Arc<Account>> {
+        self.account.as_ref()
     }
 
     /// The target's destination, unless the target is a user or session.

@@ -20,6 +20,9 @@ pub struct OpenSession {
     pub id: SessionId,
     /// The name of its user; `None` for an anonymous session.
     pub user: Option<ByteString>,
+    /// The address whose [shares](crate::Shares) an anonymous session has; it may have a part of the shares of all if
+    /// there is none.
+    pub address: Option<ByteString>,
     /// The queue of its deliveries.
     pub outbox: Arc<Outbox>,
 }
@@ -27,7 +30,19 @@ pub struct OpenSession {
 impl OpenSession {
     /// Creates a session of `user`, or an anonymous one, that takes its deliveries from `outbox`.
     pub fn new(id: SessionId, user: Option<ByteString>, outbox: Arc<Outbox>) -> Self {
-        Self { id, user, outbox }
+        Self {
+            id,
+            user,
+            address: None,
+            outbox,
+        }
+    }
+
+    /// Sets [`OpenSession::address`].
+    #[must_use]
+    pub fn address(mut self, address: impl Into<ByteString>) -> Self {
+        self.address = Some(address.into());
+        self
     }
 }
 

@@ -240,8 +240,9 @@ pub mod limits {
 pub mod broker {
     pub use tramline_broker::{
         Broker, BrokerStatistics, Counts, Destination, DestinationError, DestinationKind,
-        DestinationStatistics, EmbeddedBroker, Overflow, Pattern, Prefix, PublishError, Published,
-        QueueSettings, Separator, SessionId, Target, TopicSettings, WhenFull,
+        DestinationStatistics, EmbeddedBroker, Holder, Overflow, Pattern, Prefix, PublishError,
+        Published, QueueSettings, Resource, Separator, SessionId, ShareUsedUp, Shares, Target,
+        TopicSettings, WhenFull,
     };
 }
 

@@ -2,7 +2,7 @@
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use tramline_broker::{Destination, EmbeddedBroker, Hub, Overflow, TopicSettings};
+use tramline_broker::{Destination, EmbeddedBroker, Hub, Overflow, Shares, TopicSettings};
 
 use crate::support::{Client, message, publish};
 
@@ -10,13 +10,20 @@ const UNRELATED: &[usize] = &[1, 1_000, 100_000, 1_000_000];
 
 const SUBSCRIBERS: usize = 10_000;
 
+/// A broker that lets one session have everything.
+fn unbounded() -> EmbeddedBroker {
+    let all = Shares::new(2_000_000, 2_000_000, 2_000_000);
+    EmbeddedBroker::new()
+        .topics("/topic")
+        .max_destinations(3_000_000)
+        .max_destinations_each(2_000_000, 2_000_000)
+        .max_patterns(all)
+        .max_scanned_patterns(all)
+}
+
 /// Publishes to one subscriber among `others` subscriptions to the destinations that `names` returns.
 fn among(others: usize, names: impl Fn(usize) -> String, bencher: Bencher<'_, '_>) {
-    let broker = Hub::new(
-        EmbeddedBroker::new()
-            .topics("/topic")
-            .max_destinations(2_000_000),
-    );
+    let broker = Hub::new(unbounded());
     let unrelated = Client::open(&broker);
     for other in 0..others {
         unrelated.subscribe(&broker, other as u32, names(other));
@@ -46,7 +53,7 @@ fn publish_among_patterns(bencher: Bencher<'_, '_>, others: usize) {
 /// Like [`publish_among_patterns`], for the first publish to a topic, which looks it up in the patterns.
 #[divan::bench(args = UNRELATED)]
 fn first_publish_among_patterns(bencher: Bencher<'_, '_>, others: usize) {
-    let broker = Hub::new(EmbeddedBroker::new().topics("/topic"));
+    let broker = Hub::new(unbounded());
     let unrelated = Client::open(&broker);
     for other in 0..others {
         unrelated.subscribe(&broker, other as u32, format!("/topic/rooms/{other}/*"));
@@ -55,6 +62,43 @@ fn first_publish_among_patterns(bencher: Bencher<'_, '_>, others: usize) {
     bencher
         .with_inputs(|| vec![message(&destination)])
         .bench_local_values(|message| publish(&broker, message));
+}
+
+/// A name, and the patterns of a form by number.
+type Form = (&'static str, fn(usize) -> String);
+
+/// The forms of patterns that are indexed.
+const FORMS: [Form; 5] = [
+    ("prefix", |n| format!("/topic/rooms/{n}x*")),
+    ("suffix", |n| format!("/topic/rooms/*x{n}")),
+    ("both", |n| format!("/topic/rooms/a*{n}")),
+    ("tail", |n| format!("/topic/**/{n}")),
+    ("star", |n| format!("/topic/rooms/*/{n}")),
+];
+
+/// Adds a pattern, publishes to a topic that looks at the patterns again, and removes it, among `others` of its form.
+#[divan::bench(args = FORMS.map(|(name, _)| name), consts = [1_000, 1_000_000])]
+fn subscribe_publish_unsubscribe<const OTHERS: usize>(bencher: Bencher<'_, '_>, form: &str) {
+    let names = FORMS.iter().find(|(name, _)| *name == form).unwrap().1;
+    let broker = Hub::new(unbounded());
+    let unrelated = Client::open(&broker);
+    for other in 0..OTHERS {
+        unrelated.subscribe(&broker, other as u32, names(other));
+    }
+    let client = Client::open(&broker);
+    client.subscribe(&broker, 0, "/topic/rooms/mine");
+    let destination = Destination::parse("/topic/rooms/mine").unwrap();
+    let mut batch = Vec::new();
+    let mut slot = 0;
+    bencher
+        .with_inputs(|| vec![message(&destination)])
+        .bench_local_values(|message| {
+            slot += 1;
+            client.subscribe(&broker, slot, names(OTHERS + slot as usize));
+            assert_eq!(publish(&broker, message), 1);
+            drop(broker.unsubscribe(client.id, slot));
+            client.take(&mut batch)
+        });
 }
 
 fn crowd(settings: TopicSettings) -> (Hub, Vec<Client>) {

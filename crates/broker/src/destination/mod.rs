@@ -13,7 +13,7 @@ mod target;
 pub use self::error::DestinationError;
 pub use self::pattern::Pattern;
 pub use self::segments::Separator;
-pub(crate) use self::segments::{Segments, is_any, segment_matches};
+pub(crate) use self::segments::{Segments, is_any};
 pub use self::target::Target;
 
 /// A concrete address of a message, such as `/topic/rooms/7`.

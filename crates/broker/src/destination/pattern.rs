@@ -41,6 +41,10 @@ impl Pattern {
     /// that a hostile subscription cannot make matching expensive.
     pub const MAX_WILD_SEGMENTS: usize = 8;
 
+    /// The maximum number of segments with wildcards in a pattern that is indexed: 4. Each may double the places where
+    /// a search continues.
+    pub const MAX_INDEXED_WILD_SEGMENTS: usize = 4;
+
     /// The maximum length of a pattern with wildcards: 256 bytes. Matching costs at most this times a destination's
     /// length.
     pub const MAX_WILD_LENGTH: usize = 256;
@@ -65,13 +69,14 @@ impl Pattern {
     ) -> Result<Self, DestinationError> {
         let mut text: ByteString = text.into();
         check_characters(&text)?;
-        if text.contains("***") {
-            // `***` means the same as `**`; normalize, so that one pattern has one spelling.
+        if text.contains("**") {
+            // In a segment with other characters `**` means the same as `*`; normalize, so that one pattern has one
+            // spelling.
             let one = |segment: &str| {
-                if segment.contains("***") {
-                    collapse_stars(segment)
-                } else {
+                if is_any(segment) {
                     segment.to_owned()
+                } else {
+                    collapse_stars(segment)
                 }
             };
             text = Segments::new(&text, separator)
@@ -146,6 +151,33 @@ impl Pattern {
             }
         }
         Cow::Borrowed(&self.text)
+    }
+
+    /// Returns true if the pattern has a form that the hub does not index, but compares with every new destination
+    /// that begins with the same segments: with `?`, with two `*` in a segment, with two `**`, with two segments that
+    /// have a `*` beside other characters, or with more than [`Pattern::MAX_INDEXED_WILD_SEGMENTS`] segments with
+    /// wildcards. Sessions may have few of them: see
+    /// [`HubSettings::max_scanned_patterns`](crate::HubSettings::max_scanned_patterns).
+    pub fn is_scanned(&self) -> bool {
+        if !self.wild {
+            return false;
+        }
+        let (mut any, mut partial, mut wild) = (0, 0, 0);
+        for segment in self.segments() {
+            let stars = segment.bytes().filter(|byte| *byte == b'*').count();
+            if segment.contains('?') {
+                return true;
+            }
+            wild += usize::from(stars > 0);
+            if is_any(segment) {
+                any += 1;
+            } else if stars > 1 {
+                return true;
+            } else if stars == 1 && !matches!(segment, "/*" | ".*" | "*") {
+                partial += 1;
+            }
+        }
+        any > 1 || partial > 1 || wild > Self::MAX_INDEXED_WILD_SEGMENTS
     }
 
     /// The segments, each with the separator in front of it.
@@ -277,6 +309,8 @@ mod tests {
             ("/topic/***", "/topic/a", true),
             ("/topic/***", "/topic/a/b", false),
             ("/topic/a***b/**", "/topic/axb/c", true),
+            ("/topic/a**b", "/topic/ab", true),
+            ("/topic/a**b", "/topic/a/b", false),
         ] {
             assert_eq!(
                 matches(pattern, destination),
@@ -307,6 +341,28 @@ mod tests {
             assert_eq!(a.covers(&b), covers, "{a} covers {b}");
             assert_eq!(a.overlaps(&b), overlaps, "{a} overlaps {b}");
             assert_eq!(b.overlaps(&a), overlaps, "{b} overlaps {a}");
+        }
+    }
+
+    #[test]
+    fn forms_that_are_compared_one_by_one() {
+        for (pattern, expected) in [
+            ("/topic/a", false),
+            ("/topic/*/a*b/**", false),
+            ("/topic/**/*a", false),
+            ("/topic/*/*/*/*", false),
+            ("/topic/a**b", false),
+            ("/topic/*/*/*/*/*", true),
+            ("/topic/*a*", true),
+            ("/topic/a?", true),
+            ("/topic/a*/b*", true),
+            ("/topic/**/a/**", true),
+        ] {
+            assert_eq!(
+                Pattern::parse(pattern).unwrap().is_scanned(),
+                expected,
+                "{pattern}"
+            );
         }
     }
 

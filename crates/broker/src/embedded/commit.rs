@@ -14,7 +14,6 @@ use crate::confirm::{Confirm, Promise};
 use crate::destination::Target;
 use crate::errors::{CommitError, PublishError, SettleError};
 use crate::feed::Feed;
-use crate::hub::NoMoreNames;
 use crate::message::Publish;
 use crate::request::Published;
 use crate::statistics::{Count, DestinationKind};
@@ -179,16 +178,17 @@ impl Engine {
             let Target::Destination(destination) = &publish.target else {
                 continue;
             };
+            let payer = || publish.account().cloned();
             match self.hub.settings().kind(destination) {
                 None => return Err(self.hub.unknown_destination(destination)),
-                Some((DestinationKind::Topic, _)) => self.hub.prepare(destination)?,
+                Some((DestinationKind::Topic, _)) => self.hub.prepare_for(destination, &payer)?,
                 Some((DestinationKind::Queue, _)) => {
                     expiry(&publish.headers, self.hub.now())?;
                     let place = match places.get(destination.as_str()) {
                         Some(place) => *place,
                         None => {
-                            let queue = self.queue(destination);
-                            let queue = queue.map_err(|NoMoreNames| self.hub.no_more_names())?;
+                            let queue = self.queue(destination, &payer);
+                            let queue = queue.map_err(|error| self.hub.refused_name(&error))?;
                             loads.push((queue, Load::default()));
                             places.insert(destination, loads.len() - 1);
                             loads.len() - 1

@@ -24,7 +24,8 @@ use crate::destination::{Destination, Pattern};
 use crate::errors::{CommitError, PublishError, Refused, SettleError, StartError, SubscribeError};
 use crate::feed::Token;
 use crate::hub::{
-    Consumer, HubSettings, LocalHub, Names, NoMoreNames, Periodic, Prefix, TopicSettings,
+    Consumer, HubSettings, LocalHub, Names, NoMoreNames, Payer, Periodic, Prefix, Shares,
+    TopicSettings,
 };
 use crate::message::Publish;
 use crate::request::{Outcome, Published, Subscribed};
@@ -85,6 +86,16 @@ impl EmbeddedBroker {
 
     /// The default of [`max_destinations`](Self::max_destinations).
     pub const DEFAULT_MAX_DESTINATIONS: usize = HubSettings::DEFAULT_MAX_DESTINATIONS;
+
+    /// The default of [`max_destinations_each`](Self::max_destinations_each): of a session, and of a user or address.
+    pub const DEFAULT_MAX_DESTINATIONS_EACH: (usize, usize) =
+        HubSettings::DEFAULT_MAX_DESTINATIONS_EACH;
+
+    /// The default of [`max_patterns`](Self::max_patterns).
+    pub const DEFAULT_MAX_PATTERNS: Shares = HubSettings::DEFAULT_MAX_PATTERNS;
+
+    /// The default of [`max_scanned_patterns`](Self::max_scanned_patterns).
+    pub const DEFAULT_MAX_SCANNED_PATTERNS: Shares = HubSettings::DEFAULT_MAX_SCANNED_PATTERNS;
 
     /// The default of [`default_prefetch`](Self::default_prefetch).
     pub const DEFAULT_PREFETCH: NonZeroU32 = HubSettings::DEFAULT_PREFETCH;
@@ -148,6 +159,26 @@ impl EmbeddedBroker {
     #[must_use]
     pub fn max_bytes(self, bytes: usize) -> Self {
         self.with(|settings| settings.max_bytes(bytes))
+    }
+
+    /// Sets the maximum numbers of destinations that a session, and a user or address, may be the first to use: see
+    /// [`HubSettings::max_destinations_each`].
+    #[must_use]
+    pub fn max_destinations_each(self, session: usize, account: usize) -> Self {
+        self.with(|settings| settings.max_destinations_each(session, account))
+    }
+
+    /// Sets the maximum numbers of subscriptions with wildcards: see [`HubSettings::max_patterns`].
+    #[must_use]
+    pub fn max_patterns(self, shares: Shares) -> Self {
+        self.with(|settings| settings.max_patterns(shares))
+    }
+
+    /// Sets the maximum numbers of subscriptions to patterns that are compared one by one: see
+    /// [`HubSettings::max_scanned_patterns`].
+    #[must_use]
+    pub fn max_scanned_patterns(self, shares: Shares) -> Self {
+        self.with(|settings| settings.max_scanned_patterns(shares))
     }
 
     /// The number of unsettled deliveries for a subscription without a `prefetch-count`. Default 100: enough that no
@@ -342,14 +373,12 @@ impl Engine {
                 pattern: consumer.pattern().as_str().into(),
             });
         };
+        let payer = || self.hub.account_of(consumer.session());
         let mut after = Aftermath::default();
         let taken = loop {
-            let queue = match self.queue(&destination) {
+            let queue = match self.queue(&destination, &payer) {
                 Ok(queue) => queue,
-                Err(NoMoreNames) => {
-                    let limit = self.hub.quota().limit();
-                    break Err(SubscribeError::TooManyDestinations { limit });
-                }
+                Err(error) => break Err(self.hub.refused_subscription(&error)),
             };
             // It fails only for a queue that was removed; look it up again.
             if queue
@@ -363,8 +392,12 @@ impl Engine {
         taken
     }
 
-    fn queue(&self, destination: &Destination) -> Result<Arc<Queue>, NoMoreNames> {
-        self.queues.get_or_insert(destination, |name| {
+    fn queue(
+        &self,
+        destination: &Destination,
+        payer: Payer<'_>,
+    ) -> Result<Arc<Queue>, NoMoreNames> {
+        self.queues.get_or_insert(destination, payer, |name| {
             let settings = self.hub.settings();
             let settings = settings.first_covering(&self.settings, destination);
             Queue::new(name, settings, self.hub.meter())

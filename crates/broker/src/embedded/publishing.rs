@@ -12,7 +12,6 @@ use crate::confirm::Promise;
 use crate::destination::{Destination, Target};
 use crate::errors::{PublishError, Refused};
 use crate::feed::Feed;
-use crate::hub::NoMoreNames;
 use crate::message::{DeadLetterReason, Publish};
 use crate::request::Published;
 use crate::statistics::{Count, DestinationKind};
@@ -79,8 +78,8 @@ impl Engine {
         publish: Publish,
     ) -> Result<Waiting, NotTaken> {
         let queue = self
-            .queue(destination)
-            .map_err(|NoMoreNames| NotTaken::Refused(self.hub.no_more_names()))?;
+            .queue(destination, &|| publish.account().cloned())
+            .map_err(|error| NotTaken::Refused(self.hub.refused_name(&error)))?;
         let expires_at = self
             .expires_at(&queue, &publish.headers)
             .map_err(NotTaken::Refused)?;
@@ -133,8 +132,9 @@ impl Engine {
     pub(super) fn same_queue(&self, queue: &Queue) -> Result<Arc<Queue>, NotTaken> {
         let destination = Destination::parse(queue.name().clone())
             .map_err(|_| NotTaken::Refused(self.hub.unknown_destination(queue.name())))?;
-        self.queue(&destination)
-            .map_err(|NoMoreNames| NotTaken::Refused(self.hub.no_more_names()))
+        // Its name had a place until now, by whichever client's share.
+        self.queue(&destination, &|| None)
+            .map_err(|error| NotTaken::Refused(self.hub.refused_name(&error)))
     }
 
     /// Continues work that waited for room, or parks it again.

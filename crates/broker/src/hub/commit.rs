@@ -34,8 +34,14 @@ impl Hub {
     ) -> Confirm<Result<Published, CommitError>> {
         self.local().clock.set(now);
         self.ensure_started();
-        let Transaction { settles, publishes } = transaction;
+        let Transaction {
+            settles,
+            mut publishes,
+        } = transaction;
         let member = self.local().members.get(session);
+        if let Some(member) = &member {
+            self.charge(member, &mut publishes);
+        }
         let checked = settling(member.as_deref(), settles).and_then(|settling| {
             let settlements = check(&settling)?;
             Ok((settling, settlements))

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use bytestring::ByteString;
 
+use super::accounts::{Account, Accounts, Payer, Resource, Share};
 use super::budget::Budget;
 use super::clock::{Clock, Periodic};
 use super::consumer::Consumer;
@@ -18,8 +19,8 @@ use super::sources::{Answered, Sources};
 use super::topics::Topics;
 use crate::broker::{Broker, Capabilities};
 use crate::confirm::Confirm;
-use crate::destination::{Destination, Target};
-use crate::errors::{PublishError, StartError};
+use crate::destination::{Destination, Pattern, Target};
+use crate::errors::{PublishError, StartError, SubscribeError};
 use crate::feed::{Feed, Source};
 use crate::hub::Ending;
 use crate::message::{Message, Position, Publish};
@@ -40,6 +41,7 @@ pub struct LocalHub {
     pub(super) sources: Sources,
     pub(super) remote: Remote,
     pub(super) quota: Arc<NameQuota>,
+    pub(super) accounts: Arc<Accounts>,
     pub(super) budget: Arc<Budget>,
     pub(super) totals: Arc<Counters>,
     pub(super) clock: Clock,
@@ -70,6 +72,7 @@ impl LocalHub {
                 Arc::clone(&settings),
                 Arc::clone(&totals),
             ),
+            accounts: Accounts::new(settings.shares()),
             budget: Arc::new(Budget::new(settings.max_bytes)),
             settings,
             capabilities,
@@ -163,7 +166,7 @@ impl LocalHub {
                 self.totals.count(Count::Published, count);
                 Ok(0)
             }
-            Err(NoMoreNames) => Err(self.no_more_names()),
+            Err(error) => Err(self.refused_name(&error)),
         }
     }
 
@@ -196,9 +199,18 @@ impl LocalHub {
     ///
     /// [`PublishError::TooManyDestinations`] if there is none.
     pub fn prepare(&self, destination: &Destination) -> Result<(), PublishError> {
+        self.prepare_for(destination, &|| None)
+    }
+
+    /// Like [`prepare`](Self::prepare), for a client's transaction.
+    pub(crate) fn prepare_for(
+        &self,
+        destination: &Destination,
+        payer: Payer<'_>,
+    ) -> Result<(), PublishError> {
         let separator = self.settings.separator(destination);
-        let prepared = self.topics.prepare(destination, separator);
-        prepared.map_err(|NoMoreNames| self.no_more_names())
+        let prepared = self.topics.prepare(destination, payer, separator);
+        prepared.map_err(|error| self.refused_name(&error))
     }
 
     /// Creates the message that consumers receive for a `publish`: with an id, and counted against the hub's memory
@@ -252,6 +264,50 @@ impl LocalHub {
         PublishError::TooManyDestinations {
             limit: self.quota.limit(),
         }
+    }
+
+    /// Creates the publisher's error for a name that finds no place, and counts it as refused.
+    pub(crate) fn refused_name(&self, error: &NoMoreNames) -> PublishError {
+        self.totals.count(Count::Refused, 1);
+        match *error {
+            NoMoreNames::Share(error) => error.into(),
+            NoMoreNames::All { limit } => PublishError::TooManyDestinations { limit },
+        }
+    }
+
+    /// Creates the subscriber's error for a name that finds no place, and counts it as refused.
+    pub(crate) fn refused_subscription(&self, error: &NoMoreNames) -> SubscribeError {
+        self.totals.count(Count::Refused, 1);
+        match *error {
+            NoMoreNames::Share(error) => error.into(),
+            NoMoreNames::All { limit } => SubscribeError::TooManyDestinations { limit },
+        }
+    }
+
+    /// Takes the share of a session's subscription to `pattern`, if it has wildcards.
+    pub(super) fn take_pattern(
+        &self,
+        member: &Member,
+        pattern: &Pattern,
+    ) -> Result<Option<Share>, SubscribeError> {
+        if pattern.as_destination().is_some() {
+            return Ok(None);
+        }
+        let resource = match pattern.is_scanned() {
+            true => Resource::ScannedPatterns,
+            false => Resource::Patterns,
+        };
+        let account = member.account(&self.accounts);
+        let share = account.take(resource).inspect_err(|_| {
+            self.totals.count(Count::Refused, 1);
+        });
+        Ok(Some(share?))
+    }
+
+    /// Returns the account of an open session of this node, for the names that its subscriptions use first.
+    pub(crate) fn account_of(&self, session: SessionId) -> Option<Arc<Account>> {
+        let member = self.members.get(session)?;
+        Some(member.account(&self.accounts))
     }
 
     /// Sets whether the engine takes messages. Until the first call it does not.

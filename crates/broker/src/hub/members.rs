@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
+use super::accounts::{Account, Accounts, Share};
 use super::consumer::Consumer;
 use super::nodes::{MemberDescription, NodeId, SubscriptionDescription};
 use super::topics;
@@ -44,6 +45,10 @@ pub struct Member {
 struct MemberState {
     phase: Phase,
     user: Option<ByteString>,
+    /// The address whose share an anonymous session has.
+    address: Option<Box<str>>,
+    /// Made when it is first needed.
+    account: Option<Arc<Account>>,
     held: Vec<Held>,
 }
 
@@ -75,6 +80,8 @@ struct Held {
     texts: Box<str>,
     active: bool,
     place: Place,
+    /// The session's share that a pattern takes.
+    _share: Option<Share>,
 }
 
 impl Held {
@@ -155,13 +162,21 @@ impl Members {
     }
 
     /// Makes a member a target of messages; returns false if it is closed already.
-    pub(super) fn open(&self, member: &Arc<Member>, user: Option<ByteString>) -> bool {
+    pub(super) fn open(
+        &self,
+        member: &Arc<Member>,
+        user: Option<ByteString>,
+        address: Option<ByteString>,
+    ) -> bool {
         let mut state = member.state.lock();
         if state.phase == Phase::Closed {
             return false;
         }
         state.phase = Phase::Open;
         state.user.clone_from(&user);
+        if user.is_none() {
+            state.address = address.map(|address| (*address).into());
+        }
         // Under the member's lock, so that a concurrent close finds it in the map.
         if let Some(user) = user {
             let mut users = self.user_shard(&user).lock();
@@ -264,6 +279,20 @@ impl Member {
         self.state.lock().user.clone()
     }
 
+    /// The account that the session's shares are counted in.
+    pub(super) fn account(&self, accounts: &Arc<Accounts>) -> Arc<Account> {
+        let mut state = self.state.lock();
+        let MemberState {
+            user,
+            address,
+            account,
+            ..
+        } = &mut *state;
+        let account =
+            account.get_or_insert_with(|| accounts.of_session(user.as_ref(), address.as_deref()));
+        Arc::clone(account)
+    }
+
     /// Returns true for a session that was not registered: the hub has it only while it is open.
     pub(super) fn is_temporary(&self) -> bool {
         self.context.is_none()
@@ -316,7 +345,7 @@ impl Member {
         slot: u32,
         id: &str,
         destination: &str,
-        place: Place,
+        (place, share): (Place, Option<Share>),
     ) -> Result<(), Place> {
         let mut state = self.state.lock();
         if state.phase != Phase::Open {
@@ -333,6 +362,7 @@ impl Member {
             texts: [id, destination].concat().into(),
             active: false,
             place,
+            _share: share,
         });
         Ok(())
     }
@@ -340,7 +370,8 @@ impl Member {
     /// Makes a recorded subscription active; returns false if it has ended.
     pub(super) fn activate(&self, slot: u32) -> bool {
         let mut state = self.state.lock();
-        let held = state.held.iter_mut().find(|held| held.slot == slot);
+        // Usually the one that was recorded last.
+        let held = state.held.iter_mut().rfind(|held| held.slot == slot);
         held.map(|held| held.active = true).is_some()
     }
 
@@ -354,14 +385,14 @@ impl Member {
     /// Describes the subscription `slot`, active or not.
     pub(super) fn describe(&self, slot: u32) -> Option<SubscriptionDescription> {
         let state = self.state.lock();
-        let held = state.held.iter().find(|held| held.slot == slot)?;
+        let held = state.held.iter().rfind(|held| held.slot == slot)?;
         Some(held.described())
     }
 
     /// Removes the record of a subscription.
     pub(super) fn release(&self, slot: u32) -> Option<Released> {
         let mut state = self.state.lock();
-        let at = state.held.iter().position(|held| held.slot == slot)?;
+        let at = state.held.iter().rposition(|held| held.slot == slot)?;
         Some(state.held.remove(at).into())
     }
 

@@ -4,6 +4,7 @@
 //! Sessions call the [`Hub`]. The hub asks the engine behind it, a [`Broker`], for what leaves or outlives the node;
 //! the engine delivers through the [`LocalHub`].
 
+mod accounts;
 mod budget;
 mod clock;
 mod commit;
@@ -15,6 +16,7 @@ mod names;
 mod nodes;
 mod outbox;
 mod patterns;
+mod radix;
 mod settings;
 mod settling;
 mod sources;
@@ -32,6 +34,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use bytestring::ByteString;
 use parking_lot::ReentrantMutex;
 
+use self::accounts::Share;
+pub(crate) use self::accounts::{Account, Payer};
+pub use self::accounts::{Holder, Resource, ShareUsedUp, Shares};
 pub(crate) use self::budget::{Budget, Charge};
 pub(crate) use self::clock::Periodic;
 pub use self::consumer::Consumer;
@@ -268,11 +273,16 @@ impl Hub {
     /// closes it.
     pub fn open(&self, session: OpenSession) -> Confirm<Result<(), OpenError>> {
         self.ensure_started();
-        let OpenSession { id, user, outbox } = session;
+        let OpenSession {
+            id,
+            user,
+            address,
+            outbox,
+        } = session;
         let local = self.local();
         let known = local.members.get(id);
         let member = known.unwrap_or_else(|| local.members.register(id, outbox, None));
-        if !local.members.open(&member, user.clone()) {
+        if !local.members.open(&member, user.clone(), address) {
             return Confirm::ready(Err(OpenError::Closed));
         }
         if local.is_watched() {
@@ -350,7 +360,7 @@ impl Hub {
             return Confirm::ready(Err(SubscribeError::UnknownSession { session }));
         };
         match self.place_for(&member, &request) {
-            Ok(place) => self.subscribe_at(&member, request, place),
+            Ok((place, share)) => self.subscribe_at(&member, request, place, share),
             Err(error) => Confirm::ready(Err(error)),
         }
     }
@@ -386,6 +396,26 @@ impl Hub {
     /// number. [`publish`](Self::publish) reaches those of all nodes.
     pub fn deliver_here(&self, publish: Publish) -> usize {
         self.local().deliver_here(publish)
+    }
+
+    /// Like [`publish`](Self::publish), for the client of a session of this hub: destinations that its messages use
+    /// first count against its shares ([`HubSettings::max_destinations_each`]).
+    pub fn publish_by(
+        &self,
+        session: &Member,
+        mut batch: Vec<Publish>,
+        now: Timestamp,
+    ) -> Confirm<Result<Published, Refused>> {
+        self.charge(session, &mut batch);
+        self.publish(batch, now)
+    }
+
+    /// Sets the account of a client's messages.
+    fn charge(&self, session: &Member, batch: &mut [Publish]) {
+        let account = session.account(&self.local().accounts);
+        for publish in batch {
+            publish.charge(&account);
+        }
     }
 
     /// Reports that the outbox of a session that had no room for a delivery with a tag has room again.
@@ -581,7 +611,7 @@ impl Hub {
         &self,
         member: &Member,
         request: &SubscribeRequest,
-    ) -> Result<Place, SubscribeError> {
+    ) -> Result<(Place, Option<Share>), SubscribeError> {
         let local = self.local();
         let (slot, ack) = (request.slot, request.ack);
         let prefetch = local.settings.prefetch_of(request.prefetch);
@@ -596,8 +626,10 @@ impl Hub {
         let window =
             || (ack != AckMode::Auto).then(|| Arc::new(Window::new(outbox(), slot, ack, prefetch)));
         let pattern = match &request.address {
-            Address::Application => return Ok(Place::Application),
-            Address::User { path } => return Ok(Place::User(path.clone(), window())),
+            Address::Application => return Ok((Place::Application, None)),
+            Address::User { path } => {
+                return Ok((Place::User(path.clone(), window()), None));
+            }
             Address::Pattern(pattern) => pattern,
         };
         let text = pattern.as_str();
@@ -620,25 +652,26 @@ impl Hub {
                 true => Feed::NONE,
                 false => Feed::NODE,
             };
-            let place = local.topics.subscribe(pattern, sink, feed);
-            let place = place.map_err(|NoMoreNames| SubscribeError::TooManyDestinations {
-                limit: local.quota.limit(),
-            })?;
-            return Ok(Place::Topic(place, window));
+            let share = local.take_pattern(member, pattern)?;
+            let payer = || Some(member.account(&local.accounts));
+            let place = local.topics.subscribe(pattern, &payer, sink, feed);
+            let place = place.map_err(|error| local.refused_subscription(&error))?;
+            return Ok((Place::Topic(place, window), share));
         }
         if kind == DestinationKind::Queue && pattern.as_destination().is_none() {
             return Err(SubscribeError::PatternOnQueue {
                 pattern: text.into(),
             });
         }
-        Ok(Place::Consumer(Arc::new(Consumer::new(
+        let consumer = Consumer::new(
             (member.id(), slot),
             pattern.detached(),
             ack,
             prefetch,
             request.options.clone(),
             outbox(),
-        ))))
+        );
+        Ok((Place::Consumer(Arc::new(consumer)), None))
     }
 
     /// Records a subscription and makes it active once the engine delivers its source.
@@ -647,6 +680,7 @@ impl Hub {
         member: &Arc<Member>,
         request: SubscribeRequest,
         place: Place,
+        share: Option<Share>,
     ) -> Confirm<Result<Subscribed, SubscribeError>> {
         let local = self.local();
         let SubscribeRequest {
@@ -664,7 +698,7 @@ impl Hub {
             Place::Topic(place, _) if local.capabilities.interest => place.pattern(),
             _ => None,
         };
-        if let Err(place) = member.hold(slot, &id, &destination, place) {
+        if let Err(place) = member.hold(slot, &id, &destination, (place, share)) {
             if let Place::Topic(place, _) = &place {
                 local.topics.unsubscribe(place);
             }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytestring::ByteString;
 
+use super::accounts::{Payer, Resource, Share, ShareUsedUp};
 use crate::destination::Destination;
 use crate::sync::RwLock;
 
@@ -17,9 +18,16 @@ const SHARDS: usize = if cfg!(loom) { 1 } else { 64 };
 /// A map from destinations whose size counts against a quota.
 #[derive(Debug)]
 pub(crate) struct Names<T> {
-    shards: [RwLock<HashMap<ByteString, Arc<T>>>; SHARDS],
+    shards: [RwLock<HashMap<ByteString, Entry<T>>>; SHARDS],
     hasher: RandomState,
     quota: Arc<NameQuota>,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    value: Arc<T>,
+    /// The share of the client that first used the name.
+    _share: Option<Share>,
 }
 
 /// The number of destinations that a hub and its engine keep, and its limit: from
@@ -30,9 +38,17 @@ pub struct NameQuota {
     limit: usize,
 }
 
-/// The limit of destinations is reached.
+/// A limit of destinations is reached.
 #[derive(Debug)]
-pub(crate) struct NoMoreNames;
+pub(crate) enum NoMoreNames {
+    /// The client's share.
+    Share(ShareUsedUp),
+    /// The limit of all, without the reserve if the request is a client's.
+    All {
+        /// The limit.
+        limit: usize,
+    },
+}
 
 impl NameQuota {
     pub(crate) fn new(limit: usize) -> Self {
@@ -44,11 +60,35 @@ impl NameQuota {
 
     /// Takes a place for one more destination; returns false if there is none.
     pub fn take(&self) -> bool {
-        let taken = self.used.fetch_add(1, Ordering::Relaxed) < self.limit;
+        self.take_below(self.limit)
+    }
+
+    fn take_below(&self, limit: usize) -> bool {
+        let taken = self.used.fetch_add(1, Ordering::Relaxed) < limit;
         if !taken {
             self.give_back(1);
         }
         taken
+    }
+
+    /// The maximum number of destinations at which a client may use a new one: a sixteenth is reserved for the names
+    /// that the application itself uses first.
+    pub fn client_limit(&self) -> usize {
+        self.limit - self.limit / 16
+    }
+
+    /// Takes a place for a name that a request of `payer` uses first.
+    fn take_for(&self, payer: Payer<'_>) -> Result<Option<Share>, NoMoreNames> {
+        let share = payer().map(|account| account.take(Resource::Destinations));
+        let share = share.transpose().map_err(NoMoreNames::Share)?;
+        let limit = match share {
+            Some(_) => self.client_limit(),
+            None => self.limit,
+        };
+        match self.take_below(limit) {
+            true => Ok(share),
+            false => Err(NoMoreNames::All { limit }),
+        }
     }
 
     /// Releases the places of `count` destinations that were removed.
@@ -80,12 +120,14 @@ impl<T> Names<T> {
         self.shard(destination)
             .read()
             .get(destination.as_str())
-            .cloned()
+            .map(|known| Arc::clone(&known.value))
     }
 
+    /// Returns the entry of `destination`. A new one counts against the share of `payer`.
     pub(crate) fn get_or_insert(
         &self,
         destination: &Destination,
+        payer: Payer<'_>,
         make: impl FnOnce(ByteString) -> T,
     ) -> Result<Arc<T>, NoMoreNames> {
         if let Some(known) = self.get(destination) {
@@ -93,16 +135,18 @@ impl<T> Names<T> {
         }
         let mut shard = self.shard(destination).write();
         if let Some(known) = shard.get(destination.as_str()) {
-            return Ok(Arc::clone(known));
+            return Ok(Arc::clone(&known.value));
         }
-        if !self.quota.take() {
-            return Err(NoMoreNames);
-        }
+        let share = self.quota.take_for(payer)?;
         // A copy: the text may be a slice of a whole frame, which must not be kept alive.
         let name = ByteString::from(destination.as_str());
-        let new = Arc::new(make(name.clone()));
-        shard.insert(name, Arc::clone(&new));
-        Ok(new)
+        let value = Arc::new(make(name.clone()));
+        let entry = Entry {
+            value: Arc::clone(&value),
+            _share: share,
+        };
+        shard.insert(name, entry);
+        Ok(value)
     }
 
     /// Removes the entries that are not used any more.
@@ -110,7 +154,7 @@ impl<T> Names<T> {
         for shard in &self.shards {
             let mut shard = shard.write();
             let before = shard.len();
-            shard.retain(|_, known| is_used(known));
+            shard.retain(|_, known| is_used(&known.value));
             self.quota.give_back(before - shard.len());
             if shard.len() < shard.capacity() / 4 {
                 shard.shrink_to_fit();
@@ -123,13 +167,15 @@ impl<T> Names<T> {
         let mut selected = Vec::new();
         for shard in &self.shards {
             let shard = shard.read();
-            let picked = shard.iter().filter(|(name, known)| select(name, known));
-            selected.extend(picked.map(|(name, known)| (name.clone(), Arc::clone(known))));
+            let picked = shard
+                .iter()
+                .filter(|(name, known)| select(name, &known.value));
+            selected.extend(picked.map(|(name, known)| (name.clone(), Arc::clone(&known.value))));
         }
         selected
     }
 
-    fn shard(&self, destination: &str) -> &RwLock<HashMap<ByteString, Arc<T>>> {
+    fn shard(&self, destination: &str) -> &RwLock<HashMap<ByteString, Entry<T>>> {
         &self.shards[self.hasher.hash_one(destination) as usize % SHARDS]
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use crate::destination::{Destination, Pattern, Separator};
-use crate::hub::Overflow;
+use crate::hub::{Overflow, Shares};
 use crate::statistics::DestinationKind;
 
 /// The destinations that an engine carries, and the limits of its node's hub: the answer of
@@ -27,6 +27,10 @@ pub struct HubSettings {
     prefixes: Vec<(Prefix, DestinationKind)>,
     topic_settings: Vec<(ByteString, Arc<TopicSettings>)>,
     pub(crate) max_destinations: usize,
+    /// Of a session, and of a user or address.
+    max_destinations_each: (usize, usize),
+    max_patterns: Shares,
+    max_scanned_patterns: Shares,
     pub(crate) max_bytes: usize,
     pub(crate) prefetch: NonZeroU32,
     pub(crate) max_prefetch: u32,
@@ -38,6 +42,15 @@ impl HubSettings {
 
     /// The default of [`max_destinations`](Self::max_destinations).
     pub const DEFAULT_MAX_DESTINATIONS: usize = 1_000_000;
+
+    /// The default of [`max_destinations_each`](Self::max_destinations_each): of a session, and of a user or address.
+    pub const DEFAULT_MAX_DESTINATIONS_EACH: (usize, usize) = (10_000, 100_000);
+
+    /// The default of [`max_patterns`](Self::max_patterns).
+    pub const DEFAULT_MAX_PATTERNS: Shares = Shares::new(1_024, 100_000, 1_000_000);
+
+    /// The default of [`max_scanned_patterns`](Self::max_scanned_patterns).
+    pub const DEFAULT_MAX_SCANNED_PATTERNS: Shares = Shares::new(16, 100, 1_000);
 
     /// The default of [`default_prefetch`](Self::default_prefetch).
     pub const DEFAULT_PREFETCH: NonZeroU32 = NonZeroU32::new(100).unwrap();
@@ -51,6 +64,9 @@ impl HubSettings {
             prefixes: Vec::new(),
             topic_settings: Vec::new(),
             max_destinations: Self::DEFAULT_MAX_DESTINATIONS,
+            max_destinations_each: Self::DEFAULT_MAX_DESTINATIONS_EACH,
+            max_patterns: Self::DEFAULT_MAX_PATTERNS,
+            max_scanned_patterns: Self::DEFAULT_MAX_SCANNED_PATTERNS,
             max_bytes: Self::DEFAULT_MAX_BYTES,
             prefetch: Self::DEFAULT_PREFETCH,
             max_prefetch: Self::DEFAULT_MAX_PREFETCH,
@@ -90,6 +106,47 @@ impl HubSettings {
     pub fn max_destinations(mut self, limit: usize) -> Self {
         self.max_destinations = limit;
         self
+    }
+
+    /// Sets the maximum numbers of destinations that one session, and all sessions of one user or all anonymous ones
+    /// from one address, may be the first to use; a destination counts until it is no longer used. Beyond it, SUBSCRIBE
+    /// and SEND to a new name are refused with [`ShareUsedUp`](crate::ShareUsedUp), and others go on. Default 10,000 and
+    /// 100,000: a hundredth and a tenth of all, so that no client takes the names of the others, and still enough for
+    /// an office or a proxy behind one address.
+    ///
+    /// A sixteenth of [`max_destinations`](Self::max_destinations) is reserved for names that the application itself
+    /// uses first.
+    #[must_use]
+    pub fn max_destinations_each(mut self, session: usize, account: usize) -> Self {
+        self.max_destinations_each = (session, account);
+        self
+    }
+
+    /// Sets the maximum numbers of subscriptions with wildcards that are indexed: of a session, of a user or an
+    /// address, and in all. Beyond it, SUBSCRIBE is refused with [`ShareUsedUp`](crate::ShareUsedUp). Default 1,024,
+    /// 100,000 and 1,000,000: each takes about half a kilobyte.
+    #[must_use]
+    pub fn max_patterns(mut self, shares: Shares) -> Self {
+        self.max_patterns = shares;
+        self
+    }
+
+    /// Sets the maximum numbers of subscriptions to patterns that are [compared one by
+    /// one](crate::Pattern::is_scanned): of a session, of a user or an address, and in all. Beyond it, SUBSCRIBE is
+    /// refused with [`ShareUsedUp`](crate::ShareUsedUp). Default 16, 100 and 1,000: comparing a thousand takes a few
+    /// tenths of a millisecond, once for each destination after each change in the set of patterns.
+    #[must_use]
+    pub fn max_scanned_patterns(mut self, shares: Shares) -> Self {
+        self.max_scanned_patterns = shares;
+        self
+    }
+
+    /// The limits of shares, in the order of [`Resource`](crate::Resource).
+    pub(crate) fn shares(&self) -> [Shares; 3] {
+        let (session, account) = self.max_destinations_each;
+        // The quota of names bounds all of them.
+        let destinations = Shares::new(session, account, usize::MAX);
+        [destinations, self.max_patterns, self.max_scanned_patterns]
     }
 
     /// Sets the maximum size of all messages in queues, in outboxes, and waiting to be settled, each counted once by

@@ -24,54 +24,74 @@ pub(super) enum Sink {
 }
 
 /// Identifies a subscriber in the list.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Key {
     Direct(u32),
-    Window(Arc<Window>),
+    Window(u32),
 }
 
 /// Subscribers with a stable key each: 16 bytes an entry, visited in one pass by every publish.
 #[derive(Debug, Default)]
 pub(super) struct Subscribers {
-    entries: Vec<Option<Subscriber>>,
-    free: Vec<u32>,
+    direct: Slots<Subscriber>,
     /// Those that acknowledge: few, and kept apart so that they cost the others nothing.
-    windows: Vec<Arc<Window>>,
+    windows: Slots<Arc<Window>>,
+}
+
+/// Values with a stable key each.
+#[derive(Debug)]
+struct Slots<T> {
+    entries: Vec<Option<T>>,
+    free: Vec<u32>,
+}
+
+impl<T> Default for Slots<T> {
+    fn default() -> Self {
+        Self {
+            entries: Vec::new(),
+            free: Vec::new(),
+        }
+    }
+}
+
+impl<T> Slots<T> {
+    fn add(&mut self, value: T) -> u32 {
+        if let Some(key) = self.free.pop() {
+            self.entries[key as usize] = Some(value);
+            return key;
+        }
+        self.entries.push(Some(value));
+        (self.entries.len() - 1) as u32
+    }
+
+    fn remove(&mut self, key: u32) {
+        let entry = self.entries.get_mut(key as usize);
+        if entry.and_then(Option::take).is_some() {
+            self.free.push(key);
+        }
+        if self.len() == 0 {
+            // Keys end with their values, so an empty list can free its memory.
+            *self = Self::default();
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.entries.len() - self.free.len()
+    }
 }
 
 impl Subscribers {
     pub(super) fn add(&mut self, sink: Sink) -> Key {
         match sink {
-            Sink::Direct(subscriber) => Key::Direct(self.add_direct(subscriber)),
-            Sink::Window(window) => {
-                self.windows.push(Arc::clone(&window));
-                Key::Window(window)
-            }
+            Sink::Direct(subscriber) => Key::Direct(self.direct.add(subscriber)),
+            Sink::Window(window) => Key::Window(self.windows.add(window)),
         }
-    }
-
-    fn add_direct(&mut self, subscriber: Subscriber) -> u32 {
-        if let Some(key) = self.free.pop() {
-            self.entries[key as usize] = Some(subscriber);
-            return key;
-        }
-        self.entries.push(Some(subscriber));
-        (self.entries.len() - 1) as u32
     }
 
     pub(super) fn remove(&mut self, key: &Key) {
-        match key {
-            Key::Direct(key) => {
-                let entry = self.entries.get_mut(*key as usize);
-                if entry.and_then(Option::take).is_some() {
-                    self.free.push(*key);
-                }
-            }
-            Key::Window(window) => self.windows.retain(|other| !Arc::ptr_eq(other, window)),
-        }
-        if self.is_empty() {
-            // Keys end with their subscribers, so an empty list can free its memory.
-            *self = Self::default();
+        match *key {
+            Key::Direct(key) => self.direct.remove(key),
+            Key::Window(key) => self.windows.remove(key),
         }
     }
 
@@ -80,7 +100,7 @@ impl Subscribers {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.entries.len() - self.free.len() + self.windows.len()
+        self.direct.len() + self.windows.len()
     }
 
     pub(super) fn deliver(
@@ -90,10 +110,10 @@ impl Subscribers {
         origin: &Arc<Origin>,
     ) -> Lost {
         let mut lost = Lost::default();
-        for subscriber in self.entries.iter().flatten() {
+        for subscriber in self.direct.entries.iter().flatten() {
             lost += subscriber.outbox.push_burst(subscriber.slot, burst);
         }
-        for window in &self.windows {
+        for window in self.windows.entries.iter().flatten() {
             lost += window.push(messages, burst.overflow(), Some(origin));
         }
         lost
@@ -124,7 +144,7 @@ mod tests {
         for key in keys {
             list.remove(&key);
         }
-        assert!(list.is_empty() && list.entries.capacity() == 0);
+        assert!(list.is_empty() && list.direct.entries.capacity() == 0);
         assert_eq!(Arc::strong_count(&outbox), 1);
     }
 }

@@ -5,13 +5,13 @@ use std::sync::atomic::Ordering;
 
 use bytestring::ByteString;
 
+use super::accounts::Payer;
 use super::names::{NameQuota, Names, NoMoreNames};
 use super::outbox::Burst;
 use super::patterns::{Group, Patterns};
 use super::settings::{HubSettings, TopicSettings};
 use super::subscribers::{Key, Sink, Subscribers};
 use super::window::Origin;
-use crate::destination::Segments;
 use crate::destination::{Destination, Pattern, Separator};
 use crate::feed::Feed;
 use crate::hub::Lost;
@@ -92,10 +92,12 @@ impl Topics {
         }
     }
 
-    /// Adds a subscriber. `feed` brings its messages; if there are other subscribers already, their feed stays.
+    /// Adds a subscriber of `payer`. `feed` brings its messages; if there are other subscribers already, their feed
+    /// stays.
     pub(super) fn subscribe(
         &self,
         pattern: &Pattern,
+        payer: Payer<'_>,
         sink: Sink,
         feed: Feed,
     ) -> Result<Place, NoMoreNames> {
@@ -111,7 +113,7 @@ impl Topics {
             return Ok(Place::Group(group, key));
         };
         loop {
-            let topic = self.topic(&destination, (Vec::new(), 0))?;
+            let topic = self.topic(&destination, payer, (Vec::new(), 0))?;
             let mut state = topic.state.lock();
             if !state.forgotten {
                 state.used = true;
@@ -129,7 +131,14 @@ impl Topics {
         match place {
             Place::Topic(topic, key) => topic.state.lock().subscribers.remove(key),
             Place::Group(group, key) => {
-                group.subscribers.lock().remove(key);
+                let mut subscribers = group.subscribers.lock();
+                subscribers.remove(key);
+                let unused = subscribers.is_empty();
+                drop(subscribers);
+                if !unused {
+                    return;
+                }
+                // A subscriber that came meanwhile keeps it.
                 let mut patterns = self.patterns.write();
                 if patterns.forget(&group.pattern) {
                     self.patterns_version.fetch_add(1, Ordering::Release);
@@ -165,7 +174,8 @@ impl Topics {
         mut make: impl FnMut(Publish, Position) -> Arc<Message>,
     ) -> Result<Option<usize>, NoMoreNames> {
         loop {
-            let Some(topic) = self.topic_for_publish(destination, separator)? else {
+            let payer = || messages.first()?.account().cloned();
+            let Some(topic) = self.topic_for_publish(destination, &payer, separator)? else {
                 return Ok(None);
             };
             let mut state = topic.state.lock();
@@ -208,9 +218,11 @@ impl Topics {
     pub(super) fn prepare(
         &self,
         destination: &Destination,
+        payer: Payer<'_>,
         separator: Separator,
     ) -> Result<(), NoMoreNames> {
-        self.topic_for_publish(destination, separator).map(drop)
+        self.topic_for_publish(destination, payer, separator)
+            .map(drop)
     }
 
     /// Removes topics that have no subscribers and were not used since the previous sweep.
@@ -257,9 +269,10 @@ impl Topics {
     fn topic(
         &self,
         destination: &Destination,
+        payer: Payer<'_>,
         (groups, groups_version): (Vec<Arc<Group>>, u64),
     ) -> Result<Arc<Topic>, NoMoreNames> {
-        self.names.get_or_insert(destination, |name| {
+        self.names.get_or_insert(destination, payer, |name| {
             let settings = self.settings.settings_of_topic(destination);
             let origin = Arc::new(Origin {
                 meter: Meter::new(&self.totals),
@@ -287,6 +300,7 @@ impl Topics {
     fn topic_for_publish(
         &self,
         destination: &Destination,
+        payer: Payer<'_>,
         separator: Separator,
     ) -> Result<Option<Arc<Topic>>, NoMoreNames> {
         if let Some(topic) = self.names.get(destination) {
@@ -298,7 +312,7 @@ impl Topics {
         if groups.is_empty() {
             return Ok(None);
         }
-        self.topic(destination, (groups, version)).map(Some)
+        self.topic(destination, payer, (groups, version)).map(Some)
     }
 
     /// Updates the groups that match a topic.
@@ -312,8 +326,6 @@ impl Topics {
     }
 
     fn matching(&self, destination: &str, separator: Separator) -> Vec<Arc<Group>> {
-        self.patterns
-            .read()
-            .matching(Segments::new(destination, separator))
+        self.patterns.read().matching(destination, separator)
     }
 }

@@ -1,6 +1,6 @@
 //! The user of a session, and what is kept of its HTTP request.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytestring::ByteString;
@@ -145,6 +145,19 @@ impl Handshake {
     /// and is not [trusted](crate::MessagingBuilder::trusted_proxies) to name the client's.
     pub fn remote(&self) -> Option<SocketAddr> {
         self.remote
+    }
+
+    /// The network whose anonymous sessions share the broker's limits: the IPv4 address, or the first half of the IPv6
+    /// address, of which a single client has all the others.
+    pub(crate) fn network(&self) -> Option<ByteString> {
+        let address = match self.remote?.ip().to_canonical() {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => {
+                let network = u128::from(address) >> 64 << 64;
+                format!("{}/64", Ipv6Addr::from(network))
+            }
+        };
+        Some(address.into())
     }
 
     /// A header that was named in [`MessagingBuilder::keep_headers`](crate::MessagingBuilder::keep_headers).

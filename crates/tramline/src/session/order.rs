@@ -116,7 +116,7 @@ impl Session {
         }
         let batch = std::mem::take(&mut self.order.batch);
         let receipts = std::mem::take(&mut self.order.receipts);
-        match self.shared.hub.publish(batch).into_ready() {
+        match self.shared.hub.publish(&self.member, batch).into_ready() {
             Ok(answer) => {
                 if let Ok(published) = &answer {
                     turn::published(published);

@@ -46,9 +46,13 @@ impl ClientHub {
     }
 
     /// Publishes the messages of one session, in order.
-    pub(crate) fn publish(&self, batch: Batch) -> Confirm<Result<Published, Refused>> {
+    pub(crate) fn publish(
+        &self,
+        session: &Member,
+        batch: Batch,
+    ) -> Confirm<Result<Published, Refused>> {
         let publishes = batch.into_publishes();
-        self.0.publish(publishes, wall_clock().into())
+        self.0.publish_by(session, publishes, wall_clock().into())
     }
 
     /// Settles a delivery: a session may settle its own.

@@ -45,7 +45,9 @@ impl Intent for ConnectIntent<'_> {
     fn into_permitted(self) -> OpenSession {
         let user = self.session.user();
         let name = user.map(|user| user.shared_name().clone());
-        OpenSession::new(self.session.id(), name, Arc::clone(self.outbox))
+        let mut open = OpenSession::new(self.session.id(), name, Arc::clone(self.outbox));
+        open.address = self.session.handshake().network();
+        open
     }
 }
 
