@@ -355,14 +355,14 @@ async fn wrong_acknowledgements_are_told_and_cost_no_message() {
         ),
         (
             Version::V1_2,
-            |_| "ACK\nreceipt:7\nid:0-99\n\n\0".into(),
+            |_| "ACK\nreceipt:7\nid:0-99-$KEY\n\n\0".into(),
             NOT_ACKNOWLEDGED,
             "99",
             rejected,
         ),
         (
             Version::V1_2,
-            |_| "NACK\nreceipt:7\nid:0-0\n\n\0".into(),
+            |_| "NACK\nreceipt:7\nid:0-0-$KEY\n\n\0".into(),
             NOT_ACKNOWLEDGED,
             "0",
             rejected,
@@ -376,8 +376,8 @@ async fn wrong_acknowledgements_are_told_and_cost_no_message() {
         ),
         (
             Version::V1_2,
-            |_| "ACK\nreceipt:7\nid:9-1\n\n\0".into(),
-            "`9-1` names a delivery of no live subscription; acknowledge messages before you unsubscribe, and in the \
+            |_| "ACK\nreceipt:7\nid:9-1-$KEY\n\n\0".into(),
+            "`9-1-$KEY` names a delivery of no live subscription; acknowledge messages before you unsubscribe, and in the \
              session that received them",
             "",
             protocol_errors,
@@ -385,14 +385,14 @@ async fn wrong_acknowledgements_are_told_and_cost_no_message() {
         (
             Version::V1_2,
             |m| format!("UNSUBSCRIBE\nid:s\n\n\0{}", ack(m)),
-            "`0-1` names a delivery of no live subscription; acknowledge messages before you unsubscribe, and in the \
+            "`0-1-$KEY` names a delivery of no live subscription; acknowledge messages before you unsubscribe, and in the \
              session that received them",
             "",
             protocol_errors,
         ),
         (
             Version::V1_2,
-            |_| "ACK\nreceipt:7\nid:1-1\n\n\0".into(),
+            |_| "ACK\nreceipt:7\nid:1-1-$KEY\n\n\0".into(),
             OF_AUTO,
             "",
             protocol_errors,
@@ -534,7 +534,7 @@ async fn wrong_acknowledgements_are_told_and_cost_no_message() {
             .refuses(&mut client, &frame, (message, body), counter)
             .await;
         // In front of the frame that is wrong, one was right.
-        let acked = frame.starts_with("ACK\nid:0-1\n\n\0");
+        let acked = frame.starts_with("ACK\nid:0-1-");
         let load = (2 - usize::from(acked), 0);
         server.loaded("/queue/x", load).await;
     }
@@ -555,18 +555,70 @@ async fn a_session_settles_its_own_deliveries_only() {
             .consume("s", "/queue/x", "ack:client-individual\n")
             .await;
         let frame = answer(version, "ACK", &owned[1], "receipt:7\n");
-        let name = match version {
-            Version::V1_2 => "2",
-            _ => owned[1].headers.get("message-id").unwrap(),
-        };
-        let expected = (NOT_ACKNOWLEDGED, &*unknown_delivery(name));
-        server.refuses(&mut thief, &frame, expected, rejected).await;
+        refuses_foreign(&server, &mut thief, &frame, &owned[1]).await;
         assert_eq!(server.load("/queue/x"), (0, 2));
         for message in &owned {
             owner.done(answer(version, "ACK", message, "")).await;
         }
         assert_eq!(server.load("/queue/x"), (0, 0));
     }
+}
+
+/// A worker that reconnects and acknowledges what it received before: the message that it received meanwhile has the same
+/// place in its session, and must stay.
+#[tokio::test]
+async fn an_acknowledgement_of_an_earlier_session_settles_nothing() {
+    for version in Version::ALL {
+        for (command, mode) in [
+            ("ACK", "client"),
+            ("ACK", "client-individual"),
+            ("NACK", "client"),
+        ] {
+            if (version, command) == (Version::V1_0, "NACK") {
+                continue;
+            }
+            let server = server().await;
+            let headers = &format!("ack:{mode}\n");
+            let mut earlier = Client::connect_in(&server, version).await;
+            earlier.consume("s", "/queue/x", headers).await;
+            server.publish("/queue/x", ["m1"]).await;
+            let m1 = earlier.expect_bodies(["m1"]).await;
+            drop(earlier);
+            server.loaded("/queue/x", (1, 0)).await;
+            // Somebody else does the work.
+            let mut other = Client::connect_in(&server, version).await;
+            other.consume("s", "/queue/x", headers).await;
+            let again = other.expect_bodies(["m1"]).await;
+            other.done(answer(version, "ACK", &again[0], "")).await;
+            other.done("UNSUBSCRIBE\nid:s\n\n\0").await;
+
+            let mut later = Client::connect_in(&server, version).await;
+            later.consume("s", "/queue/x", headers).await;
+            server.publish("/queue/x", ["m2"]).await;
+            later.expect_bodies(["m2"]).await;
+            let frame = answer(version, command, &m1[0], "receipt:7\n");
+            refuses_foreign(&server, &mut later, &frame, &m1[0]).await;
+            server.loaded("/queue/x", (1, 0)).await;
+            other.consume("s", "/queue/x", headers).await;
+            other.expect_bodies(["m2"]).await;
+        }
+    }
+}
+
+/// Has `client` say `frame`, an ACK or NACK of a message of another session, which must end its session.
+async fn refuses_foreign(server: &Server, client: &mut Client, frame: &str, message: &Frame) {
+    let Some(token) = message.headers.get("ack") else {
+        let id = message.headers.get("message-id").unwrap();
+        let expected = (NOT_ACKNOWLEDGED, &*unknown_delivery(id));
+        return server.refuses(client, frame, expected, rejected).await;
+    };
+    let error = format!(
+        "`{token}` names no delivery of this session; acknowledge messages in the session that received them: what an \
+         earlier one left is delivered again"
+    );
+    server
+        .refuses(client, frame, (&error, ""), protocol_errors)
+        .await;
 }
 
 /// 1.0 leaves the subscription out, where it is whichever has the message.
