@@ -1,4 +1,4 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -383,7 +383,7 @@ impl ClientConnection {
             .map_or(Ok(HeartBeat::NONE), str::parse)
             .map_err(|error: InvalidHeartBeat| ClientError::from(error))?;
         self.decoder.set_version(version);
-        self.timers.agree(self.heart_beat, theirs);
+        self.timers.agree(self.heart_beat, theirs, Duration::ZERO);
         self.timers.start();
         self.state = State::Connected;
         for frame in std::mem::take(&mut self.waiting) {

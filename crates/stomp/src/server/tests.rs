@@ -370,13 +370,13 @@ fn heart_beats_follow_what_both_agreed_on() {
     let mut server = Server::connected(connect);
     let start = server.now;
     let at = |seconds| start + Duration::from_secs(seconds);
-    assert_eq!(server.connection.next_timeout(), Some(at(10)));
-    server.connection.handle_timeout(at(9));
+    assert_eq!(server.connection.next_timeout(), Some(at(9)));
+    server.connection.handle_timeout(at(8));
     assert_eq!(server.written(), "");
-    server.connection.handle_timeout(at(10));
+    server.connection.handle_timeout(at(9));
     assert_eq!(server.written(), "\n");
     server.connection.wrote(at(15));
-    assert_eq!(server.connection.next_timeout(), Some(at(25)));
+    assert_eq!(server.connection.next_timeout(), Some(at(24)));
 
     // The client guarantees a sign of life every 20 s: it is dead after 60.
     server.connection.wrote(at(55));
