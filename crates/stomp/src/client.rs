@@ -369,7 +369,7 @@ impl ClientConnection {
         }
     }
 
-    fn connected(&mut self, headers: Headers) -> Result<ClientEvent, ClientError> {
+    fn connected(&mut self, mut headers: Headers) -> Result<ClientEvent, ClientError> {
         let named = headers.get("version").unwrap_or(Version::V1_0.as_str());
         let version = named
             .parse()
@@ -378,6 +378,9 @@ impl ClientConnection {
             .ok_or_else(|| ClientError::VersionNotOffered {
                 version: excerpt(named),
             })?;
+        if version == Version::V1_0 {
+            headers.trim_values();
+        }
         let theirs = headers
             .get("heart-beat")
             .map_or(Ok(HeartBeat::NONE), str::parse)

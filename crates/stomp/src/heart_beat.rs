@@ -4,7 +4,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::text::excerpt;
+use crate::text::{excerpt, trim};
 
 /// A peer is considered dead after a silence of this many times the negotiated interval.
 ///
@@ -246,7 +246,7 @@ fn from_millis(millis: u32) -> Duration {
 
 /// Strips blanks from a number; `parse` alone would accept a sign.
 fn digits(text: &str) -> Option<&str> {
-    let digits = text.trim_matches([' ', '\t']);
+    let digits = trim(text);
     let is_number = !digits.is_empty() && digits.bytes().all(|octet| octet.is_ascii_digit());
     is_number.then_some(digits)
 }

@@ -62,8 +62,8 @@ mod transactions;
 /// # Failures
 ///
 /// When the client violates the protocol, the connection queues an ERROR frame that says what to do, with a
-/// `receipt-id` if the frame asked for a receipt, and returns [`ServerEvent::Failed`]. The session is over then: STOMP
-/// has no recoverable errors (STOMP 1.2, "ERROR").
+/// `receipt-id` if the frame asked for a receipt in a header that could be read, and returns [`ServerEvent::Failed`]. The
+/// session is over then: STOMP has no recoverable errors (STOMP 1.2, "ERROR").
 ///
 /// # Example: a client connects and sends
 ///
@@ -144,7 +144,7 @@ impl ServerConnection {
             return Some(ServerEvent::Failed(*error));
         }
         while matches!(self.state, State::Opening | State::Connected) {
-            match self.decoder.next() {
+            match self.decoder.next_or_failure() {
                 Ok(None) => return None,
                 Ok(Some(Decoded::HeartBeat)) => {}
                 Ok(Some(Decoded::Frame(frame))) => {
@@ -154,7 +154,7 @@ impl ServerConnection {
                         Err(error) => self.failed(error, receipt),
                     });
                 }
-                Err(error) => return Some(self.failed(error.into(), None)),
+                Err(failure) => return Some(self.failed(failure.error.into(), failure.receipt)),
             }
         }
         None

@@ -54,6 +54,9 @@ impl ServerConnection {
                 accept: excerpt(accept.unwrap_or_default()),
             })?;
         self.decoder.set_version(version);
+        if version == Version::V1_0 {
+            headers.trim_values();
+        }
         let theirs = headers
             .get("heart-beat")
             .map_or(Ok(HeartBeat::NONE), str::parse)

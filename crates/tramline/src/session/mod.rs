@@ -17,6 +17,7 @@ mod state;
 mod subscriptions;
 pub(crate) mod tcp;
 mod transactions;
+mod values;
 mod work;
 
 use std::fmt;

@@ -1,6 +1,5 @@
 //! SUBSCRIBE and UNSUBSCRIBE.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use tramline_broker::{Address, Destination, Headers, Pattern, SubscribeOptions, SubscribeRequest};
@@ -8,6 +7,7 @@ use tramline_stomp::{AckMode, Subscribe, Unsubscribe};
 
 use super::Session;
 use super::pending::{About, Call, Subscribing, Waiting, Work};
+use super::values::{flag, prefetch_count};
 use crate::model::events::Event;
 use crate::model::inbound::{Cause, Inbound};
 use crate::stack::policy::Action;
@@ -37,8 +37,10 @@ impl Session {
                 return None;
             }
         };
-        let prefetch = match prefetch_count(&headers) {
-            Ok(prefetch) => prefetch,
+        let asked =
+            prefetch_count(&headers).and_then(|prefetch| Ok((prefetch, options(&headers)?)));
+        let (prefetch, options) = match asked {
+            Ok(asked) => asked,
             Err(detail) => {
                 self.refuse("subscription refused", detail, receipt);
                 return None;
@@ -49,7 +51,7 @@ impl Session {
             let mut request = SubscribeRequest::new(self.record.id(), slot, address)
                 .acknowledged(ack)
                 .described(id.clone(), destination.clone())
-                .options(options(&headers));
+                .options(options);
             request.prefetch = prefetch;
             request
         });
@@ -182,26 +184,13 @@ impl Session {
 }
 
 /// The options that a SUBSCRIBE asks for. The hub refuses those that its broker does not support, by name.
-fn options(headers: &Headers) -> SubscribeOptions {
-    let is_true = |name| headers.get(name) == Some("true");
+fn options(headers: &Headers) -> Result<SubscribeOptions, String> {
+    let is_true = |name| Ok::<_, String>(flag(headers, name)? == Some(true));
     let mut options = SubscribeOptions::default();
     options.selector = headers.get_bytestring("selector").cloned();
-    options.durable = (is_true("durable") || is_true("persistent"))
-        .then(|| headers.get_bytestring("id").cloned().unwrap_or_default());
-    options.browse = is_true("browser");
-    options.retained = is_true("retained");
-    options
-}
-
-/// The header `prefetch-count`, as RabbitMQ has it.
-fn prefetch_count(headers: &Headers) -> Result<Option<NonZeroU32>, String> {
-    let Some(value) = headers.get("prefetch-count") else {
-        return Ok(None);
-    };
-    let count = value.parse().map(Some);
-    count.map_err(|_| {
-        let value: String = value.chars().take(32).collect();
-        let most = u32::MAX;
-        format!("the header `prefetch-count` is {value:?}; it must be a number from 1 to {most}")
-    })
+    let durable = is_true("durable")? | is_true("persistent")?;
+    options.durable = durable.then(|| headers.get_bytestring("id").cloned().unwrap_or_default());
+    options.browse = is_true("browser")?;
+    options.retained = is_true("retained")?;
+    Ok(options)
 }
