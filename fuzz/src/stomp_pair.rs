@@ -364,7 +364,12 @@ impl Pair {
             Version::V1_1 => &['\r', '\0'],
             Version::V1_2 => &['\0'],
         };
-        text.replace(lost, " ")
+        let expressed = text.replace(lost, " ");
+        match self.version {
+            // It removes the blanks around a value.
+            Version::V1_0 => expressed.trim_matches([' ', '\t']).to_owned(),
+            _ => expressed,
+        }
     }
 
     fn publish(&mut self, text: &str, redeliveries: u32) {
@@ -516,7 +521,8 @@ impl Pair {
                     };
                     let note = self.expressed(&text);
                     assert_eq!(send.headers.get("note"), Some(&*note));
-                    assert_eq!(*send.destination, format!("/{note}"));
+                    let destination = self.expressed(&format!("/{text}"));
+                    assert_eq!(*send.destination, destination);
                     (Sent::Message(text, send.transaction), send.receipt)
                 }
                 ServerEvent::Subscribe(subscribe) => {

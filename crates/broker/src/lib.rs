@@ -50,7 +50,7 @@ pub use self::hub::{
     Prefix, Resource, SessionContext, ShareUsedUp, Shares, SubscriptionDescription, Taken,
     TopicSettings,
 };
-pub use self::message::{DeadLetterReason, Message, Position, Publish};
+pub use self::message::{DeadLetterReason, Message, Position, Publish, is_dead_letter_header};
 pub use self::request::{
     Address, DeliveryRef, Gap, OpenSession, OptionSupport, Outcome, Published, Settle, Start,
     SubscribeOptions, SubscribeRequest, Subscribed, Transaction,

@@ -134,14 +134,7 @@ impl Message {
     ) -> Publish {
         let mut headers = self.headers.clone();
         headers.retain(|name, _| {
-            !matches!(
-                name,
-                "expires"
-                    | "expiration"
-                    | "dead-letter-reason"
-                    | "original-destination"
-                    | "original-delivery-count"
-            )
+            !matches!(name, "expires" | "expiration") && !is_dead_letter_header(name)
         });
         let name = ByteString::from_static;
         headers.push(name("dead-letter-reason"), reason.as_str());
@@ -199,6 +192,13 @@ pub enum DeadLetterReason {
     Rejected,
     /// It came back from consumers too often: `max-deliveries`.
     MaxDeliveries,
+}
+
+/// Returns true if only the hub writes this header, on dead letters: `original-destination`, `original-delivery-count`,
+/// and all that begin with `dead-letter-`.
+pub fn is_dead_letter_header(name: &str) -> bool {
+    name.starts_with("dead-letter-")
+        || matches!(name, "original-destination" | "original-delivery-count")
 }
 
 impl DeadLetterReason {

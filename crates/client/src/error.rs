@@ -39,6 +39,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// The application set a header that asks for what this client does not do. Nothing was sent; the connection goes on.
+    #[error("the header `{header}` is not supported: {reason}")]
+    Unsupported {
+        /// The header, as name and value.
+        header: String,
+        /// What is missing, and what to do.
+        reason: &'static str,
+    },
+
     /// The server answered the WebSocket handshake with a status other than 101.
     #[error(
         "the server refused the WebSocket handshake with HTTP status {status}{}",

@@ -27,7 +27,8 @@ use crate::{
 ///
 /// # Errors
 ///
-/// The error that ended the connection. A server refuses a subscription with an ERROR frame, which ends the session:
+/// [`Error::Unsupported`] for a header that this client does not support; the connection goes on. Otherwise the error that
+/// ended the connection. A server refuses a subscription with an ERROR frame, which ends the session:
 /// [`Error::ServerError`].
 ///
 /// # Example: a subscription that may fall behind
@@ -76,7 +77,8 @@ impl Subscribe {
     }
 
     /// Adds a header. `id`, `destination` and `receipt` have no effect: the first of a name counts, and the client
-    /// writes its own before these.
+    /// writes its own before these. An `ack` other than `auto` is [refused](Error::Unsupported): this client sends no
+    /// acknowledgements, so the server would stop after as many messages as it gives out at a time.
     pub fn header(mut self, name: impl Into<ByteString>, value: impl Into<ByteString>) -> Self {
         self.headers.push(name, value);
         self
@@ -103,6 +105,11 @@ impl Subscribe {
     }
 
     async fn subscribe(self) -> Result<Subscription, Error> {
+        if let Some(mode) = self.headers.get("ack").filter(|mode| *mode != "auto") {
+            let header = format!("ack:{mode}");
+            let reason = "this client does not acknowledge messages; leave the header out";
+            return Err(Error::Unsupported { header, reason });
+        }
         let bytes = self.headers.encoded_len_hint() + self.destination.len();
         let room = self.handle.room(bytes).await?;
         let inbox = Arc::new(Inbox::new(self.inbox, self.overflow));

@@ -127,7 +127,8 @@ async fn heart_beats_keep_it_alive() {
         assert!(pause.is_err(), "no event, only heart-beats: {pause:?}");
     }
     let beats = server.received - before;
-    assert!((19..=21).contains(&beats), "{beats} heart-beats in 200 s");
+    // One after 9 s, which is 90 % of what was agreed.
+    assert!((21..=23).contains(&beats), "{beats} heart-beats in 200 s");
     assert!(client.ended().is_none());
 }
 

@@ -53,6 +53,29 @@ async fn subscribing_waits_for_the_receipt() {
     assert_eq!(server.subscribe().await.receipt, None);
 }
 
+/// It would stop after as many messages as the server gives out at a time.
+#[tokio::test]
+async fn a_subscription_that_has_to_acknowledge_is_refused() {
+    let (client, mut server) = connected().await;
+    for mode in ["client", "client-individual", "none", ""] {
+        let error = soon(client.subscribe("/queue/a").header("ack", mode))
+            .await
+            .unwrap_err();
+        let expected = format!(
+            "the header `ack:{mode}` is not supported: this client does not acknowledge messages; leave the header out"
+        );
+        assert_eq!(error.to_string(), expected);
+        assert!(matches!(error, Error::Unsupported { .. }), "{error:?}");
+    }
+    assert!(client.ended().is_none());
+    let (subscribed, _) = soon(async {
+        let auto = client.subscribe("/queue/a").header("ack", "auto");
+        tokio::join!(auto, server.subscribed())
+    })
+    .await;
+    assert!(subscribed.is_ok(), "nothing was sent before");
+}
+
 #[tokio::test]
 async fn a_send_resolves_when_queued_or_when_confirmed() {
     let (client, mut server) = connected().await;

@@ -1,4 +1,4 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -369,7 +369,7 @@ impl ClientConnection {
         }
     }
 
-    fn connected(&mut self, headers: Headers) -> Result<ClientEvent, ClientError> {
+    fn connected(&mut self, mut headers: Headers) -> Result<ClientEvent, ClientError> {
         let named = headers.get("version").unwrap_or(Version::V1_0.as_str());
         let version = named
             .parse()
@@ -378,12 +378,15 @@ impl ClientConnection {
             .ok_or_else(|| ClientError::VersionNotOffered {
                 version: excerpt(named),
             })?;
+        if version == Version::V1_0 {
+            headers.trim_values();
+        }
         let theirs = headers
             .get("heart-beat")
             .map_or(Ok(HeartBeat::NONE), str::parse)
             .map_err(|error: InvalidHeartBeat| ClientError::from(error))?;
         self.decoder.set_version(version);
-        self.timers.agree(self.heart_beat, theirs);
+        self.timers.agree(self.heart_beat, theirs, Duration::ZERO);
         self.timers.start();
         self.state = State::Connected;
         for frame in std::mem::take(&mut self.waiting) {

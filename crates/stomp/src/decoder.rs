@@ -1,11 +1,12 @@
 use std::{collections::VecDeque, fmt, mem};
 
 use bytes::{Buf, Bytes};
+use bytestring::ByteString;
 
 use crate::frame::Frame;
 use crate::version::Version;
 
-use self::scan::Scan;
+use self::scan::{Scan, receipt_of};
 pub use self::{error::DecodeError, limits::Limits};
 
 mod error;
@@ -21,12 +22,14 @@ mod scan;
 /// - Lines end with LF or CRLF in every version, and a CRLF may be split between pieces. A CR without its LF is an
 ///   error anywhere in a head: a parser that accepts CRLF cannot distinguish it from a line end. (1.1 would allow it
 ///   inside a value, and offers no way to write it at the end of one.)
-/// - A header line splits at its first colon. Nothing is trimmed. Names must not be empty.
+/// - A header line splits at its first colon. Names must not be empty. Blanks around values belong to them, except in 1.0,
+///   whose own examples have them: there they are removed.
 /// - Headers are UTF-8. The [version](Decoder::set_version) determines how they are unescaped; CONNECT, STOMP and
 ///   CONNECTED never are. An undefined escape is an error (STOMP 1.2, "Value Encoding").
 /// - The first `content-length` counts. That many bytes are the body, and NUL must follow. One that is not a number is
 ///   an error. Without one the body ends at the first NUL.
-/// - SEND, MESSAGE and ERROR may have a body, other frames may not, in every version.
+/// - SEND, MESSAGE and ERROR may have a body, in every version. Other frames have none: one that comes all the same ends
+///   by the same rules and is dropped, since clients exist that write a line end there.
 /// - A NUL in a head is an error: usually it ends a frame that lacks its blank line, and without this rule the peer
 ///   would wait for ever.
 ///
@@ -134,6 +137,11 @@ impl Decoder {
         reason = "an iterator could not be fed"
     )]
     pub fn next(&mut self) -> Result<Option<Decoded>, DecodeError> {
+        self.next_or_failure().map_err(|failure| failure.error)
+    }
+
+    /// As [`next`](Self::next); an error comes with the receipt that its frame asks for.
+    pub(crate) fn next_or_failure(&mut self) -> Result<Option<Decoded>, Failure> {
         let result = self.advance();
         if result.is_err() {
             self.finish();
@@ -158,7 +166,7 @@ impl Decoder {
         self.spent = true;
     }
 
-    fn advance(&mut self) -> Result<Option<Decoded>, DecodeError> {
+    fn advance(&mut self) -> Result<Option<Decoded>, Failure> {
         loop {
             if self.input.is_empty() && !self.next_piece() {
                 return Ok(None);
@@ -216,17 +224,20 @@ impl Decoder {
     }
 
     /// Returns the frame that `input` begins or continues, if it ends there too; otherwise `input` is used up.
-    fn frame(&mut self) -> Result<Option<Frame>, DecodeError> {
+    fn frame(&mut self) -> Result<Option<Frame>, Failure> {
         let Some(mut partial) = self.partial.take() else {
             let mut scan = Scan::default();
-            return match scan.run(&[], &self.input, &self.limits)? {
+            let end = scan
+                .run(&[], &self.input, &self.limits)
+                .map_err(|error| self.failure(error, &[]))?;
+            return match end {
                 Some(end) => {
                     let mut bytes = self.input.split_to(end);
                     if end < self.piece as usize / 2 {
                         // A slice would keep the whole piece alive, which no limit counts.
                         bytes = Bytes::copy_from_slice(&bytes);
                     }
-                    scan.into_frame(&bytes, self.version).map(Some)
+                    self.parse(scan, &bytes).map(Some)
                 }
                 None => {
                     let bytes = mem::take(&mut self.input).to_vec();
@@ -235,21 +246,40 @@ impl Decoder {
                 }
             };
         };
-        match partial
+        let end = partial
             .scan
-            .run(&partial.bytes, &self.input, &self.limits)?
-        {
+            .run(&partial.bytes, &self.input, &self.limits)
+            .map_err(|error| self.failure(error, &partial.bytes))?;
+        match end {
             Some(end) => {
                 partial.bytes.extend_from_slice(&self.input[..end]);
                 self.consume(end);
                 let Partial { bytes, scan } = *partial;
-                scan.into_frame(&bytes.into(), self.version).map(Some)
+                self.parse(scan, &bytes.into()).map(Some)
             }
             None => {
                 partial.bytes.extend_from_slice(&mem::take(&mut self.input));
                 self.partial = Some(partial);
                 Ok(None)
             }
+        }
+    }
+
+    fn parse(&self, scan: Scan, bytes: &Bytes) -> Result<Frame, Failure> {
+        scan.into_frame(bytes, self.version)
+            .map_err(|error| Failure {
+                error,
+                receipt: receipt_of(bytes, self.version, &self.limits),
+            })
+    }
+
+    /// The failure of a frame whose first bytes are `held`.
+    #[cold]
+    fn failure(&self, error: DecodeError, held: &[u8]) -> Failure {
+        let read = [held, &self.input].concat();
+        Failure {
+            error,
+            receipt: receipt_of(&read, self.version, &self.limits),
         }
     }
 
@@ -260,6 +290,20 @@ impl Decoder {
         } else {
             self.input.advance(read);
         }
+    }
+}
+
+/// An error, and the receipt that its frame asks for, as far as its header could be read.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: DecodeError,
+    pub(crate) receipt: Option<ByteString>,
+}
+
+impl From<DecodeError> for Failure {
+    fn from(error: DecodeError) -> Self {
+        let receipt = None;
+        Self { error, receipt }
     }
 }
 

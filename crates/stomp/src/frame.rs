@@ -127,20 +127,22 @@ pub fn encode_message_tail(
     let escaping = Escaping::of(Command::Message, version);
     write_header(escaping, "message-id", message_id, out);
     write_header(escaping, "destination", destination, out);
-    let owned = |name: &str| {
-        matches!(
-            name,
-            "message-id"
-                | "destination"
-                | "subscription"
-                | "ack"
-                | "redelivered"
-                | "delivery-count"
-                | CONTENT_LENGTH
-        )
-    };
-    write_headers(escaping, headers, owned, out);
+    write_headers(escaping, headers, is_message_header, out);
     write_body(body, out);
+}
+
+/// Returns true if a server writes this header of each MESSAGE itself, so that one of a message is left out.
+pub fn is_message_header(name: &str) -> bool {
+    matches!(
+        name,
+        "message-id"
+            | "destination"
+            | "subscription"
+            | "ack"
+            | "redelivered"
+            | "delivery-count"
+            | CONTENT_LENGTH
+    )
 }
 
 /// Encodes the head of a MESSAGE for one subscription.

@@ -2,6 +2,8 @@ use std::fmt;
 
 use bytestring::ByteString;
 
+use crate::text::trim;
+
 /// The headers of a frame: an ordered list that keeps repeated names.
 ///
 /// A lookup returns the *first* entry of a name and the others stay where they are (STOMP 1.2, "Repeated Header
@@ -89,6 +91,16 @@ impl Headers {
     /// Keeps the headers for which `keep` returns true, in their order.
     pub fn retain(&mut self, mut keep: impl FnMut(&str, &str) -> bool) {
         self.entries.retain(|(name, value)| keep(name, value));
+    }
+
+    /// Removes the blanks around all values, which 1.0 allows.
+    pub(crate) fn trim_values(&mut self) {
+        for (_, value) in &mut self.entries {
+            let trimmed = trim(value);
+            if trimmed.len() < value.len() {
+                *value = value.slice_ref(trimmed);
+            }
+        }
     }
 
     /// The number of headers, repeated ones included.

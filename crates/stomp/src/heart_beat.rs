@@ -4,7 +4,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::text::excerpt;
+use crate::text::{excerpt, trim};
 
 /// A peer is considered dead after a silence of this many times the negotiated interval.
 ///
@@ -14,7 +14,8 @@ pub const READ_TOLERANCE: u32 = 3;
 
 /// One side's abilities and wishes: the value of a `heart-beat` header.
 ///
-/// Both numbers are milliseconds, and zero means "none" (STOMP 1.2, "Heart-beating").
+/// Both numbers are milliseconds, and zero means "none" (STOMP 1.2, "Heart-beating"). Heart-beats are scheduled at 90 % of
+/// the agreed interval, so that none is late.
 ///
 /// # Example: two sides agree
 ///
@@ -123,7 +124,8 @@ pub struct Negotiated {
 /// Intervals are milliseconds, zero for none: half of a `Duration`, and every session has two.
 #[derive(Debug)]
 pub(crate) struct Timers {
-    send_every: u32,
+    /// Time from one write to the heart-beat after it: shorter than agreed.
+    beat_after: u32,
     expect_within: u32,
     last_write: Instant,
     last_read: Instant,
@@ -143,7 +145,7 @@ impl Timers {
     /// Creates timers that do not fire before [`Timers::agree`] and [`Timers::start`].
     pub(crate) fn new(now: Instant) -> Self {
         Self {
-            send_every: 0,
+            beat_after: 0,
             expect_within: 0,
             last_write: now,
             last_read: now,
@@ -152,9 +154,10 @@ impl Timers {
         }
     }
 
-    /// Sets the intervals of the timers without starting them.
-    pub(crate) fn agree(&mut self, ours: HeartBeat, theirs: HeartBeat) {
-        self.send_every = interval(ours.send, theirs.receive).unwrap_or(0);
+    /// Sets the intervals of the timers without starting them. `period` is that of the caller's timer, or zero.
+    pub(crate) fn agree(&mut self, ours: HeartBeat, theirs: HeartBeat, period: Duration) {
+        let send_every = interval(ours.send, theirs.receive);
+        self.beat_after = send_every.map_or(0, |every| beat_after(every, period));
         self.expect_within = interval(ours.receive, theirs.send).unwrap_or(0);
     }
 
@@ -169,7 +172,7 @@ impl Timers {
 
     /// Returns true if this side sends heart-beats.
     pub(crate) fn sends(&self) -> bool {
-        self.running && self.send_every > 0
+        self.running && self.beat_after > 0
     }
 
     pub(crate) fn wrote(&mut self, now: Instant) {
@@ -210,7 +213,7 @@ impl Timers {
 
     fn write_deadline(&self) -> Option<Instant> {
         self.sends()
-            .then(|| self.last_write.checked_add(from_millis(self.send_every)))
+            .then(|| self.last_write.checked_add(from_millis(self.beat_after)))
             .flatten()
     }
 
@@ -224,6 +227,15 @@ impl Timers {
     }
 }
 
+/// Returns the time after a write at which a heart-beat is due, in milliseconds: 90 % of the agreed interval, since the
+/// peer measures what the network and a busy machine add. Rounded down to whole periods of the caller's timer, which
+/// fires after the deadline and not before.
+fn beat_after(every: u32, period: Duration) -> u32 {
+    let period = u32::try_from(period.as_millis()).unwrap_or(u32::MAX).max(1);
+    let early = every - every.div_ceil(10);
+    (early / period * period).max(period.min(every)).max(1)
+}
+
 fn interval(guaranteed: u32, wanted: u32) -> Option<u32> {
     (guaranteed > 0 && wanted > 0).then(|| guaranteed.max(wanted))
 }
@@ -234,7 +246,7 @@ fn from_millis(millis: u32) -> Duration {
 
 /// Strips blanks from a number; `parse` alone would accept a sign.
 fn digits(text: &str) -> Option<&str> {
-    let digits = text.trim_matches([' ', '\t']);
+    let digits = trim(text);
     let is_number = !digits.is_empty() && digits.bytes().all(|octet| octet.is_ascii_digit());
     is_number.then_some(digits)
 }

@@ -61,7 +61,7 @@ pub use self::{
     command::Command,
     decoder::{DecodeError, Decoded, Decoder, Limits},
     error_reply::ErrorReply,
-    frame::{Frame, encode_message_tail},
+    frame::{Frame, encode_message_tail, is_message_header},
     headers::Headers,
     heart_beat::{HeartBeat, InvalidHeartBeat, Negotiated, READ_TOLERANCE},
     server::{

@@ -62,8 +62,8 @@ mod transactions;
 /// # Failures
 ///
 /// When the client violates the protocol, the connection queues an ERROR frame that says what to do, with a
-/// `receipt-id` if the frame asked for a receipt, and returns [`ServerEvent::Failed`]. The session is over then: STOMP
-/// has no recoverable errors (STOMP 1.2, "ERROR").
+/// `receipt-id` if the frame asked for a receipt in a header that could be read, and returns [`ServerEvent::Failed`]. The
+/// session is over then: STOMP has no recoverable errors (STOMP 1.2, "ERROR").
 ///
 /// # Example: a client connects and sends
 ///
@@ -97,6 +97,8 @@ pub struct ServerConnection {
     subscriptions: Subscriptions,
     transactions: Transactions,
     outgoing: Outgoing,
+    /// The part of ack tokens that no other session has; zero if `accept` was given no session.
+    ack_key: u32,
     /// A failure that `poll_event` has not yet returned.
     failure: Option<Box<ServerError>>,
     state: State,
@@ -124,6 +126,7 @@ impl ServerConnection {
             subscriptions: Subscriptions::default(),
             transactions: Transactions::default(),
             outgoing: Outgoing::default(),
+            ack_key: 0,
             failure: None,
             state: State::Opening,
         }
@@ -141,7 +144,7 @@ impl ServerConnection {
             return Some(ServerEvent::Failed(*error));
         }
         while matches!(self.state, State::Opening | State::Connected) {
-            match self.decoder.next() {
+            match self.decoder.next_or_failure() {
                 Ok(None) => return None,
                 Ok(Some(Decoded::HeartBeat)) => {}
                 Ok(Some(Decoded::Frame(frame))) => {
@@ -151,7 +154,7 @@ impl ServerConnection {
                         Err(error) => self.failed(error, receipt),
                     });
                 }
-                Err(error) => return Some(self.failed(error.into(), None)),
+                Err(failure) => return Some(self.failed(failure.error.into(), failure.receipt)),
             }
         }
         None
@@ -161,6 +164,9 @@ impl ServerConnection {
     ///
     /// CONNECTED has `version`, `heart-beat` (this server's, not the negotiated one), and then `user-name`, `session`
     /// and `server` if they are set. Does nothing unless a `Connect` waits for its answer.
+    ///
+    /// Pass a `session` that no other session has: ack tokens contain a hash of it, so that a client that reconnects and
+    /// acknowledges what its last session received fails, instead of settling another delivery of the same number.
     pub fn accept(&mut self, user_name: Option<&str>, session: Option<&str>, now: Instant) {
         if self.state != State::Connecting {
             return;
@@ -173,6 +179,7 @@ impl ServerConnection {
             headers.push(name("user-name"), user_name);
         }
         if let Some(session) = session {
+            self.ack_key = acks::key_of(session);
             headers.push(name("session"), session);
         }
         if let Some(server) = &self.config.server {
@@ -274,8 +281,10 @@ impl ServerConnection {
     /// if the subscription is live, and appends nothing otherwise.
     ///
     /// - [`message_head`](Self::message_head) comes first.
-    /// - In 1.2, unless the subscription is [`AckMode::Auto`], `ack` follows: slot and tag. The client's ACK or NACK
-    ///   returns them as [`DeliveryId::Tag`]. Older versions acknowledge by `message-id`, so they get no tag.
+    /// - In 1.2, unless the subscription is [`AckMode::Auto`], `ack` follows: slot, tag and a number of the session's
+    ///   own, if [`accept`](Self::accept) was given a session. The client's ACK or NACK returns slot and tag as
+    ///   [`DeliveryId::Tag`]; a token of another session fails. Older versions acknowledge by `message-id`, so they get
+    ///   no token.
     /// - If `redeliveries`, the number of times the message was delivered before, is not zero,
     ///   `redelivered:true` and `delivery-count` follow. The count is that number: the first
     ///   redelivery has 1, as AMQP 1.0 counts.
@@ -316,7 +325,7 @@ impl ServerConnection {
         };
         head.extend_from_slice(&subscription.head);
         if self.version() == Version::V1_2 && subscription.ack != AckMode::Auto {
-            acks::write_ack_header(slot, tag, head);
+            acks::write_ack_header(slot, tag, self.ack_key, head);
         }
         if redeliveries > 0 {
             acks::write_redelivery(redeliveries, head);

@@ -1,4 +1,4 @@
-//! Quotes peer input, bounded, so that an error text never grows with the input.
+//! Texts of a peer: without the blanks around them, and quoted, bounded, so that an error text never grows with the input.
 
 /// The maximum length of an excerpt in characters: enough to recognise a value in a log line.
 const EXCERPT: usize = 64;
@@ -16,6 +16,11 @@ pub(crate) fn lossy_excerpt(bytes: &[u8]) -> String {
     // Four bytes hold any character, so this prefix is enough for a full excerpt.
     let prefix = &bytes[..bytes.len().min(4 * EXCERPT + 4)];
     excerpt(&String::from_utf8_lossy(prefix))
+}
+
+/// Returns a text without the blanks around it.
+pub(crate) fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
 }
 
 #[cfg(test)]

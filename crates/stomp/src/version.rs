@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use crate::text::excerpt;
+use crate::text::{excerpt, trim};
 
 /// A version of the STOMP protocol, ordered from old to new.
 ///
@@ -77,7 +77,7 @@ impl FromStr for Version {
 
     /// Parses `1.0`, `1.1` or `1.2`; blanks around it are ignored.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let text = text.trim_matches([' ', '\t']);
+        let text = trim(text);
         Version::ALL
             .into_iter()
             .find(|version| version.as_str() == text)

@@ -31,7 +31,11 @@ fn frames(version: Version) -> impl Strategy<Value = Frame> {
         );
         let (name, value) = match version {
             _ if handshake => ("[a-c\\\\ä]{1,4}", "[a-c:\\\\ ä]{0,6}"),
-            Version::V1_0 => ("[a-c\\\\ä]{1,4}", "[a-c:\\\\ ä]{0,6}"),
+            // Without blanks at its ends, which 1.0 removes.
+            Version::V1_0 => (
+                "[a-c\\\\ä]{1,4}",
+                "([a-c:\\\\ä]([a-c:\\\\ ä]{0,4}[a-c:\\\\ä])?)?",
+            ),
             Version::V1_1 => ("[a-c:\\\\\nä]{1,4}", "[a-c:\\\\\n ä]{0,6}"),
             Version::V1_2 => ("[a-c:\\\\\n\rä]{1,4}", "[a-c:\\\\\n\r ä]{0,6}"),
         };

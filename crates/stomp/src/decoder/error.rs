@@ -119,16 +119,6 @@ pub enum DecodeError {
         limit: usize,
     },
 
-    /// A body in a frame that may not have one.
-    #[error(
-        "{command} has no body; end it with NUL right behind its blank line (only SEND, MESSAGE \
-         and ERROR may have one)"
-    )]
-    BodyNotAllowed {
-        /// The frame.
-        command: Command,
-    },
-
     /// No NUL follows the bytes that `content-length` announced.
     #[error(
         "no NUL follows the {content_length} bytes that content-length announces; count the \

@@ -12,7 +12,7 @@ use crate::version::Version;
 use crate::{
     escape::{Escaping, UndefinedEscape},
     frame::CONTENT_LENGTH,
-    text::lossy_excerpt,
+    text::{lossy_excerpt, trim},
 };
 
 /// The progress of the search for the end of one frame.
@@ -85,7 +85,9 @@ impl Scan {
                 }
                 let nul = end - held.len();
                 if input[nul] != 0 {
-                    return Err(self.body_not_terminated(length));
+                    return Err(DecodeError::BodyNotTerminated {
+                        content_length: length,
+                    });
                 }
                 Ok(Some(nul + 1))
             }
@@ -110,6 +112,15 @@ impl Scan {
         let (Some(command), Some(body_start)) = (self.command, self.body_start) else {
             unreachable!("the end of a frame is only found behind its command and its headers");
         };
+        let has_body = command.may_have_body();
+        let head_only;
+        let bytes = if has_body || body_start + 1 == bytes.len() {
+            bytes
+        } else {
+            // Slices of the headers would keep the body alive that is dropped here.
+            head_only = Bytes::copy_from_slice(&bytes[..body_start]);
+            &head_only
+        };
         let mut headers = Headers::with_capacity(self.header_count);
         if self.header_count > 0 {
             let head = ByteString::try_from(bytes.slice(self.headers_start..body_start))
@@ -126,6 +137,7 @@ impl Scan {
                 (line, rest) = split(rest, b'\n');
                 let line = line.strip_suffix('\r').unwrap_or(line);
                 let (name, value) = split(line, b':');
+                let value = trimmed(value, command, version);
                 let name = match common_name(name) {
                     Some(name) => ByteString::from_static(name),
                     None => text(&head, name, line, escaping)?,
@@ -136,7 +148,11 @@ impl Scan {
         Ok(Frame {
             command,
             headers,
-            body: bytes.slice(body_start..bytes.len() - 1),
+            body: if has_body {
+                bytes.slice(body_start..bytes.len() - 1)
+            } else {
+                Bytes::new()
+            },
         })
     }
 
@@ -156,9 +172,9 @@ impl Scan {
                 self.headers_start = next;
                 Ok(())
             }
-            Some(command) if line.is_empty() => {
+            Some(_) if line.is_empty() => {
                 self.body_start = Some(next);
-                self.check_body(command)
+                Ok(())
             }
             Some(_) => self.header(line, limits),
         }
@@ -187,17 +203,6 @@ impl Scan {
         Ok(())
     }
 
-    /// A frame without a body must end directly after its blank line.
-    fn check_body(&mut self, command: Command) -> Result<(), DecodeError> {
-        if !command.may_have_body() {
-            if let BodyLen::Announced(1..) = self.body_len {
-                return Err(DecodeError::BodyNotAllowed { command });
-            }
-            self.body_len = BodyLen::Announced(0);
-        }
-        Ok(())
-    }
-
     fn line_limit(&self, limits: &Limits) -> usize {
         match self.command {
             None => COMMAND_LINE,
@@ -222,12 +227,40 @@ impl Scan {
             _ => DecodeError::HeadNotTerminated,
         }
     }
+}
 
-    fn body_not_terminated(&self, content_length: usize) -> DecodeError {
-        match self.command {
-            Some(command) if !command.may_have_body() => DecodeError::BodyNotAllowed { command },
-            _ => DecodeError::BodyNotTerminated { content_length },
+/// Returns the value of the first complete `receipt` line of a frame that failed, as far as it was read.
+pub(super) fn receipt_of(read: &[u8], version: Version, limits: &Limits) -> Option<ByteString> {
+    let (first, mut rest) = read.split_at(memchr2(b'\n', 0, read)?);
+    let command = Command::parse(first.strip_suffix(b"\r").unwrap_or(first));
+    // The rest begins with the end of the line before.
+    while let (b"\n", lines) = rest.split_at_checked(1)? {
+        let (line, after) = lines.split_at(memchr2(b'\n', 0, lines)?);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() {
+            return None;
         }
+        rest = after;
+        let Some(value) = line.strip_prefix(b"receipt:") else {
+            continue;
+        };
+        if value.contains(&b'\r') || line.len() > limits.header_line {
+            return None;
+        }
+        let command = command.unwrap_or(Command::Send);
+        let value = trimmed(std::str::from_utf8(value).ok()?, command, version);
+        let value = Escaping::of(command, version).read(value).ok()?;
+        return Some(value.as_ref().into());
+    }
+    None
+}
+
+/// Removes the blanks that 1.0 puts around values. The version of a handshake frame is not known yet.
+fn trimmed(value: &str, command: Command, version: Version) -> &str {
+    if version == Version::V1_0 && !command.is_handshake() {
+        trim(value)
+    } else {
+        value
     }
 }
 

@@ -230,12 +230,7 @@ fn a_nul_in_the_wrong_place_gets_a_hint() {
 fn a_nul_that_is_missing_gets_a_hint() {
     for (wire, found, advice) in [
         (
-            &b"SUBSCRIBE\nid:1\n\nSEND\n"[..],
-            "SUBSCRIBE has no body",
-            "end it with NUL right behind its blank line",
-        ),
-        (
-            b"SUBSCRIBE\nid:1\nSEND\n",
+            &b"SUBSCRIBE\nid:1\nSEND\n"[..],
             "the header line `SEND` has no colon",
             "end the frame before it with a blank line and NUL",
         ),
@@ -322,14 +317,131 @@ fn a_content_length_is_a_number() {
 fn a_body_ends_where_it_should() {
     let expected = DecodeError::BodyNotTerminated { content_length: 1 };
     assert_eq!(default_error(b"SEND\ncontent-length:1\n\nab\0"), expected);
-    let expected = DecodeError::BodyNotAllowed {
-        command: Command::Subscribe,
-    };
-    assert_eq!(default_error(b"SUBSCRIBE\nid:1\n\nx\0"), expected);
+    let wire = b"SUBSCRIBE\ncontent-length:1\n\nab\0";
+    assert_eq!(default_error(wire), expected);
+}
+
+/// Clients exist that write a line end there.
+#[test]
+fn a_body_where_there_is_none_is_dropped() {
+    for body in ["\n", "\r\n", "x", "SEND\n"] {
+        for command in ["CONNECT", "SUBSCRIBE", "DISCONNECT"] {
+            let wire = format!("{command}\nid:1\n\n{body}\0");
+            let expected =
+                Frame::new(Command::parse(command.as_bytes()).unwrap()).header("id", "1");
+            assert_eq!(frame(wire.as_bytes()), expected);
+            let announced = format!("{command}\ncontent-length:{}\n\n{body}\0", body.len());
+            assert_eq!(frame(announced.as_bytes()).body, "");
+        }
+    }
+    let limits = Limits::default().with_body(4);
+    let too_large = DecodeError::BodyTooLarge { limit: 4 };
     assert_eq!(
-        default_error(b"SUBSCRIBE\ncontent-length:1\n\nx\0"),
-        expected
+        error(limits, Version::V1_2, b"DISCONNECT\n\n12345\0"),
+        too_large
     );
+
+    let mut decoder = Decoder::new(Limits::default());
+    let wire = Bytes::from([b"SUBSCRIBE\nid:1\n\n".to_vec(), vec![b'x'; 10_000], vec![0]].concat());
+    decoder.feed(wire.clone());
+    let subscribe = decoder.next().unwrap();
+    assert!(matches!(subscribe, Some(Decoded::Frame(_))));
+    assert!(wire.is_unique(), "its headers keep the body alive");
+}
+
+#[test]
+fn blanks_around_values_are_removed_in_1_0_only() {
+    for (version, expected) in [
+        (Version::V1_0, [("login ", "a b"), ("x", ""), ("y", "c:d")]),
+        (
+            Version::V1_1,
+            [("login ", " a b "), ("x", "  "), ("y", "\tc:d")],
+        ),
+        (
+            Version::V1_2,
+            [("login ", " a b "), ("x", "  "), ("y", "\tc:d")],
+        ),
+    ] {
+        let wire = b"SEND\nlogin : a b \nx:  \ny:\tc:d\n\n x \0";
+        let wire: &[u8] = match version {
+            Version::V1_0 => wire,
+            // Colons are escaped there.
+            _ => b"SEND\nlogin : a b \nx:  \ny:\tc\\cd\n\n x \0",
+        };
+        let decoded = decode_with(Limits::default(), version, &[wire]).unwrap();
+        let [Decoded::Frame(frame)] = &decoded[..] else {
+            panic!("{decoded:?}")
+        };
+        assert_eq!(frame.headers.iter().collect::<Vec<_>>(), expected);
+        assert_eq!(frame.body, " x ");
+    }
+}
+
+#[test]
+fn a_malformed_frame_asks_for_its_receipt() {
+    for (version, wire, receipt) in [
+        (Version::V1_2, &b"SEND\nreceipt:7\nbad\n\n\0"[..], Some("7")),
+        (
+            Version::V1_2,
+            b"SEND\r\nbad\r\nreceipt:a\\cb\r\n\r\n\0",
+            Some("a:b"),
+        ),
+        (Version::V1_2, b"SEND\nreceipt:7\n:x\n", Some("7")),
+        (Version::V1_2, b"SEND\nreceipt:7\nx:\\t\n\n\0", Some("7")),
+        (Version::V1_2, b"SEND\nreceipt:7\nx:\xff\n\n\0", Some("7")),
+        (Version::V1_2, b"SEND\nreceipt:7\nx:a\rb\n\n\0", Some("7")),
+        (
+            Version::V1_2,
+            b"SEND\nreceipt:7\ncontent-length:x\n\n\0",
+            Some("7"),
+        ),
+        (
+            Version::V1_2,
+            b"SEND\nreceipt:7\ncontent-length:1\n\nab\0",
+            Some("7"),
+        ),
+        (
+            Version::V1_2,
+            b"SEND\nreceipt:7\ncontent-length:99999999\n\n\0",
+            Some("7"),
+        ),
+        (Version::V1_2, b"SEND\nreceipt:7\0", Some("7")),
+        (
+            Version::V1_2,
+            b"SENT\nreceipt:7\nreceipt:8\n\n\0",
+            Some("7"),
+        ),
+        (Version::V1_0, b"SEND\nreceipt: 7 \nbad\n\n\0", Some("7")),
+        (Version::V1_1, b"SEND\nreceipt: 7\nbad\n\n\0", Some(" 7")),
+        // What cannot be read, and what is no header.
+        (Version::V1_1, b"SEND\nreceipt:\\r\n\n\0", None),
+        (Version::V1_2, b"SEND\nreceipt:\xff\n\n\0", None),
+        (Version::V1_2, b"SEND\nbad\nreceipt:7", None),
+        (
+            Version::V1_2,
+            b"SEND\ncontent-length:1\n\nreceipt:7\n\0",
+            None,
+        ),
+        (Version::V1_2, b"\0", None),
+        (Version::V1_2, b"SENT\0\nreceipt:7\n\n\0", None),
+    ] {
+        let mut decoder = Decoder::new(Limits::default());
+        decoder.set_version(version);
+        decoder.feed(Bytes::copy_from_slice(wire));
+        let failure = decoder.next_or_failure().unwrap_err();
+        let shown = wire.escape_ascii();
+        assert_eq!(failure.receipt.as_deref(), receipt, "{shown}");
+        // In front of the error, where bytes come one by one.
+        let mut decoder = Decoder::new(Limits::default());
+        decoder.set_version(version);
+        let bytewise = wire.chunks(1).find_map(|byte| {
+            decoder.feed(Bytes::copy_from_slice(byte));
+            decoder.next_or_failure().err()
+        });
+        let bytewise = bytewise.unwrap();
+        assert_eq!(bytewise.error, failure.error, "{shown}");
+        assert!(bytewise.receipt.is_none() || bytewise.receipt == failure.receipt);
+    }
 }
 
 #[test]

@@ -55,19 +55,44 @@ fn each_direction_takes_the_slower_side() {
 }
 
 #[test]
-fn timers_fire_at_the_write_interval_and_at_thrice_the_read_interval() {
+fn heart_beats_are_due_before_the_agreed_time_has_passed() {
+    let millis = Duration::from_millis;
+    for (every, period, due) in [
+        (10_000, 0, 9_000),
+        (1_000, 0, 900),
+        (1_005, 0, 904),
+        (5, 0, 4),
+        (1, 0, 1),
+        (u32::MAX, 0, 3_865_470_565),
+        // A timer that fires every 100 ms, and no earlier than it was asked to.
+        (10_000, 100, 9_000),
+        (1_050, 100, 900),
+        (1_000, 100, 900),
+        (999, 100, 800),
+        (250, 100, 200),
+        (200, 100, 100),
+        // It cannot do better.
+        (100, 100, 100),
+        (50, 100, 50),
+    ] {
+        assert_eq!(beat_after(every, millis(period)), due, "{every} {period}");
+    }
+}
+
+#[test]
+fn timers_fire_within_the_write_interval_and_at_thrice_the_read_interval() {
     let start = Instant::now();
     let at = |millis| start + Duration::from_millis(millis);
     let mut timers = Timers::new(start);
     assert_eq!(timers.next_timeout(), None);
 
-    timers.agree(beat(100, 100), beat(100, 100));
+    timers.agree(beat(100, 100), beat(100, 100), Duration::ZERO);
     assert!(!timers.sends());
     assert_eq!(timers.next_timeout(), None);
     timers.start();
-    assert_eq!(timers.next_timeout(), Some(at(100)));
-    assert_eq!(timers.handle_timeout(at(99)), Due::Nothing);
-    assert_eq!(timers.handle_timeout(at(100)), Due::HeartBeat);
+    assert_eq!(timers.next_timeout(), Some(at(90)));
+    assert_eq!(timers.handle_timeout(at(89)), Due::Nothing);
+    assert_eq!(timers.handle_timeout(at(90)), Due::HeartBeat);
     timers.wrote(at(250));
     assert_eq!(timers.next_timeout(), Some(at(300)));
     let gone = Due::PeerGone {
@@ -75,7 +100,7 @@ fn timers_fire_at_the_write_interval_and_at_thrice_the_read_interval() {
     };
     assert_eq!(timers.handle_timeout(at(300)), gone);
     timers.read(at(300));
-    assert_eq!(timers.next_timeout(), Some(at(350)));
+    assert_eq!(timers.next_timeout(), Some(at(340)));
 }
 
 #[test]
@@ -83,7 +108,7 @@ fn a_pause_stops_the_read_timer_and_a_resume_restarts_it() {
     let start = Instant::now();
     let at = |millis| start + Duration::from_millis(millis);
     let mut timers = Timers::new(start);
-    timers.agree(beat(0, 100), beat(100, 0));
+    timers.agree(beat(0, 100), beat(100, 0), Duration::ZERO);
     timers.start();
     assert_eq!(timers.next_timeout(), Some(at(300)));
 

@@ -37,9 +37,12 @@ impl ServerConnection {
     fn delivery(&self, command: Command, headers: &Headers) -> Result<DeliveryId, PeerViolation> {
         if self.version() == Version::V1_2 {
             let id = required(headers, command, "id")?;
-            let Some((slot, tag)) = read_ack_id(&id) else {
+            let Some((slot, tag, key)) = read_ack_id(&id) else {
                 return Err(PeerViolation::InvalidAckId { id: excerpt(&id) });
             };
+            if key != self.ack_key {
+                return Err(PeerViolation::AckOfOtherSession { id: excerpt(&id) });
+            }
             return match self.ack_mode(slot) {
                 None => Err(PeerViolation::AckWithoutSubscription { id: excerpt(&id) }),
                 Some(AckMode::Auto) => Err(PeerViolation::AckOfAuto { command }),
@@ -65,12 +68,24 @@ impl ServerConnection {
     }
 }
 
+/// The key of a session's ack tokens: a hash (FNV-1a), and never zero, which means that the session has no name.
+pub(super) fn key_of(session: &str) -> u32 {
+    let hash = session.bytes().fold(0x811c_9dc5_u32, |hash, octet| {
+        (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193)
+    });
+    hash.max(1)
+}
+
 /// Appends the `ack` header that [`read_ack_id`] parses.
-pub(super) fn write_ack_header(slot: u32, tag: u32, out: &mut Vec<u8>) {
+pub(super) fn write_ack_header(slot: u32, tag: u32, key: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(b"ack:");
     write_decimal(u64::from(slot), out);
     out.push(b'-');
     write_decimal(u64::from(tag), out);
+    if key > 0 {
+        out.push(b'-');
+        write_decimal(u64::from(key), out);
+    }
     out.push(b'\n');
 }
 
@@ -81,10 +96,14 @@ pub(super) fn write_redelivery(count: u32, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// Parses slot and tag, in their canonical spelling only.
-fn read_ack_id(id: &str) -> Option<(u32, u32)> {
-    let (slot, tag) = id.split_once('-')?;
-    Some((decimal(slot)?, decimal(tag)?))
+/// Parses slot, tag and key, in their canonical spelling only. The key is zero if there is none.
+fn read_ack_id(id: &str) -> Option<(u32, u32, u32)> {
+    let (slot, rest) = id.split_once('-')?;
+    let (tag, key) = match rest.split_once('-') {
+        Some((tag, key)) => (tag, decimal(key).filter(|key| *key > 0)?),
+        None => (rest, 0),
+    };
+    Some((decimal(slot)?, decimal(tag)?, key))
 }
 
 /// Parses a number as `write_decimal` writes it: no sign, no leading zeros.
@@ -100,12 +119,12 @@ mod tests {
 
     #[test]
     fn an_ack_id_reads_as_it_was_written_and_not_otherwise() {
-        for (slot, tag) in [(0, 0), (1, 20), (u32::MAX, u32::MAX)] {
+        for (slot, tag, key) in [(0, 0, 0), (1, 20, 1), (u32::MAX, u32::MAX, u32::MAX)] {
             let mut header = Vec::new();
-            write_ack_header(slot, tag, &mut header);
+            write_ack_header(slot, tag, key, &mut header);
             let header = String::from_utf8(header).unwrap();
             let id = header.strip_prefix("ack:").unwrap().trim_end();
-            assert_eq!(read_ack_id(id), Some((slot, tag)));
+            assert_eq!(read_ack_id(id), Some((slot, tag, key)));
         }
         for id in [
             "",
@@ -118,12 +137,17 @@ mod tests {
             "01-1",
             "1-01",
             "1--1",
-            "1-1-1",
+            "1-1-",
+            "1-1-0",
+            "1-1-01",
+            "1-1-x",
+            "1-1-1-1",
             " 1-1",
             "1-1 ",
             "a-1",
             "1-4294967296",
             "4294967296-1",
+            "1-1-4294967296",
         ] {
             assert_eq!(read_ack_id(id), None, "{id:?}");
         }

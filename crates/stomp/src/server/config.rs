@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use bytestring::ByteString;
 
 use crate::decoder::Limits;
@@ -25,6 +27,12 @@ pub struct ServerConfig {
     /// 30 s, and proxies cut idle connections after 60 s.
     pub heart_beat: HeartBeat,
 
+    /// The period of the timer that calls [`handle_timeout`](crate::ServerConnection::handle_timeout), if it is coarse.
+    /// Default zero. Heart-beats are scheduled at 90 % of the agreed interval, rounded down to whole periods: with a
+    /// timer that fires at the first of its ticks after a deadline, and time that is read at its ticks, none is late from
+    /// intervals of two periods on.
+    pub timer_period: Duration,
+
     /// The maximum number of subscriptions of one client. Default 1,024: an application has tens, and looking up an id
     /// is linear.
     pub max_subscriptions: usize,
@@ -50,6 +58,13 @@ impl ServerConfig {
     #[must_use]
     pub fn with_heart_beat(mut self, heart_beat: HeartBeat) -> Self {
         self.heart_beat = heart_beat;
+        self
+    }
+
+    /// Sets [`ServerConfig::timer_period`].
+    #[must_use]
+    pub fn with_timer_period(mut self, period: Duration) -> Self {
+        self.timer_period = period;
         self
     }
 
@@ -83,6 +98,7 @@ impl Default for ServerConfig {
                 send: 10_000,
                 receive: 10_000,
             },
+            timer_period: Duration::ZERO,
             max_subscriptions: 1024,
             max_transactions: 16,
             server: None,

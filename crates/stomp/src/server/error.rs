@@ -110,6 +110,16 @@ pub enum PeerViolation {
         id: String,
     },
 
+    /// The `id` of a 1.2 ACK or NACK is a token of another session.
+    #[error(
+        "`{id}` names no delivery of this session; acknowledge messages in the session that \
+         received them: what an earlier one left is delivered again"
+    )]
+    AckOfOtherSession {
+        /// The beginning of the id.
+        id: String,
+    },
+
     /// The `id` of a 1.2 ACK or NACK refers to a subscription that has ended or never existed.
     #[error(
         "`{id}` names a delivery of no live subscription; acknowledge messages before you \

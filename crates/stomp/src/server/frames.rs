@@ -54,11 +54,16 @@ impl ServerConnection {
                 accept: excerpt(accept.unwrap_or_default()),
             })?;
         self.decoder.set_version(version);
+        if version == Version::V1_0 {
+            headers.trim_values();
+        }
         let theirs = headers
             .get("heart-beat")
             .map_or(Ok(HeartBeat::NONE), str::parse)
             .map_err(|error: InvalidHeartBeat| PeerViolation::from(error))?;
-        self.timers.agree(self.config.heart_beat, theirs);
+        let config = &self.config;
+        self.timers
+            .agree(config.heart_beat, theirs, config.timer_period);
         self.state = State::Connecting;
         let passcode = headers.get_bytestring("passcode").cloned();
         headers.remove("passcode");

@@ -143,6 +143,44 @@ fn connect_comes_first_and_once() {
     assert_eq!(violation(error), PeerViolation::AlreadyConnected);
 }
 
+/// As PyPI's stomper writes it. Where the version is 1.1 or later, blanks belong to the value.
+#[test]
+fn a_1_0_client_may_pad_its_values() {
+    for (accept, login, version) in [
+        ("", "guest", Version::V1_0),
+        ("accept-version: 1.0\n", "guest", Version::V1_0),
+        ("accept-version:1.0,1.1\n", " guest ", Version::V1_1),
+        ("accept-version:1.2\n", " guest ", Version::V1_2),
+    ] {
+        let mut server = Server::new(ServerConfig::default());
+        let event = server.receive(&format!(
+            "CONNECT\n{accept}login: guest \npasscode: s\n\n\n\0"
+        ));
+        let Some(ServerEvent::Connect(connect)) = event else {
+            panic!("{event:?}")
+        };
+        assert_eq!(connect.login.as_deref(), Some(login));
+        let passcode = if version == Version::V1_0 { "s" } else { " s" };
+        assert_eq!(connect.passcode.as_deref(), Some(passcode));
+        server.connection.accept(None, None, server.now);
+        assert_eq!(server.connection.version(), version);
+        let event = server.receive("SEND\ndestination: /queue/a\nreceipt: 1\n\nx\0");
+        let Some(ServerEvent::Send(send)) = event else {
+            panic!("{event:?}")
+        };
+        let padded = if version == Version::V1_0 { "" } else { " " };
+        assert_eq!(*send.destination, format!("{padded}/queue/a"));
+        assert_eq!(send.receipt.as_deref(), Some(&*format!("{padded}1")));
+    }
+}
+
+#[test]
+fn the_error_for_a_malformed_frame_answers_its_receipt() {
+    let mut server = Server::connected(CONNECT);
+    let (_, written) = server.failure("SEND\ndestination:/a\nbad\nreceipt:7\n\n\0");
+    assert!(written.contains("\nreceipt-id:7\n"), "{written}");
+}
+
 #[test]
 fn a_malformed_heart_beat_is_named() {
     let mut server = Server::new(ServerConfig::default());
@@ -370,13 +408,13 @@ fn heart_beats_follow_what_both_agreed_on() {
     let mut server = Server::connected(connect);
     let start = server.now;
     let at = |seconds| start + Duration::from_secs(seconds);
-    assert_eq!(server.connection.next_timeout(), Some(at(10)));
-    server.connection.handle_timeout(at(9));
+    assert_eq!(server.connection.next_timeout(), Some(at(9)));
+    server.connection.handle_timeout(at(8));
     assert_eq!(server.written(), "");
-    server.connection.handle_timeout(at(10));
+    server.connection.handle_timeout(at(9));
     assert_eq!(server.written(), "\n");
     server.connection.wrote(at(15));
-    assert_eq!(server.connection.next_timeout(), Some(at(25)));
+    assert_eq!(server.connection.next_timeout(), Some(at(24)));
 
     // The client guarantees a sign of life every 20 s: it is dead after 60.
     server.connection.wrote(at(55));

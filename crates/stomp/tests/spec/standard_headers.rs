@@ -46,13 +46,18 @@ fn frames_with_a_body_announce_its_length_and_its_type() {
 fn every_client_frame_but_connect_may_ask_for_a_receipt() {
     for version in Version::ALL {
         let mut session = Session::of(version);
-        session.subscribe("id:q\ndestination:/q\nack:client");
+        let slot = session.subscribe("id:q\ndestination:/q\nack:client").slot;
+        let mut message = Vec::new();
+        session.server.tagged_head(slot, 1, 0, &mut message);
+        let message = String::from_utf8(message).unwrap();
+        let token = message.trim_end().split_once("\nack:");
+        let token = token.map_or("", |(_, token)| token);
         for head in [
             "SUBSCRIBE\nid:1\ndestination:/a",
             "SEND\ndestination:/a",
             "BEGIN\ntransaction:t",
-            "ACK\nid:0-1\nmessage-id:1\nsubscription:q",
-            "NACK\nid:0-1\nmessage-id:1\nsubscription:q",
+            "ACK\nid:$TOKEN\nmessage-id:1\nsubscription:q",
+            "NACK\nid:$TOKEN\nmessage-id:1\nsubscription:q",
             "ABORT\ntransaction:t",
             "BEGIN\ntransaction:t",
             "COMMIT\ntransaction:t",
@@ -62,6 +67,7 @@ fn every_client_frame_but_connect_may_ask_for_a_receipt() {
             if version == Version::V1_0 && head.starts_with("NACK") {
                 continue;
             }
+            let head = head.replace("$TOKEN", token);
             let receipt = match session.event(&format!("{head}\nreceipt:r-1\n\n\0")) {
                 Some(ServerEvent::Send(send)) => send.receipt,
                 Some(ServerEvent::Subscribe(subscribe)) => subscribe.receipt,

@@ -13,3 +13,4 @@ pub(crate) mod panics;
 pub(crate) mod rejection;
 pub(crate) mod reply;
 pub(crate) mod user;
+pub(crate) mod values;

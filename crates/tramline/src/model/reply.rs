@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use tramline_broker::Headers;
+use tramline_broker::{Headers, is_dead_letter_header};
+use tramline_stomp::is_message_header;
 
 use crate::model::effects::{Effects, Whom};
 use crate::model::rejection::{Rejection, RejectionKind};
@@ -40,7 +41,13 @@ impl Payload {
 
     /// The headers and the body for the broker.
     pub(crate) fn into_message(self) -> Result<(Headers, Bytes), Rejection> {
-        if let Some((name, _)) = self.headers.iter().find(|(name, _)| is_servers(name)) {
+        self.into_message_with(&Headers::new())
+    }
+
+    /// The same in place of a message with the headers `before`, which may keep those that the server wrote.
+    pub(crate) fn into_message_with(self, before: &Headers) -> Result<(Headers, Bytes), Rejection> {
+        let forged = |name: &str| is_servers(name) && before.get(name).is_none();
+        if let Some((name, _)) = self.headers.iter().find(|(name, _)| forged(name)) {
             let error = format!("the header {name:?} of a reply is the server's to write");
             return Err(Rejection::new(RejectionKind::BadReply, error));
         }
@@ -54,21 +61,15 @@ impl Payload {
     }
 }
 
-/// Returns true if the server writes this header of a MESSAGE itself, so that nobody else may set it.
+/// Returns true if this header of a MESSAGE is the server's to write, so that nobody else may set it: receivers must be able
+/// to trust it. What is about a SEND only, credentials included, is not passed on either.
 pub(crate) fn is_servers(header: &str) -> bool {
-    matches!(
-        header,
-        "destination"
-            | "receipt"
-            | "transaction"
-            | "content-length"
-            | "message-id"
-            | "subscription"
-            | "ack"
-            | "redelivered"
-            | "delivery-count"
-            | "user-name"
-    )
+    is_message_header(header)
+        || is_dead_letter_header(header)
+        || matches!(
+            header,
+            "receipt" | "receipt-id" | "transaction" | "login" | "passcode" | "user-name"
+        )
 }
 
 /// A type that can be sent, once its destination is given.
@@ -92,8 +93,9 @@ pub trait IntoReply: Send {
     /// The same reply with one more header, after those that it has.
     ///
     /// STOMP receivers take the first of several headers of one name; `content-type` replaces the one that `Json` and
-    /// its like would have. `destination`, `message-id`, `subscription`, `ack`, `content-length`, `receipt`,
-    /// `transaction`, `redelivered`, `delivery-count` and `user-name` are the server's: a reply that has one is
+    /// its like would have. `destination`, `message-id`, `subscription`, `ack`, `content-length`, `receipt`, `receipt-id`,
+    /// `transaction`, `redelivered`, `delivery-count`, `user-name`, `login`, `passcode` and those of dead letters
+    /// (`dead-letter-…`, `original-destination`, `original-delivery-count`) are the server's: a reply that has one is
     /// rejected.
     ///
     /// # Example: a reply with a priority

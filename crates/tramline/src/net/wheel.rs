@@ -66,9 +66,10 @@ impl Wheel {
         self.started + TICK * self.tick.load(Ordering::Relaxed) as u32
     }
 
-    /// The first tick after `deadline`: a session that is woken then finds it passed.
+    /// The first tick that is not before `deadline`: a session that is woken then finds it passed.
     fn tick_of(&self, deadline: Instant) -> u64 {
-        self.ticks_until(deadline) + 1
+        const ALMOST_A_TICK: Duration = TICK.saturating_sub(Duration::from_nanos(1));
+        self.ticks_until(deadline + ALMOST_A_TICK)
     }
 
     /// The whole ticks from the start to `time`, without a 128-bit division: sessions ask at every poll.
@@ -240,6 +241,10 @@ mod tests {
         wheel.advance(start + Duration::from_millis(300));
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
         assert!(wheel.has_fired(tick) && wheel.now() >= deadline);
+
+        assert_eq!(wheel.tick_of(start + Duration::from_millis(300)), 3);
+        let after = start + Duration::from_nanos(300_000_001);
+        assert_eq!(wheel.tick_of(after), 4);
 
         wheel.wake_at(wheel.tick_of(start), &outbox);
         wheel.advance(start + Duration::from_millis(400));

@@ -9,15 +9,14 @@ use tramline_stomp::{Acknowledge, DeliveryId, ServerEvent};
 use super::Session;
 use super::pending::{Waiting, Work};
 use super::queued::Later;
+use crate::model::values::flag;
 
 impl Session {
     pub(super) fn nack(&mut self, nack: Acknowledge) -> Option<Work> {
-        match nack.headers.get("requeue") {
-            None | Some("true") => self.acknowledge(nack, Outcome::Released),
-            Some("false") => self.acknowledge(nack, Outcome::Rejected),
-            Some(value) => {
-                let value: String = value.chars().take(32).collect();
-                let detail = format!("the header `requeue` is {value:?}; it must be true or false");
+        match flag(&nack.headers, "requeue") {
+            Ok(None | Some(true)) => self.acknowledge(nack, Outcome::Released),
+            Ok(Some(false)) => self.acknowledge(nack, Outcome::Rejected),
+            Err(detail) => {
                 self.refuse("not acknowledged", detail, nack.receipt);
                 None
             }

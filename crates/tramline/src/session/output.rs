@@ -251,7 +251,8 @@ impl Session {
 
 /// The message that one subscription gets in another's place.
 fn replaced(message: &Message, payload: Payload) -> Message {
-    let (headers, body) = payload.into_message().unwrap_or_else(|error| {
+    let content = payload.into_message_with(message.headers());
+    let (headers, body) = content.unwrap_or_else(|error| {
         tracing::error!(%error, "an interceptor's message goes out without headers and body");
         (Headers::new(), Bytes::new())
     });

@@ -29,7 +29,7 @@ use crate::model::events::{Event, Listeners};
 use crate::net::compression::Compression;
 use crate::net::endpoint::{Front, Handle, Origins, Proxies, SockJs};
 use crate::net::lifecycle::Lifecycle;
-use crate::net::wheel::{Driver, Wheel};
+use crate::net::wheel::{Driver, TICK, Wheel};
 
 /// Makes a [`Messaging`]; [`build`](Self::build) reports all configuration errors at once.
 #[must_use = "finish with `build`"]
@@ -359,6 +359,7 @@ impl MessagingBuilder {
         let mut stomp = ServerConfig::default();
         stomp.limits = stomp_limits;
         stomp.heart_beat = self.limits.heart_beat;
+        stomp.timer_period = TICK;
         stomp.max_subscriptions = self.limits.subscriptions;
         stomp.max_transactions = self.limits.transactions;
         let publisher = Publisher::new(hub.clone(), self.user_prefix.clone());

@@ -16,6 +16,7 @@ use super::policy::{Action, Intent};
 use super::prefix::below;
 use super::shared::Shared;
 use crate::model::inbound::{Cause, Inbound, SessionRecord};
+use crate::model::values::{flag, prefetch_count};
 
 /// A CONNECT: its session wants to be opened.
 pub(crate) struct ConnectIntent<'a> {
@@ -145,6 +146,7 @@ pub(crate) struct SubscribeIntent<'a> {
     session: &'a Arc<SessionRecord>,
     pattern: Pattern,
     prefetch: Option<NonZeroU32>,
+    options: SubscribeOptions,
     frame: &'a Subscribe,
 }
 
@@ -163,6 +165,7 @@ impl<'a> SubscribeIntent<'a> {
             session,
             pattern: pattern.map_err(|error| error.to_string())?,
             prefetch: prefetch_count(&frame.headers)?,
+            options: options(&frame.headers)?,
             frame,
         })
     }
@@ -211,42 +214,28 @@ impl Intent for SubscribeIntent<'_> {
             destination,
             slot,
             ack,
-            headers,
             ..
         } = self.frame;
         let address = Self::address(self.shared, self.pattern)?;
         let mut request = SubscribeRequest::new(self.session.id(), *slot, address)
             .acknowledged(*ack)
             .described(id.clone(), destination.clone())
-            .options(options(headers));
+            .options(self.options);
         request.prefetch = self.prefetch;
         Ok(request)
     }
 }
 
-/// The options that a SUBSCRIBE asks for. The hub refuses those that its broker does not support, by name.
-fn options(headers: &Headers) -> SubscribeOptions {
-    let is_true = |name| headers.get(name) == Some("true");
+/// Reads the options that a SUBSCRIBE asks for. The hub refuses those that its broker does not support, by name.
+fn options(headers: &Headers) -> Result<SubscribeOptions, String> {
+    let is_true = |name| Ok::<_, String>(flag(headers, name)? == Some(true));
     let mut options = SubscribeOptions::default();
     options.selector = headers.get_bytestring("selector").cloned();
-    options.durable = (is_true("durable") || is_true("persistent"))
-        .then(|| headers.get_bytestring("id").cloned().unwrap_or_default());
-    options.browse = is_true("browser");
-    options.retained = is_true("retained");
-    options
-}
-
-/// The header `prefetch-count`, as RabbitMQ has it.
-fn prefetch_count(headers: &Headers) -> Result<Option<NonZeroU32>, String> {
-    let Some(value) = headers.get("prefetch-count") else {
-        return Ok(None);
-    };
-    let count = value.parse().map(Some);
-    count.map_err(|_| {
-        let value: String = value.chars().take(32).collect();
-        let most = u32::MAX;
-        format!("the header `prefetch-count` is {value:?}; it must be a number from 1 to {most}")
-    })
+    let durable = is_true("durable")? | is_true("persistent")?;
+    options.durable = durable.then(|| headers.get_bytestring("id").cloned().unwrap_or_default());
+    options.browse = is_true("browser")?;
+    options.retained = is_true("retained")?;
+    Ok(options)
 }
 
 #[cfg(test)]

@@ -234,9 +234,15 @@ async fn nack_without_requeue_gives_a_message_up() {
         let mut grave = Client::connect(&server).await;
         grave.consume("d", "/queue/dead", "").await;
         let mut client = Client::connect_in(&server, version).await;
-        for (id, destination) in ["/queue/kept", "/topic/kept", "/queue/lost", "/topic/lost"]
-            .into_iter()
-            .enumerate()
+        // `False` as Python writes it.
+        for (id, (destination, no)) in [
+            ("/queue/kept", "false"),
+            ("/topic/kept", "False"),
+            ("/queue/lost", "FALSE"),
+            ("/topic/lost", "false"),
+        ]
+        .into_iter()
+        .enumerate()
         {
             client
                 .consume(
@@ -249,7 +255,7 @@ async fn nack_without_requeue_gives_a_message_up() {
             publish_to(&server, destination, "good").await;
             let bad = client.expect_message(destination, "bad").await;
             client
-                .done(answer(version, "NACK", &bad, "requeue:false\n"))
+                .done(answer(version, "NACK", &bad, &format!("requeue:{no}\n")))
                 .await;
             let good = client.expect_message(destination, "good").await;
             good.has("redelivered", None);
@@ -355,14 +361,14 @@ async fn wrong_acknowledgements_are_told_and_cost_no_message() {
         ),
         (
             Version::V1_2,
-            |_| "ACK\nreceipt:7\nid:0-99\n\n\0".into(),
+            |_| "ACK\nreceipt:7\nid:0-99-$KEY\n\n\0".into(),
             NOT_ACKNOWLEDGED,
             "99",
             rejected,
         ),
         (
             Version::V1_2,
-            |_| "NACK\nreceipt:7\nid:0-0\n\n\0".into(),
+            |_| "NACK\nreceipt:7\nid:0-0-$KEY\n\n\0".into(),
             NOT_ACKNOWLEDGED,
             "0",
             rejected,
@@ -376,8 +382,8 @@ async fn wrong_acknowledgements_are_told_and_cost_no_message() {
         ),
         (
             Version::V1_2,
-            |_| "ACK\nreceipt:7\nid:9-1\n\n\0".into(),
-            "`9-1` names a delivery of no live subscription; acknowledge messages before you unsubscribe, and in the \
+            |_| "ACK\nreceipt:7\nid:9-1-$KEY\n\n\0".into(),
+            "`9-1-$KEY` names a delivery of no live subscription; acknowledge messages before you unsubscribe, and in the \
              session that received them",
             "",
             protocol_errors,
@@ -385,14 +391,14 @@ async fn wrong_acknowledgements_are_told_and_cost_no_message() {
         (
             Version::V1_2,
             |m| format!("UNSUBSCRIBE\nid:s\n\n\0{}", ack(m)),
-            "`0-1` names a delivery of no live subscription; acknowledge messages before you unsubscribe, and in the \
+            "`0-1-$KEY` names a delivery of no live subscription; acknowledge messages before you unsubscribe, and in the \
              session that received them",
             "",
             protocol_errors,
         ),
         (
             Version::V1_2,
-            |_| "ACK\nreceipt:7\nid:1-1\n\n\0".into(),
+            |_| "ACK\nreceipt:7\nid:1-1-$KEY\n\n\0".into(),
             OF_AUTO,
             "",
             protocol_errors,
@@ -420,9 +426,9 @@ async fn wrong_acknowledgements_are_told_and_cost_no_message() {
         ),
         (
             Version::V1_1,
-            |m| answer(Version::V1_1, "NACK", m, "requeue:TRUE\n"),
+            |m| answer(Version::V1_1, "NACK", m, "requeue:0\n"),
             NOT_ACKNOWLEDGED,
-            "the header `requeue` is \"TRUE\"; it must be true or false",
+            "the header `requeue` is \"0\"; it must be true or false",
             rejected,
         ),
         (
@@ -534,7 +540,7 @@ async fn wrong_acknowledgements_are_told_and_cost_no_message() {
             .refuses(&mut client, &frame, (message, body), counter)
             .await;
         // In front of the frame that is wrong, one was right.
-        let acked = frame.starts_with("ACK\nid:0-1\n\n\0");
+        let acked = frame.starts_with("ACK\nid:0-1-");
         let load = (2 - usize::from(acked), 0);
         server.loaded("/queue/x", load).await;
     }
@@ -555,18 +561,70 @@ async fn a_session_settles_its_own_deliveries_only() {
             .consume("s", "/queue/x", "ack:client-individual\n")
             .await;
         let frame = answer(version, "ACK", &owned[1], "receipt:7\n");
-        let name = match version {
-            Version::V1_2 => "2",
-            _ => owned[1].headers.get("message-id").unwrap(),
-        };
-        let expected = (NOT_ACKNOWLEDGED, &*unknown_delivery(name));
-        server.refuses(&mut thief, &frame, expected, rejected).await;
+        refuses_foreign(&server, &mut thief, &frame, &owned[1]).await;
         assert_eq!(server.load("/queue/x"), (0, 2));
         for message in &owned {
             owner.done(answer(version, "ACK", message, "")).await;
         }
         assert_eq!(server.load("/queue/x"), (0, 0));
     }
+}
+
+/// A worker that reconnects and acknowledges what it received before: the message that it received meanwhile has the same
+/// place in its session, and must stay.
+#[tokio::test]
+async fn an_acknowledgement_of_an_earlier_session_settles_nothing() {
+    for version in Version::ALL {
+        for (command, mode) in [
+            ("ACK", "client"),
+            ("ACK", "client-individual"),
+            ("NACK", "client"),
+        ] {
+            if (version, command) == (Version::V1_0, "NACK") {
+                continue;
+            }
+            let server = server().await;
+            let headers = &format!("ack:{mode}\n");
+            let mut earlier = Client::connect_in(&server, version).await;
+            earlier.consume("s", "/queue/x", headers).await;
+            server.publish("/queue/x", ["m1"]).await;
+            let m1 = earlier.expect_bodies(["m1"]).await;
+            drop(earlier);
+            server.loaded("/queue/x", (1, 0)).await;
+            // Somebody else does the work.
+            let mut other = Client::connect_in(&server, version).await;
+            other.consume("s", "/queue/x", headers).await;
+            let again = other.expect_bodies(["m1"]).await;
+            other.done(answer(version, "ACK", &again[0], "")).await;
+            other.done("UNSUBSCRIBE\nid:s\n\n\0").await;
+
+            let mut later = Client::connect_in(&server, version).await;
+            later.consume("s", "/queue/x", headers).await;
+            server.publish("/queue/x", ["m2"]).await;
+            later.expect_bodies(["m2"]).await;
+            let frame = answer(version, command, &m1[0], "receipt:7\n");
+            refuses_foreign(&server, &mut later, &frame, &m1[0]).await;
+            server.loaded("/queue/x", (1, 0)).await;
+            other.consume("s", "/queue/x", headers).await;
+            other.expect_bodies(["m2"]).await;
+        }
+    }
+}
+
+/// Has `client` say `frame`, an ACK or NACK of a message of another session, which must end its session.
+async fn refuses_foreign(server: &Server, client: &mut Client, frame: &str, message: &Frame) {
+    let Some(token) = message.headers.get("ack") else {
+        let id = message.headers.get("message-id").unwrap();
+        let expected = (NOT_ACKNOWLEDGED, &*unknown_delivery(id));
+        return server.refuses(client, frame, expected, rejected).await;
+    };
+    let error = format!(
+        "`{token}` names no delivery of this session; acknowledge messages in the session that received them: what an \
+         earlier one left is delivered again"
+    );
+    server
+        .refuses(client, frame, (&error, ""), protocol_errors)
+        .await;
 }
 
 /// 1.0 leaves the subscription out, where it is whichever has the message.

@@ -137,7 +137,9 @@ async fn a_sends_own_headers_pass_and_the_servers_do_not() {
     client
         .send(
             "SEND\ndestination:/topic/open/x\ncontent-type:text/x-note\npriority:9\nreceipt:r\nmessage-id:mine\n\
-             subscription:7\nack:1\nredelivered:true\nuser-name:root\ncontent-length:2\npriority:8\nnote:a\\cb\\nc\\\\\n\nhi\0",
+             subscription:7\nack:1\nredelivered:true\nuser-name:root\ncontent-length:2\nlogin:root\npasscode:secret\n\
+             dead-letter-reason:expired\ndead-letter-note:x\noriginal-destination:/queue/x\noriginal-delivery-count:9\n\
+             delivery-count:9\nreceipt-id:r\noriginal-name:x\npriority:8\nnote:a\\cb\\nc\\\\\n\nhi\0",
         )
         .await;
     let mut message = client.expect_any().await.0;
@@ -157,6 +159,7 @@ async fn a_sends_own_headers_pass_and_the_servers_do_not() {
             ("content-type", "text/x-note"),
             ("destination", "/topic/open/x"),
             ("note", "a:b\nc\\"),
+            ("original-name", "x"),
             ("priority", "8"),
             ("priority", "9"),
             ("subscription", "0"),

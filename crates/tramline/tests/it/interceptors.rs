@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tramline::broker::QueueSettings;
 use tramline::interceptor::{ClientFrame, Interceptor, Outgoing, OutgoingMessage, Refusal};
 use tramline::policy::{Policy, deny, permit};
 use tramline::reply::{IntoReply, Payload};
 use tramline::{Rejection, message};
+use tramline_stomp::Version;
 
-use crate::support::{Client, ERRORS, FrameExt, Log, Server, Setup, Tcp, broker};
+use crate::support::{Client, ERRORS, FrameExt, Log, Server, Setup, Tcp, answer, broker};
 
 /// An interceptor of two functions.
 struct Both<I, O>(I, O);
@@ -548,6 +550,36 @@ async fn a_replacement_with_the_servers_headers_is_emptied() {
     emptied.has("subscription", "0");
     publisher.send("/topic/x", "fine").await.unwrap();
     client.expect_message("/topic/x", "fine").await;
+}
+
+/// What the server wrote before stays in a replacement that keeps it.
+#[tokio::test]
+async fn a_replaced_dead_letter_keeps_its_headers() {
+    let settings = QueueSettings::default().dead_letters("/queue/dead");
+    let broker = broker().queue_settings("/queue/x", settings);
+    let server = Setup::open_to_all(broker)
+        .builder(|builder| {
+            builder.interceptor(outbound(|message| {
+                let mut payload = Payload::untyped("other");
+                payload.headers = message.headers().clone();
+                Outgoing::Replace(payload)
+            }))
+        })
+        .start()
+        .await;
+    let mut client = Client::connect(&server).await;
+    client
+        .consume("s", "/queue/x", "ack:client-individual\n")
+        .await;
+    client.consume("d", "/queue/dead", "").await;
+    server.publish("/queue/x", ["m"]).await;
+    let message = client.expect_message("/queue/x", "other").await;
+    client
+        .send(&answer(Version::V1_2, "NACK", &message, "requeue:false\n"))
+        .await;
+    let dead = client.expect_message("/queue/dead", "other").await;
+    dead.has("dead-letter-reason", "rejected")
+        .has("original-destination", "/queue/x");
 }
 
 /// On the way out one may publish and ask the registry: it is in no lock, and in no way of itself.

@@ -232,15 +232,15 @@ async fn acknowledgements_and_transactions_wait_for_the_broker_and_keep_their_or
     let mut client = Client::connect(&server).await;
     assert_eq!(client.messages_until_done(SUBSCRIBE).await.len(), 4);
     let frames = [
-        "ACK\nid:0-1\nreceipt:1\n\n\0",
-        "NACK\nid:0-2\nrequeue:false\nreceipt:2\n\n\0",
+        "ACK\nid:0-1-$KEY\nreceipt:1\n\n\0",
+        "NACK\nid:0-2-$KEY\nrequeue:false\nreceipt:2\n\n\0",
         "BEGIN\ntransaction:t\nreceipt:3\n\n\0",
         "SEND\ntransaction:t\ndestination:/app/log\nreceipt:4\n\na\0",
         "SEND\ntransaction:t\ndestination:/queue/y\nreceipt:5\n\nb\0",
-        "ACK\ntransaction:t\nid:0-3\nreceipt:6\n\n\0",
+        "ACK\ntransaction:t\nid:0-3-$KEY\nreceipt:6\n\n\0",
         "COMMIT\ntransaction:t\nreceipt:7\n\n\0",
         "SEND\ndestination:/queue/y\nreceipt:8\n\nc\0",
-        "ACK\nid:0-4\nreceipt:9\n\n\0",
+        "ACK\nid:0-4-$KEY\nreceipt:9\n\n\0",
         "SEND\ndestination:/app/log\nreceipt:10\n\nd\0",
         "DISCONNECT\nreceipt:11\n\n\0",
     ];
@@ -266,7 +266,7 @@ async fn a_wrong_ack_is_told_late_and_after_what_stood_before_it() {
     let mut client = Client::connect(&server).await;
     client.done(SUBSCRIBE).await;
     client
-        .send("SEND\nreceipt:1\ndestination:/topic/x\n\nx\0ACK\nreceipt:7\nid:0-1\n\n\0")
+        .send("SEND\nreceipt:1\ndestination:/topic/x\n\nx\0ACK\nreceipt:7\nid:0-1-$KEY\n\n\0")
         .await;
     client.expect("RECEIPT").await.has("receipt-id", "1");
     let text = "no delivery 1 waits to be acknowledged; acknowledge each once, and none after its subscription ended or \
@@ -277,7 +277,7 @@ async fn a_wrong_ack_is_told_late_and_after_what_stood_before_it() {
     let mut client = Client::connect(&server).await;
     client.done(SUBSCRIBE).await;
     client.done("BEGIN\ntransaction:t\n\n\0").await;
-    client.done("ACK\ntransaction:t\nid:0-1\n\n\0").await;
+    client.done("ACK\ntransaction:t\nid:0-1-$KEY\n\n\0").await;
     client
         .done("SEND\ntransaction:t\ndestination:/app/log\n\nx\0")
         .await;

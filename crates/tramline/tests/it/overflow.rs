@@ -108,7 +108,7 @@ async fn a_waiting_senders_own_acks_are_read() {
     // It holds 2, and 3 is waiting: for 4 there is no room.
     assert_eq!(server.load("/queue/x"), (1, 1));
     worker
-        .send("NACK\nid:0-2\nreceipt:b\nrequeue:false\n\n\0")
+        .send("NACK\nid:0-2-$KEY\nreceipt:b\nrequeue:false\n\n\0")
         .await;
     let expected = ["message 3", "receipt 4", "receipt b"];
     assert_eq!(next_ones(&mut worker).await, expected);
@@ -131,7 +131,7 @@ async fn a_wrong_ack_while_a_send_waits_ends_the_session_and_not_the_message() {
     server
         .refuses(
             &mut client,
-            "ACK\nreceipt:7\nid:0-9\n\n\0",
+            "ACK\nreceipt:7\nid:0-9-$KEY\n\n\0",
             expected,
             rejected,
         )

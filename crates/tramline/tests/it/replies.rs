@@ -235,7 +235,7 @@ async fn replies_have_the_headers_that_they_were_given() {
         .has("from", "outside");
 }
 
-const SERVERS: [&str; 10] = [
+const SERVERS: [&str; 17] = [
     "destination",
     "message-id",
     "subscription",
@@ -246,6 +246,13 @@ const SERVERS: [&str; 10] = [
     "redelivered",
     "delivery-count",
     "user-name",
+    "receipt-id",
+    "login",
+    "passcode",
+    "dead-letter-reason",
+    "dead-letter-whatever",
+    "original-destination",
+    "original-delivery-count",
 ];
 
 #[tokio::test]

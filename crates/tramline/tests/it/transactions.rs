@@ -187,14 +187,14 @@ async fn wrong_transactions_are_told() {
         (String::new(), send("/app/log", "a"), not_open("t"), "", frames),
         (
             BEGIN.into(),
-            "ACK\nreceipt:7\nid:0-1\ntransaction:u\n\n\0".into(),
+            "ACK\nreceipt:7\nid:0-1-$KEY\ntransaction:u\n\n\0".into(),
             not_open("u"),
             "",
             frames,
         ),
         (
             BEGIN.into(),
-            "NACK\nreceipt:7\nid:0-1\ntransaction:u\n\n\0".into(),
+            "NACK\nreceipt:7\nid:0-1-$KEY\ntransaction:u\n\n\0".into(),
             not_open("u"),
             "",
             frames,
@@ -213,7 +213,7 @@ async fn wrong_transactions_are_told() {
         ),
         (
             format!("{BEGIN}{log}{}{log}", send("/topic/x", "a")),
-            "ACK\nreceipt:7\nid:0-1\ntransaction:t\n\n\0".into(),
+            "ACK\nreceipt:7\nid:0-1-$KEY\ntransaction:t\n\n\0".into(),
             too_large.into(),
             many,
             rejected,
@@ -438,7 +438,7 @@ async fn all_or_nothing() {
     let too_soon = "no delivery 1 waits to be acknowledged; acknowledge each once, and none after its subscription ended \
                     or after a later one in the mode `client`";
     let unknown = too_soon.replacen('1', "9", 1);
-    let ack = |id: &str| format!("ACK\ntransaction:t\nid:{id}\n\n\0");
+    let ack = |id: &str| format!("ACK\ntransaction:t\nid:{id}-$KEY\n\n\0");
     for (wrong, body) in [
         (ack("0-9"), &*unknown),
         // The mode is `client`: the ACK of 2 took 1 along.
@@ -506,7 +506,7 @@ async fn an_ack_whose_subscription_ended_before_the_commit() {
     client.consume("s", "/queue/in", "ack:client\n").await;
     client.expect_bodies(["1"]).await;
     client.done(BEGIN).await;
-    client.done("ACK\ntransaction:t\nid:0-1\n\n\0").await;
+    client.done("ACK\ntransaction:t\nid:0-1-$KEY\n\n\0").await;
     client.done(send("/queue/out", "a")).await;
     client.done("UNSUBSCRIBE\nid:s\n\n\0").await;
     let frame = COMMIT.replacen('\n', "\nreceipt:7\n", 1);
@@ -558,7 +558,7 @@ async fn a_commit_to_a_full_queue() {
     server.serves().await;
     witness.hears_nothing().await;
     assert!(server.gate.log().is_empty());
-    client.done("ACK\nid:0-2\n\n\0").await;
+    client.done("ACK\nid:0-2-$KEY\n\n\0").await;
     other.expect("RECEIPT").await.has("receipt-id", "commit");
     witness.expect_bodies(["a"]).await;
     assert_eq!(server.gate.log(), ["b"]);

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tramline::broker::QueueSettings;
 use tramline::limits::HeartBeat;
 use tramline::login::ConnectRefused;
 use tramline::test::TestMessaging;
-use tramline::{Connect, EmbeddedBroker, User};
+use tramline::{Connect, EmbeddedBroker, Limits, User};
 
 use super::support::{app, builder, routes};
 
@@ -38,6 +39,42 @@ async fn an_hour_of_heart_beats_takes_no_time() {
     assert_eq!(open.next_text().await, "after all");
     assert!(started.elapsed() < AT_ONCE);
     assert_eq!((app.stats().timeouts, app.stats().sessions_open), (0, 1));
+}
+
+/// Of 10,000 heart-beats none leaves later than agreed, whatever was written between them.
+#[tokio::test(start_paused = true)]
+async fn no_heart_beat_is_late() {
+    for agreed in [200, 250, 1000, 1030] {
+        let mut limits = Limits::default();
+        limits.heart_beat.send = agreed;
+        let messaging = builder().limits(limits).build().unwrap();
+        let publisher = messaging.publisher();
+        let (near, mut far) = tokio::io::duplex(64 * 1024);
+        tokio::spawn(messaging.serve_stream(near, None));
+        let connect = format!("CONNECT\naccept-version:1.2\nheart-beat:0,{agreed}\n\n\0");
+        let subscribe = "SUBSCRIBE\nid:0\ndestination:/topic/open\n\n\0";
+        let frames = format!("{connect}{subscribe}");
+        far.write_all(frames.as_bytes()).await.unwrap();
+        let mut received = [0; 1024];
+        let read = far.read(&mut received).await.unwrap();
+        assert!(received[..read].starts_with(b"CONNECTED\n"));
+        // Messages between two heart-beats, at all times between two ticks of the server's timer.
+        let messages = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_millis(3137)).await;
+                publisher.send("/topic/open", "x").await.unwrap();
+            }
+        });
+        let (mut last, mut beats) = (tokio::time::Instant::now(), 0);
+        while beats < 2_500 {
+            let read = far.read(&mut received).await.unwrap();
+            let silent_for = last.elapsed().as_millis();
+            assert!(silent_for <= agreed.into(), "{silent_for} of {agreed} ms");
+            last = tokio::time::Instant::now();
+            beats += usize::from(received[..read] == *b"\n");
+        }
+        messages.abort();
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 mod message;
 mod receive;
 
+use std::collections::VecDeque;
 use std::collections::hash_map::{DefaultHasher, RandomState};
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
@@ -55,7 +56,7 @@ pub enum State {
 /// messages may be appended at any time; they and the machine's replies are whole frames and may be mixed in any order.
 ///
 /// The value is about a hundred bytes. It owns heap memory only while a message, a control frame, a pong or a Close is
-/// incomplete or queued, and then at most twice what the peer has sent of it and 4 KiB; compression adds what
+/// incomplete or queued, and then at most twice what the peer has sent of it and 4 KiB (of pongs 32 KiB); compression adds what
 /// [`Deflate`](crate::Deflate) says.
 ///
 /// # Example: a server that echoes
@@ -106,8 +107,40 @@ pub struct Connection {
 /// The machine's own replies. Usually none.
 #[derive(Default)]
 struct Owed {
-    pong: Option<Bytes>,
+    pongs: Pongs,
     close: Option<Vec<u8>>,
+}
+
+/// Payloads of pings to answer, each behind its length: one byte. At most [`MAX_PONGS`] bytes.
+#[derive(Default)]
+struct Pongs(VecDeque<u8>);
+
+/// The most bytes of unanswered pings, with one more for each: 130 of the largest and 16,384 empty ones. Enough for what
+/// one read brings from an honest peer, and few for one that reads nothing.
+const MAX_PONGS: usize = 16 * 1024;
+
+impl Pongs {
+    /// Adds a payload, and drops the oldest if there are too many (RFC 6455 §5.5.3 allows to answer the latest only).
+    fn push(&mut self, payload: &[u8]) {
+        while self.0.len() + 1 + payload.len() > MAX_PONGS {
+            let Some(len) = self.0.pop_front() else { break };
+            self.0.drain(..usize::from(len));
+        }
+        // Control frames have at most 125 bytes.
+        self.0.push_back(payload.len() as u8);
+        self.0.extend(payload);
+    }
+
+    /// Returns the payloads, the oldest first.
+    fn payloads(&mut self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &*self.0.make_contiguous();
+        std::iter::from_fn(move || {
+            let (len, after) = rest.split_first()?;
+            let (payload, after) = after.split_at(usize::from(*len));
+            rest = after;
+            Some(payload)
+        })
+    }
 }
 
 impl Connection {
@@ -234,17 +267,16 @@ impl Connection {
         self.owe().close = Some(close::payload(code, reason));
     }
 
-    /// Appends the machine's replies to `out` and returns true if there were any: the pong for the latest ping, then a
-    /// Close.
+    /// Appends the machine's replies to `out` and returns true if there were any: a pong for each ping, then a Close.
     ///
-    /// Of several pings that arrived before this call only the last is answered (RFC 6455 §5.5.3), so a flood of pings
-    /// makes nothing grow. Call it after [`receive`](Self::receive), after [`close`](Self::close), and after an error.
+    /// Of the pings that arrived before this call the latest 16 KiB are answered, counted with one byte more for each; RFC
+    /// 6455 §5.5.3 allows to leave out older ones, so a flood of pings makes nothing grow. Call it after [`receive`](Self::receive), after [`close`](Self::close), and after an error.
     pub fn poll_transmit(&mut self, out: &mut Vec<u8>) -> bool {
-        let Some(owed) = self.owed.take() else {
+        let Some(mut owed) = self.owed.take() else {
             return false;
         };
-        if let Some(payload) = owed.pong {
-            self.put_frame(Kind::Pong, false, &payload, out);
+        for payload in owed.pongs.payloads() {
+            self.put_frame(Kind::Pong, false, payload, out);
         }
         if let Some(payload) = owed.close {
             self.put_frame(Kind::Close, false, &payload, out);

@@ -205,11 +205,10 @@ impl Connection {
                 Ok(Event::Close(frame))
             }
             Kind::Ping => {
-                let payload = Bytes::copy_from_slice(payload);
                 if self.may_answer() {
-                    self.owe().pong = Some(payload.clone());
+                    self.owe().pongs.push(payload);
                 }
-                Ok(Event::Ping(payload))
+                Ok(Event::Ping(Bytes::copy_from_slice(payload)))
             }
             Kind::Pong | Kind::Continuation | Kind::Text | Kind::Binary => {
                 Ok(Event::Pong(Bytes::copy_from_slice(payload)))

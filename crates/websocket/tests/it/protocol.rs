@@ -28,6 +28,51 @@ fn rfc_5_7_fragmented_text() {
     assert_eq!(events, [Event::Text("Hello".into())]);
 }
 
+/// Autobahn 2.10 and 2.11.
+#[test]
+fn each_of_many_pings_is_answered_however_they_arrive() {
+    let pings: Vec<Vec<u8>> = (0..10)
+        .map(|n| format!("payload-{n}").into_bytes())
+        .collect();
+    let wire: Vec<u8> = pings
+        .iter()
+        .flat_map(|payload| masked(FIN | PING, payload))
+        .collect();
+    let answers: Vec<u8> = pings
+        .iter()
+        .flat_map(|payload| plain(FIN | PONG, payload))
+        .collect();
+    for piece in [1, 7, wire.len()] {
+        let mut server = server();
+        for bytes in wire.chunks(piece) {
+            receive(&mut server, bytes).unwrap();
+        }
+        assert_eq!(transmit(&mut server), answers, "in pieces of {piece}");
+        assert!(!server.has_transmit());
+    }
+}
+
+#[test]
+fn of_too_many_pings_the_latest_are_answered() {
+    for (len, most) in [(0, 16_384_usize), (3, 4_096), (125, 130)] {
+        let mut server = server();
+        let sent = most + 1000;
+        for n in 0..sent {
+            let mut payload = vec![b'x'; len];
+            let number = n.to_be_bytes();
+            let written = len.min(2);
+            payload[..written].copy_from_slice(&number[number.len() - written..]);
+            receive(&mut server, &masked(FIN | PING, &payload)).unwrap();
+        }
+        let answers = transmit(&mut server);
+        assert_eq!(answers.len(), most * (2 + len));
+        let last = (sent - 1).to_be_bytes();
+        let written = len.min(2);
+        let payload = &answers[answers.len() - len..];
+        assert_eq!(payload[..written], last[last.len() - written..]);
+    }
+}
+
 #[test]
 fn rfc_5_7_ping_and_masked_pong() {
     let mut client = client();

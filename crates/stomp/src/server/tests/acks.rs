@@ -248,3 +248,39 @@ fn a_delivery_of_an_ended_subscription_is_refused() {
     let id = "a:1".to_owned();
     assert_eq!(violation(error), PeerViolation::UnknownSubscription { id });
 }
+
+/// Every session counts its deliveries from the same number: a client that reconnects and acknowledges what it received
+/// before must not settle another message.
+#[test]
+fn a_token_is_worth_nothing_in_another_session() {
+    let session = |name| {
+        let mut server = Server::new(ServerConfig::default());
+        server.receive(CONNECT);
+        server.connection.accept(None, name, server.now);
+        server.written();
+        server.subscribe("id:s\ndestination:/q\nack:client");
+        server
+    };
+    let token = |server: &Server| {
+        let head = head(server, 0, 1, 0);
+        let (_, token) = head.trim_end().split_once("\nack:").unwrap();
+        token.to_owned()
+    };
+    let names = [Some("one"), Some("other"), None];
+    for (at, name) in names.into_iter().enumerate() {
+        let mut server = session(name);
+        let id = token(&server);
+        let event = server.receive(&format!("ACK\nid:{id}\n\n\0"));
+        let delivery = DeliveryId::Tag { slot: 0, tag: 1 };
+        assert_eq!(acknowledged(event).delivery, delivery);
+        for (_, other) in names.iter().enumerate().filter(|(other, _)| *other != at) {
+            for command in ["ACK", "NACK"] {
+                let wire = format!("{command}\nreceipt:r\nid:{id}\n\n\0");
+                let (error, written) = session(*other).failure(&wire);
+                let id = id.clone();
+                assert_eq!(violation(error), PeerViolation::AckOfOtherSession { id });
+                assert!(written.contains("\nreceipt-id:r\n"), "{written}");
+            }
+        }
+    }
+}

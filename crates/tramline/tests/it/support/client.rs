@@ -27,6 +27,8 @@ pub(crate) struct Client {
     /// Bytes read since the handshake.
     pub(crate) received: usize,
     pub(crate) subprotocol: Option<String>,
+    /// What `$KEY` stands for in what is said and expected: the end of the session's ack tokens.
+    key: String,
 }
 
 #[derive(Debug)]
@@ -64,6 +66,7 @@ impl Client {
             heard: VecDeque::new(),
             transcript: String::new(),
             subprotocol,
+            key: String::new(),
         }
     }
 
@@ -136,6 +139,7 @@ impl Client {
 
     /// Sends a text message.
     pub(crate) async fn send(&mut self, text: &str) {
+        let text = &text.replace("$KEY", &self.key);
         let _ = writeln!(self.transcript, ">> {}", shown(text.as_bytes()));
         let mut out = Vec::new();
         self.machine.send(OpCode::Text, text.as_bytes(), &mut out);
@@ -265,6 +269,8 @@ impl Client {
         let at = Location::caller();
         async move {
             let frame = self.frame(at, "ERROR").await;
+            let [message, body] = &[message, body].map(|text| text.replace("$KEY", &self.key));
+            let (message, body) = (message.as_str(), body.as_str());
             assert_eq!(
                 (frame.headers.get("message"), frame.text()),
                 (Some(message), body),
@@ -516,6 +522,7 @@ impl Client {
                         let version = frame.headers.get("version").unwrap();
                         let version: Version = version.parse().unwrap();
                         self.decoder.set_version(version);
+                        self.key = ack_key(frame.headers.get("session").unwrap());
                     }
                     self.hear(Heard::Frame { frame, text });
                 }
@@ -545,6 +552,14 @@ impl Client {
         };
         self.heard.push_back(heard);
     }
+}
+
+/// The end of the ack tokens of a session: FNV-1a of its name.
+pub(crate) fn ack_key(session: &str) -> String {
+    let hash = session.bytes().fold(0x811c_9dc5_u32, |hash, octet| {
+        (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193)
+    });
+    hash.max(1).to_string()
 }
 
 /// Bytes for a transcript: bounded, and readable where they are text.
