@@ -73,7 +73,6 @@ impl Hub {
         settlements: &[Settlement],
         answer: &Result<Published, CommitError>,
     ) {
-        use PublishError::OutcomeUnknown;
         for settlement in settlements {
             let Settlement {
                 consumer, tokens, ..
@@ -81,7 +80,10 @@ impl Hub {
             match answer {
                 Ok(_) => consumer.committed(tokens),
                 // The engine may have committed, and delivered others in their place.
-                Err(CommitError::Publish(OutcomeUnknown)) => {}
+                Err(
+                    CommitError::Publish(PublishError::OutcomeUnknown)
+                    | CommitError::Settle(SettleError::OutcomeUnknown),
+                ) => {}
                 Err(_) => consumer.commit_failed(tokens),
             }
         }
