@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use tramline_broker::{Feed, Source, SubscribeError};
+use tramline_broker::{Feed, Position, Source, SubscribeError, Subscribed};
 
 use crate::harsh::Harsh;
 use crate::manual::{Call, Manual};
@@ -86,6 +86,21 @@ fn those_who_join_while_the_answer_is_pending_share_it() {
     assert!(engine.names().is_empty(), "it still has a subscriber");
     hub.close(two.id);
     assert_eq!(engine.names(), ["deactivate"]);
+}
+
+#[test]
+fn a_later_subscription_to_an_active_source_does_not_get_its_start() {
+    let (hub, engine) = Manual::hub();
+    let session = Session::open(&hub);
+    let pending = [0, 1].map(|slot| session.subscribing(slot, ROOM));
+    let (epoch, sequence) = (1, 5);
+    let start = Subscribed::after(Position { epoch, sequence });
+    engine.activation().confirm_at(Feed(7), start);
+    for pending in pending {
+        assert_eq!(wait(pending), Ok(start));
+    }
+    let later = wait(session.subscribing(2, ROOM));
+    assert_eq!(later, Ok(Subscribed::default()), "its start is not known");
 }
 
 #[test]
