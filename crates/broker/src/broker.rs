@@ -235,7 +235,7 @@ pub struct Capabilities {
     pub nodes: bool,
     /// The order in which subscribers see messages. Default [`Order::Destination`].
     pub order: Order,
-    /// The supported options of subscriptions. Default none.
+    /// The supported options of queue and durable subscriptions; others have none. Default none.
     pub options: OptionSupport,
     /// The time after which the hub treats a missing answer as unknown. Default 30 s: longer than a broker's restart
     /// takes, shorter than a user's patience. `None` for an engine in this process, which answers by its own rules.

@@ -206,8 +206,8 @@ pub enum SubscribeError {
         /// The limit.
         limit: usize,
     },
-    /// The client asked for an option that this broker does not support.
-    #[error("this broker does not support the header `{option}`")]
+    /// The client asked for an option that the broker does not support, or not for such a destination.
+    #[error("this broker does not support the header `{option}` for this destination")]
     Unsupported {
         /// The STOMP header that asks for it.
         option: &'static str,

@@ -127,6 +127,8 @@ impl From<Pattern> for Address {
 
 /// Options of a subscription beyond acknowledgement. An engine declares the supported ones
 /// ([`Capabilities::options`](crate::Capabilities::options)); the hub refuses the others with an error that names them.
+/// It refuses all options of subscriptions that the engine does not see as a [`Consumer`](crate::Consumer): those to
+/// topics that are not durable, to user destinations and to the application.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SubscribeOptions {

@@ -59,7 +59,9 @@ use crate::destination::{Pattern, Separator};
 use crate::errors::{OpenError, Refused, StartError, SubscribeError};
 use crate::feed::{Feed, Source};
 use crate::message::Publish;
-use crate::request::{Address, OpenSession, Published, SubscribeRequest, Subscribed};
+use crate::request::{
+    Address, OpenSession, OptionSupport, Published, SubscribeRequest, Subscribed,
+};
 use crate::session_id::SessionId;
 use crate::statistics::DestinationKind;
 use crate::statistics::{BrokerStatistics, DestinationStatistics};
@@ -589,15 +591,25 @@ impl Hub {
             wanted: request.prefetch.map_or(0, std::num::NonZeroU32::get),
             limit,
         })?;
-        if let Some(option) = request.options.unsupported(local.capabilities.options) {
-            return Err(SubscribeError::Unsupported { option });
-        }
+        let check_options = |support| match request.options.unsupported(support) {
+            Some(option) => Err(SubscribeError::Unsupported { option }),
+            None => Ok(()),
+        };
+        check_options(local.capabilities.options)?;
+        // The engine sees only the options of its consumers.
+        let no_options = || check_options(OptionSupport::default());
         let outbox = || Arc::clone(member.outbox());
         let window =
             || (ack != AckMode::Auto).then(|| Arc::new(Window::new(outbox(), slot, ack, prefetch)));
         let pattern = match &request.address {
-            Address::Application => return Ok(Place::Application),
-            Address::User { path } => return Ok(Place::User(path.clone(), window())),
+            Address::Application => {
+                no_options()?;
+                return Ok(Place::Application);
+            }
+            Address::User { path } => {
+                no_options()?;
+                return Ok(Place::User(path.clone(), window()));
+            }
             Address::Pattern(pattern) => pattern,
         };
         let text = pattern.as_str();
@@ -608,6 +620,7 @@ impl Hub {
         })?;
         let durable = request.options.durable.is_some();
         if kind == DestinationKind::Topic && !durable {
+            no_options()?;
             let window = window();
             let sink = match &window {
                 Some(window) => Sink::Window(Arc::clone(window)),

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 
 use tramline_broker::{
     Activation, Broker, Capabilities, Commit, CommitError, Confirm, Consumer, Hub, HubSettings,
-    LocalHub, Outcome, Promise, Publish, Published, Refused, SettleError, Source, StartError,
-    SubscribeError, Subscribed, Token,
+    LocalHub, OptionSupport, Outcome, Promise, Publish, Published, Refused, SettleError, Source,
+    StartError, SubscribeError, Subscribed, Token,
 };
 
 use crate::support::until;
@@ -121,7 +121,13 @@ impl Broker for Manual {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default().interest(true)
+        let mut options = OptionSupport::default();
+        options.resume = true;
+        options.retained = true;
+        options.durable = true;
+        options.selector = true;
+        options.browse = true;
+        Capabilities::default().interest(true).options(options)
     }
 
     fn start(&self, hub: Arc<LocalHub>) -> Confirm<Result<(), StartError>> {
