@@ -33,7 +33,9 @@ impl Hub {
         now: Timestamp,
     ) -> Confirm<Result<Published, CommitError>> {
         self.local().clock.set(now);
-        self.ensure_started();
+        if !self.ensure_started() {
+            return Confirm::ready(Err(PublishError::BrokerUnavailable.into()));
+        }
         let Transaction { settles, publishes } = transaction;
         let member = self.local().members.get(session);
         let checked = settling(member.as_deref(), settles).and_then(|settling| {

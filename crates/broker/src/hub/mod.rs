@@ -56,7 +56,7 @@ use crate::broker::Broker;
 use crate::confirm::Unanswered;
 use crate::confirm::{Confirm, Promise};
 use crate::destination::{Pattern, Separator};
-use crate::errors::{OpenError, Refused, StartError, SubscribeError};
+use crate::errors::{OpenError, PublishError, Refused, StartError, SubscribeError};
 use crate::feed::{Feed, Source};
 use crate::message::Publish;
 use crate::request::{
@@ -117,6 +117,7 @@ struct Inner {
     start_begun: AtomicBool,
     /// True after `Broker::start` has returned.
     started: AtomicBool,
+    stopped: AtomicBool,
     start: Mutex<Start>,
     /// The tasks that wait for the answer to the start.
     awaiting_start: Arc<Awaiting>,
@@ -174,6 +175,7 @@ impl Hub {
             start_turn: ReentrantMutex::new(()),
             start_begun: AtomicBool::new(false),
             started: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
             start: Mutex::default(),
             awaiting_start: Arc::default(),
             deadlines: Deadlines::default(),
@@ -212,9 +214,10 @@ impl Hub {
     }
 
     /// Stops the engine, if it was started: it finishes pending work, until `deadline` at most, and is no longer
-    /// available.
+    /// available. Later requests to open, subscribe, publish or commit are answered `BrokerUnavailable`.
     pub fn stop(&self, deadline: Timestamp) -> Confirm<()> {
-        if !self.0.started.load(Ordering::Acquire) {
+        self.0.stopped.store(true, Ordering::Release);
+        if !self.is_started() {
             return Confirm::ready(());
         }
         self.local().set_available(false);
@@ -269,7 +272,9 @@ impl Hub {
     /// The hub keeps one that was not [registered](Self::register) until it is closed. The engine may refuse it, which
     /// closes it.
     pub fn open(&self, session: OpenSession) -> Confirm<Result<(), OpenError>> {
-        self.ensure_started();
+        if !self.ensure_started() {
+            return Confirm::ready(Err(OpenError::BrokerUnavailable));
+        }
         let OpenSession { id, user, outbox } = session;
         let local = self.local();
         let known = local.members.get(id);
@@ -346,6 +351,9 @@ impl Hub {
         &self,
         request: SubscribeRequest,
     ) -> Confirm<Result<Subscribed, SubscribeError>> {
+        if !self.ensure_started() {
+            return Confirm::ready(Err(SubscribeError::BrokerUnavailable));
+        }
         let session = request.session;
         let member = self.local().members.get(session);
         let Some(member) = member.filter(|member| member.is_open()) else {
@@ -380,8 +388,7 @@ impl Hub {
         now: Timestamp,
     ) -> Confirm<Result<Published, Refused>> {
         self.local().clock.set(now);
-        self.ensure_started();
-        self.in_time(self.broker().publish(batch))
+        self.pass_on(batch)
     }
 
     /// Delivers a message for a user or a session to the subscriptions of this node, without the engine; returns their
@@ -416,7 +423,9 @@ impl Hub {
         self.0.deadlines.pass(self.local().steady());
         self.check_start();
         self.poll_burials();
-        self.broker().sweep();
+        if self.is_started() {
+            self.broker().sweep();
+        }
         self.local().sweep();
     }
 
@@ -425,7 +434,9 @@ impl Hub {
         let local = self.local();
         let select = |destination: &str| pattern.matches(destination);
         let mut selected: Vec<DestinationStatistics> = local.topics.statistics(select).collect();
-        selected.extend(self.broker().statistics(pattern, limit));
+        if self.is_started() {
+            selected.extend(self.broker().statistics(pattern, limit));
+        }
         selected.sort_by(|a, b| a.destination.cmp(&b.destination));
         selected.truncate(limit);
         BrokerStatistics {
@@ -508,11 +519,19 @@ impl Hub {
         &self.0.broker
     }
 
-    /// Starts the engine unless it has started.
-    fn ensure_started(&self) {
-        if !self.0.started.load(Ordering::Acquire) {
+    fn is_started(&self) -> bool {
+        self.0.started.load(Ordering::Acquire)
+    }
+
+    /// Starts the engine unless it has started; returns false if it was stopped.
+    fn ensure_started(&self) -> bool {
+        if self.0.stopped.load(Ordering::Acquire) {
+            return false;
+        }
+        if !self.is_started() {
             self.start_at_first_use();
         }
+        true
     }
 
     #[cold]
@@ -565,6 +584,15 @@ impl Hub {
     /// Takes the answer to the start if it is there, for callers that do not wait for it.
     fn check_start(&self) {
         let _ = self.poll_start(&mut Context::from_waker(Waker::noop()));
+    }
+
+    /// Passes messages on to the engine.
+    fn pass_on(&self, batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
+        if !self.ensure_started() {
+            let unavailable = Refused::new(0, PublishError::BrokerUnavailable);
+            return Confirm::ready(Err(unavailable));
+        }
+        self.in_time(self.broker().publish(batch))
     }
 
     /// Returns the engine's answer, or "unknown" after the engine's answer time is over.
