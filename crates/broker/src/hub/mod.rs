@@ -284,6 +284,12 @@ impl Hub {
         }
         if local.is_watched() {
             local.tell(MemberEvent::Opened(member.described(local.node())));
+            if !member.is_open() {
+                // Closed meanwhile by another thread, which may have told so before.
+                local.tell(MemberEvent::Closed { session: id });
+                self.close(id);
+                return Confirm::ready(Err(OpenError::Closed));
+            }
         }
         if !local.capabilities.interest {
             return Confirm::ready(Ok(()));
