@@ -44,6 +44,7 @@ pub(crate) struct Manual {
     gate: Mutex<Option<Gate>>,
     /// True if sessions and users are activated at once.
     opens: bool,
+    max_destinations: Option<usize>,
 }
 
 /// Blocks the next call about a subscription.
@@ -58,6 +59,16 @@ impl Manual {
     pub(crate) fn hub() -> (Hub, Arc<Self>) {
         let engine = Arc::new(Self {
             opens: true,
+            ..Self::default()
+        });
+        (Hub::new(Arc::clone(&engine)), engine)
+    }
+
+    /// Like [`hub`](Self::hub), for a hub of at most `count` destinations.
+    pub(crate) fn hub_of_destinations(count: usize) -> (Hub, Arc<Self>) {
+        let engine = Arc::new(Self {
+            opens: true,
+            max_destinations: Some(count),
             ..Self::default()
         });
         (Hub::new(Arc::clone(&engine)), engine)
@@ -117,7 +128,11 @@ impl Manual {
 
 impl Broker for Manual {
     fn settings(&self) -> HubSettings {
-        HubSettings::new().topics("/topic").queues("/queue")
+        let settings = HubSettings::new().topics("/topic").queues("/queue");
+        match self.max_destinations {
+            Some(count) => settings.max_destinations(count),
+            None => settings,
+        }
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use tramline_broker::{Feed, Position, Source, SubscribeError, Subscribed};
+use tramline_broker::{Feed, Pattern, Position, PublishError, Source, SubscribeError, Subscribed};
 
 use crate::harsh::Harsh;
 use crate::manual::{Call, Manual};
@@ -219,4 +219,29 @@ fn a_refused_opening_closes_the_session() {
     assert_eq!((hub.sessions(), hub.registered()), (0, 0));
     let ended = engine.next();
     assert!(matches!(ended, Call::Deactivate(source) if source == Source::Session(session.id)));
+}
+
+#[test]
+fn a_destination_too_many_does_not_keep_others_from_their_messages() {
+    let (hub, engine) = Manual::hub_of_destinations(1);
+    let session = Session::open(&hub);
+    for (slot, pattern) in [(0, ROOM), (1, "/topic/new/*")] {
+        let subscribing = session.subscribing(slot, pattern);
+        engine.activation().confirm(Feed(7));
+        wait(subscribing).unwrap();
+    }
+    let batch = [
+        ("/topic/new/1", "1"),
+        ("/topic/new/1", "2"),
+        (ROOM, "3"),
+        ("/topic/new/2", "4"),
+        (ROOM, "5"),
+    ];
+    let batch = batch.map(|(destination, body)| message(destination, body));
+    let delivered = engine.local().deliver(Feed(7), batch.into());
+    let too_many = PublishError::TooManyDestinations { limit: 1 };
+    assert_eq!(delivered, Err(too_many));
+    assert_eq!(session.bodies(2), ["3", "5"]);
+    let all = Pattern::parse("/**").unwrap();
+    assert_eq!(hub.statistics(&all, 1).totals.refused, 3);
 }
