@@ -30,6 +30,12 @@ use crate::timestamp::Timestamp;
 /// * Answers may come late ([`Promise`](crate::Promise)). A request that the engine never passed on is answered
 ///   `BrokerUnavailable`; one that it passed on and has no answer for is `OutcomeUnknown`, and is never repeated.
 /// * Methods do not block. The hub holds none of its locks while it calls them.
+/// * The engine holds none of its own locks while it calls a method of [`LocalHub`] or [`Activation`], or drops an
+///   [`Activation`]: these may call any of the engine's methods before they return. Methods that only read or count,
+///   such as [`LocalHub::now`], call none.
+/// * A [`Token`] is never used again in the life of its [`Consumer`], not even after [`Consumer::void`].
+/// * A settlement that is answered with an error has not removed its messages: the engine keeps them, or delivers them
+///   again. Only after `OutcomeUnknown` may it have removed them.
 /// * The engine reads no clock: [`LocalHub::now`] is the time.
 ///
 /// The [`contract`](crate::contract) tests all of this that is observable from outside, for any engine.

@@ -37,7 +37,8 @@ impl OpenSession {
 pub struct SubscribeRequest {
     /// The subscribing session.
     pub session: SessionId,
-    /// The session's number for the subscription, unique within it: deliveries carry it.
+    /// The session's number for the subscription: deliveries carry it. It is never used again in the session, not
+    /// even after the subscription has ended.
     pub slot: u32,
     /// The address to receive from.
     pub address: Address,

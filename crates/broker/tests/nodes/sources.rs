@@ -117,7 +117,7 @@ fn those_who_share_an_answer_are_all_refused_by_it() {
     wait(hub.unsubscribe(one.id, 0));
     hub.close(two.id);
     assert!(engine.names().is_empty(), "there is nothing to end");
-    let again = one.subscribing(0, ROOM);
+    let again = one.subscribing(1, ROOM);
     engine.activation().confirm(Feed(7));
     wait(again).unwrap();
 }
