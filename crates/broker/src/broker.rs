@@ -30,6 +30,12 @@ use crate::timestamp::Timestamp;
 /// * Answers may come late ([`Promise`](crate::Promise)). A request that the engine never passed on is answered
 ///   `BrokerUnavailable`; one that it passed on and has no answer for is `OutcomeUnknown`, and is never repeated.
 /// * Methods do not block. The hub holds none of its locks while it calls them.
+/// * The engine holds none of its own locks while it calls a method of [`LocalHub`] or [`Activation`], or drops an
+///   [`Activation`]: these may call any of the engine's methods before they return. Methods that only read or count,
+///   such as [`LocalHub::now`], call none.
+/// * A [`Token`] is never used again in the life of its [`Consumer`], not even after [`Consumer::void`].
+/// * A settlement that is answered with an error has not removed its messages: the engine keeps them, or delivers them
+///   again. Only after `OutcomeUnknown` may it have removed them.
 /// * The engine reads no clock: [`LocalHub::now`] is the time.
 ///
 /// The [`contract`](crate::contract) tests all of this that is observable from outside, for any engine.
@@ -56,7 +62,8 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// engine becomes ready, and whenever that changes, it calls [`LocalHub::set_available`].
     fn start(&self, hub: Arc<LocalHub>) -> Confirm<Result<(), StartError>>;
 
-    /// Finishes pending work, until `deadline` at most. Nothing is published afterwards. Default: nothing to do.
+    /// Finishes pending work, until `deadline` at most. The hub passes on no new subscription, message or transaction
+    /// afterwards. Default: nothing to do.
     fn stop(&self, _deadline: Timestamp) -> Confirm<()> {
         Confirm::ready(())
     }
@@ -235,7 +242,7 @@ pub struct Capabilities {
     pub nodes: bool,
     /// The order in which subscribers see messages. Default [`Order::Destination`].
     pub order: Order,
-    /// The supported options of subscriptions. Default none.
+    /// The supported options of queue and durable subscriptions; others have none. Default none.
     pub options: OptionSupport,
     /// The time after which the hub treats a missing answer as unknown. Default 30 s: longer than a broker's restart
     /// takes, shorter than a user's patience. `None` for an engine in this process, which answers by its own rules.

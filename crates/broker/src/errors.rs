@@ -213,8 +213,8 @@ pub enum SubscribeError {
     /// A share of the client is used up.
     #[error(transparent)]
     ShareUsedUp(#[from] ShareUsedUp),
-    /// The client asked for an option that this broker does not support.
-    #[error("this broker does not support the header `{option}`")]
+    /// The client asked for an option that the broker does not support, or not for such a destination.
+    #[error("this broker does not support the header `{option}` for this destination")]
     Unsupported {
         /// The STOMP header that asks for it.
         option: &'static str,

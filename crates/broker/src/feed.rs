@@ -47,6 +47,6 @@ impl Feed {
     pub(crate) const NONE: Self = Self(u64::MAX);
 }
 
-/// An engine's own number of a delivery to a consumer.
+/// An engine's own number of a delivery to a consumer. It is never used again in the consumer's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);

@@ -52,7 +52,8 @@ impl OpenSession {
 pub struct SubscribeRequest {
     /// The subscribing session.
     pub session: SessionId,
-    /// The session's number for the subscription, unique within it: deliveries carry it.
+    /// The session's number for the subscription: deliveries carry it. It is never used again in the session, not
+    /// even after the subscription has ended.
     pub slot: u32,
     /// The address to receive from.
     pub address: Address,
@@ -142,6 +143,8 @@ impl From<Pattern> for Address {
 
 /// Options of a subscription beyond acknowledgement. An engine declares the supported ones
 /// ([`Capabilities::options`](crate::Capabilities::options)); the hub refuses the others with an error that names them.
+/// It refuses all options of subscriptions that the engine does not see as a [`Consumer`](crate::Consumer): those to
+/// topics that are not durable, to user destinations and to the application.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SubscribeOptions {

@@ -33,7 +33,9 @@ impl Hub {
         now: Timestamp,
     ) -> Confirm<Result<Published, CommitError>> {
         self.local().clock.set(now);
-        self.ensure_started();
+        if !self.ensure_started() {
+            return Confirm::ready(Err(PublishError::BrokerUnavailable.into()));
+        }
         let Transaction {
             settles,
             mut publishes,
@@ -79,7 +81,6 @@ impl Hub {
         settlements: &[Settlement],
         answer: &Result<Published, CommitError>,
     ) {
-        use PublishError::OutcomeUnknown;
         for settlement in settlements {
             let Settlement {
                 consumer, tokens, ..
@@ -87,7 +88,10 @@ impl Hub {
             match answer {
                 Ok(_) => consumer.committed(tokens),
                 // The engine may have committed, and delivered others in their place.
-                Err(CommitError::Publish(OutcomeUnknown)) => {}
+                Err(
+                    CommitError::Publish(PublishError::OutcomeUnknown)
+                    | CommitError::Settle(SettleError::OutcomeUnknown),
+                ) => {}
                 Err(_) => consumer.commit_failed(tokens),
             }
         }

@@ -157,8 +157,9 @@ impl Consumer {
     /// for it.
     pub fn deliver(&self, token: Token, message: Arc<Message>, redeliveries: u32) -> bool {
         let mut state = self.state.lock();
-        let unsettled = state.unsettled.len() - state.committing.len() + state.waiting.len();
-        if state.ended || unsettled >= self.credit.get() as usize {
+        let unsettled = state.unsettled.len() + state.waiting.len();
+        let allowed = self.credit.get() as usize + state.committing.len();
+        if state.ended || unsettled >= allowed {
             return false;
         }
         state.waiting.push_back(Waiting {
@@ -231,9 +232,17 @@ impl Consumer {
     }
 
     /// Notes that the engine is asked to commit the settlement of `tokens`: after the commit, and before the hub has
-    /// the answer, the engine may send as many other messages.
+    /// the answer, the engine may send as many other messages. Tokens that are no longer unsettled do not count.
     pub(super) fn commit_begins(&self, tokens: &[Token]) {
-        self.state.lock().committing.extend(tokens);
+        let asked: HashSet<&Token> = tokens.iter().collect();
+        let mut state = self.state.lock();
+        let Deliveries {
+            unsettled,
+            committing,
+            ..
+        } = &mut *state;
+        let left = unsettled.entries().map(|entry| entry.token);
+        committing.extend(left.filter(|token| asked.contains(token)));
     }
 
     /// Notes that a commit failed and did nothing.
@@ -317,5 +326,36 @@ impl fmt::Debug for Consumer {
             .field("pattern", &self.pattern)
             .field("credit", &self.credit)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Destination, Headers, Overflow, Publish};
+
+    #[test]
+    fn a_commit_of_deliveries_that_were_just_voided_gives_no_credit() {
+        let consumer = Consumer::new(
+            (SessionId::random(), 0),
+            Pattern::parse("/queue/a").unwrap(),
+            AckMode::ClientIndividual,
+            NonZeroU32::MIN,
+            SubscribeOptions::default(),
+            Arc::new(Outbox::new(1 << 20, Overflow::Close)),
+        );
+        let deliver = |token| {
+            let destination = Destination::parse("/queue/a").unwrap();
+            let publish = Publish::new(destination, Headers::new(), "x");
+            let message = Arc::new(Message::new(publish, "id".into(), None));
+            consumer.deliver(Token(token), message, 0)
+        };
+        assert!(deliver(1));
+        let checked = consumer.would_settle(&[DeliveryRef::Tag(1)]).unwrap();
+        assert_eq!(checked, [(0, Token(1))]);
+        consumer.void();
+        consumer.commit_begins(&[Token(1)]);
+        assert!(deliver(2));
+        assert!(!deliver(3), "the credit is used");
     }
 }

@@ -113,18 +113,19 @@ impl LocalHub {
     }
 
     /// Delivers the messages of `feed`, in order, to the subscribers of the sources with that feed. Each run of
-    /// messages to one destination shares one turn of its lock, in which they are numbered unless the engine
-    /// [numbered](Publish::numbered) them, and one wake of each subscriber. A message for a user or session is
-    /// delivered as by [`deliver_here`](Self::deliver_here).
+    /// messages to one destination shares one turn of its lock, and one wake of each subscriber. A message without an id
+    /// receives one. Messages of [`Feed::NODE`] without a position are given one, in that turn; those of other feeds have
+    /// only the position that the engine [gave](Publish::numbered) them. A message for a user or session is delivered as
+    /// by [`deliver_here`](Self::deliver_here).
     ///
     /// Returns the number of deliveries. A message without a subscriber is no error.
     ///
     /// # Errors
     ///
     /// [`PublishError::TooManyDestinations`] if only patterns cover a destination and the hub has no place for one
-    /// more; the messages from there on are not delivered.
+    /// more. Messages to it are not delivered, and counted as refused; all others are delivered.
     pub fn deliver(&self, feed: Feed, messages: Vec<Publish>) -> Result<usize, PublishError> {
-        let mut receivers = 0;
+        let (mut receivers, mut refused) = (0, None);
         let mut rest = messages.into_iter().peekable();
         while let Some(first) = rest.next() {
             let Some(destination) = first.destination().cloned() else {
@@ -135,16 +136,23 @@ impl LocalHub {
             while let Some(next) = rest.next_if(|next| next.destination() == Some(&destination)) {
                 run.push(next);
             }
-            receivers += self.deliver_run(feed, &destination, run)?;
+            let others = run.len() - 1;
+            match self.deliver_run(feed, &destination, run) {
+                Ok(delivered) => receivers += delivered,
+                Err(error) => {
+                    self.totals.count(Count::Refused, others);
+                    refused = Some(error);
+                }
+            }
         }
-        Ok(receivers)
+        refused.map_or(Ok(receivers), Err)
     }
 
     /// Like [`deliver`](Self::deliver), for messages that all go to `destination`.
     ///
     /// # Errors
     ///
-    /// As for [`deliver`](Self::deliver).
+    /// As for [`deliver`](Self::deliver), but only the first message is counted as refused: it ends the run.
     pub fn deliver_run(
         &self,
         feed: Feed,

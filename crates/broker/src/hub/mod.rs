@@ -61,10 +61,12 @@ use crate::broker::Broker;
 use crate::confirm::Unanswered;
 use crate::confirm::{Confirm, Promise};
 use crate::destination::{Pattern, Separator};
-use crate::errors::{OpenError, Refused, StartError, SubscribeError};
+use crate::errors::{OpenError, PublishError, Refused, StartError, SubscribeError};
 use crate::feed::{Feed, Source};
 use crate::message::Publish;
-use crate::request::{Address, OpenSession, Published, SubscribeRequest, Subscribed};
+use crate::request::{
+    Address, OpenSession, OptionSupport, Published, SubscribeRequest, Subscribed,
+};
 use crate::session_id::SessionId;
 use crate::statistics::DestinationKind;
 use crate::statistics::{BrokerStatistics, DestinationStatistics};
@@ -120,6 +122,7 @@ struct Inner {
     start_begun: AtomicBool,
     /// True after `Broker::start` has returned.
     started: AtomicBool,
+    stopped: AtomicBool,
     start: Mutex<Start>,
     /// The tasks that wait for the answer to the start.
     awaiting_start: Arc<Awaiting>,
@@ -177,6 +180,7 @@ impl Hub {
             start_turn: ReentrantMutex::new(()),
             start_begun: AtomicBool::new(false),
             started: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
             start: Mutex::default(),
             awaiting_start: Arc::default(),
             deadlines: Deadlines::default(),
@@ -215,9 +219,10 @@ impl Hub {
     }
 
     /// Stops the engine, if it was started: it finishes pending work, until `deadline` at most, and is no longer
-    /// available.
+    /// available. Later requests to open, subscribe, publish or commit are answered `BrokerUnavailable`.
     pub fn stop(&self, deadline: Timestamp) -> Confirm<()> {
-        if !self.0.started.load(Ordering::Acquire) {
+        self.0.stopped.store(true, Ordering::Release);
+        if !self.is_started() {
             return Confirm::ready(());
         }
         self.local().set_available(false);
@@ -272,7 +277,9 @@ impl Hub {
     /// The hub keeps one that was not [registered](Self::register) until it is closed. The engine may refuse it, which
     /// closes it.
     pub fn open(&self, session: OpenSession) -> Confirm<Result<(), OpenError>> {
-        self.ensure_started();
+        if !self.ensure_started() {
+            return Confirm::ready(Err(OpenError::BrokerUnavailable));
+        }
         let OpenSession {
             id,
             user,
@@ -287,6 +294,12 @@ impl Hub {
         }
         if local.is_watched() {
             local.tell(MemberEvent::Opened(member.described(local.node())));
+            if !member.is_open() {
+                // Closed meanwhile by another thread, which may have told so before.
+                local.tell(MemberEvent::Closed { session: id });
+                self.close(id);
+                return Confirm::ready(Err(OpenError::Closed));
+            }
         }
         if !local.capabilities.interest {
             return Confirm::ready(Ok(()));
@@ -354,6 +367,9 @@ impl Hub {
         &self,
         request: SubscribeRequest,
     ) -> Confirm<Result<Subscribed, SubscribeError>> {
+        if !self.ensure_started() {
+            return Confirm::ready(Err(SubscribeError::BrokerUnavailable));
+        }
         let session = request.session;
         let member = self.local().members.get(session);
         let Some(member) = member.filter(|member| member.is_open()) else {
@@ -388,8 +404,7 @@ impl Hub {
         now: Timestamp,
     ) -> Confirm<Result<Published, Refused>> {
         self.local().clock.set(now);
-        self.ensure_started();
-        self.in_time(self.broker().publish(batch))
+        self.pass_on(batch)
     }
 
     /// Delivers a message for a user or a session to the subscriptions of this node, without the engine; returns their
@@ -444,7 +459,9 @@ impl Hub {
         self.0.deadlines.pass(self.local().steady());
         self.check_start();
         self.poll_burials();
-        self.broker().sweep();
+        if self.is_started() {
+            self.broker().sweep();
+        }
         self.local().sweep();
     }
 
@@ -453,7 +470,9 @@ impl Hub {
         let local = self.local();
         let select = |destination: &str| pattern.matches(destination);
         let mut selected: Vec<DestinationStatistics> = local.topics.statistics(select).collect();
-        selected.extend(self.broker().statistics(pattern, limit));
+        if self.is_started() {
+            selected.extend(self.broker().statistics(pattern, limit));
+        }
         selected.sort_by(|a, b| a.destination.cmp(&b.destination));
         selected.truncate(limit);
         BrokerStatistics {
@@ -536,11 +555,19 @@ impl Hub {
         &self.0.broker
     }
 
-    /// Starts the engine unless it has started.
-    fn ensure_started(&self) {
-        if !self.0.started.load(Ordering::Acquire) {
+    fn is_started(&self) -> bool {
+        self.0.started.load(Ordering::Acquire)
+    }
+
+    /// Starts the engine unless it has started; returns false if it was stopped.
+    fn ensure_started(&self) -> bool {
+        if self.0.stopped.load(Ordering::Acquire) {
+            return false;
+        }
+        if !self.is_started() {
             self.start_at_first_use();
         }
+        true
     }
 
     #[cold]
@@ -595,6 +622,15 @@ impl Hub {
         let _ = self.poll_start(&mut Context::from_waker(Waker::noop()));
     }
 
+    /// Passes messages on to the engine.
+    fn pass_on(&self, batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
+        if !self.ensure_started() {
+            let unavailable = Refused::new(0, PublishError::BrokerUnavailable);
+            return Confirm::ready(Err(unavailable));
+        }
+        self.in_time(self.broker().publish(batch))
+    }
+
     /// Returns the engine's answer, or "unknown" after the engine's answer time is over.
     fn in_time<T: Unanswered + Send + 'static>(&self, confirm: Confirm<T>) -> Confirm<T> {
         match self.local().capabilities.answer_time {
@@ -619,15 +655,23 @@ impl Hub {
             wanted: request.prefetch.map_or(0, std::num::NonZeroU32::get),
             limit,
         })?;
-        if let Some(option) = request.options.unsupported(local.capabilities.options) {
-            return Err(SubscribeError::Unsupported { option });
-        }
+        let check_options = |support| match request.options.unsupported(support) {
+            Some(option) => Err(SubscribeError::Unsupported { option }),
+            None => Ok(()),
+        };
+        check_options(local.capabilities.options)?;
+        // The engine sees only the options of its consumers.
+        let no_options = || check_options(OptionSupport::default());
         let outbox = || Arc::clone(member.outbox());
         let window =
             || (ack != AckMode::Auto).then(|| Arc::new(Window::new(outbox(), slot, ack, prefetch)));
         let pattern = match &request.address {
-            Address::Application => return Ok((Place::Application, None)),
+            Address::Application => {
+                no_options()?;
+                return Ok((Place::Application, None));
+            }
             Address::User { path } => {
+                no_options()?;
                 return Ok((Place::User(path.clone(), window()), None));
             }
             Address::Pattern(pattern) => pattern,
@@ -640,6 +684,7 @@ impl Hub {
         })?;
         let durable = request.options.durable.is_some();
         if kind == DestinationKind::Topic && !durable {
+            no_options()?;
             let window = window();
             let sink = match &window {
                 Some(window) => Sink::Window(Arc::clone(window)),

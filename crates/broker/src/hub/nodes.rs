@@ -67,7 +67,8 @@ pub struct SubscriptionDescription {
 
 /// A change in a session, announced by its node to the others, and to each node's [`Observer`].
 ///
-/// The events of one session come in order: `Opened` first, `Closed` last.
+/// The events of one session come in order: `Opened` first, `Closed` last. `Closed` may come twice, and also before
+/// `Opened`, if the session is closed while it opens.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum MemberEvent {

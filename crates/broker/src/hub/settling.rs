@@ -84,7 +84,7 @@ impl Hub {
         let letter = entry
             .message
             .dead_letter(destination, DeadLetterReason::Rejected, 1);
-        let confirm = self.in_time(self.broker().publish(vec![letter]));
+        let confirm = self.pass_on(vec![letter]);
         match confirm.into_ready() {
             Ok(answer) => origin.buried(&answer),
             Err(confirm) => self.0.burials.lock().push(DeadLetter { origin, confirm }),

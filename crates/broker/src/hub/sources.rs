@@ -48,7 +48,7 @@ pub(super) type SourceUser = (SessionId, u32);
 enum State {
     /// The engine has not answered; all who wait share its answer.
     Asked(Vec<Answered>),
-    Active(Feed, Subscribed),
+    Active(Feed),
 }
 
 /// Called with the engine's answer.
@@ -73,12 +73,12 @@ impl Sources {
                 known.users.insert(user);
                 match &mut known.state {
                     State::Asked(waiting) => waiting.push(answered),
-                    State::Active(feed, subscribed) => {
-                        let subscribed = *subscribed;
+                    State::Active(feed) => {
                         // The last subscriber may just have left.
                         hub.set_feed(source, *feed);
                         drop(table);
-                        answered(hub, Ok(subscribed));
+                        // The engine gave a position for those that waited then.
+                        answered(hub, Ok(Subscribed::default()));
                     }
                 }
                 return;
@@ -140,22 +140,16 @@ impl Sources {
     }
 
     /// Makes the life `life` of a source active; returns the waiting users, or nothing if that life has ended.
-    fn confirm(
-        &self,
-        hub: &LocalHub,
-        (source, life): (&Source, u64),
-        feed: Feed,
-        subscribed: Subscribed,
-    ) -> Vec<Answered> {
+    fn confirm(&self, hub: &LocalHub, (source, life): (&Source, u64), feed: Feed) -> Vec<Answered> {
         let mut table = self.0.lock();
         let known = table.known.get_mut(source);
         let Some(known) = known.filter(|known| known.life == life) else {
             return Vec::new();
         };
         hub.set_feed(source, feed);
-        match std::mem::replace(&mut known.state, State::Active(feed, subscribed)) {
+        match std::mem::replace(&mut known.state, State::Active(feed)) {
             State::Asked(waiting) => waiting,
-            State::Active(..) => Vec::new(),
+            State::Active(_) => Vec::new(),
         }
     }
 
@@ -169,7 +163,7 @@ impl Sources {
             return Vec::new();
         }
         match &mut known.get_mut().state {
-            State::Active(..) => Vec::new(),
+            State::Active(_) => Vec::new(),
             State::Asked(waiting) => {
                 let waiting = std::mem::take(waiting);
                 known.remove();
@@ -220,14 +214,15 @@ impl Activation {
         self.confirm_at(feed, Subscribed::default());
     }
 
-    /// Like [`confirm`](Self::confirm), with the position that the source starts at.
+    /// Like [`confirm`](Self::confirm), with the position that the source starts at, for the subscriptions that wait for
+    /// this answer. Those that join later get no position.
     pub fn confirm_at(mut self, feed: Feed, subscribed: Subscribed) {
         self.answered = true;
         let Some(hub) = self.hub.upgrade() else {
             return;
         };
         let life = (&self.source, self.life);
-        let waiting = hub.sources().confirm(&hub, life, feed, subscribed);
+        let waiting = hub.sources().confirm(&hub, life, feed);
         for answered in waiting {
             answered(&hub, Ok(subscribed));
         }
@@ -272,7 +267,7 @@ impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Asked(waiting) => write!(f, "Asked, {} wait", waiting.len()),
-            Self::Active(feed, _) => write!(f, "Active by {feed:?}"),
+            Self::Active(feed) => write!(f, "Active by {feed:?}"),
         }
     }
 }

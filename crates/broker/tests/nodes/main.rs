@@ -10,6 +10,7 @@ mod contract;
 mod harsh;
 mod links;
 mod manual;
+mod options;
 mod registry;
 mod sources;
 mod starts;

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 
 use tramline_broker::{
     Activation, Broker, Capabilities, Commit, CommitError, Confirm, Consumer, Hub, HubSettings,
-    LocalHub, Outcome, Promise, Publish, Published, Refused, SettleError, Source, StartError,
-    SubscribeError, Subscribed, Token,
+    LocalHub, OptionSupport, Outcome, Promise, Publish, Published, Refused, SettleError, Source,
+    StartError, SubscribeError, Subscribed, Token,
 };
 
 use crate::support::until;
@@ -44,6 +44,7 @@ pub(crate) struct Manual {
     gate: Mutex<Option<Gate>>,
     /// True if sessions and users are activated at once.
     opens: bool,
+    max_destinations: Option<usize>,
 }
 
 /// Blocks the next call about a subscription.
@@ -58,6 +59,16 @@ impl Manual {
     pub(crate) fn hub() -> (Hub, Arc<Self>) {
         let engine = Arc::new(Self {
             opens: true,
+            ..Self::default()
+        });
+        (Hub::new(Arc::clone(&engine)), engine)
+    }
+
+    /// Like [`hub`](Self::hub), for a hub of at most `count` destinations.
+    pub(crate) fn hub_of_destinations(count: usize) -> (Hub, Arc<Self>) {
+        let engine = Arc::new(Self {
+            opens: true,
+            max_destinations: Some(count),
             ..Self::default()
         });
         (Hub::new(Arc::clone(&engine)), engine)
@@ -117,11 +128,21 @@ impl Manual {
 
 impl Broker for Manual {
     fn settings(&self) -> HubSettings {
-        HubSettings::new().topics("/topic").queues("/queue")
+        let settings = HubSettings::new().topics("/topic").queues("/queue");
+        match self.max_destinations {
+            Some(count) => settings.max_destinations(count),
+            None => settings,
+        }
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default().interest(true)
+        let mut options = OptionSupport::default();
+        options.resume = true;
+        options.retained = true;
+        options.durable = true;
+        options.selector = true;
+        options.browse = true;
+        Capabilities::default().interest(true).options(options)
     }
 
     fn start(&self, hub: Arc<LocalHub>) -> Confirm<Result<(), StartError>> {

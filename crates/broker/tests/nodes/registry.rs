@@ -1,8 +1,9 @@
 //! Users, registry and presence over all nodes.
 
+use std::sync::Arc;
 use std::thread;
 
-use tramline_broker::{Ending, MemberEvent, SessionId};
+use tramline_broker::{Ending, Headers, Hub, MemberEvent, OpenError, SessionContext, SessionId};
 
 use crate::engine::server::Server;
 use crate::harsh::Harsh;
@@ -193,4 +194,33 @@ fn every_node_sees_one_order() {
     let of_one = bodies[0].iter().filter(|body| body.starts_with("1 "));
     let expected = (0..EACH).map(|m| format!("1 {m}"));
     assert!(of_one.eq(expected.collect::<Vec<_>>().iter()));
+}
+
+/// Another thread ends the session while it is described.
+#[derive(Debug)]
+struct EndedMeanwhile(Hub, SessionId);
+
+impl SessionContext for EndedMeanwhile {
+    fn describe(&self) -> Headers {
+        let end = || self.0.end_session(self.1, 4000, "away");
+        thread::scope(|scope| scope.spawn(end).join().unwrap());
+        Headers::new()
+    }
+}
+
+#[test]
+fn a_session_that_is_ended_while_it_opens_is_closed_for_all() {
+    let ([here, there], _engines) = Harsh::nodes(|engine| engine);
+    let seen = Seen::of(&here);
+    let session = Session::new(&here, 1_000);
+    let context = Arc::new(EndedMeanwhile(here.clone(), session.id));
+    here.register(session.id, Arc::clone(&session.outbox), context);
+    let opened = wait(session.opening(Some("ann")));
+    assert_eq!(opened, Err(OpenError::Closed));
+    seen.ends_with(&["ending 4000 away", "closed", "ann opened", "closed"]);
+    here.unregister(session.id);
+    let next = Session::open(&here);
+    until(|| there.remote_member(next.id));
+    assert_eq!(there.remote_member(session.id), None);
+    here.close(next.id);
 }

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use tramline_broker::{Feed, Source, SubscribeError};
+use tramline_broker::{Feed, Pattern, Position, PublishError, Source, SubscribeError, Subscribed};
 
 use crate::harsh::Harsh;
 use crate::manual::{Call, Manual};
@@ -89,6 +89,21 @@ fn those_who_join_while_the_answer_is_pending_share_it() {
 }
 
 #[test]
+fn a_later_subscription_to_an_active_source_does_not_get_its_start() {
+    let (hub, engine) = Manual::hub();
+    let session = Session::open(&hub);
+    let pending = [0, 1].map(|slot| session.subscribing(slot, ROOM));
+    let (epoch, sequence) = (1, 5);
+    let start = Subscribed::after(Position { epoch, sequence });
+    engine.activation().confirm_at(Feed(7), start);
+    for pending in pending {
+        assert_eq!(wait(pending), Ok(start));
+    }
+    let later = wait(session.subscribing(2, ROOM));
+    assert_eq!(later, Ok(Subscribed::default()), "its start is not known");
+}
+
+#[test]
 fn those_who_share_an_answer_are_all_refused_by_it() {
     let (hub, engine) = Manual::hub();
     let (one, two) = (Session::open(&hub), Session::open(&hub));
@@ -102,7 +117,7 @@ fn those_who_share_an_answer_are_all_refused_by_it() {
     wait(hub.unsubscribe(one.id, 0));
     hub.close(two.id);
     assert!(engine.names().is_empty(), "there is nothing to end");
-    let again = one.subscribing(0, ROOM);
+    let again = one.subscribing(1, ROOM);
     engine.activation().confirm(Feed(7));
     wait(again).unwrap();
 }
@@ -204,4 +219,29 @@ fn a_refused_opening_closes_the_session() {
     assert_eq!((hub.sessions(), hub.registered()), (0, 0));
     let ended = engine.next();
     assert!(matches!(ended, Call::Deactivate(source) if source == Source::Session(session.id)));
+}
+
+#[test]
+fn a_destination_too_many_does_not_keep_others_from_their_messages() {
+    let (hub, engine) = Manual::hub_of_destinations(1);
+    let session = Session::open(&hub);
+    for (slot, pattern) in [(0, ROOM), (1, "/topic/new/*")] {
+        let subscribing = session.subscribing(slot, pattern);
+        engine.activation().confirm(Feed(7));
+        wait(subscribing).unwrap();
+    }
+    let batch = [
+        ("/topic/new/1", "1"),
+        ("/topic/new/1", "2"),
+        (ROOM, "3"),
+        ("/topic/new/2", "4"),
+        (ROOM, "5"),
+    ];
+    let batch = batch.map(|(destination, body)| message(destination, body));
+    let delivered = engine.local().deliver(Feed(7), batch.into());
+    let too_many = PublishError::TooManyDestinations { limit: 1 };
+    assert_eq!(delivered, Err(too_many));
+    assert_eq!(session.bodies(2), ["3", "5"]);
+    let all = Pattern::parse("/**").unwrap();
+    assert_eq!(hub.statistics(&all, 1).totals.refused, 3);
 }

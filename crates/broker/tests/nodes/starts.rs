@@ -1,19 +1,25 @@
 //! Engine starts that fail or are slow.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tramline_broker::{
-    Broker, Confirm, Hub, HubSettings, LocalHub, Promise, Publish, PublishError, Published,
-    Refused, StartError,
+    Broker, CommitError, Confirm, DestinationStatistics, Hub, HubSettings, LocalHub, OpenError,
+    Pattern, Promise, Publish, PublishError, Published, Refused, StartError, SubscribeError,
+    Transaction,
 };
 
 use crate::engine::Engine;
 use crate::engine::server::Server;
-use crate::support::{NOW, Seen, TOO_LATE, message, now, wait};
+use crate::manual::Manual;
+use crate::support::{NOW, Seen, Session, TOO_LATE, message, now, wait};
 
-/// The test answers its start.
+/// The test answers its start, which has to be the first call.
 #[derive(Debug, Default)]
-struct Starting(Mutex<Option<Promise<Result<(), StartError>>>>);
+struct Starting {
+    start: Mutex<Option<Promise<Result<(), StartError>>>>,
+    is_started: AtomicBool,
+}
 
 impl Broker for Starting {
     fn settings(&self) -> HubSettings {
@@ -22,20 +28,34 @@ impl Broker for Starting {
 
     fn start(&self, _hub: Arc<LocalHub>) -> Confirm<Result<(), StartError>> {
         let (promise, confirm) = Promise::new();
-        *self.0.lock().unwrap() = Some(promise);
+        *self.start.lock().unwrap() = Some(promise);
+        self.is_started.store(true, Ordering::Release);
         confirm
     }
 
     fn publish(&self, _batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
-        let started = self.0.lock().unwrap().is_some();
-        assert!(started, "the start comes first");
+        self.check_started();
         Confirm::ready(Err(Refused::new(0, PublishError::BrokerUnavailable)))
+    }
+
+    fn sweep(&self) {
+        self.check_started();
+    }
+
+    fn statistics(&self, _pattern: &Pattern, _limit: usize) -> Vec<DestinationStatistics> {
+        self.check_started();
+        Vec::new()
     }
 }
 
 impl Starting {
+    fn check_started(&self) {
+        let started = self.is_started.load(Ordering::Acquire);
+        assert!(started, "the start comes first");
+    }
+
     fn keep(&self, answer: Result<(), StartError>) {
-        let promise = self.0.lock().unwrap().take();
+        let promise = self.start.lock().unwrap().take();
         promise.expect("it was started").keep(answer);
     }
 }
@@ -80,6 +100,44 @@ fn an_engine_that_was_not_started_is_not_stopped() {
     wait(started.start()).unwrap();
     wait(started.stop(NOW));
     assert_eq!(seen.all(), ["available true", "available false"]);
+}
+
+#[test]
+fn a_sweep_and_statistics_do_not_reach_an_engine_that_was_not_started() {
+    let (hub, engine, _seen) = hub();
+    hub.sweep(NOW);
+    hub.statistics(&Pattern::parse("/**").unwrap(), 1);
+    assert!(!engine.is_started.load(Ordering::Acquire));
+}
+
+#[test]
+fn a_stopped_engine_receives_no_more_requests() {
+    let (hub, engine) = Manual::hub();
+    let session = Session::open(&hub);
+    wait(hub.stop(NOW));
+    let unavailable = PublishError::BrokerUnavailable;
+    let mut published = hub.publish(vec![message("/topic/a", "x")], NOW);
+    let refused = Refused::new(0, unavailable.clone());
+    assert_eq!(now(&mut published), Some(Err(refused)));
+    let transaction = Transaction::new(Vec::new(), vec![message("/topic/a", "x")]);
+    let mut committed = hub.commit(session.id, transaction, NOW);
+    let refused = CommitError::from(unavailable);
+    assert_eq!(now(&mut committed), Some(Err(refused)));
+    for (slot, destination) in [(0, "/topic/a"), (1, "/queue/a")] {
+        let mut subscribed = session.subscribing(slot, destination);
+        let refused = SubscribeError::BrokerUnavailable;
+        assert_eq!(now(&mut subscribed), Some(Err(refused)));
+    }
+    assert!(engine.names().is_empty());
+}
+
+#[test]
+fn a_stop_before_the_first_use_prevents_the_start() {
+    let (hub, engine, _seen) = hub();
+    wait(hub.stop(NOW));
+    let mut opened = Session::new(&hub, 1_000).opening(None);
+    assert_eq!(now(&mut opened), Some(Err(OpenError::BrokerUnavailable)));
+    assert!(!engine.is_started.load(Ordering::Acquire));
 }
 
 #[test]
