@@ -249,6 +249,8 @@ impl Settle {
 pub enum DeliveryRef {
     /// By its [tag](crate::Delivery::tag).
     Tag(u32),
+    /// By its tag, without those before it, whatever the subscription's mode: for what a session did not write.
+    Only(u32),
     /// By the id of its message.
     MessageId(ByteString),
 }
@@ -256,7 +258,7 @@ pub enum DeliveryRef {
 impl fmt::Display for DeliveryRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tag(tag) => write!(f, "{tag}"),
+            Self::Tag(tag) | Self::Only(tag) => write!(f, "{tag}"),
             Self::MessageId(id) => f.write_str(id),
         }
     }
