@@ -274,6 +274,8 @@ pub enum Outcome {
     Released,
     /// No consumer should process it again: NACK with `requeue:false`. The message becomes a dead letter.
     Rejected,
+    /// Its time to live ended before it was written. The message becomes a dead letter with that reason.
+    Expired,
 }
 
 /// A session's transaction, STOMP's BEGIN to COMMIT, for [`Hub::commit`](crate::Hub::commit).

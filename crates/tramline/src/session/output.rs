@@ -12,6 +12,7 @@ use tramline_stomp::AckMode;
 use super::Session;
 use super::end::End;
 use crate::app::interceptor::OutgoingDelivery;
+use crate::model::clock::wall_clock;
 use crate::model::panics::caught;
 use crate::model::reply::Payload;
 use crate::net::transport::Transport;
@@ -172,6 +173,13 @@ impl Session {
             let Some(mut head) = self.stomp.message_head(*slot) else {
                 continue;
             };
+            if let Some(at) = message.expires_at()
+                && at <= wall_clock().into()
+            {
+                self.shared.counters.messages_expired.increment();
+                failed.extend((*tag > 0).then_some((*slot, *tag, Outcome::Expired)));
+                continue;
+            }
             if *tag > 0 || *redeliveries > 0 {
                 own_head.clear();
                 self.stomp

@@ -41,6 +41,7 @@ impl ClientHub {
 
     /// Closes a session: nothing is delivered to it any more.
     pub(crate) fn close(&self, session: SessionId) {
+        self.pass_time();
         self.0.close(session);
     }
 
@@ -58,6 +59,7 @@ impl ClientHub {
         session: SessionId,
         settle: Settle,
     ) -> Confirm<Result<(), SettleError>> {
+        self.pass_time();
         self.0.settle(session, settle)
     }
 
@@ -74,6 +76,7 @@ impl ClientHub {
 
     /// Reports that a session's outbox has room again.
     pub(crate) fn room_again(&self, session: SessionId) {
+        self.pass_time();
         self.0.room_again(session);
     }
 
@@ -81,6 +84,7 @@ impl ClientHub {
         &self,
         request: Authorized<SubscribeRequest>,
     ) -> Confirm<Result<Subscribed, SubscribeError>> {
+        self.pass_time();
         self.0.subscribe(request.into_inner())
     }
 
@@ -100,6 +104,7 @@ impl ClientHub {
 
     /// Ends a subscription; needs no permission.
     pub(crate) fn unsubscribe(&self, session: SessionId, slot: u32) -> Confirm<()> {
+        self.pass_time();
         self.0.unsubscribe(session, slot)
     }
 
@@ -171,6 +176,11 @@ impl ClientHub {
 
     pub(crate) fn remote_member(&self, session: SessionId) -> Option<MemberDescription> {
         self.0.remote_member(session)
+    }
+
+    /// Nothing that has expired is handed out by what the hub is asked for next.
+    fn pass_time(&self) {
+        self.0.pass_time(wall_clock().into());
     }
 
     pub(crate) fn users(&self) -> Vec<ByteString> {

@@ -327,6 +327,7 @@ impl World {
                     self.messages[*message].redeliveries += 1;
                     self.give_up(name, *message, "rejected");
                 }
+                Outcome::Expired => self.give_up(name, *message, "expired"),
             }
         }
         self.sit_down(name, slot);
