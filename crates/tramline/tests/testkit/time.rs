@@ -104,6 +104,23 @@ async fn a_frozen_client_is_given_up() {
     quiet.disconnect().await;
 }
 
+/// Browsers run a background tab's timers once a minute, whatever heart-beats it agreed on.
+#[tokio::test(start_paused = true)]
+async fn a_background_tab_that_beats_once_a_minute_stays() {
+    let app = app();
+    let tab = app.connect_as("alice").await;
+    let mut open = tab.subscribe("/topic/open").await;
+    for minute in 0..30 {
+        tab.freeze();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        tab.thaw();
+        let sent = app.publisher().send("/topic/open", "still there?").await;
+        assert_eq!(sent.unwrap().local_receivers, 1, "minute {minute}");
+        assert_eq!(open.next_text().await, "still there?");
+    }
+    assert_eq!(app.stats().timeouts, 0);
+}
+
 /// Somebody who was away for less than the server's patience goes on.
 #[tokio::test(start_paused = true)]
 async fn a_short_frost_does_no_harm() {
