@@ -9,6 +9,7 @@ use bytestring::ByteString;
 use tramline_stomp::Headers;
 
 use crate::destination::{Destination, Target};
+use crate::errors::PublishError;
 use crate::hub::{Account, Budget, Charge};
 use crate::timestamp::Timestamp;
 
@@ -113,6 +114,11 @@ impl Message {
         self.extra.as_ref()?.time
     }
 
+    /// The time at which it expires: it is not handed out from then on.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.extra.as_ref()?.expires_at
+    }
+
     /// Its priority, if its publisher set one: 0 is the lowest, 4 the usual one, 9 the highest.
     pub fn priority(&self) -> Option<u8> {
         self.extra.as_ref()?.priority
@@ -212,12 +218,34 @@ impl DeadLetterReason {
     }
 }
 
+/// Returns the time at which a message expires by its headers; the earlier if there are two. ActiveMQ's `expires:0`
+/// means never.
+pub(crate) fn expiry(headers: &Headers, now: Timestamp) -> Result<Option<Timestamp>, PublishError> {
+    let number = |header: &'static str| {
+        let Some(value) = headers.get_bytestring(header) else {
+            return Ok(None);
+        };
+        let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+        let number = value.parse::<u64>().ok().filter(|_| digits);
+        number.map(Some).ok_or(PublishError::InvalidExpiry {
+            header,
+            value: value.chars().take(32).collect::<String>().into(),
+        })
+    };
+    let at = number("expires")?
+        .filter(|at| *at > 0)
+        .map(Timestamp::from_millis);
+    let after = number("expiration")?.map(|millis| now + std::time::Duration::from_millis(millis));
+    Ok(at.into_iter().chain(after).min())
+}
+
 /// Properties that most messages do not have.
 #[derive(Clone, Debug, Default)]
 struct Extra {
     id: Option<ByteString>,
     position: Option<Position>,
     time: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
     priority: Option<u8>,
     trace_context: Option<ByteString>,
     immediate: bool,
@@ -270,6 +298,13 @@ impl Publish {
         self
     }
 
+    /// Sets the time at which it expires; without, the headers `expires` and `expiration` say it.
+    #[must_use]
+    pub fn expires_at(mut self, time: Timestamp) -> Self {
+        self.extra().expires_at = Some(time);
+        self
+    }
+
     /// Sets a priority from 0 to 9; a larger number means 9, as in JMS.
     #[must_use]
     pub fn priority(mut self, priority: u8) -> Self {
@@ -302,6 +337,12 @@ impl Publish {
     /// The engine's position, if it has one.
     pub fn position(&self) -> Option<Position> {
         self.extra.as_ref()?.position
+    }
+
+    /// Returns true if no time of expiry was set.
+    pub(crate) fn lacks_expiry(&self) -> bool {
+        let extra = self.extra.as_ref();
+        extra.is_none_or(|extra| extra.expires_at.is_none())
     }
 
     fn extra(&mut self) -> &mut Extra {

@@ -267,6 +267,8 @@ impl Settle {
 pub enum DeliveryRef {
     /// By its [tag](crate::Delivery::tag).
     Tag(u32),
+    /// By its tag, without those before it, whatever the subscription's mode: for what a session did not write.
+    Only(u32),
     /// By the id of its message.
     MessageId(ByteString),
 }
@@ -274,7 +276,7 @@ pub enum DeliveryRef {
 impl fmt::Display for DeliveryRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tag(tag) => write!(f, "{tag}"),
+            Self::Tag(tag) | Self::Only(tag) => write!(f, "{tag}"),
             Self::MessageId(id) => f.write_str(id),
         }
     }
@@ -290,6 +292,8 @@ pub enum Outcome {
     Released,
     /// No consumer should process it again: NACK with `requeue:false`. The message becomes a dead letter.
     Rejected,
+    /// Its time to live ended before it was written. The message becomes a dead letter with that reason.
+    Expired,
 }
 
 /// A session's transaction, STOMP's BEGIN to COMMIT, for [`Hub::commit`](crate::Hub::commit).

@@ -1,4 +1,4 @@
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -13,7 +13,7 @@ use crate::command::Command;
 use crate::decoder::{Decoded, Decoder};
 use crate::frame::Frame;
 use crate::headers::Headers;
-use crate::heart_beat::{HeartBeat, InvalidHeartBeat};
+use crate::heart_beat::{HeartBeat, InvalidHeartBeat, Margins};
 use crate::version::Version;
 use crate::{
     heart_beat::{Due, Timers},
@@ -386,7 +386,8 @@ impl ClientConnection {
             .map_or(Ok(HeartBeat::NONE), str::parse)
             .map_err(|error: InvalidHeartBeat| ClientError::from(error))?;
         self.decoder.set_version(version);
-        self.timers.agree(self.heart_beat, theirs, Duration::ZERO);
+        self.timers
+            .agree(self.heart_beat, theirs, Margins::default());
         self.timers.start();
         self.state = State::Connected;
         for frame in std::mem::take(&mut self.waiting) {

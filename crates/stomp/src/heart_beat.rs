@@ -6,10 +6,11 @@ use std::{
 
 use crate::text::{excerpt, trim};
 
-/// A peer is considered dead after a silence of this many times the negotiated interval.
+/// A peer is considered dead after a silence of this many times the negotiated interval, or a longer time that
+/// [`ServerConfig::min_silence`](crate::ServerConfig::min_silence) sets.
 ///
 /// The specification only asks for "an error margin"; three is Spring's choice, and it tolerates two missed heart-beats
-/// of a busy peer or a browser that throttles a background tab's timers.
+/// of a busy peer.
 pub const READ_TOLERANCE: u32 = 3;
 
 /// One side's abilities and wishes: the value of a `heart-beat` header.
@@ -115,7 +116,8 @@ pub enum InvalidHeartBeat {
 pub struct Negotiated {
     /// This side writes something at least this often.
     pub send_every: Option<Duration>,
-    /// The peer writes something at least this often; it is dead after [`READ_TOLERANCE`] times as long.
+    /// The peer writes something at least this often; it is considered dead after at least [`READ_TOLERANCE`] times as
+    /// long.
     pub expect_within: Option<Duration>,
 }
 
@@ -126,11 +128,21 @@ pub struct Negotiated {
 pub(crate) struct Timers {
     /// Time from one write to the heart-beat after it: shorter than agreed.
     beat_after: u32,
-    expect_within: u32,
+    /// Time from one read after which the peer is considered dead.
+    read_within: u32,
     last_write: Instant,
     last_read: Instant,
     running: bool,
     reading_paused: bool,
+}
+
+/// What the timers of a connection add to the intervals that were agreed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Margins {
+    /// The period of the caller's timer, or zero.
+    pub(crate) period: Duration,
+    /// The least silence after which the peer is considered dead.
+    pub(crate) min_silence: Duration,
 }
 
 /// The action that a timer requires.
@@ -146,7 +158,7 @@ impl Timers {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             beat_after: 0,
-            expect_within: 0,
+            read_within: 0,
             last_write: now,
             last_read: now,
             running: false,
@@ -154,11 +166,20 @@ impl Timers {
         }
     }
 
-    /// Sets the intervals of the timers without starting them. `period` is that of the caller's timer, or zero.
-    pub(crate) fn agree(&mut self, ours: HeartBeat, theirs: HeartBeat, period: Duration) {
+    /// Sets the intervals of the timers without starting them.
+    pub(crate) fn agree(&mut self, ours: HeartBeat, theirs: HeartBeat, margins: Margins) {
+        let Margins {
+            period,
+            min_silence,
+        } = margins;
         let send_every = interval(ours.send, theirs.receive);
         self.beat_after = send_every.map_or(0, |every| beat_after(every, period));
-        self.expect_within = interval(ours.receive, theirs.send).unwrap_or(0);
+        let expect_within = interval(ours.receive, theirs.send);
+        self.read_within = expect_within.map_or(0, |within| {
+            within
+                .saturating_mul(READ_TOLERANCE)
+                .max(u32::try_from(min_silence.as_millis()).unwrap_or(u32::MAX))
+        });
     }
 
     /// Starts both timers from the last write and the last read.
@@ -218,11 +239,8 @@ impl Timers {
     }
 
     fn read_deadline(&self) -> Option<Instant> {
-        (self.running && self.expect_within > 0 && !self.reading_paused)
-            .then(|| {
-                let silence = from_millis(self.expect_within) * READ_TOLERANCE;
-                self.last_read.checked_add(silence)
-            })
+        (self.running && self.read_within > 0 && !self.reading_paused)
+            .then(|| self.last_read.checked_add(from_millis(self.read_within)))
             .flatten()
     }
 }

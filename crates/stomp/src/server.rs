@@ -363,7 +363,8 @@ impl ServerConnection {
     }
 
     /// Queues a heart-beat if one is due; or fails the session, if the client was silent for
-    /// [`READ_TOLERANCE`](crate::READ_TOLERANCE) times the negotiated interval. Early calls do nothing.
+    /// [`READ_TOLERANCE`](crate::READ_TOLERANCE) times the negotiated interval and
+    /// [`ServerConfig::min_silence`]. Early calls do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         match self.timers.handle_timeout(now) {
             Due::Nothing => {}

@@ -34,7 +34,9 @@ impl Pair {
 
     fn with(client: ClientConfig, server: HeartBeat) -> Self {
         let now = Instant::now();
-        let config = ServerConfig::default().with_heart_beat(server);
+        let config = ServerConfig::default()
+            .with_heart_beat(server)
+            .with_min_silence(Duration::ZERO);
         Self {
             client: ClientConnection::new(client, now),
             server: ServerConnection::new(Arc::new(config), now),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::job::{Job, Work};
 use super::ledger::Load;
-use super::publishing::expiry;
+use super::publishing::expiring;
 use super::queue::{Aftermath, Needs, NotTaken, Queue};
 use super::seat::Held;
 use super::{Engine, Seating};
@@ -14,7 +14,7 @@ use crate::confirm::{Confirm, Promise};
 use crate::destination::Target;
 use crate::errors::{CommitError, PublishError, SettleError};
 use crate::feed::Feed;
-use crate::message::Publish;
+use crate::message::{Publish, expiry};
 use crate::request::Published;
 use crate::statistics::{Count, DestinationKind};
 use crate::timestamp::Timestamp;
@@ -175,15 +175,20 @@ impl Engine {
         let mut bytes = 0;
         for publish in publishes {
             bytes += publish.size_hint();
+            let check = || expiry(&publish.headers, self.hub.now());
             let Target::Destination(destination) = &publish.target else {
+                check()?;
                 continue;
             };
             let payer = || publish.account().cloned();
             match self.hub.settings().kind(destination) {
                 None => return Err(self.hub.unknown_destination(destination)),
-                Some((DestinationKind::Topic, _)) => self.hub.prepare_for(destination, &payer)?,
+                Some((DestinationKind::Topic, _)) => {
+                    check()?;
+                    self.hub.prepare_for(destination, &payer)?;
+                }
                 Some((DestinationKind::Queue, _)) => {
-                    expiry(&publish.headers, self.hub.now())?;
+                    check()?;
                     let place = match places.get(destination.as_str()) {
                         Some(place) => *place,
                         None => {
@@ -247,7 +252,7 @@ impl Engine {
         reservation.left = reservation.left.less(reserved);
         let queue = &reservation.queue;
         let expires_at = self.expires_at(queue, &publish.headers).unwrap_or_default();
-        let message = self.hub.message(publish);
+        let message = self.hub.message(expiring(publish, expires_at));
         queue
             .push_reserved(&message, expires_at, reserved, self.hub.now(), after)
             .into()

@@ -12,7 +12,7 @@ use crate::confirm::Promise;
 use crate::destination::{Destination, Target};
 use crate::errors::{PublishError, Refused};
 use crate::feed::Feed;
-use crate::message::{DeadLetterReason, Publish};
+use crate::message::{DeadLetterReason, Publish, expiry};
 use crate::request::Published;
 use crate::statistics::{Count, DestinationKind};
 use crate::timestamp::Timestamp;
@@ -38,7 +38,10 @@ impl Engine {
         self.hub
             .check_memory(publish.size_hint())
             .map_err(NotTaken::Refused)?;
+        let now = self.hub.now();
+        let check = |publish: &Publish| expiry(&publish.headers, now).map_err(NotTaken::Refused);
         let Target::Destination(destination) = &publish.target else {
+            check(&publish)?;
             batch.receivers += self.hub.deliver_here(publish);
             batch.done += 1;
             return Ok(());
@@ -49,12 +52,15 @@ impl Engine {
                 self.hub.unknown_destination(&destination),
             )),
             Some((DestinationKind::Topic, _)) => {
+                check(&publish)?;
                 // Consecutive messages for the same destination share its turn, and one wake of each subscriber.
                 let mut bytes = publish.size_hint();
                 let mut run = vec![publish];
                 while let Some(next) = batch.rest.next_if(|next| {
                     bytes += next.size_hint();
-                    next.destination() == Some(&destination) && self.hub.has_memory(bytes)
+                    next.destination() == Some(&destination)
+                        && self.hub.has_memory(bytes)
+                        && check(next).is_ok()
                 }) {
                     run.push(next);
                 }
@@ -85,7 +91,7 @@ impl Engine {
             .map_err(NotTaken::Refused)?;
         Ok(Waiting {
             immediate: publish.is_immediate(),
-            message: self.hub.message(publish),
+            message: self.hub.message(expiring(publish, expires_at)),
             queue,
             expires_at,
         })
@@ -247,23 +253,10 @@ impl Engine {
     }
 }
 
-/// Returns the time at which a message expires by its headers; the earlier if there are two. ActiveMQ's `expires:0`
-/// means never.
-pub(super) fn expiry(headers: &Headers, now: Timestamp) -> Result<Option<Timestamp>, PublishError> {
-    let number = |header: &'static str| {
-        let Some(value) = headers.get_bytestring(header) else {
-            return Ok(None);
-        };
-        let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-        let number = value.parse::<u64>().ok().filter(|_| digits);
-        number.map(Some).ok_or(PublishError::InvalidExpiry {
-            header,
-            value: value.chars().take(32).collect::<String>().into(),
-        })
-    };
-    let at = number("expires")?
-        .filter(|at| *at > 0)
-        .map(Timestamp::from_millis);
-    let after = number("expiration")?.map(|millis| now + std::time::Duration::from_millis(millis));
-    Ok(at.into_iter().chain(after).min())
+/// Lets a message expire at the time that its queue gives it.
+pub(super) fn expiring(publish: Publish, at: Option<Timestamp>) -> Publish {
+    match at {
+        Some(at) => publish.expires_at(at),
+        None => publish,
+    }
 }

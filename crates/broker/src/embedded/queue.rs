@@ -410,6 +410,7 @@ impl Queue {
                 entry.redeliveries += 1;
                 self.give_up(state, at, entry, DeadLetterReason::Rejected, after);
             }
+            Outcome::Expired => self.give_up(state, at, entry, DeadLetterReason::Expired, after),
         }
     }
 

@@ -23,7 +23,7 @@ use crate::destination::{Destination, Pattern, Target};
 use crate::errors::{PublishError, StartError, SubscribeError};
 use crate::feed::{Feed, Source};
 use crate::hub::Ending;
-use crate::message::{Message, Position, Publish};
+use crate::message::{Message, Position, Publish, expiry};
 use crate::session_id::SessionId;
 use crate::statistics::{Count, Counters, Meter};
 use crate::timestamp::Timestamp;
@@ -569,7 +569,12 @@ impl LocalHub {
         }
     }
 
-    fn numbered(&self, publish: Publish, here: Option<Position>) -> Arc<Message> {
+    fn numbered(&self, mut publish: Publish, here: Option<Position>) -> Arc<Message> {
+        if publish.lacks_expiry()
+            && let Ok(Some(at)) = expiry(&publish.headers, self.now())
+        {
+            publish = publish.expires_at(at);
+        }
         let id = publish.id().cloned();
         let id = id.unwrap_or_else(|| self.message_id());
         let position = publish.position().or(here);

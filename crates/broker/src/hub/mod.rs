@@ -88,7 +88,8 @@ use crate::timestamp::Timestamp;
 /// * **Cost**: publishing to a topic without subscribers costs a look-up and stores nothing; an unused destination is
 ///   removed within half a minute of [sweeps](Self::sweep).
 ///
-/// Cheap to clone. It reads no clock: callers pass the time to `publish`, `commit` and `sweep`.
+/// Cheap to clone. It reads no clock: callers pass the time to `publish`, `commit` and `sweep`, and by
+/// [`pass_time`](Self::pass_time) before other calls.
 ///
 /// # Example: publish and subscribe
 ///
@@ -431,6 +432,12 @@ impl Hub {
         for publish in batch {
             publish.charge(&account);
         }
+    }
+
+    /// Passes the time. To be called before what may hand out a message and does not take the time itself: to subscribe,
+    /// settle, unsubscribe, close and report room. So nothing is handed out that has expired.
+    pub fn pass_time(&self, now: Timestamp) {
+        self.local().clock.set(now);
     }
 
     /// Reports that the outbox of a session that had no room for a delivery with a tag has room again.

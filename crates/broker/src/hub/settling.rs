@@ -72,18 +72,25 @@ impl Hub {
         let Some(origin) = entry.origin else {
             return;
         };
-        if outcome == Outcome::Accepted {
-            return origin.meter.count(Count::Acked, 1);
-        }
+        // How it ended, and how often it was delivered.
+        let (reason, deliveries) = match outcome {
+            Outcome::Accepted => return origin.meter.count(Count::Acked, 1),
+            Outcome::Released | Outcome::Rejected => (DeadLetterReason::Rejected, 1),
+            Outcome::Expired => {
+                origin.meter.count(Count::Expired, 1);
+                (DeadLetterReason::Expired, 0)
+            }
+        };
         let destination = origin.dead_letters.as_ref();
         let destination = destination.filter(|to| **to != entry.message.destination());
         let Some(destination) = destination.and_then(|to| Destination::parse(to.clone()).ok())
         else {
-            return origin.meter.count(Count::Discarded, 1);
+            if reason != DeadLetterReason::Expired {
+                origin.meter.count(Count::Discarded, 1);
+            }
+            return;
         };
-        let letter = entry
-            .message
-            .dead_letter(destination, DeadLetterReason::Rejected, 1);
+        let letter = entry.message.dead_letter(destination, reason, deliveries);
         let confirm = self.pass_on(vec![letter]);
         match confirm.into_ready() {
             Ok(answer) => origin.buried(&answer),

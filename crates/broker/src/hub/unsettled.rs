@@ -64,13 +64,14 @@ impl<E: Identified> Unsettled<E> {
         true
     }
 
-    /// Removes `delivery`, and all before it if the subscription acknowledges cumulatively; returns them in order.
+    /// Removes `delivery`, and all before it if the subscription acknowledges cumulatively and it is not
+    /// [alone](DeliveryRef::Only); returns them in order.
     /// `None` if there is no such delivery.
     pub(crate) fn settle(&mut self, delivery: &DeliveryRef) -> Option<Settled<E>> {
         let at = self.position(delivery)?;
         let (_, last) = self.entries.remove(at)?;
-        let before: Vec<E> = match self.ack {
-            AckMode::ClientIndividual => Vec::new(),
+        let before: Vec<E> = match (self.ack, delivery) {
+            (AckMode::ClientIndividual, _) | (_, DeliveryRef::Only(_)) => Vec::new(),
             _ => self.entries.drain(..at).map(|(_, entry)| entry).collect(),
         };
         if let Some(mut tags) = self.tags.take() {
@@ -97,7 +98,6 @@ impl<E: Identified> Unsettled<E> {
         &mut self,
         deliveries: &'a [DeliveryRef],
     ) -> Result<impl Iterator<Item = (usize, &E)>, &'a DeliveryRef> {
-        let individual = self.ack == AckMode::ClientIndividual;
         let mut ranges = Vec::with_capacity(deliveries.len());
         let mut seen = HashSet::with_capacity(deliveries.len());
         let mut from = 0;
@@ -106,6 +106,7 @@ impl<E: Identified> Unsettled<E> {
                 .position(delivery)
                 .filter(|at| *at >= from && seen.insert(*at))
                 .ok_or(delivery)?;
+            let individual = self.ack == AckMode::ClientIndividual;
             let first = if individual { at } else { from };
             ranges.push(first..=at);
             from = if individual { 0 } else { at + 1 };
@@ -139,7 +140,7 @@ impl<E: Identified> Unsettled<E> {
 
     fn position(&mut self, delivery: &DeliveryRef) -> Option<usize> {
         let tag = match delivery {
-            DeliveryRef::Tag(tag) => *tag,
+            DeliveryRef::Tag(tag) | DeliveryRef::Only(tag) => *tag,
             DeliveryRef::MessageId(id) => *self.tags().get(id)?,
         };
         let (first, _) = self.entries.front()?;
@@ -215,6 +216,18 @@ mod tests {
         assert_eq!(ids(unsettled.settle(&DeliveryRef::Tag(0))), None);
         assert_eq!(ids(unsettled.settle(&tags[2])).unwrap(), ["3", "4"]);
         assert_eq!(unsettled.len(), 0);
+    }
+
+    #[test]
+    fn one_alone_leaves_those_before_it() {
+        let mut unsettled = unsettled(AckMode::Client);
+        for (tag, id) in [(1, "2"), (3, "4")] {
+            let alone = DeliveryRef::Only(tag);
+            assert_eq!(ids(unsettled.settle(&alone)).unwrap(), [id]);
+            assert_eq!(ids(unsettled.settle(&alone)), None);
+        }
+        let rest = unsettled.settle(&DeliveryRef::Tag(2));
+        assert_eq!(ids(rest).unwrap(), ["0", "1", "3"]);
     }
 
     #[test]

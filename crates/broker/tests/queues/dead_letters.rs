@@ -1,6 +1,8 @@
 //! Dead letters and their destinations.
 
-use tramline_broker::{Delivery, Hub, QueueSettings, TopicSettings, WhenFull};
+use tramline_broker::{
+    Delivery, DeliveryRef, Hub, Outcome, QueueSettings, TopicSettings, WhenFull,
+};
 
 use crate::support::*;
 
@@ -39,6 +41,57 @@ fn a_rejected_message_goes_there_with_the_reason() {
     }
     let counts = counts(&broker, "/queue/a");
     assert_eq!((counts.dead_lettered, counts.discarded), (1, 0));
+}
+
+/// What a session did not write is settled alone, whatever its client acknowledges cumulatively.
+#[test]
+fn what_expired_before_it_was_written_goes_there_alone() {
+    let settings = TopicSettings::default().dead_letters("/queue/dead");
+    let broker = broker()
+        .queue_settings("/queue/a", tried(3))
+        .topic_settings("/topic/a", settings);
+    let broker = Hub::new(broker);
+    let alice = Client::open(&broker);
+    alice.subscribe(1, "/queue/dead", INDIVIDUAL);
+    for (slot, destination) in [(2, "/queue/a"), (3, "/topic/a")] {
+        alice.subscribe(slot, destination, CLIENT);
+        send(&broker, destination, &["1", "2", "3"]);
+        assert_eq!(alice.take().len(), 3);
+        let alone = || DeliveryRef::Only(2);
+        let settled = alice.try_settle(slot, alone(), Outcome::Expired);
+        assert_eq!(settled, Ok(()));
+        assert!(alice.try_settle(slot, alone(), Outcome::Expired).is_err());
+        let dead = alice.take();
+        assert_eq!(tries(&dead), [("2".into(), 0)]);
+        assert_eq!(header(&dead[0], "dead-letter-reason"), Some("expired"));
+        assert_eq!(header(&dead[0], "original-delivery-count"), Some("0"));
+        let now = counts(&broker, destination);
+        assert_eq!((now.expired, now.dead_lettered, now.acked), (1, 1, 0));
+        alice.accept(slot, 3);
+        assert_eq!(counts(&broker, destination).acked, 2);
+    }
+}
+
+/// Time passes between calls too: by `pass_time`.
+#[test]
+fn nothing_is_handed_out_that_has_expired_meanwhile() {
+    let broker = Hub::new(broker());
+    let (alice, bob) = (Client::open(&broker), Client::open(&broker));
+    let later = at(300);
+    let headers = [("expiration", "300")];
+    publish(&broker, vec![with_headers("/queue/a", "1", &headers)]);
+    publish(&broker, vec![with_headers("/queue/b", "2", &headers)]);
+    bob.subscribe(0, "/queue/b", INDIVIDUAL);
+    let given = bob.take();
+    assert_eq!(given[0].message.expires_at(), Some(later));
+    broker.pass_time(later);
+    alice.subscribe(0, "/queue/a", INDIVIDUAL);
+    assert!(alice.take().is_empty());
+    bob.release(0, 1);
+    assert!(bob.take().is_empty(), "nor again");
+    for queue in ["/queue/a", "/queue/b"] {
+        assert_eq!(counts(&broker, queue).expired, 1);
+    }
 }
 
 #[test]

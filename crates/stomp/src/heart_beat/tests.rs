@@ -86,7 +86,7 @@ fn timers_fire_within_the_write_interval_and_at_thrice_the_read_interval() {
     let mut timers = Timers::new(start);
     assert_eq!(timers.next_timeout(), None);
 
-    timers.agree(beat(100, 100), beat(100, 100), Duration::ZERO);
+    timers.agree(beat(100, 100), beat(100, 100), Margins::default());
     assert!(!timers.sends());
     assert_eq!(timers.next_timeout(), None);
     timers.start();
@@ -108,7 +108,7 @@ fn a_pause_stops_the_read_timer_and_a_resume_restarts_it() {
     let start = Instant::now();
     let at = |millis| start + Duration::from_millis(millis);
     let mut timers = Timers::new(start);
-    timers.agree(beat(0, 100), beat(100, 0), Duration::ZERO);
+    timers.agree(beat(0, 100), beat(100, 0), Margins::default());
     timers.start();
     assert_eq!(timers.next_timeout(), Some(at(300)));
 
@@ -121,4 +121,26 @@ fn a_pause_stops_the_read_timer_and_a_resume_restarts_it() {
     // A repeated pause changes nothing: the time goes on.
     timers.pause_reading(false, at(1_200));
     assert_eq!(timers.next_timeout(), Some(at(1_300)));
+}
+
+#[test]
+fn a_peer_may_be_silent_for_the_least_time_whatever_was_agreed() {
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    for (agreed, least, dead_after) in [
+        (10_000, 0, 30),
+        (10_000, 90, 90),
+        (40_000, 90, 120),
+        (0, 90, 0),
+    ] {
+        let mut timers = Timers::new(start);
+        let margins = Margins {
+            min_silence: Duration::from_secs(least),
+            ..Margins::default()
+        };
+        timers.agree(beat(0, agreed), beat(agreed, 0), margins);
+        timers.start();
+        let expected = (dead_after > 0).then(|| at(dead_after));
+        assert_eq!(timers.next_timeout(), expected);
+    }
 }

@@ -23,9 +23,14 @@ pub struct ServerConfig {
     /// Limits on what a client may send; see [`Limits`] for the defaults.
     pub limits: Limits,
 
-    /// The heart-beats that CONNECTED offers, in milliseconds. Default 10,000 both ways: a dead peer is noticed within
-    /// 30 s, and proxies cut idle connections after 60 s.
+    /// The heart-beats that CONNECTED offers, in milliseconds. Default 10,000 both ways: proxies cut idle connections
+    /// after 60 s. When a silent client is considered dead, [`min_silence`](Self::min_silence) says.
     pub heart_beat: HeartBeat,
+
+    /// The least time for which a client that agreed to send heart-beats may be silent before it is considered dead; with
+    /// longer intervals it is [`READ_TOLERANCE`](crate::READ_TOLERANCE) times the interval. Default 90 s: browsers run a
+    /// background tab's timers once a minute, whatever it agreed to. Zero for clients that are not browsers.
+    pub min_silence: Duration,
 
     /// The period of the timer that calls [`handle_timeout`](crate::ServerConnection::handle_timeout), if it is coarse.
     /// Default zero. Heart-beats are scheduled at 90 % of the agreed interval, rounded down to whole periods: with a
@@ -58,6 +63,13 @@ impl ServerConfig {
     #[must_use]
     pub fn with_heart_beat(mut self, heart_beat: HeartBeat) -> Self {
         self.heart_beat = heart_beat;
+        self
+    }
+
+    /// Sets [`ServerConfig::min_silence`].
+    #[must_use]
+    pub fn with_min_silence(mut self, silence: Duration) -> Self {
+        self.min_silence = silence;
         self
     }
 
@@ -98,6 +110,7 @@ impl Default for ServerConfig {
                 send: 10_000,
                 receive: 10_000,
             },
+            min_silence: Duration::from_secs(90),
             timer_period: Duration::ZERO,
             max_subscriptions: 1024,
             max_transactions: 16,

@@ -5,7 +5,6 @@ use crate::command::Command;
 use crate::decoder::DecodeError;
 use crate::error_reply::ErrorReply;
 use crate::heart_beat::InvalidHeartBeat;
-use crate::heart_beat::READ_TOLERANCE;
 use crate::version::Version;
 
 /// A session failed; the variants say who caused it.
@@ -20,10 +19,11 @@ pub enum ServerError {
     #[error(transparent)]
     PeerIncompatible(#[from] PeerIncompatible),
 
-    /// The client was silent for longer than [`READ_TOLERANCE`] times the negotiated interval.
+    /// The client was silent for longer than [`READ_TOLERANCE`](crate::READ_TOLERANCE) times the negotiated interval and
+    /// [`ServerConfig::min_silence`](crate::ServerConfig::min_silence).
     #[error(
-        "nothing was received for {silent_for:?}, more than {READ_TOLERANCE} times the agreed \
-         heart-beat; send heart-beats or agree on none"
+        "nothing was received for {silent_for:?}, longer than the agreed heart-beat allows; send \
+         heart-beats or agree on none"
     )]
     HeartBeatTimeout {
         /// The time since the last byte.

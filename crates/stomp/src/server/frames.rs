@@ -10,7 +10,7 @@ use crate::ack_mode::{AckMode, InvalidAckMode};
 use crate::command::Command;
 use crate::frame::Frame;
 use crate::headers::Headers;
-use crate::heart_beat::{HeartBeat, InvalidHeartBeat};
+use crate::heart_beat::{HeartBeat, InvalidHeartBeat, Margins};
 use crate::text::excerpt;
 use crate::version::Version;
 
@@ -61,9 +61,11 @@ impl ServerConnection {
             .get("heart-beat")
             .map_or(Ok(HeartBeat::NONE), str::parse)
             .map_err(|error: InvalidHeartBeat| PeerViolation::from(error))?;
-        let config = &self.config;
-        self.timers
-            .agree(config.heart_beat, theirs, config.timer_period);
+        let margins = Margins {
+            period: self.config.timer_period,
+            min_silence: self.config.min_silence,
+        };
+        self.timers.agree(self.config.heart_beat, theirs, margins);
         self.state = State::Connecting;
         let passcode = headers.get_bytestring("passcode").cloned();
         headers.remove("passcode");

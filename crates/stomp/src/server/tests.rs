@@ -405,7 +405,8 @@ fn nothing_counts_after_disconnect_but_its_receipt_is_sent() {
 #[test]
 fn heart_beats_follow_what_both_agreed_on() {
     let connect = "CONNECT\naccept-version:1.1\nheart-beat:20000, 5000\n\n\0";
-    let mut server = Server::connected(connect);
+    let config = ServerConfig::default().with_min_silence(Duration::ZERO);
+    let mut server = Server::connected_with(config, connect);
     let start = server.now;
     let at = |seconds| start + Duration::from_secs(seconds);
     assert_eq!(server.connection.next_timeout(), Some(at(9)));
@@ -440,11 +441,11 @@ fn a_paused_client_does_not_time_out() {
     let mut server = Server::connected("CONNECT\nheart-beat:1000,0\n\n\0");
     let start = server.now;
     let at = |seconds| start + Duration::from_secs(seconds);
-    assert_eq!(server.connection.next_timeout(), Some(at(30)));
+    assert_eq!(server.connection.next_timeout(), Some(at(90)));
     server.connection.pause_reading(true, at(1));
     assert_eq!(server.connection.next_timeout(), None);
     server.connection.pause_reading(false, at(100));
-    assert_eq!(server.connection.next_timeout(), Some(at(130)));
+    assert_eq!(server.connection.next_timeout(), Some(at(190)));
 }
 
 #[test]

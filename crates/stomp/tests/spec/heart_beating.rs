@@ -1,10 +1,12 @@
 use super::*;
 
 fn session(client: &str) -> Session {
-    let mut session = Session::fresh(ServerConfig::default().with_heart_beat(HeartBeat {
+    let heart_beat = HeartBeat {
         send: 1000,
         receive: 4000,
-    }));
+    };
+    let config = ServerConfig::default().with_heart_beat(heart_beat);
+    let mut session = Session::fresh(config.with_min_silence(Duration::ZERO));
     session.connect(client);
     session
 }

@@ -44,7 +44,7 @@ impl Session {
                 // The ERROR comes after the answers to the SENDs in front: the frame is tried again then.
                 let event = match outcome {
                     Outcome::Accepted => ServerEvent::Ack(ack),
-                    Outcome::Released | Outcome::Rejected => ServerEvent::Nack(ack),
+                    _ => ServerEvent::Nack(ack),
                 };
                 self.order.hold_back((event, None));
                 None
@@ -82,6 +82,15 @@ impl Session {
         match answer {
             Ok(()) => self.receipt(receipt),
             Err(error) => self.refuse("not acknowledged", error.to_string(), receipt),
+        }
+    }
+
+    /// Settles what was not written: each alone, whatever the client has acknowledged.
+    #[cold]
+    pub(super) fn settle_failed(&self, failed: &[(u32, u32, Outcome)]) {
+        for (slot, tag, outcome) in failed {
+            let settle = Settle::new(Some(*slot), DeliveryRef::Only(*tag), *outcome);
+            drop(self.shared.hub.settle(self.record.id(), settle));
         }
     }
 

@@ -40,8 +40,6 @@ pub(crate) enum End {
     SlowLogin,
     /// It reads too slowly.
     TooSlow(String),
-    /// A message for it cannot travel on its transport; the ERROR is queued.
-    NotText { destination: String },
     /// Somebody on the server's side wanted it.
     Requested { code: u16, reason: ByteString },
 }
@@ -63,7 +61,6 @@ impl End {
             Self::NoConnect | Self::SlowLogin | Self::TooSlow(_) => {
                 (NOT_RELIABLE, self.to_string().into())
             }
-            Self::NotText { .. } => (1003, self.to_string().into()),
             Self::Requested { code, reason } => (*code, reason.clone()),
         }
     }
@@ -81,8 +78,7 @@ impl End {
             | Self::Stomp(_)
             | Self::Refused { .. }
             | Self::NoConnect
-            | Self::SlowLogin
-            | Self::NotText { .. } => DisconnectCause::Refused,
+            | Self::SlowLogin => DisconnectCause::Refused,
             Self::TooSlow(_) => DisconnectCause::TooSlow,
             Self::Requested { .. } => DisconnectCause::Server,
         };
@@ -111,7 +107,6 @@ impl End {
             | Self::Silent(_) => &counters.timeouts,
             Self::Violation { .. } | Self::Stomp(_) => &counters.protocol_errors,
             Self::TooSlow(_) => &counters.slow_consumers,
-            Self::NotText { .. } => &counters.rejected,
         };
         counter.increment();
     }
@@ -129,8 +124,7 @@ impl End {
             | Self::Stomp(_)
             | Self::Refused { .. }
             | Self::SlowLogin
-            | Self::TooSlow(_)
-            | Self::NotText { .. } => Severity::Fault,
+            | Self::TooSlow(_) => Severity::Fault,
         };
         log_end!(
             severity,
@@ -173,17 +167,9 @@ impl fmt::Display for End {
             Self::NoConnect => f.write_str("no CONNECT frame came in time"),
             Self::SlowLogin => f.write_str("the login was not decided in time"),
             Self::TooSlow(error) => f.write_str(error),
-            Self::NotText { destination } => f.write_str(&not_text(destination)),
             Self::Requested { code, reason } => {
                 write!(f, "the server closed it with {code} {reason:?}")
             }
         }
     }
-}
-
-/// The text for a body that SockJS cannot carry.
-pub(super) fn not_text(destination: &str) -> String {
-    format!(
-        "a message to {destination:?} has a body that is not UTF-8, which SockJS cannot carry; use WebSocket"
-    )
 }

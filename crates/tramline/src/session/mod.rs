@@ -79,8 +79,13 @@ impl<T: Transport> SessionTask<T> {
         let member = shared.session_opened(&record);
         tracing::debug!(stack = %shared.name, session = %record.id(), transport = T::NAME, "session opened");
         let deadline = now + shared.limits.connect_time;
+        let stomp = if T::FOR_BROWSERS {
+            &shared.stomp
+        } else {
+            &shared.stomp_of_programs
+        };
         let session = Session {
-            stomp: ServerConnection::new(Arc::clone(&shared.stomp), now),
+            stomp: ServerConnection::new(Arc::clone(stomp), now),
             record,
             member,
             login: Login::Awaited { deadline },

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use tramline_broker::{Control, Delivery, Ending, Headers, Message, Taken};
-use tramline_stomp::{AckMode, ErrorReply};
+use tramline_broker::{Control, Delivery, Ending, Headers, Message, Outcome, Taken};
+use tramline_stomp::AckMode;
 
 use super::Session;
-use super::end::{End, not_text};
+use super::end::End;
 use crate::app::interceptor::OutgoingDelivery;
+use crate::model::clock::wall_clock;
 use crate::model::panics::caught;
 use crate::model::reply::Payload;
 use crate::net::transport::Transport;
@@ -21,6 +22,17 @@ use crate::net::transport::task::{BATCH_BYTES, BATCH_ITEMS, Link, lend};
 thread_local! {
     /// Lent to the session that writes.
     static DELIVERIES: Cell<Vec<Delivery>> = const { Cell::new(Vec::new()) };
+}
+
+/// What became of a batch of deliveries. Those that have to be settled are named by slot and tag.
+#[derive(Default)]
+struct Encoded {
+    /// The number of those that were written.
+    sent: usize,
+    /// Written to clients that send no ACK; each settles those before it.
+    written: Vec<(u32, u32)>,
+    /// Not written.
+    failed: Vec<(u32, u32, Outcome)>,
 }
 
 impl Session {
@@ -66,26 +78,30 @@ impl Session {
                 return false;
             }
         }
-        let mut to_settle = Vec::new();
+        let mut encoded = Encoded::default();
         let written = link.write(context, |transport, batch| {
-            let mut filled = !deliveries.is_empty();
+            let mut filled = false;
             while let Some(frame) = self.stomp.poll_transmit() {
                 transport.frame(&frame, batch);
                 filled = true;
             }
-            to_settle = self.encode(transport, deliveries, batch);
-            filled
+            encoded = self.encode(transport, deliveries, batch);
+            filled || encoded.sent > 0
         });
+        // First, since settling what was written may settle those before it too.
+        if !encoded.failed.is_empty() {
+            self.settle_failed(&encoded.failed);
+        }
         if written.is_ok() {
-            if !to_settle.is_empty() {
-                self.settle_written(&to_settle);
+            if !encoded.written.is_empty() {
+                self.settle_written(&encoded.written);
             }
             // Settling one would settle those before it too, which may not have been written.
             if !dropped.is_empty() && !self.state.is_ending() {
                 self.settle_written(&dropped);
             }
         }
-        if !deliveries.is_empty() {
+        if encoded.sent > 0 {
             self.stomp.wrote(self.shared.wheel.now());
         }
         let more = match taken {
@@ -137,10 +153,13 @@ impl Session {
         transport: &mut T,
         deliveries: &[Delivery],
         batch: &mut Batch,
-    ) -> Vec<(u32, u32)> {
+    ) -> Encoded {
         let version = self.stomp.version();
-        let mut sent = 0;
-        let mut to_settle: Vec<(u32, u32)> = Vec::new();
+        let Encoded {
+            mut sent,
+            mut written,
+            mut failed,
+        } = Encoded::default();
         let mut own_head = Vec::new();
         for Delivery {
             message,
@@ -154,6 +173,13 @@ impl Session {
             let Some(mut head) = self.stomp.message_head(*slot) else {
                 continue;
             };
+            if let Some(at) = message.expires_at()
+                && at <= wall_clock().into()
+            {
+                self.shared.counters.messages_expired.increment();
+                failed.extend((*tag > 0).then_some((*slot, *tag, Outcome::Expired)));
+                continue;
+            }
             if *tag > 0 || *redeliveries > 0 {
                 own_head.clear();
                 self.stomp
@@ -163,24 +189,33 @@ impl Session {
             if transport.message(head, version, message, batch) {
                 sent += 1;
                 if *tag > 0 && self.stomp.ack_mode(*slot) == Some(AckMode::Auto) {
-                    match to_settle.last_mut() {
+                    match written.last_mut() {
                         // Settling one settles those before it.
                         Some((last, up_to)) if last == slot => *up_to = *tag,
-                        _ => to_settle.push((*slot, *tag)),
+                        _ => written.push((*slot, *tag)),
                     }
                 }
                 continue;
             }
-            let destination = message.destination().to_owned();
-            self.stomp
-                .error(ErrorReply::new("message cannot be carried").detail(not_text(&destination)));
-            self.state.end(End::NotText { destination });
-            break;
+            // The message's fault is the message's: no other receiver of this kind could take it, and this one goes on.
+            self.shared.counters.messages_not_carried.increment();
+            tracing::debug!(
+                stack = %self.shared.name,
+                session = %self.record.id(),
+                destination = ?message.destination(),
+                "a message has a body that is not UTF-8, which {} cannot carry",
+                T::NAME
+            );
+            failed.extend((*tag > 0).then_some((*slot, *tag, Outcome::Rejected)));
         }
         if sent > 0 {
             self.shared.counters.messages_sent.add(sent);
         }
-        to_settle
+        Encoded {
+            sent,
+            written,
+            failed,
+        }
     }
 
     /// Shows the interceptors the deliveries that are about to be written. Returns those that they dropped and that have to

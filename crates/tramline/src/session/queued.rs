@@ -144,7 +144,7 @@ impl Later {
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Settle(settle) => match &settle.delivery {
-                DeliveryRef::Tag(_) => 0,
+                DeliveryRef::Tag(_) | DeliveryRef::Only(_) => 0,
                 DeliveryRef::MessageId(id) => id.len(),
             },
             Self::Publish(publish) => publish.get().size_hint(),

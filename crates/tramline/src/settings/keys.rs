@@ -145,6 +145,10 @@ pub(super) static KEYS: &[Key] = &[
         to.limits.heart_beat.receive = heart_beat(value)?;
         Ok(())
     }),
+    key("limits.heart_beat_silence", |to, value| {
+        to.limits.heart_beat_silence = value.time()?;
+        Ok(())
+    }),
     key("limits.keep_alive", |to, value| {
         to.limits.keep_alive = value.time_or_off()?;
         Ok(())

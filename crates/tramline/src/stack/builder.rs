@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use bytestring::ByteString;
 use http::HeaderName;
@@ -360,6 +361,7 @@ impl MessagingBuilder {
         stomp.limits = stomp_limits;
         stomp.heart_beat = self.limits.heart_beat;
         stomp.timer_period = TICK;
+        stomp.min_silence = self.limits.heart_beat_silence;
         stomp.max_subscriptions = self.limits.subscriptions;
         stomp.max_transactions = self.limits.transactions;
         let publisher = Publisher::new(hub.clone(), self.user_prefix.clone());
@@ -373,6 +375,7 @@ impl MessagingBuilder {
             for_handlers: Arc::new(for_handlers(stack, publisher.clone())),
             publisher,
             limits: self.limits,
+            stomp_of_programs: Arc::new(stomp.clone().with_min_silence(Duration::ZERO)),
             stomp: Arc::new(stomp),
             front: Front {
                 origins: self.origins,

@@ -42,6 +42,7 @@ impl ClientHub {
 
     /// Closes a session: nothing is delivered to it any more.
     pub(crate) fn close(&self, session: SessionId) {
+        self.pass_time();
         self.0.close(session);
     }
 
@@ -61,6 +62,7 @@ impl ClientHub {
         session: SessionId,
         settle: Settle,
     ) -> Confirm<Result<(), SettleError>> {
+        self.pass_time();
         self.0.settle(session, settle)
     }
 
@@ -77,6 +79,7 @@ impl ClientHub {
 
     /// Reports that a session's outbox has room again.
     pub(crate) fn room_again(&self, session: SessionId) {
+        self.pass_time();
         self.0.room_again(session);
     }
 
@@ -84,6 +87,7 @@ impl ClientHub {
         &self,
         request: Authorized<SubscribeRequest>,
     ) -> Confirm<Result<Subscribed, SubscribeError>> {
+        self.pass_time();
         self.0.subscribe(request.into_inner())
     }
 
@@ -103,6 +107,7 @@ impl ClientHub {
 
     /// Ends a subscription; needs no permission.
     pub(crate) fn unsubscribe(&self, session: SessionId, slot: u32) -> Confirm<()> {
+        self.pass_time();
         self.0.unsubscribe(session, slot)
     }
 
@@ -174,6 +179,11 @@ impl ClientHub {
 
     pub(crate) fn remote_member(&self, session: SessionId) -> Option<MemberDescription> {
         self.0.remote_member(session)
+    }
+
+    /// Nothing that has expired is handed out by what the hub is asked for next.
+    fn pass_time(&self) {
+        self.0.pass_time(wall_clock().into());
     }
 
     pub(crate) fn users(&self) -> Vec<ByteString> {

@@ -56,12 +56,17 @@ pub struct Limits {
     /// `timeToFirstMessage`: slow networks pass, idle sockets do not pile up.
     pub connect_time: Duration,
     /// Milliseconds between heart-beats that this side offers and wants. Default 10,000 each way, as Spring's with a
-    /// scheduler: dead connections are detected within half a minute, at a cost of one byte each time. Ours leave at
-    /// 90 % of the agreed interval, by a timer of 100 ms: intervals of less than 200 cannot be kept. A client counts as
-    /// gone after three times the agreed interval.
+    /// scheduler, at a cost of one byte each time. Ours leave at 90 % of the agreed interval, by a timer of 100 ms:
+    /// intervals of less than 200 cannot be kept. A client counts as gone after three times the agreed interval, and over
+    /// WebSocket and SockJS not before [`heart_beat_silence`](Self::heart_beat_silence).
     pub heart_beat: HeartBeat,
-    /// Interval of pings on a WebSocket whose session agreed on no heart-beats of ours; `None` for none. Default 25 s,
-    /// as SockJS's heart-beat: proxies cut connections that are silent for 30 or 60 s.
+    /// The least time for which a client of WebSocket or SockJS that agreed on heart-beats may send none, whatever their
+    /// interval. Default 90 s: browsers run a background tab's timers once a minute. A connection that is dead is noticed
+    /// before, by [`keep_alive`](Self::keep_alive): browsers answer pings in background tabs too. TCP clients count as gone
+    /// after three times the interval.
+    pub heart_beat_silence: Duration,
+    /// Interval of pings on a WebSocket; `None` for none. Default 25 s, as SockJS's heart-beat: proxies cut connections
+    /// that are silent for 30 or 60 s.
     pub keep_alive: Option<Duration>,
     /// Time for which a peer may be silent after a [ping](Self::keep_alive) before it counts as gone. Default 20 s:
     /// more than any live network takes, so that half-open connections are gone within 45 s. WebSockets only: see
@@ -88,6 +93,7 @@ impl Default for Limits {
                 send: 10_000,
                 receive: 10_000,
             },
+            heart_beat_silence: Duration::from_secs(90),
             keep_alive: KEEP_ALIVE,
             keep_alive_timeout: KEEP_ALIVE_TIMEOUT,
         }

@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) for_handlers: Arc<Extensions>,
     pub(crate) limits: Limits,
     pub(crate) stomp: Arc<ServerConfig>,
+    /// The same for clients that are no browsers.
+    pub(crate) stomp_of_programs: Arc<ServerConfig>,
     pub(crate) front: Front,
     pub(crate) sockjs: SockJs,
     pub(crate) wheel: Arc<Wheel>,

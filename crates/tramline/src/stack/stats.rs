@@ -21,6 +21,10 @@ counters! {
     messages_received,
     /// MESSAGE frames written.
     messages_sent,
+    /// Messages not written because they had expired on their way to the session.
+    messages_expired,
+    /// Messages not written because the session's transport cannot carry them: bodies that are not UTF-8, over SockJS.
+    messages_not_carried,
     /// CONNECT frames whose login was refused, see [`ConnectRefused`](crate::login::ConnectRefused).
     logins_refused,
     /// Frames that the policy denied.

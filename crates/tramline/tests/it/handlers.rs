@@ -394,6 +394,7 @@ async fn while_a_handler_runs_deliveries_pongs_and_other_sessions_go_on() {
 async fn while_a_handler_runs_heart_beats_go_on_and_the_clients_are_not_missed() {
     let server = Setup::new()
         .limits(|limits| {
+            limits.heart_beat_silence = std::time::Duration::ZERO;
             limits.heart_beat.send = 100;
             limits.heart_beat.receive = 100;
         })

@@ -216,7 +216,10 @@ async fn what_a_consumer_leaves_unsettled_goes_to_others() {
             "silence",
         ] {
             let server = Setup::open_to_all(broker())
-                .limits(|limits| limits.heart_beat.receive = 100)
+                .limits(|limits| {
+                    limits.heart_beat.receive = 100;
+                    limits.heart_beat_silence = std::time::Duration::ZERO;
+                })
                 .start()
                 .await;
             server.publish("/queue/x", ["1", "2", "3", "4"]).await;

@@ -6,7 +6,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tramline::broker::QueueSettings;
 use tramline::limits::HeartBeat;
 use tramline::login::ConnectRefused;
-use tramline::test::TestMessaging;
+use tramline::policy::{Policy, permit};
+use tramline::reply::IntoReply;
+use tramline::test::{AckMode, TestMessaging};
 use tramline::{Connect, EmbeddedBroker, Limits, User};
 
 use super::support::{app, builder, routes};
@@ -102,6 +104,23 @@ async fn a_frozen_client_is_given_up() {
     quiet.disconnect().await;
 }
 
+/// Browsers run a background tab's timers once a minute, whatever heart-beats it agreed on.
+#[tokio::test(start_paused = true)]
+async fn a_background_tab_that_beats_once_a_minute_stays() {
+    let app = app();
+    let tab = app.connect_as("alice").await;
+    let mut open = tab.subscribe("/topic/open").await;
+    for minute in 0..30 {
+        tab.freeze();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        tab.thaw();
+        let sent = app.publisher().send("/topic/open", "still there?").await;
+        assert_eq!(sent.unwrap().local_receivers, 1, "minute {minute}");
+        assert_eq!(open.next_text().await, "still there?");
+    }
+    assert_eq!(app.stats().timeouts, 0);
+}
+
 /// Somebody who was away for less than the server's patience goes on.
 #[tokio::test(start_paused = true)]
 async fn a_short_frost_does_no_harm() {
@@ -159,4 +178,97 @@ async fn messages_expire_by_the_paused_time() {
     assert_eq!(depth(), 1);
     tokio::time::sleep(Duration::from_secs(20)).await;
     assert_eq!(depth(), 0);
+}
+
+/// By the real clock, at any time between two sweeps: neither from the queue, nor again.
+#[tokio::test(start_paused = true)]
+async fn what_has_expired_is_not_handed_out() {
+    let app = TestMessaging::new(builder().build().unwrap());
+    let sender = app.connect_as("sender").await;
+    let expired = || {
+        let statistics = app.broker_statistics("/queue/**", 100).unwrap();
+        let queues = statistics.selected.iter();
+        queues.map(|queue| queue.counts.expired).sum::<u64>()
+    };
+    for n in 0..60 {
+        let queue = format!("/queue/jobs/{n}");
+        let soon = "soon".with_header("expiration", "300");
+        sender.send(&queue, soon).await;
+        let later = "later".with_header("expiration", "10000");
+        sender.send(&queue, later).await;
+        tokio::time::sleep(Duration::from_millis(317)).await;
+        let worker = app.connect_as("worker").await;
+        let mut jobs = worker
+            .subscribe_with(&queue, |s| s.ack(AckMode::ClientIndividual))
+            .await;
+        let later = jobs.next().await;
+        assert_eq!(later.text(), "later", "{n}");
+        tokio::time::sleep(Duration::from_millis(9_700)).await;
+        jobs.nack(&later).await;
+        let sent = app.publisher().send(queue, "next").await;
+        sent.unwrap();
+        assert_eq!(jobs.next_text().await, "next", "{n}");
+        worker.disconnect().await;
+    }
+    assert_eq!(expired(), 120);
+}
+
+/// Nor from the outbox: neither of a queue nor of a topic.
+#[tokio::test(start_paused = true)]
+async fn what_expires_behind_a_slow_reader_is_not_written() {
+    let kept = QueueSettings::default().dead_letters("/queue/dead");
+    let broker = EmbeddedBroker::new()
+        .topics("/topic")
+        .queues("/queue")
+        .queue_settings("/queue/jobs", kept);
+    let permitted = Policy::builder().otherwise(permit());
+    let messaging = builder().broker(broker).policy(permitted).build().unwrap();
+    let app = TestMessaging::new(messaging.clone());
+    let grave = app.connect_as("grave").await;
+    let mut dead = grave.subscribe("/queue/dead").await;
+    for (destination, ack) in [
+        ("/topic/open", "auto"),
+        ("/topic/open", "client"),
+        ("/queue/jobs", "auto"),
+        ("/queue/jobs", "client"),
+    ] {
+        let (near, mut far) = tokio::io::duplex(1000);
+        tokio::spawn(messaging.serve_stream(near, None));
+        let subscribe = format!(
+            "CONNECT\naccept-version:1.2\n\n\0\
+             SUBSCRIBE\nid:0\nack:{ack}\nreceipt:r\ndestination:{destination}\n\n\0"
+        );
+        far.write_all(subscribe.as_bytes()).await.unwrap();
+        let mut read = String::new();
+        reads(&mut far, &mut read, "receipt-id:r\n\n\0").await;
+        let before = app.stats().messages_expired;
+        let publisher = app.publisher();
+        let large = "x".repeat(5_000);
+        publisher.send(destination, large).await.unwrap();
+        // The server writes it, as far as the pipe takes it.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let sent = "soon".with_header("expiration", "300");
+        publisher.send(destination, sent).await.unwrap();
+        let sent = "later".with_header("expiration", "3000");
+        publisher.send(destination, sent).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        reads(&mut far, &mut read, "\n\nlater\0").await;
+        assert!(!read.contains("soon"), "{destination} {ack}: {read}");
+        assert_eq!(app.stats().messages_expired, before + 1);
+        if destination == "/queue/jobs" {
+            let letter = dead.next().await;
+            assert_eq!(letter.text(), "soon");
+            assert_eq!(letter.header("dead-letter-reason"), Some("expired"));
+        }
+    }
+}
+
+/// Reads until `read` ends so.
+async fn reads(stream: &mut tokio::io::DuplexStream, read: &mut String, end: &str) {
+    let mut bytes = [0; 4096];
+    while !read.ends_with(end) {
+        let len = stream.read(&mut bytes).await.unwrap();
+        assert!(len > 0, "the stream ended: {read}");
+        read.push_str(std::str::from_utf8(&bytes[..len]).unwrap());
+    }
 }

@@ -201,6 +201,8 @@ impl World {
     fn publish_one(&mut self, letter: Letter, turn: usize, batch: &mut Batch) -> Result<(), Stop> {
         self.has_memory(letter.units).map_err(Stop::Refused)?;
         let text = letter.text().to_owned();
+        let expiry = letter.expiry(self.now);
+        let expiry = expiry.map_err(|()| Stop::Refused(Kind::Expiry));
         match letter.to {
             To::Destination(_) if Rules::is_queue(&text) => {
                 self.queue(&text);
@@ -210,8 +212,14 @@ impl World {
             To::Destination(_) if !Rules::is_topic(&text) => {
                 return Err(Stop::Refused(Kind::Destination));
             }
-            To::Destination(_) => batch.receivers += self.publish_to_topic(letter, turn),
-            To::User(..) | To::Session(..) => batch.receivers += self.publish_to_sessions(letter),
+            To::Destination(_) => {
+                expiry?;
+                batch.receivers += self.publish_to_topic(letter, turn);
+            }
+            To::User(..) | To::Session(..) => {
+                expiry?;
+                batch.receivers += self.publish_to_sessions(letter);
+            }
         }
         batch.done += 1;
         Ok(())

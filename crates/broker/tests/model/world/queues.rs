@@ -279,7 +279,7 @@ impl World {
     pub(super) fn position(&self, slot: u32, delivery: &DeliveryRef) -> Option<usize> {
         let mut unsettled = self.subscriptions[slot as usize].unsettled.iter();
         unsettled.position(|(tag, message)| match delivery {
-            DeliveryRef::Tag(named) => named == tag,
+            DeliveryRef::Tag(named) | DeliveryRef::Only(named) => named == tag,
             DeliveryRef::MessageId(named) => {
                 let seen = self.messages[*message].seen.as_ref();
                 seen.is_some_and(|(id, _)| **id == **named)
@@ -302,8 +302,8 @@ impl World {
             return false;
         };
         let held = &mut self.subscriptions[slot as usize];
-        let first = match held.ack {
-            tramline_broker::AckMode::ClientIndividual => at,
+        let first = match (held.ack, delivery) {
+            (tramline_broker::AckMode::ClientIndividual, _) | (_, DeliveryRef::Only(_)) => at,
             _ => 0,
         };
         let settled: Vec<usize> = held
@@ -333,6 +333,7 @@ impl World {
                     self.messages[*message].redeliveries += 1;
                     self.give_up(name, *message, "rejected");
                 }
+                Outcome::Expired => self.give_up(name, *message, "expired"),
             }
         }
         self.sit_down(name, slot);

@@ -239,10 +239,13 @@ impl World {
     fn needs(&mut self, letters: &[Letter]) -> Result<Vec<(String, Load)>, Kind> {
         let mut needs: Vec<(String, Load)> = Vec::new();
         for letter in letters {
+            let expiry = letter.expiry(self.now).map_err(|()| Kind::Expiry);
             let To::Destination(name) = &letter.to else {
+                expiry?;
                 continue;
             };
             if Rules::is_topic(name) {
+                expiry?;
                 if self.has_listeners(name) {
                     self.topic(name);
                 }
@@ -251,7 +254,7 @@ impl World {
             if !Rules::is_queue(name) {
                 return Err(Kind::Destination);
             }
-            letter.expiry(self.now).map_err(|()| Kind::Expiry)?;
+            expiry?;
             self.queue(name);
             let one = Load {
                 messages: 1,

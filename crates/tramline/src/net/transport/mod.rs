@@ -33,6 +33,9 @@ pub(crate) trait Transport: fmt::Debug + Send + Unpin + 'static {
     /// True if [`close`](Self::close) carries code and reason to the peer; if not, an ERROR frame has to.
     const TELLS_WHY: bool = true;
 
+    /// True if its clients may be browsers, which run a background tab's timers once a minute.
+    const FOR_BROWSERS: bool = true;
+
     /// Appends the chunks of one read to `chunks`.
     ///
     /// Returns `Err` once the peer has vanished or closed: the chunks that were received before that are appended all
@@ -74,7 +77,7 @@ pub(crate) trait Transport: fmt::Debug + Send + Unpin + 'static {
     /// Writes the batch, and keeps what cannot be written now.
     fn write(&mut self, context: &mut Context<'_>, batch: &Batch) -> std::io::Result<()>;
 
-    /// Called when STOMP's own heart-beats are agreed on, so that the transport's are not needed.
+    /// Called when STOMP's own heart-beats are agreed on, so that those of SockJS are not needed.
     fn heart_beats_agreed(&mut self) {}
 
     /// Adds our part of the close handshake, if it is still owed; nothing is added to batches after that.

@@ -32,6 +32,7 @@ impl Tcp {
 impl Transport for Tcp {
     const NAME: &'static str = "tcp";
     const TELLS_WHY: bool = false;
+    const FOR_BROWSERS: bool = false;
 
     fn poll_receive(
         &mut self,

@@ -247,7 +247,6 @@ impl<F: Framing> Transport for WebSocket<F> {
 
     fn heart_beats_agreed(&mut self) {
         self.framing.heart_beats_agreed();
-        self.keep_alive = None;
     }
 
     fn transmit(&mut self, batch: &mut Batch) {

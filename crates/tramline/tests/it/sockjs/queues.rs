@@ -1,5 +1,7 @@
 //! Queues, acknowledgements and transactions over SockJS, where all is as over WebSocket but for bodies that are no text.
 
+use tramline::broker::QueueSettings;
+
 use crate::support::{Client, FrameExt, Request, Server, Setup, broker};
 
 async fn server() -> Server {
@@ -104,30 +106,52 @@ async fn over_sockjs_it_is_the_same() {
     server.loaded("/queue/x", (1, 0)).await;
 }
 
-/// The consumer goes, the message stays: for one who can carry it.
+/// The one message becomes a dead letter; its consumers go on, and its neighbours are delivered once.
 #[tokio::test]
-async fn a_message_that_sockjs_cannot_carry_is_not_lost() {
-    let server = server().await;
-    let mut one = SockJs::connect(&server, "one").await;
-    one.done("SUBSCRIBE\nid:s\ndestination:/queue/x\n\n\0")
-        .await;
-    let mut sender = Client::connect(&server).await;
-    sender
-        .send_binary(b"SEND\ndestination:/queue/x\n\n\xff\xfe\0")
-        .await;
-    let text = "a message to \"/queue/x\" has a body that is not UTF-8, which SockJS cannot carry; use WebSocket";
-    let error = one.hear().await;
-    assert!(
-        error.starts_with("ERROR\nmessage:message cannot be carried\n"),
-        "{error}"
-    );
-    assert!(error.ends_with(&format!("\n\n{text}\0")), "{error}");
-    assert!(one.0.expect_text().await.starts_with("c[1003,"));
-    let mut websocket = Client::connect(&server).await;
-    websocket.consume("s", "/queue/x", "").await;
-    let (message, _) = websocket.expect_any().await;
-    assert_eq!(&message.body[..], b"\xff\xfe");
-    message.has("redelivered", "true");
-    server.loaded("/queue/x", (0, 0)).await;
-    assert_eq!(server.stats().rejected, 1);
+async fn a_message_that_sockjs_cannot_carry_is_a_dead_letter() {
+    for mode in ["auto", "client", "client-individual"] {
+        let kept = QueueSettings::default().dead_letters("/queue/dead");
+        let broker = broker().queue_settings("/queue/x", kept);
+        let server = Setup::open_to_all(broker).start().await;
+        let subscribe = format!("SUBSCRIBE\nid:s\ndestination:/queue/x\nack:{mode}\n\n\0");
+        let mut one = SockJs::connect(&server, "one").await;
+        one.done(&subscribe).await;
+        let mut grave = Client::connect(&server).await;
+        grave.consume("d", "/queue/dead", "").await;
+        let mut sender = Client::connect(&server).await;
+        let frames = [
+            &b"SEND\ndestination:/queue/x\n\n1\0"[..],
+            b"SEND\ndestination:/queue/x\n\n\xff\xfe\0",
+            b"SEND\ndestination:/queue/x\n\n2\0",
+        ];
+        sender.send_binary(&frames.concat()).await;
+        let first = one.message("1", "ack").await;
+        let second = one.message("2", "ack").await;
+        assert_eq!(first.is_some(), mode != "auto");
+        let (dead, _) = grave.expect_any().await;
+        assert_eq!(&dead.body[..], b"\xff\xfe");
+        dead.has("dead-letter-reason", "rejected")
+            .has("original-destination", "/queue/x");
+        // What was written before it is the client's to acknowledge still.
+        let unsettled = if mode == "auto" { 0 } else { 2 };
+        server.loaded("/queue/x", (0, unsettled)).await;
+        for token in [first, second].into_iter().flatten() {
+            one.done(&format!("ACK\nid:{token}\n\n\0")).await;
+            if mode == "client-individual" {
+                continue;
+            }
+            assert_eq!(
+                server.load("/queue/x").1,
+                if token.starts_with("0-1") { 1 } else { 0 }
+            );
+        }
+        server.loaded("/queue/x", (0, 0)).await;
+        let counts = server.of("/queue/x").counts;
+        assert_eq!(
+            (counts.acked, counts.dead_lettered, counts.redelivered),
+            (2, 1, 0)
+        );
+        let stats = server.stats();
+        assert_eq!((stats.messages_not_carried, stats.rejected), (1, 0));
+    }
 }
