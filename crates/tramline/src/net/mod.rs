@@ -1,6 +1,7 @@
 //! The network's side: HTTP endpoints, transports, wire forms, timers.
 
 pub(crate) mod compression;
+pub(crate) mod drain;
 pub(crate) mod endpoint;
 pub(crate) mod lifecycle;
 pub(crate) mod message;
