@@ -4,8 +4,13 @@ pub(crate) mod compression;
 pub(crate) mod drain;
 pub(crate) mod endpoint;
 pub(crate) mod lifecycle;
+pub(crate) mod listener;
 pub(crate) mod message;
 pub(crate) mod open_sessions;
+#[cfg(feature = "serve")]
+pub(crate) mod places;
+#[cfg(feature = "serve")]
+pub(crate) mod served;
 pub(crate) mod transport;
 pub(crate) mod wheel;
 pub(crate) mod wire;
