@@ -36,10 +36,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let runtime = match options.workers {
         0 => tokio::runtime::Builder::new_current_thread()
             .enable_all()
+            .event_interval(EVENT_INTERVAL)
+            .global_queue_interval(EVENT_INTERVAL)
             .build()?,
         workers => tokio::runtime::Builder::new_multi_thread()
             .worker_threads(workers)
             .enable_all()
+            .event_interval(EVENT_INTERVAL)
+            .global_queue_interval(EVENT_INTERVAL)
             .build()?,
     };
     runtime.block_on(async {
@@ -59,3 +63,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Ok(())
     })
 }
+
+/// Turns of tasks between two looks at the sockets: see the guide's page on deploying.
+const EVENT_INTERVAL: u32 = 31;

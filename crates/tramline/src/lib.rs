@@ -114,7 +114,7 @@
 //!
 //! # What this crate does not do
 //!
-//! It serves no HTTP itself: [`Endpoint`](endpoint::Endpoint) is a tower service for axum and others to mount. It
+//! It routes no HTTP itself: [`Endpoint`](endpoint::Endpoint) is a tower service for axum and others to mount. It
 //! checks no passwords: the application decides whom a login belongs to. It keeps nothing on disk.
 
 mod app;
@@ -122,6 +122,8 @@ pub mod guide;
 mod model;
 mod net;
 pub mod raw;
+#[cfg(feature = "serve")]
+pub mod serve;
 mod session;
 #[cfg(feature = "settings")]
 pub mod settings;
@@ -133,6 +135,8 @@ pub use bytes::Bytes;
 pub use bytestring::ByteString;
 
 pub use crate::model::build_error::BuildError;
+#[cfg(feature = "serve")]
+pub use crate::serve::serve;
 pub use crate::stack::builder::MessagingBuilder;
 pub use crate::stack::limits::Limits;
 pub use crate::stack::messaging::Messaging;

@@ -4,21 +4,18 @@
 //! what each setting of the three is for.
 
 use std::io::{self, IsTerminal};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, Request};
-use axum::middleware::{Next, from_fn};
-use axum::response::{Html, Response};
+use axum::response::Html;
 use axum::routing::get;
 use clap::Parser;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 use tramline::limits::HeartBeat;
 use tramline::login::Handshake;
 use tramline::policy::{Policy, deny, permit};
+use tramline::serve::stop_signal;
 use tramline::{
     BuildError, EmbeddedBroker, Limits, MessageRouter, Messaging, SockJs, State, message,
 };
@@ -65,22 +62,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     ));
     let app = Router::new()
         .route("/", get(page))
-        .nest_service("/ws", endpoint)
-        .layer(from_fn(remote));
+        .nest_service("/ws", endpoint);
 
     let listener = TcpListener::bind(&options.listen).await?;
     println!("node {}: http://{}", options.node, listener.local_addr()?);
-    serve(listener, app, messaging).await
-}
-
-/// Who is at the other end of the connection, the proxy, so that it is known whether it may be believed.
-async fn remote(
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    request.extensions_mut().insert(peer);
-    next.run(request).await
+    serve(listener, app, messaging, options.trusted_proxy).await?;
+    Ok(())
 }
 
 async fn greet(State(node): State<String>, handshake: Handshake, name: String) -> String {
@@ -114,50 +101,22 @@ fn messaging(options: &Options) -> Result<Messaging, BuildError> {
         .build()
 }
 
-/// Serves until SIGTERM or Ctrl-C. Then newcomers hear 503, which sends the proxy to another node, and whoever is here is
-/// closed with 1001 and comes back to one.
+/// Serves until SIGTERM or Ctrl-C. Then newcomers are refused by 503, which sends the proxy to another node, and whoever
+/// is here is closed with 1001 and comes back to one.
 async fn serve(
     listener: TcpListener,
     app: Router,
     messaging: Messaging,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let (begin, begun) = oneshot::channel();
-    let app = app.into_make_service_with_connect_info::<SocketAddr>();
-    let server = axum::serve(listener, app).with_graceful_shutdown(async move {
-        stop_signal().await;
-        // `overdue` below is there whether or not it still listens.
-        let _ = begin.send(());
-        let left = messaging.shutdown(SHUTDOWN_DEADLINE).await;
-        if left > 0 {
-            tracing::warn!(left, "some sessions did not end in time");
-        }
-    });
-    let overdue = async {
-        // An error means that the server, which holds the sender, is gone: then it won the race below.
-        let _ = begun.await;
-        tokio::time::sleep(SHUTDOWN_DEADLINE + Duration::from_secs(1)).await;
-    };
-    tokio::select! {
-        ended = server => ended?,
-        () = overdue => tracing::warn!("some connections did not end in time and are dropped"),
-    }
-    Ok(())
-}
-
-/// SIGTERM where there is one, or Ctrl-C.
-async fn stop_signal() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => return,
-                Ok(()) = tokio::signal::ctrl_c() => return,
+    trusted_proxy: String,
+) -> io::Result<()> {
+    tramline::serve(listener, app)
+        .trusted_proxies([trusted_proxy])
+        .with_graceful_shutdown(async move {
+            stop_signal().await;
+            let left = messaging.shutdown(SHUTDOWN_DEADLINE).await;
+            if left > 0 {
+                tracing::warn!(left, "some sessions did not end in time");
             }
-        }
-    }
-    if let Err(error) = tokio::signal::ctrl_c().await {
-        tracing::warn!(%error, "cannot listen for Ctrl-C");
-        std::future::pending::<()>().await;
-    }
+        })
+        .await
 }

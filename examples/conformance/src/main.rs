@@ -5,6 +5,7 @@
 mod raw;
 mod stomp;
 
+use std::future::IntoFuture;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use clap::Parser;
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 use tramline::Messaging;
+use tramline::serve::stop_signal;
 
 /// What suites and foreign clients connect to.
 #[derive(Debug, Parser)]
@@ -27,8 +29,7 @@ struct Options {
     stomp_tcp: String,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(
             EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error")),
@@ -36,13 +37,23 @@ async fn main() -> ExitCode {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .init();
-    match run(Options::parse()).await {
+    match start(Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("the conformance server ended: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn start(options: Options) -> Result<(), Box<dyn std::error::Error>> {
+    // So that sockets are read between the turns of thousands of sessions: see the guide's page on deploying.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .event_interval(31)
+        .global_queue_interval(31)
+        .build()?;
+    runtime.block_on(run(options))
 }
 
 async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
@@ -58,12 +69,17 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     println!("HTTP: http://{}", http.local_addr()?);
     println!("STOMP over TCP: {}", tcp.local_addr()?);
     let stomp_tcp = stomp.serve_tcp(tcp);
-    let web = async { axum::serve(http, app).await };
-    tokio::select! {
-        ended = web => ended?,
-        ended = stomp_tcp => ended?,
-        () = stop_signal() => shutdown(&stomp, &raw).await,
-    }
+    let stopping = stomp.clone();
+    // Suites open as many connections as they like, all from here.
+    let web = tramline::serve(http, app)
+        .trusted_proxies(["*"])
+        .with_graceful_shutdown(async move {
+            stop_signal().await;
+            shutdown(&stopping, &raw).await;
+        });
+    // Ends with the stack's shutdown.
+    let (web, stomp_tcp) = tokio::join!(web.into_future(), stomp_tcp);
+    web.and(stomp_tcp)?;
     Ok(())
 }
 
@@ -80,23 +96,5 @@ async fn shutdown(stomp: &Messaging, raw: &raw::Services) {
     let left = stomp + raw;
     if left > 0 {
         tracing::warn!(left, "some sessions did not end in time");
-    }
-}
-
-/// Ctrl-C, or SIGTERM where there is one.
-async fn stop_signal() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => return,
-                Ok(()) = tokio::signal::ctrl_c() => return,
-            }
-        }
-    }
-    if let Err(error) = tokio::signal::ctrl_c().await {
-        tracing::warn!(%error, "cannot listen for Ctrl-C");
-        std::future::pending::<()>().await;
     }
 }

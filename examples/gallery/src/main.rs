@@ -13,8 +13,8 @@ use std::time::Duration;
 use axum::Router;
 use clap::Parser;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
+use tramline::serve::stop_signal;
 use tramline::settings::Settings;
 use tramline::{BuildError, Messaging, MessagingBuilder};
 use tramline_example_login::Login;
@@ -23,9 +23,9 @@ use tramline_example_portfolio::Application;
 use tramline_example_portfolio::quotes::Quotes;
 use tramline_example_transports::Echoes;
 
-/// What a stopping gallery may still take for running handlers and queued messages; with the second that connections get
-/// beyond it, less than the ten that orchestrators commonly leave between SIGTERM and SIGKILL.
-const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(8);
+/// What a stopping gallery may still take for running handlers and queued messages; with what requests get beyond it
+/// (`serve.shutdown_time`), the ten seconds that orchestrators commonly leave between SIGTERM and SIGKILL.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Tramline's demo applications.
 ///
@@ -44,9 +44,24 @@ struct Options {
     listen: String,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let options = Options::parse();
+    // So that sockets are read between the turns of thousands of sessions: see the guide's page on deploying.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .event_interval(31)
+        .global_queue_interval(31)
+        .build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(run(options)),
+        Err(error) => {
+            eprintln!("there is no runtime: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(
             EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
@@ -165,55 +180,17 @@ async fn serve(
     let app = demos.app();
     println!("Tramline gallery: http://{}", listener.local_addr()?);
 
-    let (begin, begun) = oneshot::channel();
-    let server = axum::serve(listener, app).with_graceful_shutdown(async move {
-        shutdown_signal().await;
-        tracing::info!("stopping");
-        // `overdue` below is there whether or not it still listens.
-        let _ = begin.send(());
-        // Meanwhile axum goes on accepting, and newcomers hear 503.
-        demos.shutdown(SHUTDOWN_DEADLINE).await;
-    });
-    let overdue = async {
-        // An error means that the server future, which holds the sender, is gone: then it won the race below.
-        let _ = begun.await;
-        tokio::time::sleep(SHUTDOWN_DEADLINE + Duration::from_secs(1)).await;
-    };
-    tokio::select! {
-        ended = server => ended?,
-        () = overdue => tracing::warn!("some connections did not end in time and are dropped"),
-    }
+    let server = tramline::serve(listener, app)
+        .limits(settings.serve.clone())
+        .trusted_proxies(settings.trusted_proxies.iter().cloned());
+    server
+        .with_graceful_shutdown(async move {
+            stop_signal().await;
+            tracing::info!("stopping");
+            // Meanwhile the server goes on accepting, and newcomers are refused by 503.
+            demos.shutdown(SHUTDOWN_DEADLINE).await;
+        })
+        .await?;
     tracing::info!("stopped");
     Ok(())
-}
-
-/// Ctrl-C, or SIGTERM where there is one.
-async fn shutdown_signal() {
-    let interrupt = async {
-        if let Err(error) = tokio::signal::ctrl_c().await {
-            tracing::warn!(%error, "cannot listen for Ctrl-C");
-            std::future::pending::<()>().await;
-        }
-    };
-
-    #[cfg(unix)]
-    let terminate = async {
-        use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut signal) => {
-                signal.recv().await;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot listen for SIGTERM");
-                std::future::pending::<()>().await;
-            }
-        }
-    };
-    #[cfg(not(unix))]
-    let terminate = std::future::pending::<()>();
-
-    tokio::select! {
-        () = interrupt => {}
-        () = terminate => {}
-    }
 }

@@ -149,6 +149,13 @@ fn limits_of_sockjs_requests() {
     );
 }
 
+#[cfg(feature = "serve")]
+#[test]
+fn limits_of_the_http_server() {
+    let rows = table(LIMITS, "# HTTP connections", "Default");
+    describes(&rows, &crate::serve::ServeLimits::default(), &[]);
+}
+
 #[test]
 fn settings_of_the_broker() {
     let broker = EmbeddedBroker::new();

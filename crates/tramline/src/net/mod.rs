@@ -1,10 +1,16 @@
 //! The network's side: HTTP endpoints, transports, wire forms, timers.
 
 pub(crate) mod compression;
+pub(crate) mod drain;
 pub(crate) mod endpoint;
 pub(crate) mod lifecycle;
+pub(crate) mod listener;
 pub(crate) mod message;
 pub(crate) mod open_sessions;
+#[cfg(feature = "serve")]
+pub(crate) mod places;
+#[cfg(feature = "serve")]
+pub(crate) mod served;
 pub(crate) mod transport;
 pub(crate) mod wheel;
 pub(crate) mod wire;

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use tramline_broker::SessionId;
@@ -20,7 +19,7 @@ impl<T> OpenSessions<T> {
     /// Adds a session; returns false if it must end at once, because the others were asked to end just before.
     pub(crate) fn add(&self, id: SessionId, session: &Arc<T>) -> bool {
         self.sessions.lock().insert(id, Arc::downgrade(session));
-        !self.is_closing()
+        !self.lifecycle.is_closing()
     }
 
     pub(crate) fn remove(&self, id: SessionId) {
@@ -33,14 +32,8 @@ impl<T> OpenSessions<T> {
         self.lifecycle.session_gone();
     }
 
-    pub(crate) fn is_closing(&self) -> bool {
-        self.lifecycle.is_closing()
-    }
-
-    /// Refuses new sessions from now on; returns the open ones, which have to be asked to end.
-    pub(crate) fn close(&self) -> Vec<Arc<T>> {
-        self.lifecycle.close();
-        self.all()
+    pub(crate) fn lifecycle(&self) -> &Lifecycle {
+        &self.lifecycle
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<T>> {
@@ -54,11 +47,6 @@ impl<T> OpenSessions<T> {
 
     pub(crate) fn len(&self) -> usize {
         self.sessions.lock().len()
-    }
-
-    /// Waits until all have ended, until `deadline` at most; returns how many had not.
-    pub(crate) async fn all_gone(&self, deadline: Duration) -> usize {
-        self.lifecycle.all_gone(deadline, || self.len()).await
     }
 }
 

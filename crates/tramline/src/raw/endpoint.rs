@@ -23,6 +23,7 @@ use super::stats::{RawCounters, RawStats};
 use crate::model::build_error::BuildError;
 use crate::model::clock::now;
 use crate::net::compression::Compression;
+use crate::net::drain::drain;
 use crate::net::endpoint::SockJs;
 use crate::net::endpoint::{Body, BoxError, Front, Handle, Mounted, Origins, Proxies};
 use crate::net::open_sessions::OpenSessions;
@@ -128,8 +129,27 @@ impl RawEndpoint {
         use crate::net::endpoint::Stack;
 
         let shared = self.mounted.stack();
+        let lifecycle = shared.sessions.lifecycle();
+        lifecycle.close_within(deadline);
         shared.close();
-        shared.sessions.all_gone(deadline).await
+        lifecycle.all_gone(deadline, || shared.sessions.len()).await
+    }
+
+    /// Closes all connections gradually, spread over the time `over`, with 1012 and a window for connecting again in
+    /// the reason: as [`Messaging::drain`](crate::Messaging::drain) does; returns how many were still open 5 s later.
+    pub async fn drain(&self, over: Duration) -> usize {
+        use crate::net::endpoint::Stack;
+
+        let shared = self.mounted.stack();
+        drain(
+            shared.sessions.lifecycle(),
+            over,
+            || shared.sessions.len(),
+            || shared.sessions.all(),
+            |channel| shared.end(&channel),
+            || shared.close(),
+        )
+        .await
     }
 }
 

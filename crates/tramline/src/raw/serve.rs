@@ -11,11 +11,12 @@ use tramline_websocket::Config;
 
 use super::channel::Opening;
 use super::handshake::{HandshakeRefused, HandshakeRequest};
-use super::shared::{Shared, going_away};
+use super::shared::Shared;
 use super::task::RawTask;
 use crate::net::endpoint::{
     Admitted, Body, Front, Refusals, Stack, offered_protocols, session_info,
 };
+use crate::net::lifecycle::Lifecycle;
 use crate::net::transport::keep_alive::KeepAlive;
 use crate::net::transport::messages::RawTransport;
 use crate::net::transport::violation::LimitsOf;
@@ -33,13 +34,14 @@ impl Stack for Shared {
         &self.front
     }
 
-    fn is_closing(&self) -> bool {
-        self.sessions.is_closing()
+    fn lifecycle(&self) -> &Lifecycle {
+        self.sessions.lifecycle()
     }
 
     fn close(&self) {
-        for channel in self.sessions.close() {
-            going_away(&channel);
+        self.sessions.lifecycle().close();
+        for channel in self.sessions.all() {
+            self.end(&channel);
         }
     }
 

@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use bytestring::ByteString;
 use tramline_broker::SessionId;
-use tramline_websocket::CloseCode;
 
 use super::channel::Channel;
 use super::handshake::Interceptor;
@@ -39,7 +38,7 @@ impl Shared {
         self.counters.sessions_open.increment();
         self.counters.sessions_total.increment();
         if !self.sessions.add(channel.opening.info.id, channel) {
-            going_away(channel);
+            self.end(channel);
         }
     }
 
@@ -47,11 +46,12 @@ impl Shared {
         self.counters.sessions_open.decrement();
         self.sessions.remove(id);
     }
-}
 
-pub(super) fn going_away(channel: &Channel) {
-    let reason = ByteString::from_static("the server is going away");
-    channel.close(CloseCode::GOING_AWAY, reason);
+    /// Closes a connection because the endpoint shuts down.
+    pub(super) fn end(&self, channel: &Channel) {
+        let (code, reason) = self.sessions.lifecycle().close_frame();
+        channel.close(code, reason);
+    }
 }
 
 impl Driven for Shared {

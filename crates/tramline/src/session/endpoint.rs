@@ -28,8 +28,8 @@ use crate::stack::shared::Shared;
 /// | anything else | 400, 404, 405 or 426, with a text that says why |
 ///
 /// The session's user is the [`User`](crate::User) in the request's extensions, and its [remote address](crate::login::Handshake::remote) the
-/// `std::net::SocketAddr` there, if a middleware put one in; else the socket's own. The web server must let connections be upgraded, as
-/// `axum::serve` does.
+/// `std::net::SocketAddr` there, if the server or a middleware put one in, as [`tramline::serve`](crate::serve()) does; else the
+/// socket's own. The web server must let connections be upgraded, as `tramline::serve` and `axum::serve` do.
 ///
 /// # Example: mounted in axum
 ///

@@ -14,10 +14,11 @@ use crate::model::inbound::SessionInfo;
 use crate::net::endpoint::{
     Admitted, Body, Front, Refusals, Stack, offered_protocols, session_info,
 };
+use crate::net::lifecycle::Lifecycle;
 use crate::net::transport::keep_alive::KeepAlive;
 use crate::net::transport::messages::RawTransport;
 use crate::net::transport::violation::LimitsOf;
-use crate::stack::shared::{Shared, going_away};
+use crate::stack::shared::Shared;
 
 impl Stack for Shared {
     type Opening = SessionInfo;
@@ -32,14 +33,14 @@ impl Stack for Shared {
         &self.front
     }
 
-    fn is_closing(&self) -> bool {
-        self.lifecycle.is_closing()
+    fn lifecycle(&self) -> &Lifecycle {
+        &self.lifecycle
     }
 
     fn close(&self) {
         self.lifecycle.close();
         for member in self.hub.members() {
-            member.outbox().end(going_away());
+            self.end(&member);
         }
     }
 

@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::SessionTask;
 use crate::model::inbound::SessionInfo;
 use crate::model::user::Handshake;
+use crate::net::listener::accept;
 use crate::net::transport::io::{Io, prepare};
 use crate::net::transport::tcp::Tcp;
 use crate::stack::messaging::Messaging;
@@ -60,7 +61,7 @@ impl Messaging {
         &self,
         listener: TcpListener,
     ) -> impl Future<Output = io::Result<()>> + Send + use<> {
-        accept(Arc::clone(&self.handle.shared), listener)
+        take(Arc::clone(&self.handle.shared), listener)
     }
 
     /// Serves one session of STOMP over a stream that the application opened: TLS, a Unix socket, a pipe in a test.
@@ -110,49 +111,16 @@ impl Messaging {
 }
 
 /// Takes connections until the stack closes.
-async fn accept(shared: Arc<Shared>, listener: TcpListener) -> io::Result<()> {
+async fn take(shared: Arc<Shared>, listener: TcpListener) -> io::Result<()> {
     let mut closed = pin!(shared.closed());
-    let mut taking = pin!(take(&shared, &listener));
+    let start = |socket, remote| start(&shared, socket, remote);
+    let mut taking = pin!(accept(&listener, &shared.name, start));
     std::future::poll_fn(|context| match closed.as_mut().poll(context) {
         Poll::Ready(()) => Poll::Ready(Ok(())),
         Poll::Pending => taking.as_mut().poll(context),
     })
     .await
 }
-
-async fn take(shared: &Arc<Shared>, listener: &TcpListener) -> io::Result<()> {
-    let mut pause = SHORTEST_PAUSE;
-    loop {
-        let error = match listener.accept().await {
-            Ok((socket, remote)) => {
-                pause = SHORTEST_PAUSE;
-                start(shared, socket, remote);
-                continue;
-            }
-            Err(error) => error,
-        };
-        match error.kind() {
-            // About one connection, which was gone before it was taken.
-            io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::Interrupted => {}
-            // This is no socket that listens, and time does not make it one.
-            io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported => return Err(error),
-            // Too many open files, or no memory: others have to go first.
-            _ => {
-                tracing::warn!(stack = %shared.name, %error, ?pause, "no connection could be taken; trying again");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
-        }
-    }
-}
-
-/// Between attempts to take a connection while none can be: soon enough that nobody notices a short shortage, rarely
-/// enough that a long one does not fill the log.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Plain TCP clients often agree on no heart-beats, and STOMP has no ping: without this a consumer whose machine lost its
 /// power would keep what it was given for ever.

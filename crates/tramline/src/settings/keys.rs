@@ -229,6 +229,46 @@ pub(super) static KEYS: &[Key] = &[
         to.broker.max_prefetch = value.some()?;
         Ok(())
     }),
+    #[cfg(feature = "serve")]
+    key("serve.head_time", |to, value| {
+        to.serve.head_time = value.time()?;
+        Ok(())
+    }),
+    #[cfg(feature = "serve")]
+    key("serve.head_bytes", |to, value| {
+        to.serve.head_bytes = value.size()?;
+        Ok(())
+    }),
+    #[cfg(feature = "serve")]
+    key("serve.body_time", |to, value| {
+        to.serve.body_time = value.time()?;
+        Ok(())
+    }),
+    #[cfg(feature = "serve")]
+    key("serve.send_time", |to, value| {
+        to.serve.send_time = value.time()?;
+        Ok(())
+    }),
+    #[cfg(feature = "serve")]
+    key("serve.idle_time", |to, value| {
+        to.serve.idle_time = value.time()?;
+        Ok(())
+    }),
+    #[cfg(feature = "serve")]
+    key("serve.connections", |to, value| {
+        to.serve.connections = value.some()? as usize;
+        Ok(())
+    }),
+    #[cfg(feature = "serve")]
+    key("serve.connections_per_address", |to, value| {
+        to.serve.connections_per_address = value.some()? as usize;
+        Ok(())
+    }),
+    #[cfg(feature = "serve")]
+    key("serve.shutdown_time", |to, value| {
+        to.serve.shutdown_time = value.time()?;
+        Ok(())
+    }),
 ];
 
 fn none_wrong(errors: &[String]) -> Result<(), Wrong> {

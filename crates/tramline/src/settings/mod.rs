@@ -22,6 +22,8 @@ pub use self::sources::SettingsLoader;
 use self::value::Value;
 use crate::net::compression::Compression;
 use crate::net::endpoint::SockJs;
+#[cfg(feature = "serve")]
+use crate::serve::ServeLimits;
 use crate::stack::builder::MessagingBuilder;
 use crate::stack::limits::Limits;
 use tramline_broker::Separator;
@@ -99,6 +101,9 @@ pub struct Settings {
     pub sockjs: SockJs,
     /// Limits of the embedded broker as a whole.
     pub broker: BrokerSettings,
+    /// [`Server::limits`](crate::serve::Server::limits).
+    #[cfg(feature = "serve")]
+    pub serve: ServeLimits,
 }
 
 /// Limits of the [`EmbeddedBroker`] as a whole; those of single topics and queues are set in the code that names them.
@@ -129,6 +134,8 @@ impl Default for Settings {
             limits: Limits::default(),
             sockjs: SockJs::default(),
             broker: BrokerSettings::default(),
+            #[cfg(feature = "serve")]
+            serve: ServeLimits::default(),
         }
     }
 }
@@ -207,7 +214,8 @@ impl<'de> Deserialize<'de> for Settings {
 
 impl MessagingBuilder {
     /// Takes all of `settings` but [`broker`](Settings::broker), whose limits are taken by
-    /// [`BrokerSettings::embedded`]. Feature `settings`.
+    /// [`BrokerSettings::embedded`], and `serve`, which [`Server::limits`](crate::serve::Server::limits) takes. Feature
+    /// `settings`.
     ///
     /// Later calls of the builder override the settings; the settings replace the values of earlier calls, even by a
     /// default.

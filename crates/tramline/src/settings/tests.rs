@@ -65,7 +65,14 @@ fn the_guide_s_defaults_change_nothing_and_its_values_do() {
 fn every_field_has_a_key() {
     let last = |key: &'static str| key.rsplit('.').next().unwrap_or(key);
     let keys: Vec<_> = KEYS.iter().map(|key| last(key.name)).collect();
-    let structs = ["limits", "heart_beat", "sockjs", "config", "broker"];
+    let structs = [
+        "limits",
+        "heart_beat",
+        "sockjs",
+        "config",
+        "broker",
+        "serve",
+    ];
     for (field, _) in fields(&Settings::default()) {
         assert!(
             keys.contains(&&*field) || structs.contains(&&*field),

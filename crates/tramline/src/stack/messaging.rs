@@ -1,7 +1,7 @@
 //! The application's handle of a stack: endpoints, counters, shutdown.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 use tramline_broker::{BrokerStatistics, DestinationError, Pattern, StartError, Timestamp};
@@ -14,7 +14,9 @@ use super::shared::Shared;
 use super::stats::Stats;
 use crate::app::publisher::Publisher;
 use crate::model::clock::{now, wall_clock};
+use crate::net::drain::drain;
 use crate::net::endpoint::{Handle, Stack};
+use crate::net::transport::task::CLOSE_TIME;
 
 /// A messaging stack: handlers, broker and policy behind endpoints that clients connect to.
 ///
@@ -149,16 +151,74 @@ impl Messaging {
     pub async fn shutdown(&self, deadline: Duration) -> usize {
         let shared = &self.handle.shared;
         let was_closing = shared.lifecycle.is_closing();
+        shared.lifecycle.close_within(deadline);
         shared.close();
         let until = now() + deadline;
         let registered = || shared.hub.registered();
         let left = shared.lifecycle.all_gone(deadline, registered).await;
         if !was_closing {
-            let left = until.saturating_duration_since(now());
-            let stopped = shared.hub.stop(Timestamp::from(wall_clock()) + left);
-            // An engine that does not stop in time is no longer waited for.
-            let _ = tokio::time::timeout(left, stopped).await;
+            self.stop_broker(until).await;
         }
         left
+    }
+
+    /// Ends all sessions gradually, for a restart that many clients do not answer by connecting all at once; returns how
+    /// many were still open 5 s after `over`, the time that a client has to answer its close.
+    ///
+    /// As in [`shutdown`](Self::shutdown), new sessions are refused from now on, here with `Retry-After`. The open ones
+    /// are closed one after the other, evenly spread over the time `over`, each at a random moment of its share, with
+    /// 1012 ("service restart") and the reason `retry-after-ms=A..B`: the client should connect again after a random
+    /// number of milliseconds in that range. The range is as long as `over`, 1 s at least, and a millisecond for each
+    /// open session, so that no more than 1,000 a second come back. Over SockJS the reason is in the close frame
+    /// `c[1012,…]`, over TCP in an ERROR. A session that is still open receives and handles messages as before; one
+    /// that has ended by itself is not waited for.
+    ///
+    /// Dropping the future closes the sessions that are left at once, and so does `shutdown`, with the same code and
+    /// reason. Choose `over` so that 5 s more pass before the process is killed: systemd waits 90 s, Kubernetes 30 s,
+    /// Docker 10 s.
+    ///
+    /// # Example: four seconds, and the process ends
+    ///
+    /// ```
+    /// # use tramline::policy::{Policy, permit};
+    /// # use tramline::{EmbeddedBroker, Messaging};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let messaging = Messaging::builder()
+    /// #     .broker(EmbeddedBroker::new().topics("/topic"))
+    /// #     .policy(Policy::builder().otherwise(permit()))
+    /// #     .build()?;
+    /// use std::time::Duration;
+    ///
+    /// let left = messaging.drain(Duration::from_secs(4)).await;
+    /// assert_eq!(left, 0); // there were none, so this did not take 4 s
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn drain(&self, over: Duration) -> usize {
+        let shared = &self.handle.shared;
+        let was_closing = shared.lifecycle.is_closing();
+        let until = now() + over + CLOSE_TIME;
+        let left = drain(
+            &shared.lifecycle,
+            over,
+            || shared.hub.registered(),
+            || shared.hub.members(),
+            |member| shared.end(&member),
+            || shared.close(),
+        )
+        .await;
+        if !was_closing {
+            self.stop_broker(until).await;
+        }
+        left
+    }
+
+    async fn stop_broker(&self, until: Instant) {
+        let left = until.saturating_duration_since(now());
+        let hub = &self.handle.shared.hub;
+        let stopped = hub.stop(Timestamp::from(wall_clock()) + left);
+        // An engine that does not stop in time is no longer waited for.
+        let _ = tokio::time::timeout(left, stopped).await;
     }
 }

@@ -76,9 +76,18 @@ impl Shared {
         let member = self.hub.register(session, outbox);
         if self.lifecycle.is_closing() {
             // The existing sessions were asked to end just before.
-            member.outbox().end(going_away());
+            self.end(&member);
         }
         member
+    }
+
+    /// Ends a session because the stack shuts down.
+    pub(crate) fn end(&self, member: &Member) {
+        let (code, reason) = self.lifecycle.close_frame();
+        member.outbox().end(Ending::Requested {
+            code: code.as_u16(),
+            reason,
+        });
     }
 
     pub(crate) fn session_gone(&self, session: &SessionRecord) {
@@ -127,13 +136,6 @@ impl Driven for Shared {
             drop(next_sweep);
             self.hub.sweep();
         }
-    }
-}
-
-pub(crate) fn going_away() -> Ending {
-    Ending::Requested {
-        code: 1001,
-        reason: ByteString::from_static("the server is going away"),
     }
 }
 

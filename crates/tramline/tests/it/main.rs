@@ -25,6 +25,8 @@ mod registry;
 mod replies;
 mod routes;
 mod scripts;
+#[cfg(feature = "serve")]
+mod serve;
 mod sessions;
 mod shutdown;
 mod sockjs;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Client, DEADLINE, Request, Server, eventually};
+use crate::support::{Client, DEADLINE, Request, SHORT, Server, Tcp, eventually};
 
 const GOING_AWAY: &str = "the server is going away";
 
@@ -141,4 +141,74 @@ async fn dropping_the_last_handle_ends_sessions() {
         }
     };
     eventually("the subscription is gone", || left() == 0).await;
+}
+
+const WINDOW: &str = "retry-after-ms=0..1000";
+
+#[tokio::test]
+async fn drain_closes_every_session_with_1012_and_a_window_to_come_back_in() {
+    let server = Server::start().await;
+    let mut clients = Vec::new();
+    for _ in 0..10 {
+        clients.push(Client::subscribed(&server, ["/topic/x"]).await);
+    }
+    let mut early = Client::open(&server).await;
+    let mut tcp = Tcp::connect(&server).await;
+    let opened = Request::post("/sockjs/0/abc/xhr").send(&server).await;
+    opened.is(200, "o\n");
+    server
+        .counted("all are there", |stats| stats.sessions_open == 13)
+        .await;
+
+    let messaging = server.messaging().clone();
+    let drain = tokio::spawn(async move { messaging.drain(SHORT).await });
+    for client in &mut clients {
+        client.expect_close(1012, WINDOW).await;
+    }
+    early.expect_close(1012, WINDOW).await;
+    tcp.expect_error(WINDOW).await;
+    let closed = Request::post("/sockjs/0/abc/xhr").send(&server).await;
+    closed.is(200, &format!("c[1012,\"{WINDOW}\"]\n"));
+    assert_eq!(drain.await.unwrap(), 0);
+    let stats = server.stats();
+    assert_eq!((stats.sessions_open, stats.protocol_errors), (0, 0));
+}
+
+#[tokio::test]
+async fn sessions_go_on_until_their_turn_and_new_ones_are_refused() {
+    let server = Server::start().await;
+    let mut client = Client::subscribed(&server, ["/topic/greetings"]).await;
+    let messaging = server.messaging().clone();
+    let drain = tokio::spawn(async move { messaging.drain(Duration::from_secs(3600)).await });
+    let refused = loop {
+        let answer = Request::get("/sockjs/info").send(&server).await;
+        if answer.status != 200 {
+            break answer;
+        }
+    };
+    refused.is(503, "the server is going away\n");
+    let seconds: u32 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((3590..=3606).contains(&seconds), "{seconds}");
+    client.send("SEND\ndestination:/app/hello\n\nWorld\0").await;
+    client
+        .expect_message("/topic/greetings", "Hello, World!")
+        .await;
+
+    // Who cannot wait any longer closes the rest at once.
+    drain.abort();
+    client.expect_close(1012, "retry-after-ms=0..3600000").await;
+    assert_eq!(server.messaging().shutdown(DEADLINE).await, 0);
+}
+
+#[tokio::test]
+async fn a_drain_does_not_wait_for_sessions_that_have_ended() {
+    let server = Server::start().await;
+    let mut client = Client::connect(&server).await;
+    let messaging = server.messaging().clone();
+    let drain = tokio::spawn(async move { messaging.drain(Duration::from_secs(3600)).await });
+    client.send("DISCONNECT\nreceipt:1\n\n\0").await;
+    client.expect("RECEIPT").await;
+    client.expect_close(1000, "").await;
+    let left = tokio::time::timeout(DEADLINE, drain).await;
+    assert_eq!(left.expect("nobody is there").unwrap(), 0);
 }

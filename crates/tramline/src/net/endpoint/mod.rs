@@ -29,6 +29,7 @@ pub(crate) use self::upgrade::offered_protocols;
 use crate::model::inbound::SessionInfo;
 use crate::model::user::Handshake;
 use crate::model::user::User;
+use crate::net::lifecycle::Lifecycle;
 use crate::net::transport::messages::RawFraming;
 use crate::net::transport::websocket::{Plain, SockJs as SockJsFrames};
 use tramline_broker::SessionId;
@@ -121,7 +122,9 @@ impl<S: Stack> Mounted<S> {
                 let ancestors = front.origins.frame_ancestors();
                 self.refused_if_so(service.iframe(&parts, ancestors.as_deref()))
             }
-            Route::Info if shared.is_closing() => self.refused(going_away()),
+            Route::Info if shared.lifecycle().is_closing() => {
+                self.refused(going_away(shared.lifecycle()))
+            }
             Route::Info => self.refused_if_so(service.info(&parts)),
             Route::Transport {
                 transport: Transport::WebSocket,
@@ -152,8 +155,8 @@ impl<S: Stack> Mounted<S> {
         framing: impl FnOnce(Instant) -> F + Send + 'static,
     ) -> Response<Body> {
         let shared = self.stack();
-        if shared.is_closing() {
-            return self.refused(going_away());
+        if shared.lifecycle().is_closing() {
+            return self.refused(going_away(shared.lifecycle()));
         }
         let (mut response, upgrade) = match upgrade::check(&**shared, F::NAME, &mut parts) {
             Ok(accepted) => accepted,
@@ -255,11 +258,14 @@ pub(crate) fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body>
 }
 
 /// Refuses new clients during shutdown; existing sessions may still fetch their messages.
-fn going_away() -> Response<Body> {
-    text(
+fn going_away(lifecycle: &Lifecycle) -> Response<Body> {
+    let mut response = text(
         StatusCode::SERVICE_UNAVAILABLE,
         "the server is going away\n",
-    )
+    );
+    let seconds = HeaderValue::from(lifecycle.retry_after());
+    response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    response
 }
 
 fn not_get() -> Response<Body> {

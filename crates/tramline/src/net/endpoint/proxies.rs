@@ -90,7 +90,7 @@ impl Proxies {
         client
     }
 
-    fn trust(&self, peer: Option<SocketAddr>) -> bool {
+    pub(crate) fn trust(&self, peer: Option<SocketAddr>) -> bool {
         self.any || peer.is_some_and(|peer| self.contain(peer.ip()))
     }
 

@@ -13,6 +13,7 @@ use tramline_websocket::Config;
 use super::{Body, Origins, Proxies};
 use crate::model::counter::Counter;
 use crate::net::compression::Compression;
+use crate::net::lifecycle::Lifecycle;
 use crate::net::transport::keep_alive::KeepAlive;
 use crate::net::transport::messages::RawTransport;
 use crate::net::transport::violation::LimitsOf;
@@ -28,8 +29,7 @@ pub(crate) trait Stack: Driven + fmt::Debug {
 
     fn front(&self) -> &Front;
 
-    /// Returns true if new sessions are refused.
-    fn is_closing(&self) -> bool;
+    fn lifecycle(&self) -> &Lifecycle;
 
     /// Refuses new sessions and asks the existing ones to end.
     fn close(&self);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -14,6 +15,8 @@ use tramline_websocket::{Agreement, accept_key, is_valid_key};
 
 use super::{Body, Stack, not_get, text};
 use crate::net::compression;
+#[cfg(feature = "serve")]
+use crate::net::served::Served;
 use crate::net::transport::io::{Io, prepare};
 use crate::net::transport::messages::RawFraming;
 use crate::net::transport::websocket::WebSocket;
@@ -165,6 +168,18 @@ pub(super) fn start<S: Stack, F: RawFraming>(
 /// The socket below the HTTP connection, if there is one and HTTP left nothing unread; else its wrapper. `on_socket`
 /// gets the socket in either case.
 fn bare(upgraded: Upgraded, on_socket: impl FnOnce(&TcpStream)) -> Io {
+    #[cfg(feature = "serve")]
+    let upgraded = match upgraded.downcast::<TokioIo<Served>>() {
+        Ok(parts) => {
+            let (socket, place) = parts.io.into_inner().into_parts();
+            on_socket(&socket);
+            if parts.read_buf.is_empty() {
+                return Io::Served(socket, place);
+            }
+            return behind((parts.read_buf, place), socket);
+        }
+        Err(upgraded) => upgraded,
+    };
     match downcast::<TokioIo<TcpStream>>(upgraded) {
         Ok(parts) => {
             let socket = parts.io.into_inner();
@@ -172,10 +187,23 @@ fn bare(upgraded: Upgraded, on_socket: impl FnOnce(&TcpStream)) -> Io {
             if parts.read_buf.is_empty() {
                 return Io::Tcp(socket);
             }
-            let (reader, writer) = socket.into_split();
-            let reader = std::io::Cursor::new(parts.read_buf).chain(reader);
-            Io::Other(Box::new(tokio::io::join(reader, writer)))
+            behind((parts.read_buf, ()), socket)
         }
         Err(upgraded) => Io::Other(Box::new(TokioIo::new(upgraded))),
     }
+}
+
+/// A socket behind bytes that HTTP has read, which keep what else there is of the connection.
+fn behind<T: Send + Unpin + 'static>(read: (Bytes, T), socket: TcpStream) -> Io {
+    struct Read<T>((Bytes, T));
+
+    impl<T> AsRef<[u8]> for Read<T> {
+        fn as_ref(&self) -> &[u8] {
+            &self.0.0
+        }
+    }
+
+    let (reader, writer) = socket.into_split();
+    let reader = std::io::Cursor::new(Read(read)).chain(reader);
+    Io::Other(Box::new(tokio::io::join(reader, writer)))
 }

@@ -11,9 +11,18 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+#[cfg(feature = "serve")]
+use crate::net::places::Place;
+
 /// A byte stream: the bare socket if possible, anything else in a box.
 pub(crate) enum Io {
     Tcp(TcpStream),
+    /// A socket from our own HTTP server, with its place there.
+    #[cfg(feature = "serve")]
+    Served(
+        TcpStream,
+        #[expect(dead_code, reason = "held until the connection ends")] Place,
+    ),
     Other(Box<dyn Stream>),
 }
 
@@ -42,6 +51,8 @@ impl Io {
     fn reader(&mut self) -> Pin<&mut (dyn AsyncRead + Unpin)> {
         match self {
             Self::Tcp(stream) => Pin::new(stream),
+            #[cfg(feature = "serve")]
+            Self::Served(stream, _) => Pin::new(stream),
             Self::Other(stream) => Pin::new(stream),
         }
     }
@@ -49,6 +60,8 @@ impl Io {
     fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Unpin)> {
         match self {
             Self::Tcp(stream) => Pin::new(stream),
+            #[cfg(feature = "serve")]
+            Self::Served(stream, _) => Pin::new(stream),
             Self::Other(stream) => Pin::new(stream),
         }
     }
@@ -82,6 +95,8 @@ impl fmt::Debug for Io {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Tcp(_) => "Io::Tcp",
+            #[cfg(feature = "serve")]
+            Self::Served(..) => "Io::Served",
             Self::Other(_) => "Io::Other",
         })
     }
@@ -248,6 +263,8 @@ impl Unsent {
         match (&self.0, &io) {
             // A socket has no buffer of its own to flush.
             (None, Io::Tcp(_)) => Poll::Ready(Ok(())),
+            #[cfg(feature = "serve")]
+            (None, Io::Served(..)) => Poll::Ready(Ok(())),
             _ => self.poll_flush_kept(io, context),
         }
     }

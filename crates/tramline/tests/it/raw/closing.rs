@@ -214,6 +214,26 @@ async fn shutdown_closes_with_1001_and_lets_nobody_in() {
 }
 
 #[tokio::test]
+async fn drain_closes_with_1012_and_a_window_to_come_back_in() {
+    let server = RawServer::echo().await;
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        clients.push(server.client().await);
+    }
+    server
+        .counted("five came", |stats| stats.sessions_open == 5)
+        .await;
+    let endpoint = server.endpoint().clone();
+    let drain = tokio::spawn(async move { endpoint.drain(SHORT).await });
+    for client in &mut clients {
+        client.expect_close(1012, "retry-after-ms=0..1000").await;
+    }
+    assert_eq!(drain.await.unwrap(), 0);
+    let late = Request::upgrade("/raw").send(&server).await;
+    late.is(503, "the server is going away\n");
+}
+
+#[tokio::test]
 async fn shutdown_says_who_did_not_make_it() {
     let server = RawServer::start(RawEndpoint::builder(|_socket: Socket| {
         std::future::pending::<()>()

@@ -145,7 +145,7 @@ impl SockJsService {
         let session = match self.sessions.find(name, owner.as_ref()) {
             Some(Found::Session(session)) => session,
             Some(Found::NotYours) => return not_yours(stack, name),
-            None if stack.is_closing() => return going_away(),
+            None if stack.lifecycle().is_closing() => return going_away(stack.lifecycle()),
             None => {
                 let opening = match stack.admit(parts).await {
                     Ok(admitted) => admitted.opening,

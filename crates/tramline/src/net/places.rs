@@ -1,0 +1,130 @@
+//! Bounds on the number of open connections.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::endpoint::Proxies;
+
+/// The places for connections, in all and for each address.
+#[derive(Debug)]
+pub(crate) struct Places {
+    most: usize,
+    most_per_address: usize,
+    /// Whose connections are other people's: they count in all only.
+    proxies: Proxies,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    all: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// The place of one connection: free again when it is dropped.
+pub(crate) struct Place(Box<(Arc<Places>, Option<IpAddr>)>);
+
+/// The bound that leaves no place for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    InAll,
+    OfAddress,
+}
+
+impl Places {
+    pub(crate) fn new(most: usize, most_per_address: usize, proxies: Proxies) -> Arc<Self> {
+        Arc::new(Self {
+            most,
+            most_per_address,
+            proxies,
+            taken: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn take(self: &Arc<Self>, remote: SocketAddr) -> Result<Place, Full> {
+        let address = (!self.proxies.trust(Some(remote))).then(|| subscriber(remote.ip()));
+        let mut taken = self.taken.lock();
+        if taken.all >= self.most {
+            return Err(Full::InAll);
+        }
+        if let Some(address) = address {
+            let of_address = taken.by_address.entry(address).or_default();
+            if *of_address >= self.most_per_address {
+                return Err(Full::OfAddress);
+            }
+            *of_address += 1;
+        }
+        taken.all += 1;
+        drop(taken);
+        Ok(Place(Box::new((Arc::clone(self), address))))
+    }
+}
+
+/// What one subscriber has of addresses: one of IPv4, and of IPv6 the network of 64 bits that providers assign.
+fn subscriber(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = address.to_bits() & !u128::from(u64::MAX);
+            IpAddr::V6(Ipv6Addr::from_bits(network))
+        }
+        address => address,
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let (places, address) = &*self.0;
+        let mut taken = places.taken.lock();
+        taken.all -= 1;
+        let Some(address) = address else { return };
+        if let Some(of_address) = taken.by_address.get_mut(address) {
+            *of_address -= 1;
+            if *of_address == 0 {
+                taken.by_address.remove(address);
+            }
+        }
+        if taken.by_address.len() < taken.by_address.capacity() / 4 {
+            taken.by_address.shrink_to_fit();
+        }
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Place").field(&self.0.1).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_counted_in_all_and_by_subscriber() {
+        let proxies = Proxies::new(["10.0.0.1".into()].into_iter());
+        let places = Places::new(5, 2, proxies);
+        let take = |remote: &str| places.take(remote.parse().unwrap());
+
+        let first = take("1.2.3.4:1").unwrap();
+        let _second = take("[::ffff:1.2.3.4]:2").unwrap();
+        assert_eq!(take("1.2.3.4:3").unwrap_err(), Full::OfAddress);
+        drop(first);
+        let _third = take("1.2.3.4:3").unwrap();
+        assert_eq!(take("1.2.3.4:4").unwrap_err(), Full::OfAddress);
+
+        let proxied: Vec<_> = (0..3).map(|_| take("10.0.0.1:1").unwrap()).collect();
+        assert_eq!(take("10.0.0.1:1").unwrap_err(), Full::InAll);
+        assert_eq!(take("5.6.7.8:1").unwrap_err(), Full::InAll);
+        drop(proxied);
+
+        let _six = take("[2001:db8::1]:1").unwrap();
+        let _seven = take("[2001:db8::2]:1").unwrap();
+        assert_eq!(take("[2001:db8::3]:1").unwrap_err(), Full::OfAddress);
+        drop(take("[2001:db8:0:1::3]:1").unwrap());
+        assert_eq!(places.taken.lock().by_address.len(), 2);
+    }
+}

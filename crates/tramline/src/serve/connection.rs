@@ -1,0 +1,163 @@
+//! One connection: its requests, its time, its end.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep};
+use tower_service::Service;
+
+use super::Shared;
+use super::body::{AnswerBody, RequestBody};
+use crate::net::endpoint::BoxError;
+use crate::net::places::Place;
+use crate::net::served::{Activity, Expired, Served, UnderWay};
+
+/// Why a connection is no longer driven.
+enum Outcome {
+    Ended(hyper::Result<()>),
+    Expired(Expired),
+    /// The server's stage is another one, or the server is gone.
+    Stage(Result<(), watch::error::RecvError>),
+}
+
+/// Serves a connection until it ends, becomes a WebSocket, has waited too long, or until the server is gone.
+pub(super) async fn serve<A, B>(
+    socket: TcpStream,
+    remote: SocketAddr,
+    place: Place,
+    app: A,
+    shared: Arc<Shared>,
+    mut stage: watch::Receiver<()>,
+) where
+    A: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Clone,
+    B: http_body::Body + 'static,
+    B::Error: Into<BoxError>,
+{
+    let activity = Activity::new();
+    let io = TokioIo::new(Served::new(socket, place, Arc::clone(&activity)));
+    let (of_service, body_time) = (Arc::clone(&activity), shared.limits.body_time);
+    let body_counters = Arc::clone(&shared.counters);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let counters = Arc::clone(&body_counters);
+        let request = request.map(|body| RequestBody::new(body, body_time, counters));
+        answer(app.clone(), request, remote, of_service.request())
+    });
+    let mut http = http1::Builder::new();
+    // This connection's own times hold.
+    http.header_read_timeout(None::<Duration>)
+        .max_buf_size(shared.limits.head_bytes.max(SMALLEST_BUFFER));
+    let mut connection = pin!(http.serve_connection(io, service).with_upgrades());
+    let mut sleep = pin!(tokio::time::sleep(shared.times.head));
+
+    let mut outcome = drive(
+        connection.as_mut(),
+        sleep.as_mut(),
+        &activity,
+        &shared,
+        stage.changed(),
+    )
+    .await;
+    if let Outcome::Stage(Ok(())) = outcome {
+        activity.stop();
+        connection.as_mut().graceful_shutdown();
+        outcome = drive(
+            connection.as_mut(),
+            sleep,
+            &activity,
+            &shared,
+            stage.changed(),
+        )
+        .await;
+    }
+    let counters = &shared.counters;
+    let (counter, reason) = match outcome {
+        Outcome::Ended(Ok(())) | Outcome::Expired(Expired::Stopped) => return,
+        Outcome::Ended(Err(error)) => {
+            tracing::debug!(%remote, %error, "an HTTP connection failed");
+            return;
+        }
+        Outcome::Expired(Expired::Head) => (&counters.head_timeouts, "no whole head of a request"),
+        Outcome::Expired(Expired::Idle) => (&counters.idle_timeouts, "no further request"),
+        Outcome::Expired(Expired::Send) => (&counters.send_timeouts, "an answer was not taken"),
+        Outcome::Stage(_) => (&counters.dropped, "the server's time to stop is over"),
+    };
+    counter.increment();
+    tracing::debug!(%remote, reason, "an HTTP connection is closed");
+}
+
+/// The least that hyper takes.
+const SMALLEST_BUFFER: usize = 8192;
+
+async fn answer<A, B>(
+    mut app: A,
+    mut request: Request<RequestBody>,
+    remote: SocketAddr,
+    under_way: UnderWay,
+) -> Result<Response<AnswerBody<B>>, Infallible>
+where
+    A: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>,
+{
+    request.extensions_mut().insert(remote);
+    std::future::poll_fn(|context| app.poll_ready(context)).await?;
+    let response = app.call(request).await?;
+    Ok(response.map(|body| AnswerBody::new(body, under_way)))
+}
+
+/// Polls the connection until it ends, has waited too long, or `stage` comes.
+async fn drive(
+    mut connection: Pin<&mut impl Future<Output = hyper::Result<()>>>,
+    mut sleep: Pin<&mut Sleep>,
+    activity: &Activity,
+    shared: &Shared,
+    stage: impl Future<Output = Result<(), watch::error::RecvError>>,
+) -> Outcome {
+    let mut stage = pin!(stage);
+    std::future::poll_fn(move |context| {
+        if let Poll::Ready(ended) = connection.as_mut().poll(context) {
+            return Poll::Ready(Outcome::Ended(ended));
+        }
+        if let Poll::Ready(stage) = stage.as_mut().poll(context) {
+            return Poll::Ready(Outcome::Stage(stage));
+        }
+        poll_expired(activity, shared, sleep.as_mut(), context).map(Outcome::Expired)
+    })
+    .await
+}
+
+/// Ready when the connection has waited too long. `sleep` runs until then, or until a look at what has changed.
+fn poll_expired(
+    activity: &Activity,
+    shared: &Shared,
+    mut sleep: Pin<&mut Sleep>,
+    context: &mut Context<'_>,
+) -> Poll<Expired> {
+    loop {
+        let due = activity.due(&shared.times);
+        if let Some((at, _)) = due
+            && at < sleep.deadline()
+        {
+            sleep.as_mut().reset(at);
+        }
+        if sleep.as_mut().poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        let now = Instant::now();
+        match due {
+            Some((at, expired)) if at <= now => return Poll::Ready(expired),
+            Some((at, _)) => sleep.as_mut().reset(at),
+            None => sleep.as_mut().reset(now + shared.times.idle),
+        }
+    }
+}
