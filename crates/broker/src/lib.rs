@@ -25,6 +25,7 @@ pub mod contract;
 mod destination;
 mod embedded;
 mod errors;
+mod expiry;
 mod feed;
 mod hub;
 mod message;

@@ -20,6 +20,7 @@ mod radix;
 mod settings;
 mod settling;
 mod sources;
+mod start;
 mod subscribers;
 mod topics;
 mod unsettled;
@@ -29,7 +30,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
 use bytestring::ByteString;
 use parking_lot::ReentrantMutex;
@@ -54,6 +55,7 @@ pub use self::settings::{HubSettings, Prefix, TopicSettings};
 use self::settling::DeadLetter;
 pub use self::sources::Activation;
 use self::sources::Answered;
+use self::start::{Awaiting, Start};
 use self::subscribers::{Sink, Subscriber};
 use self::window::Window;
 use crate::AckMode;
@@ -130,35 +132,6 @@ struct Inner {
     deadlines: Deadlines,
     /// Dead letters that the engine has not confirmed.
     burials: Mutex<Vec<DeadLetter>>,
-}
-
-/// The engine's start.
-#[derive(Default)]
-struct Start {
-    /// The first use started it, and no caller receives the answer.
-    at_first_use: bool,
-    pending: Option<Confirm<Result<(), StartError>>>,
-    answer: Option<Result<(), StartError>>,
-}
-
-/// The tasks that wait for an answer which they share.
-#[derive(Default)]
-struct Awaiting(Mutex<Vec<Waker>>);
-
-impl Awaiting {
-    fn add(&self, waker: &Waker) {
-        let mut waiting = self.0.lock();
-        if !waiting.iter().any(|known| known.will_wake(waker)) {
-            waiting.push(waker.clone());
-        }
-    }
-}
-
-impl Wake for Awaiting {
-    fn wake(self: Arc<Self>) {
-        let waiting = std::mem::take(&mut *self.0.lock());
-        waiting.into_iter().for_each(Waker::wake);
-    }
 }
 
 impl Hub {
@@ -560,73 +533,6 @@ impl Hub {
 
     fn broker(&self) -> &Arc<dyn Broker> {
         &self.0.broker
-    }
-
-    fn is_started(&self) -> bool {
-        self.0.started.load(Ordering::Acquire)
-    }
-
-    /// Starts the engine unless it has started; returns false if it was stopped.
-    fn ensure_started(&self) -> bool {
-        if self.0.stopped.load(Ordering::Acquire) {
-            return false;
-        }
-        if !self.is_started() {
-            self.start_at_first_use();
-        }
-        true
-    }
-
-    #[cold]
-    fn start_at_first_use(&self) {
-        self.begin_start(true);
-        self.check_start();
-    }
-
-    /// Calls the engine's start, once; `at_first_use` if no caller receives the answer.
-    fn begin_start(&self, at_first_use: bool) {
-        // Requests of other threads wait for it; those that the engine makes inside `start` do not.
-        let _turn = self.0.start_turn.lock();
-        if self.0.start_begun.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let started = self.broker().start(Arc::clone(self.local()));
-        self.0.started.store(true, Ordering::Release);
-        let mut start = self.0.start.lock();
-        start.at_first_use = at_first_use;
-        start.pending = Some(self.in_time(started));
-    }
-
-    /// Returns the answer to the start; a failure at first use is reported to the observer.
-    fn poll_start(&self, context: &mut Context<'_>) -> Poll<Result<(), StartError>> {
-        let awaiting = &self.0.awaiting_start;
-        awaiting.add(context.waker());
-        let mut start = self.0.start.lock();
-        if let Some(answer) = &start.answer {
-            return Poll::Ready(answer.clone());
-        }
-        let Some(pending) = &mut start.pending else {
-            return Poll::Pending;
-        };
-        let waker = Waker::from(Arc::clone(awaiting));
-        let polled = std::pin::Pin::new(pending).poll(&mut Context::from_waker(&waker));
-        let Poll::Ready(answer) = polled else {
-            return Poll::Pending;
-        };
-        start.pending = None;
-        start.answer = Some(answer.clone());
-        let at_first_use = start.at_first_use;
-        drop(start);
-        waker.wake();
-        if let (true, Err(error)) = (at_first_use, &answer) {
-            self.local().start_failed(error);
-        }
-        Poll::Ready(answer)
-    }
-
-    /// Takes the answer to the start if it is there, for callers that do not wait for it.
-    fn check_start(&self) {
-        let _ = self.poll_start(&mut Context::from_waker(Waker::noop()));
     }
 
     /// Passes messages on to the engine.

@@ -10,6 +10,7 @@ use super::Session;
 use super::pending::{Receipts, Waiting, Work};
 use super::queued::Seen;
 use super::turn;
+use crate::net::transport::Lost;
 use crate::stack::batch::OwnPublish;
 use crate::stack::policy::Authorized;
 
@@ -65,6 +66,26 @@ impl Session {
         self.state.handles_frames()
             && !self.record.is_expelled()
             && (self.work.is_none() || (sends() && !self.order.is_held_back()))
+    }
+
+    /// Handles the frames that an earlier turn left, and then the outcome of their read.
+    #[cold]
+    pub(super) fn handle_rest(&mut self, context: &mut Context<'_>) {
+        let Some(read) = self.order.take_rest() else {
+            return;
+        };
+        self.process(context);
+        self.publish_batch();
+        self.read_ended(read);
+    }
+
+    /// Handles the outcome of a read, once the frames that it brought are handled.
+    pub(super) fn read_ended(&mut self, read: Result<(), Lost>) {
+        match self.order.set_rest(read) {
+            None | Some(Ok(())) => {}
+            Some(Err(lost @ Lost::Violation { .. })) => self.state.end(lost.into()),
+            Some(Err(lost)) => self.lose(lost.into()),
+        }
     }
 
     fn place_of(&self, (event, refusal): &Seen) -> Place {

@@ -1,12 +1,8 @@
 //! The share of its worker's time that a session takes before the worker's other tasks run.
 
 use std::cell::Cell;
-use std::task::Context;
 
 use tramline_broker::Published;
-
-use super::Session;
-use crate::net::transport::Lost;
 
 /// The work of one turn: about a millisecond, in units of one delivery queued, some 60 ns. Less would have a burst to a
 /// thousand subscribers wake each of them several times.
@@ -51,28 +47,6 @@ pub(super) fn published(published: &Published) {
 
 fn spend(work: u32) {
     LEFT.set(LEFT.get().saturating_sub(work));
-}
-
-impl Session {
-    /// Handles the frames that an earlier turn left, and then the outcome of their read.
-    #[cold]
-    pub(super) fn handle_rest(&mut self, context: &mut Context<'_>) {
-        let Some(read) = self.order.take_rest() else {
-            return;
-        };
-        self.process(context);
-        self.publish_batch();
-        self.read_ended(read);
-    }
-
-    /// Handles the outcome of a read, once the frames that it brought are handled.
-    pub(super) fn read_ended(&mut self, read: Result<(), Lost>) {
-        match self.order.set_rest(read) {
-            None | Some(Ok(())) => {}
-            Some(Err(lost @ Lost::Violation { .. })) => self.state.end(lost.into()),
-            Some(Err(lost)) => self.lose(lost.into()),
-        }
-    }
 }
 
 #[cfg(test)]
