@@ -280,10 +280,8 @@ proptest! {
             while let Some(event) = from.receive(&mut owed).unwrap() {
                 answers.push(event);
             }
-            let mut answered = Vec::new();
-            if let Some(last) = pings.last() {
-                answered.push(Event::Pong(Bytes::copy_from_slice(last)));
-            }
+            let pongs = pings.iter().map(|ping| Event::Pong(Bytes::copy_from_slice(ping)));
+            let mut answered: Vec<Event> = pongs.collect();
             answered.push(Event::Close(Some(tramline_websocket::CloseFrame { code, reason: "".into() })));
             prop_assert_eq!(answers, answered);
             prop_assert!(from.is_closed());

@@ -190,7 +190,7 @@ proptest! {
         prop_assert_eq!(we_read(&mut ours, &mut theirs, step), sent.clone());
         prop_assert_eq!(ours.buffered(), 0);
 
-        let pinged = sent.iter().rev().find_map(|event| match event {
+        let pinged = sent.iter().filter_map(|event| match event {
             Event::Ping(payload) => Some(Message::Pong(payload.clone())),
             _ => None,
         });

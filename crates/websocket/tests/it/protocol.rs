@@ -225,19 +225,6 @@ fn empty_messages_are_messages() {
 }
 
 #[test]
-fn of_several_pings_the_last_is_answered() {
-    let mut server = server();
-    let bytes = [
-        masked(FIN | PING, b"1"),
-        masked(FIN | PING, b"2"),
-        masked(FIN | PING, b"3"),
-    ]
-    .concat();
-    assert_eq!(receive(&mut server, &bytes).unwrap().len(), 3);
-    assert_eq!(transmit(&mut server), plain(FIN | PONG, b"3"));
-}
-
-#[test]
 fn a_ping_may_carry_125_bytes() {
     let mut out = Vec::new();
     server().ping(&[7; 125], &mut out);

@@ -174,7 +174,7 @@ fn bare(upgraded: Upgraded, on_socket: impl FnOnce(&TcpStream)) -> Io {
             let (socket, place) = parts.io.into_inner().into_parts();
             on_socket(&socket);
             if parts.read_buf.is_empty() {
-                return Io::Served(socket, place);
+                return Io::Served(Box::new((socket, place)));
             }
             return behind((parts.read_buf, place), socket);
         }

@@ -17,12 +17,10 @@ use crate::net::places::Place;
 /// A byte stream: the bare socket if possible, anything else in a box.
 pub(crate) enum Io {
     Tcp(TcpStream),
-    /// A socket from our own HTTP server, with its place there.
+    /// A socket from our own HTTP server, with its place there until the connection ends. Boxed: with the place it is
+    /// larger than the others.
     #[cfg(feature = "serve")]
-    Served(
-        TcpStream,
-        #[expect(dead_code, reason = "held until the connection ends")] Place,
-    ),
+    Served(Box<(TcpStream, Place)>),
     Other(Box<dyn Stream>),
 }
 
@@ -52,7 +50,7 @@ impl Io {
         match self {
             Self::Tcp(stream) => Pin::new(stream),
             #[cfg(feature = "serve")]
-            Self::Served(stream, _) => Pin::new(stream),
+            Self::Served(served) => Pin::new(&mut served.0),
             Self::Other(stream) => Pin::new(stream),
         }
     }
@@ -61,7 +59,7 @@ impl Io {
         match self {
             Self::Tcp(stream) => Pin::new(stream),
             #[cfg(feature = "serve")]
-            Self::Served(stream, _) => Pin::new(stream),
+            Self::Served(served) => Pin::new(&mut served.0),
             Self::Other(stream) => Pin::new(stream),
         }
     }
