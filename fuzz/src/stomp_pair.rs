@@ -188,6 +188,8 @@ impl Pair {
             .with_login("ann", "secret");
         let server_config = ServerConfig::default()
             .with_heart_beat(server)
+            // The times of a pair are the agreed ones.
+            .with_min_silence(Duration::ZERO)
             .with_limits(limits);
         Self {
             client: ClientConnection::new(client_config, now),
