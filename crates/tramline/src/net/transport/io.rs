@@ -28,20 +28,10 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// The most bytes that the kernel holds of a socket's output and has not sent, so that the rest waits in the outbox,
-/// where it is bounded, conflated, and dropped by policy: a slow reader of prices is not behind by what a send buffer of
-/// megabytes holds. More than a write at the pace of any network needs to keep the wire busy until the next wake-up.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const UNSENT_IN_KERNEL: u32 = 32 * 1024;
-
-/// Sets the options of a socket that carries messages: `TCP_NODELAY`, and `TCP_NOTSENT_LOWAT` where the system has it.
+/// Sets the options of a socket that carries messages: `TCP_NODELAY`.
 pub(crate) fn prepare(socket: &TcpStream) {
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "a socket does not take TCP_NODELAY");
-    }
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    if let Err(error) = socket2::SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_IN_KERNEL) {
-        tracing::debug!(%error, "a socket does not take TCP_NOTSENT_LOWAT");
     }
 }
 
