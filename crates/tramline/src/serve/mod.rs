@@ -77,7 +77,7 @@ pub fn serve<A>(listener: TcpListener, app: A) -> Server<A> {
 ///
 /// It serves any tower service of HTTP requests and responses, with upgrades to WebSocket. Awaiting it runs it: until
 /// its [shutdown](Self::with_graceful_shutdown) is complete, or for ever. Every connection is a task of its own, with
-/// `TCP_NODELAY` and, on Linux, `TCP_NOTSENT_LOWAT`. Dropping the future drops the connections, but for those that have
+/// `TCP_NODELAY`. Dropping the future drops the connections, but for those that have
 /// become WebSockets, which are their [`Messaging`](crate::Messaging)'s to end.
 ///
 /// The client's address is in each request's extensions as a [`SocketAddr`]. So
