@@ -1,11 +1,13 @@
 //! The user of a session, and what is kept of its HTTP request.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytestring::ByteString;
 use http::{HeaderMap, HeaderName};
 use tramline_stomp::Headers;
+
+use super::network::network;
 
 /// The authenticated principal of a session.
 ///
@@ -147,17 +149,12 @@ impl Handshake {
         self.remote
     }
 
-    /// The network whose anonymous sessions share the broker's limits: the IPv4 address, or the first half of the IPv6
-    /// address, of which a single client has all the others.
+    /// The [network] whose anonymous sessions share the broker's limits.
     pub(crate) fn network(&self) -> Option<ByteString> {
-        let address = match self.remote?.ip().to_canonical() {
-            IpAddr::V4(address) => address.to_string(),
-            IpAddr::V6(address) => {
-                let network = u128::from(address) >> 64 << 64;
-                format!("{}/64", Ipv6Addr::from(network))
-            }
-        };
-        Some(address.into())
+        Some(match network(self.remote?.ip()) {
+            IpAddr::V4(address) => address.to_string().into(),
+            IpAddr::V6(network) => format!("{network}/64").into(),
+        })
     }
 
     /// A header that was named in [`MessagingBuilder::keep_headers`](crate::MessagingBuilder::keep_headers).

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::endpoint::Proxies;
+use crate::model::network::network;
 
 /// The places for connections, in all and for each address.
 #[derive(Debug)]
@@ -26,7 +27,11 @@ struct Taken {
 }
 
 /// The place of one connection: free again when it is dropped.
-pub(crate) struct Place(Box<(Arc<Places>, Option<IpAddr>)>);
+pub(crate) struct Place {
+    places: Arc<Places>,
+    /// The network that it counts for; `None` for a trusted proxy.
+    address: Option<IpAddr>,
+}
 
 /// The bound that leaves no place for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +51,7 @@ impl Places {
     }
 
     pub(crate) fn take(self: &Arc<Self>, remote: SocketAddr) -> Result<Place, Full> {
-        let address = (!self.proxies.trust(Some(remote))).then(|| subscriber(remote.ip()));
+        let address = (!self.proxies.trust(Some(remote))).then(|| network(remote.ip()));
         let mut taken = self.taken.lock();
         if taken.all >= self.most {
             return Err(Full::InAll);
@@ -60,27 +65,18 @@ impl Places {
         }
         taken.all += 1;
         drop(taken);
-        Ok(Place(Box::new((Arc::clone(self), address))))
-    }
-}
-
-/// What one subscriber has of addresses: one of IPv4, and of IPv6 the network of 64 bits that providers assign.
-fn subscriber(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let network = address.to_bits() & !u128::from(u64::MAX);
-            IpAddr::V6(Ipv6Addr::from_bits(network))
-        }
-        address => address,
+        Ok(Place {
+            places: Arc::clone(self),
+            address,
+        })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let (places, address) = &*self.0;
-        let mut taken = places.taken.lock();
+        let mut taken = self.places.taken.lock();
         taken.all -= 1;
-        let Some(address) = address else { return };
+        let Some(address) = &self.address else { return };
         if let Some(of_address) = taken.by_address.get_mut(address) {
             *of_address -= 1;
             if *of_address == 0 {
@@ -95,7 +91,7 @@ impl Drop for Place {
 
 impl fmt::Debug for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Place").field(&self.0.1).finish()
+        f.debug_tuple("Place").field(&self.address).finish()
     }
 }
 
