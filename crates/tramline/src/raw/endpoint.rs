@@ -28,6 +28,7 @@ use crate::net::endpoint::SockJs;
 use crate::net::endpoint::{Body, BoxError, Front, Handle, Mounted, Origins, Proxies};
 use crate::net::open_sessions::OpenSessions;
 use crate::net::wheel::{Driver, Wheel};
+use crate::stack::limits::zero_limits;
 
 /// A tower [`Service`] that passes its clients' connections to a handler of yours, without STOMP: WebSocket at its own
 /// path, and [with SockJS](RawEndpointBuilder::with_sockjs) that below it.
@@ -378,7 +379,7 @@ impl RawEndpointBuilder {
             }
         }
         let limits = &self.limits;
-        for (name, is_zero) in [
+        errors.extend(zero_limits([
             ("message", limits.message == 0),
             ("frame", limits.frame == Some(0)),
             ("fragments", limits.fragments == 0),
@@ -387,11 +388,7 @@ impl RawEndpointBuilder {
             ("handshake_time", limits.handshake_time.is_zero()),
             ("idle_timeout", limits.idle_timeout == Some(Duration::ZERO)),
             ("keep_alive_timeout", limits.keep_alive_timeout.is_zero()),
-        ] {
-            if is_zero {
-                errors.push(format!("limit `{name}` is 0: nothing could pass"));
-            }
-        }
+        ]));
         if !errors.is_empty() {
             return Err(BuildError::new("the raw endpoint", errors));
         }

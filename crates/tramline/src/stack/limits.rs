@@ -103,28 +103,27 @@ impl Default for Limits {
 /// The default of the outboxes of STOMP sessions and raw sockets.
 pub(crate) const OUTBOX: usize = 16 * 1024 * 1024;
 
+/// Returns an error for each limit that is 0, given by name.
+pub(crate) fn zero_limits<const N: usize>(
+    limits: [(&'static str, bool); N],
+) -> impl Iterator<Item = String> {
+    let zero = limits.into_iter().filter(|(_, is_zero)| *is_zero);
+    zero.map(|(name, _)| format!("limit `{name}` is 0: nothing could pass"))
+}
+
 impl Limits {
     /// Returns the limits that nothing could pass, and those that contradict each other, one text each.
     pub(crate) fn errors(&self) -> Vec<String> {
-        let bytes = [
-            ("body", self.body),
-            ("header_line", self.header_line),
-            ("header_count", self.header_count),
-            ("outbox", self.outbox),
-        ];
-        let zero = bytes.into_iter().filter(|(_, value)| *value == 0);
-        let times = [
-            ("send_time", self.send_time),
-            ("connect_time", self.connect_time),
-            ("keep_alive_timeout", self.keep_alive_timeout),
-        ];
-        let no_time = times.into_iter().filter(|(_, time)| time.is_zero());
-        let names = zero
-            .map(|(name, _)| name)
-            .chain(no_time.map(|(name, _)| name));
-        let mut errors: Vec<String> = names
-            .map(|name| format!("limit `{name}` is 0: nothing could pass"))
-            .collect();
+        let mut errors: Vec<String> = zero_limits([
+            ("body", self.body == 0),
+            ("header_line", self.header_line == 0),
+            ("header_count", self.header_count == 0),
+            ("outbox", self.outbox == 0),
+            ("send_time", self.send_time.is_zero()),
+            ("connect_time", self.connect_time.is_zero()),
+            ("keep_alive_timeout", self.keep_alive_timeout.is_zero()),
+        ])
+        .collect();
         let (transaction, outbox) = (self.transaction_bytes, self.outbox);
         if transaction > outbox && outbox > 0 {
             errors.push(format!(
