@@ -42,7 +42,7 @@ impl Engine {
 }
 
 /// The server's number of a consumer, stored as its record.
-fn number(consumer: &Consumer) -> u64 {
+pub(crate) fn number(consumer: &Consumer) -> u64 {
     *consumer.record().expect("set before it was consumed")
 }
 

@@ -12,6 +12,7 @@ use tramline_broker::{
     Token, Unanswered,
 };
 
+use super::engine::number;
 use super::engine::server::{Server, State};
 use super::support::wait;
 
@@ -208,10 +209,6 @@ impl Harsh {
             }
         }));
     }
-}
-
-fn number(consumer: &Consumer) -> u64 {
-    *consumer.record().expect("set before it was consumed")
 }
 
 impl Broker for Harsh {

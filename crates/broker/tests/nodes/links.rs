@@ -172,17 +172,10 @@ fn what_the_engine_refuses_is_refused() {
 fn credit_is_free_as_soon_as_the_engine_has_committed() {
     let (hub, engine) = Manual::hub();
     let session = Session::open(&hub);
-    drop(session.subscribing(0, QUEUE));
-    let Call::Consume(consumer, promise) = engine.next() else {
-        panic!("a queue is consumed");
-    };
-    promise.keep(Ok(Default::default()));
+    let consumer = engine.filled(&session, QUEUE);
     let credit = u64::from(consumer.credit().get());
-    let deliver = |n| {
-        let sent = engine.local().message(message(QUEUE, "x"));
-        consumer.deliver(Token(n), sent, 0)
-    };
-    assert!((0..credit).all(deliver) && !deliver(credit));
+    let deliver = |token| engine.deliver(&consumer, token);
+    assert!(!deliver(credit));
     let taken = session.take(2);
     let settles = taken.iter().map(accepting).collect();
     let committed = hub.commit(session.id, Transaction::new(settles, Vec::new()), NOW);

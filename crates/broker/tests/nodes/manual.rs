@@ -8,7 +8,7 @@ use tramline_broker::{
     StartError, SubscribeError, Subscribed, Token,
 };
 
-use crate::support::until;
+use crate::support::{Session, message, until};
 
 /// A call by the hub, with the means to answer it.
 #[derive(Debug)]
@@ -78,6 +78,26 @@ impl Manual {
     pub(crate) fn hub_asked_for_sessions() -> (Hub, Arc<Self>) {
         let engine = Arc::new(Self::default());
         (Hub::new(Arc::clone(&engine)), engine)
+    }
+
+    /// Subscribes `session` to a `queue`, and fills the consumer's credit with deliveries, by tokens from 0 on.
+    #[track_caller]
+    pub(crate) fn filled(&self, session: &Session, queue: &str) -> Arc<Consumer> {
+        drop(session.subscribing(0, queue));
+        let Call::Consume(consumer, promise) = self.next() else {
+            panic!("a queue is consumed");
+        };
+        promise.keep(Ok(Default::default()));
+        let credit = u64::from(consumer.credit().get());
+        assert!((0..credit).all(|token| self.deliver(&consumer, token)));
+        consumer
+    }
+
+    pub(crate) fn deliver(&self, consumer: &Consumer, token: u64) -> bool {
+        let sent = self
+            .local()
+            .message(message(consumer.pattern().as_str(), "x"));
+        consumer.deliver(Token(token), sent, 0)
     }
 
     pub(crate) fn local(&self) -> &Arc<LocalHub> {

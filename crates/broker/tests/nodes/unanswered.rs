@@ -175,17 +175,8 @@ fn a_commit_of_unknown_outcome_leaves_room_for_what_the_engine_sends_after_it() 
     ] {
         let (hub, engine) = Manual::hub();
         let session = Session::open(&hub);
-        drop(session.subscribing(0, QUEUE));
-        let Call::Consume(consumer, promise) = engine.next() else {
-            panic!("a queue is consumed");
-        };
-        promise.keep(Ok(Default::default()));
+        let consumer = engine.filled(&session, QUEUE);
         let credit = u64::from(consumer.credit().get());
-        let deliver = |token| {
-            let sent = engine.local().message(message(QUEUE, "x"));
-            consumer.deliver(Token(token), sent, 0)
-        };
-        assert!((0..credit).all(deliver));
         let settles = session.take(2).iter().map(accepting).collect();
         let mut commit = hub.commit(session.id, Transaction::new(settles, Vec::new()), NOW);
         let Call::Commit(promise) = engine.next() else {
@@ -193,7 +184,7 @@ fn a_commit_of_unknown_outcome_leaves_room_for_what_the_engine_sends_after_it() 
         };
         promise.keep(Err(unknown.clone()));
         assert_eq!(now(&mut commit), Some(Err(unknown)));
-        let delivered = [0, 1, 2].map(|more| deliver(credit + more));
+        let delivered = [0, 1, 2].map(|more| engine.deliver(&consumer, credit + more));
         assert_eq!(delivered, [true, true, false]);
     }
 }
