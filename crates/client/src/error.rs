@@ -35,7 +35,7 @@ pub enum Error {
     /// An invalid request of the application: a URL or an HTTP header. Nothing was sent.
     #[error("the connection cannot be tried: {reason}")]
     InvalidRequest {
-        /// What is wrong, and how to correct it.
+        /// The error, and how to correct it.
         reason: String,
     },
 
@@ -44,7 +44,7 @@ pub enum Error {
     Unsupported {
         /// The header, as name and value.
         header: String,
-        /// What is missing, and what to do.
+        /// The missing feature, and what to do instead.
         reason: &'static str,
     },
 

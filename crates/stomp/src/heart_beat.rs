@@ -136,7 +136,7 @@ pub(crate) struct Timers {
     reading_paused: bool,
 }
 
-/// What the timers of a connection add to the intervals that were agreed.
+/// The times that a connection's timers add to the agreed intervals.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Margins {
     /// The period of the caller's timer, or zero.

@@ -79,7 +79,7 @@ impl Resource {
     }
 }
 
-/// Whose share it is.
+/// The holder of a share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Holder {
@@ -109,9 +109,9 @@ impl fmt::Display for Holder {
 #[error("{holder} {limit} {resource}, as many as the broker allows; {}", .resource.remedy())]
 #[non_exhaustive]
 pub struct ShareUsedUp {
-    /// Whose share it is.
+    /// The holder of the share.
     pub holder: Holder,
-    /// What it is a share of.
+    /// The resource that it is a share of.
     pub resource: Resource,
     /// The limit that was reached.
     pub limit: usize,
@@ -132,7 +132,7 @@ enum Name {
     Address(ByteString),
 }
 
-/// What a session, user or address, or all together have.
+/// The use that a session, a user, an address, or all together make of their shares.
 #[derive(Debug)]
 pub(crate) struct Account {
     holder: Holder,

@@ -47,7 +47,7 @@ struct Node {
     group: Option<Arc<Group>>,
     /// The next segments, by their text up to the `*`.
     segments: Radix<Box<Step>>,
-    /// What follows `**`: a trie over the remaining segments, the last one first.
+    /// The patterns' segments after `**`, as a trie with the last segment first.
     tails: Option<Box<Node>>,
     /// Patterns that are compared one by one, by their text.
     scanned: BTreeMap<ByteString, Node>,

@@ -43,7 +43,7 @@ fn a_rejected_message_goes_there_with_the_reason() {
     assert_eq!((counts.dead_lettered, counts.discarded), (1, 0));
 }
 
-/// What a session did not write is settled alone, whatever its client acknowledges cumulatively.
+/// A delivery that a session did not write is settled alone, even if its client acknowledges cumulatively.
 #[test]
 fn what_expired_before_it_was_written_goes_there_alone() {
     let settings = TopicSettings::default().dead_letters("/queue/dead");

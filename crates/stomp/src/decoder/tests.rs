@@ -413,7 +413,7 @@ fn a_malformed_frame_asks_for_its_receipt() {
         ),
         (Version::V1_0, b"SEND\nreceipt: 7 \nbad\n\n\0", Some("7")),
         (Version::V1_1, b"SEND\nreceipt: 7\nbad\n\n\0", Some(" 7")),
-        // What cannot be read, and what is no header.
+        // Lines that cannot be read, and lines that are not a header.
         (Version::V1_1, b"SEND\nreceipt:\\r\n\n\0", None),
         (Version::V1_2, b"SEND\nreceipt:\xff\n\n\0", None),
         (Version::V1_2, b"SEND\nbad\nreceipt:7", None),

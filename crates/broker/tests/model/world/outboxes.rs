@@ -200,7 +200,7 @@ impl World {
                 assert!(ending, "{taken:?}");
                 self.close(at);
             } else if self.sessions[at].room_wanted {
-                // What waited was withdrawn, and left room.
+                // The waiting deliveries were withdrawn, which left room.
                 let (more, room_wanted) = (false, true);
                 assert_eq!(taken, Taken::Some { more, room_wanted });
                 self.report_room(at);

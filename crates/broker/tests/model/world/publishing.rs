@@ -50,7 +50,7 @@ pub(super) struct Answer {
     number: usize,
     confirm: Given,
     expected: Option<Said>,
-    /// What a transaction settles once its queues have, as far as it is still there.
+    /// The deliveries of topics that a transaction settles after its queues, as far as they still exist.
     pub(super) windows: Vec<Windowed>,
 }
 
