@@ -34,7 +34,7 @@ use std::{
 
 use tramline_sockjs::{
     CallbackError, Config, IframePage, MAX_CALLBACK_LEN, MAX_ID_LEN, OnAbort, Output, PayloadError,
-    PayloadLimits, Receive, Receiver, Route, Session, TimedOut, Transport, form_field, frame,
+    PayloadLimits, Receive, Receiver, Route, SockJsSession, TimedOut, Transport, form_field, frame,
     headers, parse_messages, route,
 };
 
@@ -156,7 +156,7 @@ fn headers_and_forms(data: &[u8]) {
 
 /// A client that understands what it gets.
 struct Client {
-    session: Session,
+    session: SockJsSession,
     config: Arc<Config>,
     now: Instant,
     attached: Option<Receiver>,
@@ -190,7 +190,7 @@ impl Client {
         };
         let config = Arc::new(config);
         Self {
-            session: Session::new(config.clone(), now),
+            session: SockJsSession::new(config.clone(), now),
             config,
             now,
             attached: None,

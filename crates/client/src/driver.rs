@@ -21,7 +21,7 @@ use tramline_websocket::CloseCode;
 use crate::error::Error;
 use crate::message::Message;
 use crate::{
-    handle::{Command, Reply, Shared},
+    handle::{ClientInner, Command, Reply},
     inbox::{Inbox, Pushed},
     link::Link,
     receipts::Receipts,
@@ -33,7 +33,7 @@ use crate::{
 pub(crate) struct Driver<I> {
     link: Link<I>,
     commands: mpsc::UnboundedReceiver<Command>,
-    shared: Arc<Shared>,
+    inner: Arc<ClientInner>,
     close_timeout: Duration,
     subscriptions: HashMap<ByteString, Arc<Inbox>>,
     receipts: Receipts,
@@ -73,13 +73,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
     pub(crate) fn new(
         link: Link<I>,
         commands: mpsc::UnboundedReceiver<Command>,
-        shared: Arc<Shared>,
+        inner: Arc<ClientInner>,
         close_timeout: Duration,
     ) -> Self {
         Self {
             link,
             commands,
-            shared,
+            inner,
             close_timeout,
             subscriptions: HashMap::new(),
             receipts: Receipts::default(),
@@ -109,9 +109,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
     /// Drives the connection until all handles are gone or one disconnects. A server that does not read what is queued
     /// before that cannot prevent it.
     async fn serve(&mut self) -> Result<(), Error> {
-        let (shared, patience) = (self.shared.clone(), self.close_timeout);
+        let (inner, patience) = (self.inner.clone(), self.close_timeout);
         let mut kept_waiting = pin!(async move {
-            shared.leaving().await;
+            inner.leaving().await;
             sleep(patience).await;
         });
         poll_fn(|context| match self.poll(context) {
@@ -282,7 +282,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
 
     /// Queues DISCONNECT. From now on only receipts are awaited.
     fn queue_disconnect(&mut self) {
-        self.shared.finish(Error::Disconnected);
+        self.inner.finish(Error::Disconnected);
         let receipt = self.receipts.next();
         self.disconnecting.get_or_insert_default().receipt = receipt;
         let machine = self.link.machine();
@@ -319,7 +319,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
 impl<I> Driver<I> {
     /// Reports the end of the session to everyone who waits; returns the callers of `disconnect`.
     fn finish(&mut self, error: &Error) -> Vec<Reply> {
-        self.shared.finish(error.clone());
+        self.inner.finish(error.clone());
         self.receipts.fail(error);
         for (_, inbox) in self.subscriptions.drain() {
             inbox.end(error.clone());
@@ -339,7 +339,7 @@ impl<I> Driver<I> {
         match command {
             Command::Send { receipt, .. } | Command::Subscribe { receipt, .. } => {
                 if let Some(reply) = receipt {
-                    let _ = reply.send(Err(self.shared.end()));
+                    let _ = reply.send(Err(self.inner.end()));
                 }
             }
             Command::Unsubscribe(_) => {}

@@ -42,12 +42,12 @@ pub(crate) struct Handle {
     pub(crate) connected: Connected,
     pub(crate) inbox_limit: usize,
     commands: mpsc::UnboundedSender<Command>,
-    shared: Arc<Shared>,
+    inner: Arc<ClientInner>,
 }
 
 /// The part that both sides see.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct ClientInner {
     /// Free bytes in the queue. Closed at the end.
     room: Arc<Semaphore>,
     queue_limit: u32,
@@ -60,13 +60,13 @@ impl Handle {
         connected: Connected,
         inbox_limit: usize,
         queue_limit: usize,
-    ) -> (Self, Arc<Shared>, mpsc::UnboundedReceiver<Command>) {
+    ) -> (Self, Arc<ClientInner>, mpsc::UnboundedReceiver<Command>) {
         let queue_limit = u32::try_from(queue_limit)
             .unwrap_or(u32::MAX)
             .clamp(1, MAX_QUEUE);
         // Bounded by `room`; commands without it are bounded by the subscriptions and callers.
         let (commands, received) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared {
+        let inner = Arc::new(ClientInner {
             room: Arc::new(Semaphore::new(queue_limit as usize)),
             queue_limit,
             leave: Notify::new(),
@@ -76,9 +76,9 @@ impl Handle {
             connected,
             inbox_limit,
             commands,
-            shared: shared.clone(),
+            inner: inner.clone(),
         };
-        (handle, shared, received)
+        (handle, inner, received)
     }
 
     /// Waits for room in the queue, first come, first served. A message larger than the whole queue takes it alone.
@@ -86,17 +86,17 @@ impl Handle {
         let bytes = bytes.saturating_add(OVERHEAD);
         let permits = u32::try_from(bytes)
             .unwrap_or(u32::MAX)
-            .min(self.shared.queue_limit);
-        let room = self.shared.room.clone().acquire_many_owned(permits).await;
-        room.map_err(|_| self.shared.end())
+            .min(self.inner.queue_limit);
+        let room = self.inner.room.clone().acquire_many_owned(permits).await;
+        room.map_err(|_| self.inner.end())
     }
 
     /// Queues a command without waiting: its caller has room or needs none.
     pub(crate) fn submit(&self, command: Command) -> Result<(), Error> {
         if matches!(command, Command::Disconnect(_)) {
-            self.shared.leave.notify_one();
+            self.inner.leave.notify_one();
         }
-        self.commands.send(command).map_err(|_| self.shared.end())
+        self.commands.send(command).map_err(|_| self.inner.end())
     }
 
     /// Submits a command and waits for its reply.
@@ -104,22 +104,22 @@ impl Handle {
         &self,
         reply: oneshot::Receiver<Result<(), Error>>,
     ) -> Result<(), Error> {
-        reply.await.unwrap_or_else(|_| Err(self.shared.end()))
+        reply.await.unwrap_or_else(|_| Err(self.inner.end()))
     }
 
     /// The reason why the connection has ended, if it has.
     pub(crate) fn ended(&self) -> Option<&Error> {
-        self.shared.end.get()
+        self.inner.end.get()
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.shared.leave.notify_one();
+        self.inner.leave.notify_one();
     }
 }
 
-impl Shared {
+impl ClientInner {
     /// Waits until a caller disconnects; commands queued before may still have to be written.
     pub(crate) async fn leaving(&self) {
         self.leave.notified().await;

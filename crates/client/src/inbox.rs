@@ -39,11 +39,11 @@ pub(crate) struct Inbox {
     pub(crate) id: OnceLock<ByteString>,
     limit: usize,
     overflow: Overflow,
-    state: Mutex<State>,
+    state: Mutex<InboxState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct InboxState {
     queue: VecDeque<Message>,
     /// The cost of `queue`.
     bytes: usize,
@@ -155,13 +155,13 @@ impl Inbox {
         drop(unread);
     }
 
-    fn has_room(&self, state: &State) -> bool {
+    fn has_room(&self, state: &InboxState) -> bool {
         state.queue.is_empty() || state.bytes <= self.limit / 2
     }
 }
 
 /// Wakes with the lock released, because a waker may run anything.
-fn wake(waker: Option<Waker>, state: parking_lot::MutexGuard<'_, State>) {
+fn wake(waker: Option<Waker>, state: parking_lot::MutexGuard<'_, InboxState>) {
     drop(state);
     if let Some(waker) = waker {
         waker.wake();

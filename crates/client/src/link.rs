@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 use tramline_stomp::{ClientConfig, ClientConnection, ClientEvent};
-use tramline_websocket::{CloseCode, Config, Connection, Event, OpCode, State};
+use tramline_websocket::{CloseCode, Config, Connection, ConnectionState, Event, OpCode};
 
 use crate::error::Error;
 
@@ -138,7 +138,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Link<I> {
     pub(crate) fn close(&mut self, code: CloseCode, reason: &str) {
         self.encode();
         if let Framing::WebSocket(websocket) = &mut self.framing
-            && websocket.state() == State::Open
+            && websocket.state() == ConnectionState::Open
         {
             websocket.close(code, reason);
         }

@@ -7,7 +7,7 @@
 //! | `a["one","two"]` | messages, in order |
 //! | `c[3000,"Go away!"]` | closed, with a code and a reason |
 //!
-//! The frames here are bare, as a WebSocket carries them, one per text message; [`Session`](crate::Session) adds the
+//! The frames here are bare, as a WebSocket carries them, one per text message; [`SockJsSession`](crate::SockJsSession) adds the
 //! framing of HTTP transports. Source: sockjs-protocol 0.3.3, "Protocol and framing".
 
 mod escape;

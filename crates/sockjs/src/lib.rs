@@ -1,4 +1,4 @@
-//! SockJS without IO: routing of paths, framing, and one [`Session`] machine under every transport.
+//! SockJS without IO: routing of paths, framing, and one [`SockJsSession`] machine under every transport.
 //!
 //! SockJS emulates a WebSocket where a WebSocket cannot pass: it frames messages as JSON text and carries them over
 //! long-lived or repeated HTTP requests. This crate implements only the protocol: no sockets, no HTTP types, no clock,
@@ -10,7 +10,7 @@
 //!                                   ├──► Route::Transport(xhr_send) ── parse_messages(body) ──► the application
 //!                                   └──► Route::Transport(xhr, xhr_streaming, …)
 //!                                             │ receive(query), attach(now)
-//!   application ── send() ──► Session ◄───────┤
+//!   application ── send() ──► SockJsSession ◄─┤
 //!                     ▲                       └─ poll_output(now) ──► chunks of the HTTP response
 //!                     └── handle_timeout(now): heartbeats, expiry
 //! ```
@@ -22,7 +22,7 @@
 //! - [`mod@frame`]: open, heartbeat, message and close frames, and the escaping that browsers need.
 //! - [`Receive`]: the framing of each transport, with checked callbacks.
 //! - [`parse_messages`], [`form_field`]: the client's messages.
-//! - [`Session`]: order, queueing, one receiver at a time, response limits, heartbeats, closing, expiry.
+//! - [`SockJsSession`]: order, queueing, one receiver at a time, response limits, heartbeats, closing, expiry.
 //!
 //! # What it does not do
 //!
@@ -53,13 +53,13 @@
 //! ```
 //! use std::sync::Arc;
 //! use std::time::Instant;
-//! use tramline_sockjs::{Config, Output, Receive, Session};
+//! use tramline_sockjs::{Config, Output, Receive, SockJsSession};
 //!
 //! let now = Instant::now();
-//! let mut session = Session::new(Arc::new(Config::default()), now);
+//! let mut session = SockJsSession::new(Arc::new(Config::default()), now);
 //! session.send(&[b"hello"]);
 //!
-//! let mut poll = |session: &mut Session| {
+//! let mut poll = |session: &mut SockJsSession| {
 //!     let mut receiver = session.attach(Receive::Xhr, now);
 //!     let mut body = Vec::new();
 //!     assert_eq!(session.poll_output(&mut receiver, now, &mut body), Output::End);
@@ -89,5 +89,5 @@ pub use info::{GREETING, Info};
 pub use payload::{PayloadError, PayloadLimits, parse_messages};
 pub use receive::{Callback, CallbackError, MAX_CALLBACK_LEN, Receive};
 pub use route::{MAX_ID_LEN, Route, route};
-pub use session::{Output, Receiver, Session, TimedOut};
+pub use session::{Output, Receiver, SockJsSession, TimedOut};
 pub use transport::Transport;

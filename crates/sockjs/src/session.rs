@@ -50,10 +50,10 @@ use crate::receive::Receive;
 /// ```
 /// use std::sync::Arc;
 /// use std::time::Instant;
-/// use tramline_sockjs::{Config, Output, Receive, Session};
+/// use tramline_sockjs::{Config, Output, Receive, SockJsSession};
 ///
 /// let now = Instant::now();
-/// let mut session = Session::new(Arc::new(Config::default()), now);
+/// let mut session = SockJsSession::new(Arc::new(Config::default()), now);
 /// let mut stream = session.attach(Receive::XhrStreaming, now);
 /// session.send(&[b"last words"]);
 /// session.close(3000, "Go away!", now);
@@ -71,7 +71,7 @@ use crate::receive::Receive;
 /// assert_eq!(chunks[1..], [&b"o\n"[..], b"a[\"last words\"]\n", b"c[3000,\"Go away!\"]\n"]);
 /// ```
 #[derive(Clone)]
-pub struct Session {
+pub struct SockJsSession {
     config: Arc<Config>,
     queue: Queue,
     /// The close frame, once closed.
@@ -84,11 +84,11 @@ pub struct Session {
     open_owed: bool,
     heartbeat_owed: bool,
     heartbeats: bool,
-    close_heard: bool,
+    close_sent: bool,
     expired: bool,
 }
 
-impl Session {
+impl SockJsSession {
     /// Creates a session at its first request: the open frame is pending, and its disconnect delay starts.
     #[must_use]
     pub fn new(config: Arc<Config>, now: Instant) -> Self {
@@ -102,7 +102,7 @@ impl Session {
             open_owed: true,
             heartbeat_owed: false,
             heartbeats: true,
-            close_heard: false,
+            close_sent: false,
             expired: false,
         }
     }
@@ -251,10 +251,10 @@ impl Session {
     /// ```
     /// use std::sync::Arc;
     /// use std::time::Instant;
-    /// use tramline_sockjs::{Config, Output, Receive, Session};
+    /// use tramline_sockjs::{Config, Output, Receive, SockJsSession};
     ///
     /// let now = Instant::now();
-    /// let mut session = Session::new(Arc::new(Config::default()), now);
+    /// let mut session = SockJsSession::new(Arc::new(Config::default()), now);
     /// session.close(4500, "too slow", now);
     /// session.close(3000, "Go away!", now);
     ///
@@ -281,8 +281,8 @@ impl Session {
     /// Returns true if a receiver was given the close frame, so that the client has it or had the time to read it. Until
     /// then a request may still come for it.
     #[must_use]
-    pub fn is_close_heard(&self) -> bool {
-        self.close_heard
+    pub fn has_sent_close_frame(&self) -> bool {
+        self.close_sent
     }
 
     /// Returns true if a receiver is attached.
@@ -348,7 +348,7 @@ impl Session {
         let still_open;
         let frame = match (standing, &self.closed) {
             (Standing::Closed, Some(close)) => {
-                self.close_heard = true;
+                self.close_sent = true;
                 close
             }
             (Standing::SecondOne, _) => {
@@ -372,7 +372,7 @@ impl Session {
             self.messages_into(receive, room, out);
             return next;
         } else if let Some(close) = &self.closed {
-            self.close_heard = true;
+            self.close_sent = true;
             next = Next::Close;
             close
         } else if self.heartbeat_owed {
@@ -414,9 +414,9 @@ impl Session {
 }
 
 /// Shows the state, and only the size of the queue: messages are the application's secrets.
-impl fmt::Debug for Session {
+impl fmt::Debug for SockJsSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session")
+        f.debug_struct("SockJsSession")
             .field("receiver", &self.receiver)
             .field("queued", &self.queued())
             .field(
@@ -443,6 +443,6 @@ mod tests {
 
     #[test]
     fn an_idle_session_is_small() {
-        assert_eq!(size_of::<Session>(), 104);
+        assert_eq!(size_of::<SockJsSession>(), 104);
     }
 }

@@ -126,7 +126,7 @@ impl Transport {
         }
     }
 
-    /// Returns the framing for a request of this transport, for [`Session::attach`](crate::Session::attach). `None` for
+    /// Returns the framing for a request of this transport, for [`SockJsSession::attach`](crate::SockJsSession::attach). `None` for
     /// sending transports.
     ///
     /// `query` is the request's, without the question mark; `htmlfile` and `jsonp` have their callback there, as `c`.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tramline_sockjs::Receive::{EventSource, WebSocket, Xhr, XhrStreaming};
-use tramline_sockjs::{Config, OnAbort, Output, Receive, Receiver, Session, TimedOut, Transport};
+use tramline_sockjs::{
+    Config, OnAbort, Output, Receive, Receiver, SockJsSession, TimedOut, Transport,
+};
 
 const STILL_OPEN: &str = "c[2010,\"Another connection still open\"]\n";
 const GO_AWAY: &str = "c[3000,\"Go away!\"]\n";
@@ -206,7 +208,7 @@ fn a_refused_stream_gets_its_prelude() {
     assert_eq!(peer.step(&mut refused), (String::new(), Output::End));
     peer.session.detach(&refused, peer.now);
     assert!(peer.session.has_receiver() && !peer.session.is_closed());
-    assert!(!peer.session.is_close_heard());
+    assert!(!peer.session.has_sent_close_frame());
 }
 
 // The `test_response_limit` of EventSource and HtmlFile: framing counts
@@ -273,9 +275,9 @@ fn the_close_is_heard_when_some_receiver_got_its_frame() {
     peer.session.send(&[b"last words"]);
     peer.session.close(3000, "Go away!", peer.now);
     assert_eq!(peer.poll_once(Xhr), "a[\"last words\"]\n");
-    assert!(!peer.session.is_close_heard());
+    assert!(!peer.session.has_sent_close_frame());
     assert_eq!(peer.refused(Xhr), GO_AWAY);
-    assert!(peer.session.is_close_heard());
+    assert!(peer.session.has_sent_close_frame());
 }
 
 #[test]
@@ -480,7 +482,7 @@ fn debug_shows_no_message() {
 
 /// A session, its clock, and the client's side of it.
 struct Peer {
-    session: Session,
+    session: SockJsSession,
     now: Instant,
 }
 
@@ -500,7 +502,7 @@ impl Peer {
         let mut config = Config::default();
         change(&mut config);
         Self {
-            session: Session::new(Arc::new(config), now),
+            session: SockJsSession::new(Arc::new(config), now),
             now,
         }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use tramline_sockjs::{
-    Config, OnAbort, Output, PayloadLimits, Receive, Receiver, Session, Transport, frame,
+    Config, OnAbort, Output, PayloadLimits, Receive, Receiver, SockJsSession, Transport, frame,
     parse_messages,
 };
 
@@ -64,7 +64,7 @@ proptest! {
 
 /// A client that parses its frames, and a session that never times out for lack of a receiver.
 struct Client {
-    session: Session,
+    session: SockJsSession,
     config: Arc<Config>,
     now: Instant,
     attached: Option<Receiver>,
@@ -87,7 +87,7 @@ impl Client {
         config.on_abort = OnAbort::Keep;
         let config = Arc::new(config);
         Self {
-            session: Session::new(config.clone(), now),
+            session: SockJsSession::new(config.clone(), now),
             config,
             now,
             attached: None,

@@ -100,11 +100,11 @@ pub struct ClientConnection {
     next_transaction: u64,
     /// A failure that `poll_event` has not yet returned.
     failure: Option<Box<ClientError>>,
-    state: State,
+    state: Phase,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
+enum Phase {
     Connecting,
     Connected,
     Failed,
@@ -126,7 +126,7 @@ impl ClientConnection {
             next_subscription: 0,
             next_transaction: 0,
             failure: None,
-            state: State::Connecting,
+            state: Phase::Connecting,
             offered: Vec::new(),
         };
         let (connect, offered) = connect(config);
@@ -146,7 +146,7 @@ impl ClientConnection {
         if let Some(error) = self.failure.take() {
             return Some(ClientEvent::Failed(*error));
         }
-        while self.state != State::Failed {
+        while self.state != Phase::Failed {
             match self.decoder.next() {
                 Ok(None) => return None,
                 Ok(Some(Decoded::HeartBeat)) => {}
@@ -321,7 +321,7 @@ impl ClientConnection {
 
     /// Returns true if CONNECTED has arrived and nothing has failed since.
     pub fn is_connected(&self) -> bool {
-        self.state == State::Connected
+        self.state == Phase::Connected
     }
 
     /// Notes that something was written to the server, so that no heart-beat is needed.
@@ -360,9 +360,9 @@ impl ClientConnection {
                 self.end();
                 Ok(ClientEvent::Error(frame))
             }
-            (Command::Connected, State::Connecting) => self.connected(frame.headers),
-            (Command::Message, State::Connected) => message::read(frame).map(ClientEvent::Message),
-            (Command::Receipt, State::Connected) => {
+            (Command::Connected, Phase::Connecting) => self.connected(frame.headers),
+            (Command::Message, Phase::Connected) => message::read(frame).map(ClientEvent::Message),
+            (Command::Receipt, Phase::Connected) => {
                 required(&frame, "receipt-id").map(ClientEvent::Receipt)
             }
             (command, _) => Err(ClientError::UnexpectedFrame { command }),
@@ -389,7 +389,7 @@ impl ClientConnection {
         self.timers
             .agree(self.heart_beat, theirs, Margins::default());
         self.timers.start();
-        self.state = State::Connected;
+        self.state = Phase::Connected;
         for frame in std::mem::take(&mut self.waiting) {
             self.write(&frame);
         }
@@ -426,9 +426,9 @@ impl ClientConnection {
 
     fn queue(&mut self, frame: Frame) {
         match self.state {
-            State::Connecting => self.waiting.push(frame),
-            State::Connected => self.write(&frame),
-            State::Failed => {}
+            Phase::Connecting => self.waiting.push(frame),
+            Phase::Connected => self.write(&frame),
+            Phase::Failed => {}
         }
     }
 
@@ -442,7 +442,7 @@ impl ClientConnection {
     }
 
     fn end(&mut self) {
-        self.state = State::Failed;
+        self.state = Phase::Failed;
         self.decoder.finish();
         self.timers.stop();
         self.waiting = Vec::new();

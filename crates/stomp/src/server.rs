@@ -101,11 +101,11 @@ pub struct ServerConnection {
     ack_key: u32,
     /// A failure that `poll_event` has not yet returned.
     failure: Option<Box<ServerError>>,
-    state: State,
+    state: Phase,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
+enum Phase {
     /// Only line ends were received.
     Opening,
     /// `Connect` was returned, and waits for its answer.
@@ -128,7 +128,7 @@ impl ServerConnection {
             outgoing: Outgoing::default(),
             ack_key: 0,
             failure: None,
-            state: State::Opening,
+            state: Phase::Opening,
         }
     }
 
@@ -143,7 +143,7 @@ impl ServerConnection {
         if let Some(error) = self.failure.take() {
             return Some(ServerEvent::Failed(*error));
         }
-        while matches!(self.state, State::Opening | State::Connected) {
+        while matches!(self.state, Phase::Opening | Phase::Connected) {
             match self.decoder.next_or_failure() {
                 Ok(None) => return None,
                 Ok(Some(Decoded::HeartBeat)) => {}
@@ -168,7 +168,7 @@ impl ServerConnection {
     /// Pass a `session` that no other session has: ack tokens contain a hash of it, so that a client that reconnects and
     /// acknowledges what its last session received fails, instead of settling another delivery of the same number.
     pub fn accept(&mut self, user_name: Option<&str>, session: Option<&str>, now: Instant) {
-        if self.state != State::Connecting {
+        if self.state != Phase::Connecting {
             return;
         }
         let name = ByteString::from_static;
@@ -193,7 +193,7 @@ impl ServerConnection {
         self.timers.read(now);
         self.timers.wrote(now);
         self.timers.start();
-        self.state = State::Connected;
+        self.state = Phase::Connected;
     }
 
     /// Answers [`ServerEvent::Connect`] with ERROR. The session is over: write what is queued and
@@ -209,7 +209,7 @@ impl ServerConnection {
     pub fn receipt(&mut self, receipt_id: &str) {
         let name = ByteString::from_static("receipt-id");
         let receipt = Frame::new(Command::Receipt).header(name, receipt_id);
-        if self.state == State::Failed {
+        if self.state == Phase::Failed {
             self.outgoing
                 .push_before_last(receipt.to_bytes(self.decoder.version()));
         } else {
@@ -221,11 +221,11 @@ impl ServerConnection {
     /// [`ServerEvent::Failed`]; write what is queued and close. Does nothing if the session has failed already: there
     /// is one ERROR at most.
     pub fn error(&mut self, error: ErrorReply) {
-        if self.state == State::Failed {
+        if self.state == Phase::Failed {
             return;
         }
         self.queue(&error.into_frame());
-        self.end(State::Failed);
+        self.end(Phase::Failed);
     }
 
     /// Returns the next frame or heart-beat to write, encoded; one per call.
@@ -240,12 +240,12 @@ impl ServerConnection {
 
     /// Returns true if the session is open: accepted, not failed, and no DISCONNECT received.
     pub fn is_connected(&self) -> bool {
-        self.state == State::Connected
+        self.state == Phase::Connected
     }
 
     /// Returns true if the session ended with an ERROR.
     pub fn is_failed(&self) -> bool {
-        self.state == State::Failed
+        self.state == Phase::Failed
     }
 
     /// The received bytes that are not yet returned as events.
@@ -393,7 +393,7 @@ impl ServerConnection {
     }
 
     /// Drops everything that belongs to a live session.
-    fn end(&mut self, state: State) {
+    fn end(&mut self, state: Phase) {
         self.state = state;
         self.decoder.finish();
         self.timers.stop();

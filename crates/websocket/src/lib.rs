@@ -60,7 +60,7 @@ mod text;
 
 pub use crate::close::{CloseCode, CloseFrame};
 pub use crate::config::{Config, Role};
-pub use crate::connection::{Connection, Event, State};
+pub use crate::connection::{Connection, ConnectionState, Event};
 pub use crate::deflate::{Agreement, Deflate, NegotiationError, deflate_tail, write_deflated_head};
 pub use crate::error::Error;
 pub use crate::frame::{MAX_HEAD, OpCode, write_head};

@@ -2,7 +2,7 @@
 
 use crate::receive::Receive;
 
-/// One receiving request, from [`Session::attach`](super::Session::attach) to [`Output::End`]; its output is polled in
+/// One receiving request, from [`SockJsSession::attach`](super::SockJsSession::attach) to [`Output::End`]; its output is polled in
 /// the same way whether it was accepted or refused.
 #[derive(Debug)]
 #[must_use = "its output must be polled, or the session told that it is over"]
@@ -41,12 +41,12 @@ pub(super) enum Standing {
     Over,
 }
 
-/// The result of [`Session::poll_output`](super::Session::poll_output).
+/// The result of [`SockJsSession::poll_output`](super::SockJsSession::poll_output).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Output {
-    /// There is no output now; poll again after the next [`send`](super::Session::send),
-    /// [`close`](super::Session::close) or [`handle_timeout`](super::Session::handle_timeout).
+    /// There is no output now; poll again after the next [`send`](super::SockJsSession::send),
+    /// [`close`](super::SockJsSession::close) or [`handle_timeout`](super::SockJsSession::handle_timeout).
     Pending,
     /// One piece was appended; there may be more.
     Data,

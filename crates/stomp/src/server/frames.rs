@@ -3,8 +3,8 @@ use bytestring::ByteString;
 
 use super::required::required;
 use super::{
-    Connect, Disconnect, PeerIncompatible, PeerViolation, Send, ServerConnection, ServerError,
-    ServerEvent, State, Subscribe, Unsubscribe, subscriptions::NotAdded,
+    Connect, Disconnect, PeerIncompatible, PeerViolation, Phase, Send, ServerConnection,
+    ServerError, ServerEvent, Subscribe, Unsubscribe, subscriptions::NotAdded,
 };
 use crate::ack_mode::{AckMode, InvalidAckMode};
 use crate::command::Command;
@@ -27,9 +27,9 @@ impl ServerConnection {
             body,
         } = frame;
         match (command, self.state) {
-            (Command::Connect | Command::Stomp, State::Opening) => self.connect(headers),
+            (Command::Connect | Command::Stomp, Phase::Opening) => self.connect(headers),
             (Command::Connect | Command::Stomp, _) => Err(PeerViolation::AlreadyConnected.into()),
-            (_, State::Opening) => Err(PeerViolation::NotConnected { command }.into()),
+            (_, Phase::Opening) => Err(PeerViolation::NotConnected { command }.into()),
             (Command::Send, _) => self.send(headers, body, receipt),
             (Command::Subscribe, _) => self.subscribe(headers, receipt),
             (Command::Unsubscribe, _) => self.unsubscribe(&headers, receipt),
@@ -38,7 +38,7 @@ impl ServerConnection {
                 self.transaction(command, &headers, receipt)
             }
             (Command::Disconnect, _) => {
-                self.end(State::Disconnected);
+                self.end(Phase::Disconnected);
                 Ok(ServerEvent::Disconnect(Disconnect { receipt }))
             }
             (Command::Connected | Command::Message | Command::Receipt | Command::Error, _) => {
@@ -66,7 +66,7 @@ impl ServerConnection {
             min_silence: self.config.min_silence,
         };
         self.timers.agree(self.config.heart_beat, theirs, margins);
-        self.state = State::Connecting;
+        self.state = Phase::Connecting;
         let passcode = headers.get_bytestring("passcode").cloned();
         headers.remove("passcode");
         Ok(ServerEvent::Connect(Connect {

@@ -16,7 +16,7 @@ impl BuildError {
     }
 
     /// The errors, one text each.
-    pub fn mistakes(&self) -> impl Iterator<Item = &str> {
+    pub fn errors(&self) -> impl Iterator<Item = &str> {
         self.errors.iter().map(String::as_str)
     }
 }

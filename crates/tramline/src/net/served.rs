@@ -90,10 +90,10 @@ impl AsyncWrite for Served {
 
 /// What an HTTP connection waits for.
 #[derive(Debug)]
-pub(crate) struct Activity(Mutex<State>);
+pub(crate) struct Activity(Mutex<ActivityState>);
 
 #[derive(Debug)]
-struct State {
+struct ActivityState {
     /// The requests whose answers are not complete.
     requests: usize,
     /// Without requests: true if the head of the next one is expected or has begun to arrive.
@@ -129,7 +129,7 @@ const STOP_TIME: Duration = Duration::from_secs(1);
 
 impl Activity {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State {
+        Arc::new(Self(Mutex::new(ActivityState {
             requests: 0,
             head: true,
             since: Instant::now(),

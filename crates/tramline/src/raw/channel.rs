@@ -14,18 +14,18 @@ use tramline_websocket::CloseCode;
 use super::closed::Closed;
 use super::limits::Overflow;
 use super::send_error::SendError;
-use super::shared::Shared;
+use super::shared::RawStack;
 use crate::model::inbound::SessionInfo;
 use crate::net::message::{Item, Received};
 use crate::net::wheel::Sleeper;
 
 /// One connection, shared by its handler, senders and task.
 pub(crate) struct Channel {
-    pub(super) shared: Arc<Shared>,
+    pub(super) stack: Arc<RawStack>,
     pub(super) opening: Opening,
     pub(super) transport: &'static str,
     text_only: bool,
-    state: Mutex<State>,
+    state: Mutex<ChannelState>,
 }
 
 /// The initial state of a session.
@@ -37,7 +37,7 @@ pub(crate) struct Opening {
 }
 
 #[derive(Default)]
-struct State {
+struct ChannelState {
     /// Received messages that wait for the handler: at most those of one read.
     incoming: VecDeque<Received>,
     outgoing: VecDeque<Item>,
@@ -47,14 +47,14 @@ struct State {
     closed: Option<Arc<Closed>>,
     task: Option<Waker>,
     receiver: Option<Waker>,
-    waiting: Option<Box<Waiting>>,
+    waiting: Option<Box<Wakers>>,
     /// The task is running and will check everything before it sleeps: it need not be woken.
     awake: bool,
 }
 
 /// Wakers for rare events.
 #[derive(Default)]
-struct Waiting {
+struct Wakers {
     room: Vec<Waker>,
     end: Vec<Waker>,
 }
@@ -77,13 +77,13 @@ pub(super) enum Taken {
 
 impl Channel {
     pub(super) fn new(
-        shared: Arc<Shared>,
+        stack: Arc<RawStack>,
         opening: Opening,
         transport: &'static str,
         text_only: bool,
     ) -> Arc<Self> {
         Arc::new(Self {
-            shared,
+            stack,
             opening,
             transport,
             text_only,
@@ -120,7 +120,7 @@ impl Channel {
         let mut state = self.state.lock();
         state.check_open()?;
         if !self.has_room(&state, &item) {
-            let limits = &self.shared.limits;
+            let limits = &self.stack.limits;
             let (queued, limit) = (state.queued + item.size(), limits.outbox);
             match limits.overflow {
                 Overflow::Close => {
@@ -134,11 +134,11 @@ impl Channel {
                 Overflow::DropOldest => {
                     while !self.has_room(&state, &item) {
                         state.pop();
-                        self.shared.counters.messages_dropped.increment();
+                        self.stack.counters.messages_dropped.increment();
                     }
                 }
                 Overflow::Refuse => {
-                    self.shared.counters.messages_dropped.increment();
+                    self.stack.counters.messages_dropped.increment();
                     return Err(SendError::Full { queued, limit });
                 }
             }
@@ -158,8 +158,8 @@ impl Channel {
         }
     }
 
-    fn has_room(&self, state: &State, item: &Item) -> bool {
-        state.outgoing.is_empty() || state.queued + item.size() <= self.shared.limits.outbox
+    fn has_room(&self, state: &ChannelState, item: &Item) -> bool {
+        state.outgoing.is_empty() || state.queued + item.size() <= self.stack.limits.outbox
     }
 
     /// The next message; `None` when nothing more will come.
@@ -302,7 +302,7 @@ fn shrink<T>(queue: &mut VecDeque<T>) {
     }
 }
 
-impl State {
+impl ChannelState {
     fn is_over(&self) -> bool {
         self.asked.is_some() || self.closed.is_some()
     }

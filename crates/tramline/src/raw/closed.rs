@@ -101,7 +101,7 @@ impl Closed {
         log_end!(
             severity,
             self,
-            stack = %channel.shared.name,
+            stack = %channel.stack.name,
             session = %channel.opening.info.id,
             user = channel.opening.info.user.as_ref().map(crate::model::user::User::name),
             remote = ?channel.opening.info.handshake.remote,

@@ -17,7 +17,7 @@ use super::handler::{self, HandlerOutput};
 use super::handshake::{self, HandshakeRefused, HandshakeRequest, Interceptor};
 use super::limits::RawLimits;
 use super::sessions::Sessions;
-use super::shared::{Shared, Start};
+use super::shared::{RawStack, StartHandler};
 use super::socket::Socket;
 use super::stats::{RawCounters, RawStats};
 use crate::model::build_error::BuildError;
@@ -58,7 +58,7 @@ use crate::stack::limits::zero_limits;
 /// ```
 #[derive(Clone)]
 pub struct RawEndpoint {
-    mounted: Mounted<Shared>,
+    mounted: Mounted<RawStack>,
 }
 
 impl RawEndpoint {
@@ -129,11 +129,11 @@ impl RawEndpoint {
     pub async fn shutdown(&self, deadline: Duration) -> usize {
         use crate::net::endpoint::Stack;
 
-        let shared = self.mounted.stack();
-        let lifecycle = shared.sessions.lifecycle();
+        let stack = self.mounted.stack();
+        let lifecycle = stack.sessions.lifecycle();
         lifecycle.close_within(deadline);
-        shared.close();
-        lifecycle.all_gone(deadline, || shared.sessions.len()).await
+        stack.close();
+        lifecycle.all_gone(deadline, || stack.sessions.len()).await
     }
 
     /// Closes all connections gradually, spread over the time `over`, with 1012 and a window for connecting again in
@@ -141,14 +141,14 @@ impl RawEndpoint {
     pub async fn drain(&self, over: Duration) -> usize {
         use crate::net::endpoint::Stack;
 
-        let shared = self.mounted.stack();
+        let stack = self.mounted.stack();
         drain(
-            shared.sessions.lifecycle(),
+            stack.sessions.lifecycle(),
             over,
-            || shared.sessions.len(),
-            || shared.sessions.all(),
-            |channel| shared.end(&channel),
-            || shared.close(),
+            || stack.sessions.len(),
+            || stack.sessions.all(),
+            |channel| stack.end(&channel),
+            || stack.close(),
         )
         .await
     }
@@ -182,7 +182,7 @@ impl fmt::Debug for RawEndpoint {
 /// Makes a [`RawEndpoint`]; [`build`](Self::build) reports all configuration errors at once.
 #[must_use = "finish with `build`"]
 pub struct RawEndpointBuilder {
-    handler: Start,
+    handler: StartHandler,
     name: ByteString,
     protocols: Vec<ByteString>,
     interceptors: Vec<Interceptor>,
@@ -392,7 +392,7 @@ impl RawEndpointBuilder {
         if !errors.is_empty() {
             return Err(BuildError::new("the raw endpoint", errors));
         }
-        let shared = Shared {
+        let stack = RawStack {
             name: self.name,
             handler: self.handler,
             protocols: self.protocols,
@@ -412,7 +412,7 @@ impl RawEndpointBuilder {
             sessions: OpenSessions::default(),
         };
         let handle = Handle {
-            shared: Arc::new(shared),
+            stack: Arc::new(stack),
         };
         let mut mounted = Mounted::new(Arc::new(handle));
         if let Some(options) = self.sockjs {

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use super::shared::{BoxError, Start};
+use super::shared::{BoxError, StartHandler};
 use super::socket::Socket;
 
 /// A return type of a handler of connections: nothing, or a `Result` whose error can be boxed.
@@ -32,7 +32,7 @@ impl<E: Into<BoxError> + Send> HandlerOutput for Result<(), E> {
     }
 }
 
-pub(super) fn erase<H, F>(handler: H) -> Start
+pub(super) fn erase<H, F>(handler: H) -> StartHandler
 where
     H: Fn(Socket) -> F + Send + Sync + 'static,
     F: Future<Output: HandlerOutput> + Send + 'static,

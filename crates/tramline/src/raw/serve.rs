@@ -11,7 +11,7 @@ use tramline_websocket::Config;
 
 use super::channel::Opening;
 use super::handshake::{HandshakeRefused, HandshakeRequest};
-use super::shared::Shared;
+use super::shared::RawStack;
 use super::task::RawTask;
 use crate::net::endpoint::{
     Admitted, Body, Front, Refusals, Stack, offered_protocols, session_info,
@@ -21,7 +21,7 @@ use crate::net::transport::keep_alive::KeepAlive;
 use crate::net::transport::messages::RawTransport;
 use crate::net::transport::violation::LimitsOf;
 
-impl Stack for Shared {
+impl Stack for RawStack {
     type Opening = Opening;
 
     const LIMITS_OF: LimitsOf = LimitsOf::Raw;
@@ -121,7 +121,7 @@ impl Stack for Shared {
     }
 }
 
-impl Shared {
+impl RawStack {
     /// Runs the interceptors, one after the other.
     async fn intercept(
         &self,

@@ -7,7 +7,7 @@ use bytestring::ByteString;
 use tramline_broker::SessionId;
 use tramline_websocket::CloseCode;
 
-use super::shared::Shared;
+use super::shared::RawStack;
 use super::socket::SocketSender;
 use crate::net::message::{Item, SharedMessage};
 
@@ -32,7 +32,7 @@ use crate::net::message::{Item, SharedMessage};
 /// # Ok::<(), tramline::BuildError>(())
 /// ```
 #[derive(Clone)]
-pub struct Sessions(pub(super) Arc<Shared>);
+pub struct Sessions(pub(super) Arc<RawStack>);
 
 impl Sessions {
     /// The number of connections.

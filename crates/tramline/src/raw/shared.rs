@@ -17,9 +17,9 @@ use crate::net::endpoint::Front;
 use crate::net::open_sessions::OpenSessions;
 use crate::net::wheel::{Driven, Driver, Wheel};
 
-pub(crate) struct Shared {
+pub(crate) struct RawStack {
     pub(super) name: ByteString,
-    pub(super) handler: Start,
+    pub(super) handler: StartHandler,
     pub(super) protocols: Vec<ByteString>,
     pub(super) interceptors: Vec<Interceptor>,
     pub(super) limits: RawLimits,
@@ -33,7 +33,7 @@ pub(crate) struct Shared {
     pub(super) sessions: OpenSessions<Channel>,
 }
 
-impl Shared {
+impl RawStack {
     pub(super) fn opened(&self, channel: &Arc<Channel>) {
         self.counters.sessions_open.increment();
         self.counters.sessions_total.increment();
@@ -54,7 +54,7 @@ impl Shared {
     }
 }
 
-impl Driven for Shared {
+impl Driven for RawStack {
     fn driver(&self) -> &Driver {
         &self.driver
     }
@@ -66,7 +66,7 @@ impl Driven for Shared {
     fn tick(&self, _: Instant) {}
 }
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for RawStack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RawEndpoint")
             .field("name", &self.name)
@@ -82,4 +82,4 @@ pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(super) type HandlerFuture = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
 
 /// Starts the application's handler of a connection.
-pub(super) type Start = Box<dyn Fn(Arc<Channel>) -> HandlerFuture + Send + Sync>;
+pub(super) type StartHandler = Box<dyn Fn(Arc<Channel>) -> HandlerFuture + Send + Sync>;

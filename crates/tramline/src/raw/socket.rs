@@ -270,7 +270,7 @@ impl SocketSender {
 
     /// All connections of the same endpoint, including this one: to broadcast, or to find a client.
     pub fn sessions(&self) -> Sessions {
-        Sessions(Arc::clone(&self.0.shared))
+        Sessions(Arc::clone(&self.0.stack))
     }
 
     /// The session's id: random, so that it cannot be guessed.

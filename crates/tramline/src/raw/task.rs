@@ -14,7 +14,7 @@ use tramline_websocket::CloseCode;
 
 use super::channel::{Asked, Channel, Opening, Taken};
 use super::closed::Closed;
-use super::shared::{HandlerFuture, Shared};
+use super::shared::{HandlerFuture, RawStack};
 use crate::model::panics::Caught;
 use crate::net::message::{Item, Received};
 use crate::net::transport::io::Batch;
@@ -44,14 +44,14 @@ thread_local! {
 }
 
 impl<T: RawTransport> RawTask<T> {
-    pub(super) fn new(shared: Arc<Shared>, opening: Opening, transport: T) -> Self {
-        let channel = Channel::new(shared, opening, T::NAME, T::TEXT_ONLY);
-        let shared = &channel.shared;
-        shared.opened(&channel);
-        tracing::debug!(stack = %shared.name, session = %channel.opening.info.id, transport = T::NAME, "session opened");
+    pub(super) fn new(stack: Arc<RawStack>, opening: Opening, transport: T) -> Self {
+        let channel = Channel::new(stack, opening, T::NAME, T::TEXT_ONLY);
+        let stack = &channel.stack;
+        stack.opened(&channel);
+        tracing::debug!(stack = %stack.name, session = %channel.opening.info.id, transport = T::NAME, "session opened");
         let session = RawSession {
-            handler: Some(Caught((shared.handler)(Arc::clone(&channel)))),
-            active: shared.wheel.now(),
+            handler: Some(Caught((stack.handler)(Arc::clone(&channel)))),
+            active: stack.wheel.now(),
             channel,
         };
         Self::over(transport, session)
@@ -70,7 +70,7 @@ impl<T: RawTransport> Protocol<T> for RawSession {
         context: &mut Context<'_>,
     ) -> Result<Round, Closed> {
         self.channel.set_awake(true);
-        if link.is_due(&self.channel.shared.wheel) {
+        if link.is_due(&self.channel.stack.wheel) {
             self.handle_timeouts(link)?;
         }
         // Nothing is read while messages wait for the handler.
@@ -94,7 +94,7 @@ impl<T: RawTransport> Protocol<T> for RawSession {
     }
 
     fn next_timeout(&self, link: &Link<T>) -> Option<Instant> {
-        let limits = &self.channel.shared.limits;
+        let limits = &self.channel.stack.limits;
         earliest([
             link.transport.next_timeout(),
             link.send_deadline(limits.send_time),
@@ -103,13 +103,13 @@ impl<T: RawTransport> Protocol<T> for RawSession {
     }
 
     fn end(&mut self, why: Closed) -> Option<Self::Last> {
-        why.count(&self.channel.shared.counters);
+        why.count(&self.channel.stack.counters);
         why.log(&self.channel);
         let answers = self.channel.end(why.clone());
         if why.is_silent() {
             return None;
         }
-        let counters = &self.channel.shared.counters;
+        let counters = &self.channel.stack.counters;
         counters.messages_sent.add(messages(&answers));
         Some((why, answers))
     }
@@ -135,7 +135,7 @@ impl<T: RawTransport> Protocol<T> for RawSession {
     }
 
     fn wheel(&self) -> &Wheel {
-        &self.channel.shared.wheel
+        &self.channel.stack.wheel
     }
 
     fn sleeper(&self) -> &Arc<Channel> {
@@ -150,10 +150,10 @@ impl<T: RawTransport> Protocol<T> for RawSession {
 impl RawSession {
     #[cold]
     fn handle_timeouts<T: RawTransport>(&mut self, link: &mut Link<T>) -> Result<(), Closed> {
-        let shared = &self.channel.shared;
-        let now = shared.wheel.now();
+        let stack = &self.channel.stack;
+        let now = stack.wheel.now();
         link.transport.handle_timeout(now)?;
-        let limit = shared.limits.send_time;
+        let limit = stack.limits.send_time;
         if link
             .send_deadline(limit)
             .is_some_and(|deadline| deadline <= now)
@@ -163,7 +163,7 @@ impl RawSession {
                     .into(),
             });
         }
-        if let Some(limit) = shared.limits.idle_timeout
+        if let Some(limit) = stack.limits.idle_timeout
             && self.active + limit <= now
         {
             if self.channel.has_incoming() {
@@ -187,10 +187,10 @@ impl RawSession {
         transport: &mut T,
         context: &mut Context<'_>,
     ) -> Result<bool, Closed> {
-        let shared = &self.channel.shared;
+        let stack = &self.channel.stack;
         let read = lend(&RECEIVED, |received| {
-            let read = transport.poll_messages(context, shared.parts, received);
-            if !shared.pongs {
+            let read = transport.poll_messages(context, stack.parts, received);
+            if !stack.pongs {
                 received.retain(|event| !matches!(event, Received::Pong(_)));
             }
             if !received.is_empty() {
@@ -199,8 +199,8 @@ impl RawSession {
                     .filter(|event| matches!(event, Received::Pong(_)));
                 let messages = received.len() - pongs.count();
                 if messages > 0 {
-                    shared.counters.messages_received.add(messages);
-                    self.active = shared.wheel.now();
+                    stack.counters.messages_received.add(messages);
+                    self.active = stack.wheel.now();
                 }
                 self.channel.received(received, context);
             }
@@ -221,21 +221,21 @@ impl RawSession {
             return;
         };
         self.handler = None;
-        let (shared, id) = (&self.channel.shared, self.channel.opening.info.id);
+        let (stack, id) = (&self.channel.stack, self.channel.opening.info.id);
         let failed = |code: CloseCode| self.channel.close(code, "the server failed".into());
         match outcome {
             Ok(Ok(())) => self.channel.close(CloseCode::NORMAL, "".into()),
             Ok(Err(error)) if self.channel.is_over() => {
-                tracing::debug!(stack = %shared.name, session = %id, %error, "handler ended after its connection");
+                tracing::debug!(stack = %stack.name, session = %id, %error, "handler ended after its connection");
             }
             Ok(Err(error)) => {
-                shared.counters.handler_errors.increment();
-                tracing::warn!(stack = %shared.name, session = %id, %error, "handler failed");
+                stack.counters.handler_errors.increment();
+                tracing::warn!(stack = %stack.name, session = %id, %error, "handler failed");
                 failed(CloseCode::INTERNAL_ERROR);
             }
             Err(panic) => {
-                shared.counters.handler_panics.increment();
-                tracing::error!(stack = %shared.name, session = %id, %panic, "handler panicked");
+                stack.counters.handler_panics.increment();
+                tracing::error!(stack = %stack.name, session = %id, %panic, "handler panicked");
                 failed(CloseCode::INTERNAL_ERROR);
             }
         }
@@ -274,9 +274,9 @@ impl RawSession {
         });
         let messages = messages(&*items);
         if messages > 0 {
-            let shared = &self.channel.shared;
-            shared.counters.messages_sent.add(messages);
-            self.active = shared.wheel.now();
+            let stack = &self.channel.stack;
+            stack.counters.messages_sent.add(messages);
+            self.active = stack.wheel.now();
         }
         written.map_err(|error| vanished(&error))?;
         match taken {
@@ -292,7 +292,7 @@ impl RawSession {
         link: &mut Link<T>,
         context: &mut Context<'_>,
     ) -> Result<bool, Closed> {
-        let ready = link.poll_ready(&self.channel.shared.wheel, context);
+        let ready = link.poll_ready(&self.channel.stack.wheel, context);
         if ready.map_err(|error| vanished(&error))?.is_ready() {
             return Ok(true);
         }
@@ -306,7 +306,7 @@ impl RawSession {
         match asked {
             Asked::Close(code, reason) => Closed::ByServer { code, reason },
             Asked::Overflow { queued } => {
-                let limit = self.channel.shared.limits.outbox;
+                let limit = self.channel.stack.limits.outbox;
                 Closed::TooSlow {
                     error: format!(
                         "{queued} bytes would wait for it, and {limit} may (`RawLimits::outbox`)"
@@ -335,7 +335,7 @@ impl Drop for RawSession {
         self.channel.end(Closed::Vanished {
             error: "the runtime of its connection was shut down".into(),
         });
-        self.channel.shared.gone(self.channel.opening.info.id);
+        self.channel.stack.gone(self.channel.opening.info.id);
     }
 }
 

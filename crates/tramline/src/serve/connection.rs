@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 use tower_service::Service;
 
-use super::Shared;
+use super::Serving;
 use super::body::{AnswerBody, RequestBody};
 use crate::net::endpoint::BoxError;
 use crate::net::places::Place;
@@ -38,7 +38,7 @@ pub(super) async fn serve<A, B>(
     remote: SocketAddr,
     place: Place,
     app: A,
-    shared: Arc<Shared>,
+    serving: Arc<Serving>,
     mut stage: watch::Receiver<()>,
 ) where
     A: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Clone,
@@ -47,8 +47,8 @@ pub(super) async fn serve<A, B>(
 {
     let activity = Activity::new();
     let io = TokioIo::new(Served::new(socket, place, Arc::clone(&activity)));
-    let (of_service, body_time) = (Arc::clone(&activity), shared.limits.body_time);
-    let body_counters = Arc::clone(&shared.counters);
+    let (of_service, body_time) = (Arc::clone(&activity), serving.limits.body_time);
+    let body_counters = Arc::clone(&serving.counters);
     let service = service_fn(move |request: Request<Incoming>| {
         let counters = Arc::clone(&body_counters);
         let request = request.map(|body| RequestBody::new(body, body_time, counters));
@@ -57,15 +57,15 @@ pub(super) async fn serve<A, B>(
     let mut http = http1::Builder::new();
     // This connection's own times hold.
     http.header_read_timeout(None::<Duration>)
-        .max_buf_size(shared.limits.head_bytes.max(SMALLEST_BUFFER));
+        .max_buf_size(serving.limits.head_bytes.max(SMALLEST_BUFFER));
     let mut connection = pin!(http.serve_connection(io, service).with_upgrades());
-    let mut sleep = pin!(tokio::time::sleep(shared.times.head));
+    let mut sleep = pin!(tokio::time::sleep(serving.times.head));
 
     let mut outcome = drive(
         connection.as_mut(),
         sleep.as_mut(),
         &activity,
-        &shared,
+        &serving,
         stage.changed(),
     )
     .await;
@@ -76,12 +76,12 @@ pub(super) async fn serve<A, B>(
             connection.as_mut(),
             sleep,
             &activity,
-            &shared,
+            &serving,
             stage.changed(),
         )
         .await;
     }
-    let counters = &shared.counters;
+    let counters = &serving.counters;
     let (counter, reason) = match outcome {
         Outcome::Ended(Ok(())) | Outcome::Expired(Expired::Stopped) => return,
         Outcome::Ended(Err(error)) => {
@@ -120,7 +120,7 @@ async fn drive(
     mut connection: Pin<&mut impl Future<Output = hyper::Result<()>>>,
     mut sleep: Pin<&mut Sleep>,
     activity: &Activity,
-    shared: &Shared,
+    serving: &Serving,
     stage: impl Future<Output = Result<(), watch::error::RecvError>>,
 ) -> Outcome {
     let mut stage = pin!(stage);
@@ -131,7 +131,7 @@ async fn drive(
         if let Poll::Ready(stage) = stage.as_mut().poll(context) {
             return Poll::Ready(Outcome::Stage(stage));
         }
-        poll_expired(activity, shared, sleep.as_mut(), context).map(Outcome::Expired)
+        poll_expired(activity, serving, sleep.as_mut(), context).map(Outcome::Expired)
     })
     .await
 }
@@ -139,12 +139,12 @@ async fn drive(
 /// Ready when the connection has waited too long. `sleep` runs until then, or until a look at what has changed.
 fn poll_expired(
     activity: &Activity,
-    shared: &Shared,
+    serving: &Serving,
     mut sleep: Pin<&mut Sleep>,
     context: &mut Context<'_>,
 ) -> Poll<Expired> {
     loop {
-        let due = activity.due(&shared.times);
+        let due = activity.due(&serving.times);
         if let Some((at, _)) = due
             && at < sleep.deadline()
         {
@@ -157,7 +157,7 @@ fn poll_expired(
         match due {
             Some((at, expired)) if at <= now => return Poll::Ready(expired),
             Some((at, _)) => sleep.as_mut().reset(at),
-            None => sleep.as_mut().reset(now + shared.times.idle),
+            None => sleep.as_mut().reset(now + serving.times.idle),
         }
     }
 }

@@ -200,7 +200,7 @@ where
 }
 
 /// State that all connections of a server share.
-struct Shared {
+struct Serving {
     limits: ServeLimits,
     times: Times,
     counters: Arc<ServeCounters>,
@@ -223,7 +223,7 @@ where
     let mut limits = server.limits;
     limits.connections = limits.places();
     let places = Places::new(limits.connections, limits.connections_per_address, proxies);
-    let shared = Arc::new(Shared {
+    let serving = Arc::new(Serving {
         times: Times {
             head: limits.head_time,
             idle: limits.idle_time,
@@ -235,7 +235,7 @@ where
     // Changes once, when the server stops; connections end when it is dropped.
     let stage = watch::Sender::new(());
     let warned = Mutex::new(None);
-    let (app, of_all, stages) = (server.app, Arc::clone(&shared), stage.subscribe());
+    let (app, of_all, stages) = (server.app, Arc::clone(&serving), stage.subscribe());
     let accepted = move |socket: TcpStream, remote: SocketAddr| {
         let counters = &of_all.counters;
         counters.connections_total.increment();
@@ -249,11 +249,11 @@ where
             }
         };
         prepare(&socket);
-        let (app, shared, stage) = (app.clone(), Arc::clone(&of_all), stages.clone());
+        let (app, serving, stage) = (app.clone(), Arc::clone(&of_all), stages.clone());
         tokio::spawn(async move {
-            let counters = Arc::clone(&shared.counters);
+            let counters = Arc::clone(&serving.counters);
             let _open = Open::new(&counters);
-            connection::serve(socket, remote, place, app, shared, stage).await;
+            connection::serve(socket, remote, place, app, serving, stage).await;
         });
     };
     let mut signal = server
@@ -269,7 +269,7 @@ where
     }
     drop(server.listener);
     let _ = stage.send(());
-    let _ = tokio::time::timeout(shared.limits.shutdown_time, stage.closed()).await;
+    let _ = tokio::time::timeout(serving.limits.shutdown_time, stage.closed()).await;
     Ok(())
 }
 

@@ -6,12 +6,12 @@ use bytestring::ByteString;
 use tramline_broker::{DeliveryRef, Outcome, Settle, SettleError};
 use tramline_stomp::{Acknowledge, DeliveryId, ServerEvent};
 
-use super::Session;
+use super::StompSession;
 use super::pending::{Waiting, Work};
 use super::queued::Later;
 use crate::model::values::flag;
 
-impl Session {
+impl StompSession {
     pub(super) fn nack(&mut self, nack: Acknowledge) -> Option<Work> {
         match flag(&nack.headers, "requeue") {
             Ok(None | Some(true)) => self.acknowledge(nack, Outcome::Released),
@@ -36,11 +36,11 @@ impl Session {
             self.add_to_transaction(&id, Later::Settle(settle), ack.receipt);
             return None;
         }
-        let confirm = self.shared.hub.settle(self.record.id(), settle);
+        let confirm = self.stack.hub.settle(self.record.id(), settle);
         let receipt = ack.receipt.clone();
         match confirm.into_ready() {
             // A broker in this process lets SENDs wait for room alone, which may take long: then the ERROR does not wait.
-            Ok(Err(_)) if self.work.is_some() && self.shared.hub.answers_late() => {
+            Ok(Err(_)) if self.work.is_some() && self.stack.hub.answers_late() => {
                 // The ERROR comes after the answers to the SENDs in front: the frame is tried again then.
                 let event = match outcome {
                     Outcome::Accepted => ServerEvent::Ack(ack),
@@ -90,7 +90,7 @@ impl Session {
     pub(super) fn settle_failed(&self, failed: &[(u32, u32, Outcome)]) {
         for (slot, tag, outcome) in failed {
             let settle = Settle::new(Some(*slot), DeliveryRef::Only(*tag), *outcome);
-            drop(self.shared.hub.settle(self.record.id(), settle));
+            drop(self.stack.hub.settle(self.record.id(), settle));
         }
     }
 
@@ -99,7 +99,7 @@ impl Session {
         for (slot, tag) in written {
             let settle = Settle::new(Some(*slot), DeliveryRef::Tag(*tag), Outcome::Accepted);
             // The answer does not matter: a delivery that is missing left with its subscription.
-            drop(self.shared.hub.settle(self.record.id(), settle));
+            drop(self.stack.hub.settle(self.record.id(), settle));
         }
     }
 }

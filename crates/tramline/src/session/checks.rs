@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll, ready};
 
-use super::Session;
+use super::StompSession;
 use super::pending::{Check, Work};
 use crate::stack::policy::{Answer, Asked, Authorized, Decision, Failure};
 
@@ -12,7 +12,7 @@ struct Checking<P, F> {
     then: Option<F>,
 }
 
-impl Session {
+impl StompSession {
     /// Goes on with the policy's answer: now, or as the work that the frames behind wait for.
     ///
     /// Only a check costs an allocation.
@@ -36,7 +36,7 @@ impl Session {
         macro_rules! log {
             ($level:ident, $text:literal) => {
                 tracing::$level!(
-                    stack = %self.shared.name,
+                    stack = %self.stack.name,
                     session = %self.record.id(),
                     rule,
                     error = %failure,
@@ -45,7 +45,7 @@ impl Session {
             };
         }
         if let Failure::Panicked(_) = failure {
-            self.shared.counters.handler_panics.increment();
+            self.stack.counters.handler_panics.increment();
             log!(error, "check panicked");
         } else if failure.is_clients() {
             log!(debug, "check could not be asked");
@@ -58,9 +58,13 @@ impl Session {
 impl<P, F> Check for Checking<P, F>
 where
     P: Send,
-    F: FnOnce(&mut Session, Result<Authorized<P>, Decision>) -> Option<Work> + Send,
+    F: FnOnce(&mut StompSession, Result<Authorized<P>, Decision>) -> Option<Work> + Send,
 {
-    fn poll(&mut self, session: &mut Session, context: &mut Context<'_>) -> Poll<Option<Work>> {
+    fn poll(
+        &mut self,
+        session: &mut StompSession,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Work>> {
         let answer = ready!(self.asked.poll(context));
         let then = self.then.take();
         if session.record.is_expelled() {

@@ -5,19 +5,19 @@ use std::task::{Context, Poll};
 
 use bytestring::ByteString;
 
-use super::Session;
+use super::StompSession;
 use super::end::End;
 use super::pending::About;
-use super::state::{Disconnecting, State};
+use super::state::{Disconnecting, Phase};
 use crate::model::disconnected::{DisconnectCause, Disconnected};
 use crate::model::events::Event;
 use crate::model::inbound::{Cause, Inbound};
 use crate::model::panics::caught;
 
-impl Session {
+impl StompSession {
     /// Nothing is delivered to the session any more, and broker, registry and presence have it no more.
     pub(super) fn leave(&mut self) {
-        self.shared.hub.close(self.record.id());
+        self.stack.hub.close(self.record.id());
         self.member.outbox().close();
     }
 
@@ -27,14 +27,14 @@ impl Session {
         self.work = None;
         self.concurrent.clear();
         self.leave();
-        end.count(&self.shared.counters);
-        end.log(&self.shared.name, &self.record, transport);
+        end.count(&self.stack.counters);
+        end.log(&self.stack.name, &self.record, transport);
         let connected = self.login.is_connected();
         let why = Arc::new(end.disconnected());
         self.disconnected(&why);
         // For a session that was never connected, no disconnect handler is called.
         let handlers = connected.then_some(Disconnecting { why, called: 0 });
-        self.state = State::Ended(handlers);
+        self.state = Phase::Ended(handlers);
     }
 
     /// Leaves the registry and tells listeners.
@@ -56,11 +56,11 @@ impl Session {
                 self.work = Some(work);
                 return Poll::Pending;
             }
-            let shared = Arc::clone(&self.shared);
-            let State::Ended(Some(handlers)) = &mut self.state else {
+            let stack = Arc::clone(&self.stack);
+            let Phase::Ended(Some(handlers)) = &mut self.state else {
                 break;
             };
-            let next = shared.routes.disconnect.get(handlers.called as usize);
+            let next = stack.routes.disconnect.get(handlers.called as usize);
             let Some(handler) = next else { break };
             handlers.called += 1;
             let cause = Cause::Disconnect(Arc::clone(&handlers.why));
@@ -75,9 +75,9 @@ impl Session {
     fn end_attributes(&self) {
         for callback in self.record.attributes.end() {
             if let Err(panic) = caught(callback) {
-                self.shared.counters.handler_panics.increment();
+                self.stack.counters.handler_panics.increment();
                 tracing::error!(
-                    stack = %self.shared.name,
+                    stack = %self.stack.name,
                     session = %self.record.id(),
                     panic = %panic,
                     "what an application does at a session's end panicked"
@@ -87,10 +87,10 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for StompSession {
     fn drop(&mut self) {
         self.leave();
-        if !matches!(self.state, State::Ended(_)) {
+        if !matches!(self.state, Phase::Ended(_)) {
             // The task did not run to its end.
             self.disconnected(&Disconnected {
                 cause: DisconnectCause::Server,
@@ -99,6 +99,6 @@ impl Drop for Session {
             });
         }
         self.end_attributes();
-        self.shared.session_gone(&self.record);
+        self.stack.session_gone(&self.record);
     }
 }

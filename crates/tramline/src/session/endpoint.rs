@@ -14,7 +14,7 @@ use tower_service::Service;
 
 use crate::net::endpoint::{Body, BoxError, Handle, Mounted, SockJs};
 use crate::stack::messaging::Messaging;
-use crate::stack::shared::Shared;
+use crate::stack::shared::MessagingStack;
 
 /// A tower [`Service`] that clients connect to: WebSocket at its own path and, [with SockJS](Self::with_sockjs), that
 /// below it. Made by [`Messaging::endpoint`](crate::Messaging::endpoint).
@@ -41,7 +41,7 @@ use crate::stack::shared::Shared;
 /// # let _ = mount;
 /// ```
 #[derive(Clone)]
-pub struct Endpoint(Mounted<Shared>);
+pub struct Endpoint(Mounted<MessagingStack>);
 
 impl Messaging {
     /// A tower service for clients to connect to, by WebSocket at its own path.
@@ -53,7 +53,7 @@ impl Messaging {
 }
 
 impl Endpoint {
-    pub(crate) fn new(handle: Arc<Handle<Shared>>) -> Self {
+    pub(crate) fn new(handle: Arc<Handle<MessagingStack>>) -> Self {
         Self(Mounted::new(handle))
     }
 

@@ -7,7 +7,7 @@ use bytestring::ByteString;
 use tramline_broker::{Headers, Outcome};
 use tramline_stomp::{Connect, ErrorReply, Send, ServerEvent};
 
-use super::Session;
+use super::StompSession;
 use super::end::End;
 use super::pending::{About, Call, Work};
 use super::queued::{Later, Seen};
@@ -21,7 +21,7 @@ use crate::model::user::User;
 use crate::stack::intents::{ConnectIntent, SendIntent};
 use crate::stack::policy::{Answer, Authorized, Decision};
 
-impl Session {
+impl StompSession {
     /// Does what a frame asks for, whose turn it is; gives the work that the frames behind it wait for.
     pub(super) fn handle_frame(&mut self, (event, refusal): Seen) -> Option<Work> {
         if let Some(refusal) = refusal {
@@ -60,7 +60,7 @@ impl Session {
 
     /// Shows a frame to the interceptors.
     pub(super) fn intercept(&self, mut event: ServerEvent) -> Seen {
-        let interceptors = &self.shared.interceptors;
+        let interceptors = &self.stack.interceptors;
         if interceptors.is_empty() || matches!(event, ServerEvent::Failed(_)) {
             return (event, None);
         }
@@ -75,7 +75,7 @@ impl Session {
 
     /// Answers a frame that an interceptor refused.
     fn refused(&mut self, event: ServerEvent, refusal: Refusal) -> Option<Work> {
-        self.shared.counters.refused.increment();
+        self.stack.counters.refused.increment();
         match (event, refusal.0) {
             (ServerEvent::Send(send), Refused::Reject(rejection)) => {
                 let mut about = About::of(send.destination, &send.headers);
@@ -92,9 +92,9 @@ impl Session {
     }
 
     pub(super) fn interceptor_panicked(&self, panic: &Panic) {
-        self.shared.counters.handler_panics.increment();
+        self.stack.counters.handler_panics.increment();
         tracing::error!(
-            stack = %self.shared.name,
+            stack = %self.stack.name,
             session = %self.record.id(),
             panic = %panic,
             "interceptor panicked"
@@ -106,7 +106,7 @@ impl Session {
         let deadline = self.login.deadline();
         self.login = Login::Decided;
         self.tell(|session| Event::Connect { session });
-        let answer = self.shared.policy.authorize(ConnectIntent {
+        let answer = self.stack.policy.authorize(ConnectIntent {
             session: &self.record,
             outbox: self.member.outbox(),
             frame,
@@ -119,7 +119,7 @@ impl Session {
         self.answered(answer, |session, answer| {
             session.login = Login::Decided;
             match answer {
-                Ok(open) => Some(Work::Open(session.shared.hub.open(open))),
+                Ok(open) => Some(Work::Open(session.stack.hub.open(open))),
                 Err(decision) => {
                     session.denied("CONNECT", None, &decision, None);
                     None
@@ -131,7 +131,7 @@ impl Session {
     /// Tells the client that its session is open.
     pub(super) fn connected(&mut self) {
         let session = self.record.id().to_string();
-        let now = self.shared.wheel.now();
+        let now = self.stack.wheel.now();
         let user = self.record.user();
         let name = user.as_ref().map(User::name);
         self.stomp.accept(name, Some(&session), now);
@@ -144,15 +144,15 @@ impl Session {
     }
 
     fn send(&mut self, send: Send) -> Option<Work> {
-        self.shared.counters.messages_received.increment();
-        if let Some(path) = self.shared.application_path(&send.destination) {
+        self.stack.counters.messages_received.increment();
+        if let Some(path) = self.stack.application_path(&send.destination) {
             let path_from = send.destination.len() - path.len();
             return self.handle(send, path_from);
         }
         let (destination, headers, body) = passed_on(send.destination, send.headers, send.body);
         let (receipt, transaction) = (send.receipt, send.transaction);
-        let answer = self.shared.policy.authorize(SendIntent {
-            shared: &self.shared,
+        let answer = self.stack.policy.authorize(SendIntent {
+            stack: &self.stack,
             session: &self.record,
             destination: destination.clone(),
             headers,
@@ -187,7 +187,7 @@ impl Session {
         let mut inbound = Inbound::new(session, Cause::Message, destination.clone());
         inbound.headers = headers;
         inbound.body = body;
-        let answer = self.shared.policy.authorize(inbound);
+        let answer = self.stack.policy.authorize(inbound);
         self.answered(answer, move |session, answer| {
             let inbound = match answer {
                 Ok(inbound) => inbound,
@@ -219,7 +219,7 @@ impl Session {
             // Its client receives the reason of that, and not that the broker has removed the session already.
             return;
         }
-        self.shared.counters.rejected.increment();
+        self.stack.counters.rejected.increment();
         self.end_with_error(message, detail, receipt);
     }
 
@@ -243,11 +243,11 @@ impl Session {
         decision: &Decision,
         receipt: Option<ByteString>,
     ) {
-        self.shared.counters.denied.increment();
+        self.stack.counters.denied.increment();
         let destination = destination
             .map(|destination| format!(" {destination:?}"))
             .unwrap_or_default();
-        tracing::debug!(stack = %self.shared.name, session = %self.record.id(), rule = decision.rule(), "denied: {frame}{destination}");
+        tracing::debug!(stack = %self.stack.name, session = %self.record.id(), rule = decision.rule(), "denied: {frame}{destination}");
         if let Some(failure) = decision.failure() {
             self.check_failed(failure, decision.rule());
         }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytestring::ByteString;
 use tramline_broker::{Destination, Headers, Message, Publish, Refused, Target};
 
-use super::Session;
+use super::StompSession;
 use super::pending::{About, Call, Waiting, Work};
 use crate::app::router::Ready;
 use crate::model::effects::Effects;
@@ -16,7 +16,7 @@ use crate::model::panics::{Caught, Panic, caught};
 use crate::model::rejection::{Rejection, RejectionKind};
 use crate::model::reply::Payload;
 
-impl Session {
+impl StompSession {
     /// Calls the handler for a message, once it may run.
     pub(super) fn poll_call(
         &mut self,
@@ -29,7 +29,7 @@ impl Session {
         if self.record.is_expelled() {
             return Poll::Ready(None);
         }
-        let shared = Arc::clone(&self.shared);
+        let stack = Arc::clone(&self.stack);
         let inbound = call.inbound.get();
         debug_assert!(
             Arc::ptr_eq(&inbound.session, &self.record),
@@ -37,11 +37,11 @@ impl Session {
         );
         let path = &inbound.destination[call.path_from..];
         let found = match inbound.cause {
-            Cause::Subscribe => shared.routes.subscribe(path),
-            _ => shared.routes.message(path),
+            Cause::Subscribe => stack.routes.subscribe(path),
+            _ => stack.routes.message(path),
         };
         let Some((handler, captures)) = found else {
-            about.on_rejection.clone_from(&shared.routes.on_rejection);
+            about.on_rejection.clone_from(&stack.routes.on_rejection);
             let error = "no handler takes messages for this destination";
             let rejection = Rejection::new(RejectionKind::NoRoute, error);
             return Poll::Ready(self.apply(Effects::rejected(rejection), about));
@@ -107,7 +107,7 @@ impl Session {
         let (mut headers, body) = answer.into_message()?;
         about.correlate(&mut headers);
         let destination = Destination::parse(about.destination.clone())?;
-        let number = self.shared.answers.fetch_add(1, Ordering::Relaxed);
+        let number = self.stack.answers.fetch_add(1, Ordering::Relaxed);
         let publish = Publish::new(destination, headers, body);
         let message = Message::new(publish, format!("answer-{number}").into(), None);
         let lost = self.member.outbox().push(slot, &[Arc::new(message)]);
@@ -142,7 +142,7 @@ impl Session {
         let Target::Destination(destination) = &publish.target else {
             return None;
         };
-        (!self.shared.hub.serves(destination)).then(|| {
+        (!self.stack.hub.serves(destination)).then(|| {
             let error = format!("the broker carries no destination {destination:?}");
             Rejection::new(RejectionKind::NotPublished, error)
         })
@@ -158,7 +158,7 @@ impl Session {
         } else {
             Vec::new()
         };
-        let confirm = self.shared.publisher.publish_all(batch);
+        let confirm = self.stack.publisher.publish_all(batch);
         Some(Work::Effects(Waiting::new(confirm, (again, about))))
     }
 
@@ -177,7 +177,7 @@ impl Session {
     /// Tells the client of a rejection; `rest` is published after that.
     pub(super) fn notify(&self, rejection: &Rejection, rest: Vec<Publish>, about: About) -> Work {
         let notices = self.notices(rejection, &about);
-        let confirm = self.shared.publisher.notify(self.record.id(), notices);
+        let confirm = self.stack.publisher.notify(self.record.id(), notices);
         Work::Notice(Waiting::new(confirm, (rest, about)))
     }
 
@@ -213,11 +213,11 @@ impl Session {
     }
 
     fn log_rejection(&self, rejection: &Rejection, about: &About) {
-        self.shared.counters.rejected.increment();
+        self.stack.counters.rejected.increment();
         macro_rules! log {
             ($level:ident) => {
                 tracing::$level!(
-                    stack = %self.shared.name,
+                    stack = %self.stack.name,
                     session = %self.record.id(),
                     destination = %about.destination,
                     kind = %rejection.kind(),
@@ -249,9 +249,9 @@ impl Session {
     }
 
     pub(super) fn panicked(&self, about: &About, panic: &Panic) -> Effects {
-        self.shared.counters.handler_panics.increment();
+        self.stack.counters.handler_panics.increment();
         tracing::error!(
-            stack = %self.shared.name,
+            stack = %self.stack.name,
             session = %self.record.id(),
             destination = %about.destination,
             panic = %panic,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use tramline_stomp::{Connect, ErrorReply};
 
-use super::Session;
+use super::StompSession;
 use super::end::End;
 use super::pending::{Waiting, Work};
 use crate::app::login::ConnectRefused;
@@ -13,11 +13,11 @@ use crate::model::inbound::{Cause, Inbound};
 use crate::model::panics::{Caught, Panic, caught};
 use crate::model::user::User;
 
-impl Session {
+impl StompSession {
     /// Asks the application who this is, where it wants to be asked.
     pub(super) fn login(&mut self, frame: Connect) -> Option<Work> {
-        let shared = Arc::clone(&self.shared);
-        let Some(login) = shared.routes.connect() else {
+        let stack = Arc::clone(&self.stack);
+        let Some(login) = stack.routes.connect() else {
             return self.connect(&Arc::new(frame));
         };
         let headers = frame.headers.clone();
@@ -46,7 +46,7 @@ impl Session {
                 return self.connect(frame);
             }
             Ok(Err(refused)) => {
-                self.shared.counters.logins_refused.increment();
+                self.stack.counters.logins_refused.increment();
                 self.login_failed(&refused.to_string());
             }
             Err(panic) => self.login_panicked(&panic),
@@ -55,9 +55,9 @@ impl Session {
     }
 
     fn login_panicked(&mut self, panic: &Panic) {
-        self.shared.counters.handler_panics.increment();
+        self.stack.counters.handler_panics.increment();
         tracing::error!(
-            stack = %self.shared.name,
+            stack = %self.stack.name,
             session = %self.record.id(),
             panic = %panic,
             "login handler panicked"

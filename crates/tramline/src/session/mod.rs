@@ -34,7 +34,7 @@ use self::end::End;
 use self::few::Few;
 use self::pending::Work;
 use self::queued::Order;
-use self::state::{Login, State};
+use self::state::{Login, Phase};
 use crate::model::connected::ConnectedSession;
 use crate::model::events::Event;
 use crate::model::inbound::{SessionInfo, SessionRecord};
@@ -42,10 +42,10 @@ use crate::net::transport::io::Batch;
 use crate::net::transport::task::{Link, Protocol, Round, Task};
 use crate::net::transport::{Chunks, Lost, Transport};
 use crate::net::wheel::{Wheel, earliest};
-use crate::stack::shared::Shared;
+use crate::stack::shared::MessagingStack;
 
 /// A session on its transport, as a future to be spawned.
-pub(crate) type SessionTask<T> = Task<T, Session>;
+pub(crate) type SessionTask<T> = Task<T, StompSession>;
 
 /// Bytes of undecoded frames from which nothing more is read while a handler runs. A few frames show early that the
 /// peer went away; more would only move its backlog here.
@@ -55,14 +55,14 @@ pub(crate) const READ_AHEAD: usize = 16 * 1024;
 pub(crate) const UNHEARD: usize = 64 * 1024;
 
 /// A session, whatever carries it.
-pub(crate) struct Session {
-    shared: Arc<Shared>,
+pub(crate) struct StompSession {
+    stack: Arc<MessagingStack>,
     record: Arc<SessionRecord>,
     /// The session, as the hub knows it.
     member: Arc<Member>,
     stomp: ServerConnection,
     login: Login,
-    state: State,
+    state: Phase,
     /// Frames that wait for others.
     order: Order,
     /// The work that the next frame waits for.
@@ -72,34 +72,34 @@ pub(crate) struct Session {
 }
 
 impl<T: Transport> SessionTask<T> {
-    pub(crate) fn new(shared: Arc<Shared>, info: SessionInfo, transport: T) -> Self {
-        let now = shared.wheel.now();
-        let record = SessionRecord::new(info, Arc::downgrade(&shared.for_handlers));
+    pub(crate) fn new(stack: Arc<MessagingStack>, info: SessionInfo, transport: T) -> Self {
+        let now = stack.wheel.now();
+        let record = SessionRecord::new(info, Arc::downgrade(&stack.for_handlers));
         let record = Arc::new(record);
-        let member = shared.session_opened(&record);
-        tracing::debug!(stack = %shared.name, session = %record.id(), transport = T::NAME, "session opened");
-        let deadline = now + shared.limits.connect_time;
+        let member = stack.session_opened(&record);
+        tracing::debug!(stack = %stack.name, session = %record.id(), transport = T::NAME, "session opened");
+        let deadline = now + stack.limits.connect_time;
         let stomp = if T::FOR_BROWSERS {
-            &shared.stomp
+            &stack.stomp
         } else {
-            &shared.stomp_of_programs
+            &stack.stomp_of_programs
         };
-        let session = Session {
+        let session = StompSession {
             stomp: ServerConnection::new(Arc::clone(stomp), now),
             record,
             member,
             login: Login::Awaited { deadline },
-            state: State::Open,
+            state: Phase::Open,
             order: Order::default(),
             work: None,
             concurrent: Few::default(),
-            shared,
+            stack,
         };
         Self::over(transport, session)
     }
 }
 
-impl<T: Transport> Protocol<T> for Session {
+impl<T: Transport> Protocol<T> for StompSession {
     type End = Box<End>;
     type Last = Box<End>;
     type Sleeper = Outbox;
@@ -113,7 +113,7 @@ impl<T: Transport> Protocol<T> for Session {
         link: &mut Link<T>,
         context: &mut Context<'_>,
     ) -> Result<Round, Box<End>> {
-        if link.is_due(&self.shared.wheel) {
+        if link.is_due(&self.stack.wheel) {
             self.handle_timeouts(link, context);
         }
         let mut progress = !self.concurrent.is_empty() && self.poll_concurrent(context);
@@ -145,7 +145,7 @@ impl<T: Transport> Protocol<T> for Session {
             self.stomp.next_timeout(),
             link.transport.next_timeout(),
             self.login.deadline(),
-            link.send_deadline(self.shared.limits.send_time),
+            link.send_deadline(self.stack.limits.send_time),
         ])
     }
 
@@ -174,7 +174,7 @@ impl<T: Transport> Protocol<T> for Session {
     }
 
     fn wheel(&self) -> &Wheel {
-        &self.shared.wheel
+        &self.stack.wheel
     }
 
     fn sleeper(&self) -> &Arc<Outbox> {
@@ -186,7 +186,7 @@ impl<T: Transport> Protocol<T> for Session {
     }
 }
 
-impl Session {
+impl StompSession {
     /// Reads once, and handles the frames that this brought; ready if it brought anything.
     #[inline]
     fn poll_input<T: Transport>(
@@ -205,7 +205,7 @@ impl Session {
             && (self.work.is_some() || self.record.is_expelled());
         let unheard = self.is_unheard();
         let paused = self.work.is_some() || over || busy || unheard;
-        self.stomp.pause_reading(paused, self.shared.wheel.now());
+        self.stomp.pause_reading(paused, self.stack.wheel.now());
         if over || busy || unheard {
             return Poll::Pending;
         }
@@ -221,7 +221,7 @@ impl Session {
     #[inline(never)]
     fn received(&mut self, chunks: Chunks, read: Result<(), Lost>, context: &mut Context<'_>) {
         for chunk in chunks {
-            self.stomp.receive(chunk, self.shared.wheel.now());
+            self.stomp.receive(chunk, self.stack.wheel.now());
             self.process(context);
         }
         self.publish_batch();
@@ -241,7 +241,7 @@ impl Session {
     /// Looks at all deadlines.
     #[cold]
     fn handle_timeouts<T: Transport>(&mut self, link: &mut Link<T>, context: &mut Context<'_>) {
-        let now = self.shared.wheel.now();
+        let now = self.stack.wheel.now();
         self.stomp.handle_timeout(now);
         // A heart-beat that did not come shows as an event.
         self.process(context);
@@ -260,7 +260,7 @@ impl Session {
                 End::NoConnect
             });
         }
-        let limit = self.shared.limits.send_time;
+        let limit = self.stack.limits.send_time;
         if link
             .send_deadline(limit)
             .is_some_and(|deadline| deadline <= now)
@@ -278,14 +278,14 @@ impl Session {
     }
 
     fn tell(&self, event: impl FnOnce(ConnectedSession) -> Event) {
-        self.shared
+        self.stack
             .tell(|| event(ConnectedSession::here(&self.member, &self.record)));
     }
 }
 
-impl fmt::Debug for Session {
+impl fmt::Debug for StompSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session")
+        f.debug_struct("StompSession")
             .field("record", &self.record)
             .field("outbox", self.member.outbox())
             .field("work", &self.work)

@@ -6,7 +6,7 @@ use bytestring::ByteString;
 use tramline_broker::{Published, Refused};
 use tramline_stomp::ServerEvent;
 
-use super::Session;
+use super::StompSession;
 use super::pending::{Receipts, Waiting, Work};
 use super::queued::Seen;
 use super::turn;
@@ -16,7 +16,7 @@ use crate::stack::policy::Authorized;
 
 /// How a frame stands to the SENDs before it that are not confirmed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum InOrder {
     /// It is a SEND to the broker too, no check decides about it, and it joins their batch.
     Joins,
     /// It is an ACK or NACK outside transactions, which may be what makes room for them.
@@ -25,7 +25,7 @@ enum Place {
     Follows,
 }
 
-impl Session {
+impl StompSession {
     /// Handles the frames that have arrived, until one has to wait.
     pub(super) fn process(&mut self, context: &mut Context<'_>) {
         while self.may_process() {
@@ -46,7 +46,7 @@ impl Session {
             };
             turn::frame();
             let place = self.place_of(&seen);
-            if place != Place::Joins && self.work.is_none() {
+            if place != InOrder::Joins && self.work.is_none() {
                 self.publish_batch();
             }
             if self.work.is_some() && !self.may_go_on(place) {
@@ -88,29 +88,29 @@ impl Session {
         }
     }
 
-    fn place_of(&self, (event, refusal): &Seen) -> Place {
+    fn place_of(&self, (event, refusal): &Seen) -> InOrder {
         match event {
-            _ if refusal.is_some() => Place::Follows,
+            _ if refusal.is_some() => InOrder::Follows,
             ServerEvent::Send(send)
                 if send.transaction.is_none()
-                    && self.shared.application_path(&send.destination).is_none()
-                    && !self.shared.policy.checks_send(&send.destination) =>
+                    && self.stack.application_path(&send.destination).is_none()
+                    && !self.stack.policy.checks_send(&send.destination) =>
             {
-                Place::Joins
+                InOrder::Joins
             }
             ServerEvent::Ack(ack) | ServerEvent::Nack(ack) if ack.transaction.is_none() => {
-                Place::Passes
+                InOrder::Passes
             }
-            _ => Place::Follows,
+            _ => InOrder::Follows,
         }
     }
 
     /// Returns whether a frame may go on while the broker has not confirmed a batch.
-    fn may_go_on(&self, place: Place) -> bool {
+    fn may_go_on(&self, place: InOrder) -> bool {
         match place {
-            Place::Joins => self.batch_bytes() < BATCHED_WHILE_WAITING,
-            Place::Passes => true,
-            Place::Follows => false,
+            InOrder::Joins => self.batch_bytes() < BATCHED_WHILE_WAITING,
+            InOrder::Passes => true,
+            InOrder::Follows => false,
         }
     }
 
@@ -137,7 +137,7 @@ impl Session {
         }
         let batch = std::mem::take(&mut self.order.batch);
         let receipts = std::mem::take(&mut self.order.receipts);
-        match self.shared.hub.publish(&self.member, batch).into_ready() {
+        match self.stack.hub.publish(&self.member, batch).into_ready() {
             Ok(answer) => {
                 if let Ok(published) = &answer {
                     turn::published(published);

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tramline_broker::{Control, Delivery, Ending, Headers, Message, Outcome, Taken};
 use tramline_stomp::AckMode;
 
-use super::Session;
+use super::StompSession;
 use super::end::End;
 use crate::app::interceptor::OutgoingDelivery;
 use crate::model::clock::wall_clock;
@@ -35,7 +35,7 @@ struct Encoded {
     failed: Vec<(u32, u32, Outcome)>,
 }
 
-impl Session {
+impl StompSession {
     /// Writes what is queued, until nothing is or the transport is full; the task is woken when that changes.
     pub(super) fn poll_output<T: Transport>(
         &mut self,
@@ -72,7 +72,7 @@ impl Session {
             .outbox()
             .poll_take(context, deliveries, BATCH_ITEMS, BATCH_BYTES);
         let mut dropped = Vec::new();
-        if !self.shared.interceptors.is_empty() {
+        if !self.stack.interceptors.is_empty() {
             dropped = self.intercept_outgoing(deliveries);
             if self.state.is_ending() {
                 return false;
@@ -102,12 +102,12 @@ impl Session {
             }
         }
         if encoded.sent > 0 {
-            self.stomp.wrote(self.shared.wheel.now());
+            self.stomp.wrote(self.stack.wheel.now());
         }
         let more = match taken {
             Taken::Some { more, room_wanted } => {
                 if room_wanted {
-                    self.shared.hub.room_again(self.record.id());
+                    self.stack.hub.room_again(self.record.id());
                 }
                 more
             }
@@ -126,7 +126,7 @@ impl Session {
     /// Returns whether everything written before is out.
     #[inline]
     fn is_ready<T: Transport>(&mut self, link: &mut Link<T>, context: &mut Context<'_>) -> bool {
-        let ready = link.poll_ready(&self.shared.wheel, context);
+        let ready = link.poll_ready(&self.stack.wheel, context);
         if matches!(ready, Poll::Ready(Ok(()))) {
             return true;
         }
@@ -176,7 +176,7 @@ impl Session {
             if let Some(at) = message.expires_at()
                 && at <= wall_clock().into()
             {
-                self.shared.counters.messages_expired.increment();
+                self.stack.counters.messages_expired.increment();
                 failed.extend((*tag > 0).then_some((*slot, *tag, Outcome::Expired)));
                 continue;
             }
@@ -198,9 +198,9 @@ impl Session {
                 continue;
             }
             // The message's fault is the message's: no other receiver of this kind could take it, and this one goes on.
-            self.shared.counters.messages_not_carried.increment();
+            self.stack.counters.messages_not_carried.increment();
             tracing::debug!(
-                stack = %self.shared.name,
+                stack = %self.stack.name,
                 session = %self.record.id(),
                 destination = ?message.destination(),
                 "a message has a body that is not UTF-8, which {} cannot carry",
@@ -209,7 +209,7 @@ impl Session {
             failed.extend((*tag > 0).then_some((*slot, *tag, Outcome::Rejected)));
         }
         if sent > 0 {
-            self.shared.counters.messages_sent.add(sent);
+            self.stack.counters.messages_sent.add(sent);
         }
         Encoded {
             sent,
@@ -255,7 +255,7 @@ impl Session {
             // Its subscription has ended, and it is not written.
             return Some(OutgoingDelivery::Same);
         };
-        let interceptors = &self.shared.interceptors;
+        let interceptors = &self.stack.interceptors;
         let replaced = |payload: Payload| replaced(message, payload);
         let seen = caught(|| interceptors.outbound(&self.record, message, replaced));
         let outgoing = seen

@@ -13,7 +13,7 @@ use tramline_broker::{
 };
 use tramline_stomp::Connect;
 
-use super::Session;
+use super::StompSession;
 use crate::app::handler::EffectsFuture;
 use crate::app::login::LoginFuture;
 use crate::app::router::OnRejection;
@@ -23,7 +23,7 @@ use crate::stack::policy::Authorized;
 
 /// A running handler, or an answer that the broker has not given yet.
 ///
-/// Work is polled where it stands, by [`Session::poll_work`](super::Session::poll_work), until it is done; then its value moves on into the next
+/// Work is polled where it stands, by [`StompSession::poll_work`](super::StompSession::poll_work), until it is done; then its value moves on into the next
 /// step, if one follows.
 pub(super) enum Work {
     /// The login handler decides who the client is.
@@ -58,7 +58,8 @@ pub(super) enum Work {
 /// A frame that waits for a check of the policy.
 pub(super) trait Check: Send {
     /// Ready when the check has decided, with the work that follows.
-    fn poll(&mut self, session: &mut Session, context: &mut Context<'_>) -> Poll<Option<Work>>;
+    fn poll(&mut self, session: &mut StompSession, context: &mut Context<'_>)
+    -> Poll<Option<Work>>;
 }
 
 /// The broker's answer to a batch of messages.

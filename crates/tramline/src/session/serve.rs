@@ -18,9 +18,9 @@ use crate::net::lifecycle::Lifecycle;
 use crate::net::transport::keep_alive::KeepAlive;
 use crate::net::transport::messages::RawTransport;
 use crate::net::transport::violation::LimitsOf;
-use crate::stack::shared::Shared;
+use crate::stack::shared::MessagingStack;
 
-impl Stack for Shared {
+impl Stack for MessagingStack {
     type Opening = SessionInfo;
 
     const LIMITS_OF: LimitsOf = LimitsOf::Stomp;

@@ -13,7 +13,7 @@ use crate::model::disconnected::Disconnected;
 /// Its [`Login`] is apart from that: a client may leave, or be sent away, while its login is being decided, which then
 /// has the same deadline as ever.
 #[derive(Debug)]
-pub(super) enum State {
+pub(super) enum Phase {
     /// Frames are read and handled, and deliveries are written.
     Open,
     /// The server's side ends it: running work is finished and queued deliveries are written, but no further frame is
@@ -52,7 +52,7 @@ pub(super) enum Login {
     Done,
 }
 
-impl State {
+impl Phase {
     /// Returns whether the transport is read.
     pub(super) fn is_open(&self) -> bool {
         matches!(self, Self::Open)
@@ -167,11 +167,11 @@ mod tests {
 
     #[test]
     fn frames_of_a_client_that_left_are_handled_unless_the_session_was_draining() {
-        let mut state = State::Open;
+        let mut state = Phase::Open;
         assert!(state.lose(gone()) && state.is_gone());
         assert!(state.handles_frames() && !state.writes());
 
-        let mut state = State::Open;
+        let mut state = Phase::Open;
         state.drain(requested());
         assert!(state.writes() && !state.is_open() && !state.handles_frames());
         assert!(state.lose(gone()) && !state.handles_frames());
@@ -183,14 +183,14 @@ mod tests {
     #[test]
     fn running_work_delays_the_end_unless_the_session_cannot_go_on() {
         let outbox = Outbox::new(1, Overflow::Close);
-        let mut state = State::Open;
+        let mut state = Phase::Open;
         assert!(state.take_end(true, &outbox).is_none());
         state.drain(requested());
         assert!(state.take_end(false, &outbox).is_none());
         let end = state.take_end(true, &outbox);
         assert!(matches!(end.as_deref(), Some(End::Requested { .. })));
 
-        let mut state = State::Open;
+        let mut state = Phase::Open;
         state.lose(gone());
         assert!(state.take_end(false, &outbox).is_none());
         state.end(End::NoConnect);

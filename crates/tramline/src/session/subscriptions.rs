@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tramline_stomp::{AckMode, Subscribe, Unsubscribe};
 
-use super::Session;
+use super::StompSession;
 use super::pending::{About, Call, Subscribing, Waiting, Work};
 use super::turn;
 use crate::model::events::Event;
@@ -12,15 +12,15 @@ use crate::model::inbound::{Cause, Inbound};
 use crate::stack::intents::SubscribeIntent;
 use crate::stack::policy::Authorized;
 
-impl Session {
+impl StompSession {
     pub(super) fn subscribe(&mut self, subscribe: Subscribe) -> Option<Work> {
         turn::subscription();
-        if let Some(path) = self.shared.application_path(&subscribe.destination) {
+        if let Some(path) = self.stack.application_path(&subscribe.destination) {
             let path_from = subscribe.destination.len() - path.len();
             return self.ask(subscribe, path_from);
         }
-        let answer = match SubscribeIntent::new(&self.shared, &self.record, &subscribe) {
-            Ok(intent) => self.shared.policy.authorize(intent),
+        let answer = match SubscribeIntent::new(&self.stack, &self.record, &subscribe) {
+            Ok(intent) => self.stack.policy.authorize(intent),
             Err(detail) => {
                 self.refuse("subscription refused", detail, subscribe.receipt);
                 return None;
@@ -38,7 +38,7 @@ impl Session {
                 // A client that left while a check ran receives nothing any more.
                 Ok(_) if session.state.is_gone() => {}
                 Ok(Ok(request)) => {
-                    let confirm = session.shared.hub.subscribe(request);
+                    let confirm = session.stack.hub.subscribe(request);
                     return Some(Work::Subscribe(Waiting::new(confirm, subscribing)));
                 }
                 Ok(Err(detail)) => session.refuse("subscription refused", detail, receipt),
@@ -65,7 +65,7 @@ impl Session {
         let session = Arc::clone(&self.record);
         let mut inbound = Inbound::new(session, Cause::Subscribe, destination.clone());
         inbound.headers = headers;
-        let answer = self.shared.policy.authorize(inbound);
+        let answer = self.stack.policy.authorize(inbound);
         let subscribing = Subscribing {
             slot,
             id,
@@ -96,7 +96,7 @@ impl Session {
             receipt,
         } = &subscribing;
         let path = &destination[call.path_from..];
-        let wrong = if self.shared.routes.subscribe(path).is_none() {
+        let wrong = if self.stack.routes.subscribe(path).is_none() {
             Some("no handler answers subscriptions there")
         } else if destination.contains(['*', '?']) {
             Some("a handler answers for one destination, and this is a pattern")
@@ -110,7 +110,7 @@ impl Session {
             self.refuse("subscription refused", detail, receipt.clone());
             return None;
         }
-        let hub = &self.shared.hub;
+        let hub = &self.stack.hub;
         if hub.record(self.record.id(), *slot, id, destination) {
             self.subscribed(&subscribing);
         }
@@ -136,7 +136,7 @@ impl Session {
         turn::subscription();
         let Unsubscribe { slot, receipt, .. } = unsubscribe;
         let ended = self.member.subscription(slot);
-        let confirm = self.shared.hub.unsubscribe(self.record.id(), slot);
+        let confirm = self.stack.hub.unsubscribe(self.record.id(), slot);
         if let Some(ended) = ended {
             self.tell(|session| Event::Unsubscribed {
                 session,

@@ -18,7 +18,7 @@ use crate::net::listener::accept;
 use crate::net::transport::io::{Io, prepare};
 use crate::net::transport::tcp::Tcp;
 use crate::stack::messaging::Messaging;
-use crate::stack::shared::Shared;
+use crate::stack::shared::MessagingStack;
 use tramline_broker::SessionId;
 
 /// The port where STOMP over plain TCP is usually found; brokers and clients agree on it by custom.
@@ -61,7 +61,7 @@ impl Messaging {
         &self,
         listener: TcpListener,
     ) -> impl Future<Output = io::Result<()>> + Send + use<> {
-        take(Arc::clone(&self.handle.shared), listener)
+        take(Arc::clone(&self.handle.stack), listener)
     }
 
     /// Serves one session of STOMP over a stream that the application opened: TLS, a Unix socket, a pipe in a test.
@@ -102,19 +102,19 @@ impl Messaging {
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         remote: Option<SocketAddr>,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let shared = Arc::clone(&self.handle.shared);
+        let stack = Arc::clone(&self.handle.stack);
         async move {
-            shared.drive();
-            session(shared, Io::Other(Box::new(stream)), remote).await;
+            stack.drive();
+            session(stack, Io::Other(Box::new(stream)), remote).await;
         }
     }
 }
 
 /// Takes connections until the stack closes.
-async fn take(shared: Arc<Shared>, listener: TcpListener) -> io::Result<()> {
-    let mut closed = pin!(shared.closed());
-    let start = |socket, remote| start(&shared, socket, remote);
-    let mut taking = pin!(accept(&listener, &shared.name, start));
+async fn take(stack: Arc<MessagingStack>, listener: TcpListener) -> io::Result<()> {
+    let mut closed = pin!(stack.closed());
+    let start = |socket, remote| start(&stack, socket, remote);
+    let mut taking = pin!(accept(&listener, &stack.name, start));
     std::future::poll_fn(|context| match closed.as_mut().poll(context) {
         Poll::Ready(()) => Poll::Ready(Ok(())),
         Poll::Pending => taking.as_mut().poll(context),
@@ -129,17 +129,17 @@ const KEEP_ALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_interval(Duration::from_secs(15))
     .with_retries(4);
 
-fn start(shared: &Arc<Shared>, socket: TcpStream, remote: SocketAddr) {
+fn start(stack: &Arc<MessagingStack>, socket: TcpStream, remote: SocketAddr) {
     prepare(&socket);
     if let Err(error) = SockRef::from(&socket).set_tcp_keepalive(&KEEP_ALIVE) {
-        tracing::debug!(stack = %shared.name, %error, "a socket does not take SO_KEEPALIVE");
+        tracing::debug!(stack = %stack.name, %error, "a socket does not take SO_KEEPALIVE");
     }
-    shared.drive();
-    tokio::spawn(session(Arc::clone(shared), Io::Tcp(socket), Some(remote)));
+    stack.drive();
+    tokio::spawn(session(Arc::clone(stack), Io::Tcp(socket), Some(remote)));
 }
 
-/// The session on a stream. Must be called inside a runtime, after [`Shared::drive`].
-fn session(shared: Arc<Shared>, io: Io, remote: Option<SocketAddr>) -> SessionTask<Tcp> {
+/// The session on a stream. Must be called inside a runtime, after [`MessagingStack::drive`].
+fn session(stack: Arc<MessagingStack>, io: Io, remote: Option<SocketAddr>) -> SessionTask<Tcp> {
     let info = SessionInfo {
         id: SessionId::random(),
         user: None,
@@ -148,5 +148,5 @@ fn session(shared: Arc<Shared>, io: Io, remote: Option<SocketAddr>) -> SessionTa
             ..Handshake::default()
         },
     };
-    SessionTask::new(shared, info, Tcp::new(io))
+    SessionTask::new(stack, info, Tcp::new(io))
 }

@@ -4,11 +4,11 @@ use bytestring::ByteString;
 use tramline_broker::DeliveryRef;
 use tramline_stomp::Transaction;
 
-use super::Session;
+use super::StompSession;
 use super::pending::{About, Calls, Waiting, Work};
 use super::queued::Later;
 
-impl Session {
+impl StompSession {
     /// Keeps a frame for COMMIT; its receipt says that it is accepted.
     pub(super) fn add_to_transaction(
         &mut self,
@@ -17,7 +17,7 @@ impl Session {
         receipt: Option<ByteString>,
     ) {
         let (frames, bytes) = {
-            let limits = &self.shared.limits;
+            let limits = &self.stack.limits;
             (limits.transaction_frames, limits.transaction_bytes)
         };
         let session = self.record.id();
@@ -61,7 +61,7 @@ impl Session {
         if open.settles.is_empty() && open.publishes.is_empty() {
             return self.call_next(calls);
         }
-        let hub = &self.shared.hub;
+        let hub = &self.stack.hub;
         let confirm = hub.commit(self.record.id(), open.settles, open.publishes);
         Some(Work::Commit(Waiting::new(confirm, calls)))
     }

@@ -4,12 +4,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use super::Session;
+use super::StompSession;
 use super::end::End;
 use super::pending::Work;
 use super::turn;
 
-impl Session {
+impl StompSession {
     /// Polls the session's work, and handles the frames behind it when it is done; true if it is.
     pub(super) fn poll_work(&mut self, context: &mut Context<'_>) -> bool {
         let Some(mut work) = self.work.take() else {
@@ -90,7 +90,7 @@ impl Session {
                 let (answer, (rest, about)) = ready!(notice.poll(context));
                 if let Err(error) = answer {
                     // The rejection is logged already; where the broker takes no notice of it either, that is all.
-                    tracing::warn!(stack = %self.shared.name, session = %self.record.id(), %error, "rejection not told");
+                    tracing::warn!(stack = %self.stack.name, session = %self.record.id(), %error, "rejection not told");
                 }
                 self.publish_effects(rest, about)
             }

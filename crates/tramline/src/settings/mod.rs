@@ -245,7 +245,7 @@ impl SettingsError {
     }
 
     /// The errors, one text each: the file and line or the variable, the key, the value, and what is allowed.
-    pub fn mistakes(&self) -> impl Iterator<Item = &str> {
+    pub fn errors(&self) -> impl Iterator<Item = &str> {
         self.errors.iter().map(String::as_str)
     }
 }

@@ -14,12 +14,12 @@ const PAGE: &str = include_str!("../guide/settings.md");
 
 fn toml(text: &str) -> Result<Settings, Vec<String>> {
     let loaded = Settings::loader().toml("my.toml", text).load();
-    loaded.map_err(|error| error.mistakes().map(str::to_owned).collect())
+    loaded.map_err(|error| error.errors().map(str::to_owned).collect())
 }
 
 fn variables<const N: usize>(of: [(&str, &str); N]) -> Result<Settings, Vec<String>> {
     let loaded = Settings::loader().variables("TRAMLINE", of).load();
-    loaded.map_err(|error| error.mistakes().map(str::to_owned).collect())
+    loaded.map_err(|error| error.errors().map(str::to_owned).collect())
 }
 
 fn cells(column: &str) -> Vec<(&'static str, &'static str)> {
@@ -89,15 +89,15 @@ fn a_builder_and_a_broker_have_the_same_defaults() {
         let policy =
             crate::stack::policy::Policy::builder().otherwise(crate::stack::policy::permit());
         let messaging = builder.broker(broker).policy(policy).build().unwrap();
-        let shared = &messaging.handle.shared;
+        let stack = &messaging.handle.stack;
         format!(
             "{} {:?} {} {:?} {:?} {:?}",
-            shared.name,
-            shared.app_prefixes,
-            shared.user_prefix,
-            shared.limits,
-            shared.front,
-            shared.sockjs
+            stack.name,
+            stack.app_prefixes,
+            stack.user_prefix,
+            stack.limits,
+            stack.front,
+            stack.sockjs
         )
     };
     let settings = Settings::default();
@@ -345,8 +345,8 @@ async fn an_endpoint_with_sockjs_has_the_options_of_the_settings() {
         .policy(crate::stack::policy::Policy::builder().otherwise(crate::stack::policy::permit()))
         .build()
         .unwrap();
-    let shared = &messaging.handle.shared;
-    assert_eq!((&*shared.name, shared.limits.body), ("shop", 7));
+    let stack = &messaging.handle.stack;
+    assert_eq!((&*stack.name, stack.limits.body), ("shop", 7));
     let info = async |mut endpoint: crate::session::endpoint::Endpoint| {
         let request = http::Request::get("/info").body(String::new()).unwrap();
         let answer = endpoint.call(request).await.unwrap();

@@ -19,7 +19,7 @@ use super::observer::StackObserver;
 use super::policy::Policy;
 use super::prefix::below;
 use super::presence::{PresenceTable, Presences};
-use super::shared::Shared;
+use super::shared::MessagingStack;
 use super::stats::Counters;
 use crate::app::interceptor::{Interceptor, Interceptors};
 use crate::app::publisher::Publisher;
@@ -365,7 +365,7 @@ impl MessagingBuilder {
         stomp.max_subscriptions = self.limits.subscriptions;
         stomp.max_transactions = self.limits.transactions;
         let publisher = Publisher::new(hub.clone(), self.user_prefix.clone());
-        let shared = Arc::new_cyclic(|stack| Shared {
+        let stack = Arc::new_cyclic(|stack| MessagingStack {
             name: self.name,
             hub: ClientHub::new(hub),
             routes,
@@ -394,10 +394,10 @@ impl MessagingBuilder {
             driver: Driver::default(),
             next_sweep: Mutex::new(now()),
         });
-        let observer = StackObserver(Arc::downgrade(&shared));
-        shared.hub.observe(Arc::new(observer));
+        let observer = StackObserver(Arc::downgrade(&stack));
+        stack.hub.observe(Arc::new(observer));
         Ok(Messaging {
-            handle: Arc::new(Handle { shared }),
+            handle: Arc::new(Handle { stack }),
         })
     }
 }

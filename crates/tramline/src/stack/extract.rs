@@ -6,7 +6,7 @@ use http::Extensions;
 
 use super::presence::Presence;
 use super::registry::Registry;
-use super::shared::Shared;
+use super::shared::MessagingStack;
 use crate::app::extract::FromMessageParts;
 use crate::app::extract::parts::of_the_stack;
 use crate::app::publisher::Publisher;
@@ -14,7 +14,7 @@ use crate::model::inbound::Inbound;
 use crate::model::rejection::Rejection;
 
 /// One of each handle, for [`of_the_stack`] to find.
-pub(super) fn for_handlers(stack: &Weak<Shared>, publisher: Publisher) -> Extensions {
+pub(super) fn for_handlers(stack: &Weak<MessagingStack>, publisher: Publisher) -> Extensions {
     let mut values = Extensions::new();
     values.insert(publisher);
     values.insert(Registry::of(Weak::clone(stack)));

@@ -14,7 +14,7 @@ use tramline_stomp::{Connect, Subscribe};
 use super::batch::OwnPublish;
 use super::policy::{Action, Intent};
 use super::prefix::below;
-use super::shared::Shared;
+use super::shared::MessagingStack;
 use crate::model::inbound::{Cause, Inbound, SessionRecord};
 use crate::model::values::{flag, prefetch_count};
 
@@ -54,7 +54,7 @@ impl Intent for ConnectIntent<'_> {
 
 /// A SEND to the broker.
 pub(crate) struct SendIntent<'a> {
-    pub(crate) shared: &'a Shared,
+    pub(crate) stack: &'a MessagingStack,
     pub(crate) session: &'a Arc<SessionRecord>,
     pub(crate) destination: ByteString,
     /// Those that its receivers see.
@@ -85,22 +85,22 @@ impl Intent for SendIntent<'_> {
 
     fn into_permitted(self) -> Result<OwnPublish, String> {
         let Self {
-            shared,
+            stack,
             session,
             destination,
             headers,
             body,
         } = self;
-        let target = if let Some(path) = below(&destination, &shared.user_prefix) {
+        let target = if let Some(path) = below(&destination, &stack.user_prefix) {
             user_target(path)
-        } else if shared.hub.serves(&destination) {
+        } else if stack.hub.serves(&destination) {
             Destination::parse(destination).map(Target::from)
         } else {
-            return Err(shared.nowhere(&destination));
+            return Err(stack.nowhere(&destination));
         };
         let target = target.map_err(|error| error.to_string())?;
         let publish = Publish::new(target, headers, body);
-        let publish = shared.publisher.shown(publish);
+        let publish = stack.publisher.shown(publish);
         Ok(OwnPublish::new(session.id(), publish))
     }
 }
@@ -142,7 +142,7 @@ impl Intent for Inbound {
 
 /// A SUBSCRIBE to what the broker carries, or to what is for users.
 pub(crate) struct SubscribeIntent<'a> {
-    shared: &'a Shared,
+    stack: &'a MessagingStack,
     session: &'a Arc<SessionRecord>,
     pattern: Pattern,
     prefetch: Option<NonZeroU32>,
@@ -153,15 +153,15 @@ pub(crate) struct SubscribeIntent<'a> {
 impl<'a> SubscribeIntent<'a> {
     /// Reads a frame. An invalid pattern is reported as invalid, not as denied.
     pub(crate) fn new(
-        shared: &'a Shared,
+        stack: &'a MessagingStack,
         session: &'a Arc<SessionRecord>,
         frame: &'a Subscribe,
     ) -> Result<Self, String> {
         let destination = frame.destination.clone();
-        let separator = shared.hub.separator(&destination);
+        let separator = stack.hub.separator(&destination);
         let pattern = Pattern::parse_separated(destination, separator);
         Ok(Self {
-            shared,
+            stack,
             session,
             pattern: pattern.map_err(|error| error.to_string())?,
             prefetch: prefetch_count(&frame.headers)?,
@@ -171,9 +171,9 @@ impl<'a> SubscribeIntent<'a> {
     }
 
     /// What the destination names.
-    fn address(shared: &Shared, pattern: Pattern) -> Result<Address, String> {
+    fn address(stack: &MessagingStack, pattern: Pattern) -> Result<Address, String> {
         let destination = pattern.as_str();
-        if let Some(path) = below(destination, &shared.user_prefix) {
+        if let Some(path) = below(destination, &stack.user_prefix) {
             if path.contains(['*', '?']) {
                 return Err(format!(
                     "{destination:?}: what is for users has one destination, and this is a pattern"
@@ -182,8 +182,8 @@ impl<'a> SubscribeIntent<'a> {
             let path = Destination::parse(path).map_err(|error| error.to_string())?;
             return Ok(Address::User { path });
         }
-        if !shared.hub.serves(destination) {
-            return Err(shared.nowhere(destination));
+        if !stack.hub.serves(destination) {
+            return Err(stack.nowhere(destination));
         }
         Ok(pattern.into())
     }
@@ -216,7 +216,7 @@ impl Intent for SubscribeIntent<'_> {
             ack,
             ..
         } = self.frame;
-        let address = Self::address(self.shared, self.pattern)?;
+        let address = Self::address(self.stack, self.pattern)?;
         let mut request = SubscribeRequest::new(self.session.id(), *slot, address)
             .acknowledged(*ack)
             .described(id.clone(), destination.clone())
@@ -270,12 +270,12 @@ mod tests {
     }
 
     fn send(
-        shared: &Shared,
+        stack: &MessagingStack,
         session: &Arc<SessionRecord>,
         destination: &'static str,
     ) -> Option<Authorized<OwnPublish>> {
-        let answer = shared.policy.authorize(SendIntent {
-            shared,
+        let answer = stack.policy.authorize(SendIntent {
+            stack,
             session,
             destination: destination.into(),
             headers: Headers::new(),
@@ -290,12 +290,12 @@ mod tests {
     #[test]
     fn what_is_published_goes_where_was_asked() {
         let messaging = messaging();
-        let (shared, session) = (&messaging.handle.shared, session());
+        let (stack, session) = (&messaging.handle.stack, session());
         let mut batch = Batch::default();
         for destination in ["/topic/a", "/user/bob%2Fx/x"] {
-            batch.add(session.id(), send(shared, &session, destination).unwrap());
+            batch.add(session.id(), send(stack, &session, destination).unwrap());
         }
-        assert!(send(shared, &session, "/topic/b").is_none());
+        assert!(send(stack, &session, "/topic/b").is_none());
         let targets: Vec<Target> = batch
             .into_publishes()
             .into_iter()
@@ -314,7 +314,7 @@ mod tests {
     fn a_permission_is_its_sessions_own() {
         let messaging = messaging();
         let (alice, bob) = (session(), session());
-        let permitted = send(&messaging.handle.shared, &alice, "/topic/a").unwrap();
+        let permitted = send(&messaging.handle.stack, &alice, "/topic/a").unwrap();
         Batch::default().add(bob.id(), permitted);
     }
 }

@@ -10,7 +10,7 @@ use super::builder::MessagingBuilder;
 use super::policy::Policy;
 use super::presence::Presence;
 use super::registry::Registry;
-use super::shared::Shared;
+use super::shared::MessagingStack;
 use super::stats::Stats;
 use crate::app::publisher::Publisher;
 use crate::model::clock::{now, wall_clock};
@@ -53,7 +53,7 @@ use crate::net::transport::task::CLOSE_TIME;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Messaging {
-    pub(crate) handle: Arc<Handle<Shared>>,
+    pub(crate) handle: Arc<Handle<MessagingStack>>,
 }
 
 impl Messaging {
@@ -64,27 +64,27 @@ impl Messaging {
 
     /// A handle for sending messages from anywhere in the application.
     pub fn publisher(&self) -> Publisher {
-        self.handle.shared.publisher.clone()
+        self.handle.stack.publisher.clone()
     }
 
     /// The connected users and sessions, and their subscriptions.
     pub fn registry(&self) -> Registry {
-        Registry::of(Arc::downgrade(&self.handle.shared))
+        Registry::of(Arc::downgrade(&self.handle.stack))
     }
 
     /// The users at the destinations for which [presence](MessagingBuilder::presence) is kept.
     pub fn presence(&self) -> Presence {
-        Presence::of(Arc::downgrade(&self.handle.shared))
+        Presence::of(Arc::downgrade(&self.handle.stack))
     }
 
     /// The name that distinguishes this stack from others.
     pub fn name(&self) -> &str {
-        &self.handle.shared.name
+        &self.handle.stack.name
     }
 
     /// The counters of what the stack has done and refused so far.
     pub fn stats(&self) -> Stats {
-        self.handle.shared.counters.snapshot()
+        self.handle.stack.counters.snapshot()
     }
 
     /// The broker's statistics, in total and for at most `limit` of the destinations that `pattern` covers: for a page
@@ -119,7 +119,7 @@ impl Messaging {
         pattern: impl Into<ByteString>,
         limit: usize,
     ) -> Result<BrokerStatistics, DestinationError> {
-        let hub = &self.handle.shared.hub;
+        let hub = &self.handle.stack.hub;
         let pattern = pattern.into();
         let separator = hub.separator(&pattern);
         let pattern = Pattern::parse_separated(pattern, separator)?;
@@ -128,7 +128,7 @@ impl Messaging {
 
     /// The policy as applied here: with the broker's separators.
     pub fn policy(&self) -> &Policy {
-        &self.handle.shared.policy
+        &self.handle.stack.policy
     }
 
     /// Starts the broker, and waits until it has started: for an application that must not run without it. Otherwise
@@ -139,8 +139,8 @@ impl Messaging {
     ///
     /// The broker's [`StartError`]; [`EmbeddedBroker`](crate::EmbeddedBroker) has none.
     pub async fn start(&self) -> Result<(), StartError> {
-        let shared = &self.handle.shared;
-        shared.publisher.answer(shared.hub.start()).await
+        let stack = &self.handle.stack;
+        stack.publisher.answer(stack.hub.start()).await
     }
 
     /// Ends all sessions and waits for them, until `deadline` at most; returns how many were still open then.
@@ -149,13 +149,13 @@ impl Messaging {
     /// are waited for, queued messages are written, and clients are closed with 1001, "going away". Dropping the future
     /// stops the waiting, not the ending.
     pub async fn shutdown(&self, deadline: Duration) -> usize {
-        let shared = &self.handle.shared;
-        let was_closing = shared.lifecycle.is_closing();
-        shared.lifecycle.close_within(deadline);
-        shared.close();
+        let stack = &self.handle.stack;
+        let was_closing = stack.lifecycle.is_closing();
+        stack.lifecycle.close_within(deadline);
+        stack.close();
         let until = now() + deadline;
-        let registered = || shared.hub.registered();
-        let left = shared.lifecycle.all_gone(deadline, registered).await;
+        let registered = || stack.hub.registered();
+        let left = stack.lifecycle.all_gone(deadline, registered).await;
         if !was_closing {
             self.stop_broker(until).await;
         }
@@ -196,16 +196,16 @@ impl Messaging {
     /// # }
     /// ```
     pub async fn drain(&self, over: Duration) -> usize {
-        let shared = &self.handle.shared;
-        let was_closing = shared.lifecycle.is_closing();
+        let stack = &self.handle.stack;
+        let was_closing = stack.lifecycle.is_closing();
         let until = now() + over + CLOSE_TIME;
         let left = drain(
-            &shared.lifecycle,
+            &stack.lifecycle,
             over,
-            || shared.hub.registered(),
-            || shared.hub.members(),
-            |member| shared.end(&member),
-            || shared.close(),
+            || stack.hub.registered(),
+            || stack.hub.members(),
+            |member| stack.end(&member),
+            || stack.close(),
         )
         .await;
         if !was_closing {
@@ -216,7 +216,7 @@ impl Messaging {
 
     async fn stop_broker(&self, until: Instant) {
         let left = until.saturating_duration_since(now());
-        let hub = &self.handle.shared.hub;
+        let hub = &self.handle.stack.hub;
         let stopped = hub.stop(Timestamp::from(wall_clock()) + left);
         // An engine that does not stop in time is no longer waited for.
         let _ = tokio::time::timeout(left, stopped).await;

@@ -6,12 +6,12 @@ use std::sync::atomic::Ordering;
 use bytestring::ByteString;
 use tramline_broker::{Member, MemberEvent, NodeId, Observer, StartError};
 
-use super::shared::Shared;
+use super::shared::MessagingStack;
 use crate::model::events::Event;
 use crate::model::inbound::SessionRecord;
 
 /// Passes the hub's events to a stack as long as it exists.
-pub(super) struct StackObserver(pub(super) Weak<Shared>);
+pub(super) struct StackObserver(pub(super) Weak<MessagingStack>);
 
 impl Observer for StackObserver {
     fn wants_members(&self) -> bool {

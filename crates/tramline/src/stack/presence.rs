@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tramline_broker::{Destination, Separator};
 
-use super::shared::Shared;
+use super::shared::MessagingStack;
 use crate::app::extract::Json;
 use crate::app::router::{as_written, captures, slashed};
 use crate::app::template::{ReplyTo, Template, TemplateError};
@@ -82,10 +82,10 @@ impl Presences {
 ///
 /// It covers all nodes that the broker joins. Keeping one does not keep the messaging alive.
 #[derive(Clone)]
-pub struct Presence(Weak<Shared>);
+pub struct Presence(Weak<MessagingStack>);
 
 impl Presence {
-    pub(super) fn of(stack: Weak<Shared>) -> Self {
+    pub(super) fn of(stack: Weak<MessagingStack>) -> Self {
         Self(stack)
     }
 
@@ -107,11 +107,11 @@ pub(crate) struct PresenceTable {
     /// The topic of each rule's announcements.
     rules: matchit::Router<Option<Template>>,
     is_empty: bool,
-    state: Mutex<State>,
+    state: Mutex<PresentUsers>,
 }
 
 #[derive(Default)]
-struct State {
+struct PresentUsers {
     here: HashMap<Box<str>, BTreeMap<ByteString, u32>>,
     /// Changes to announce, in order, by the one thread that is announcing.
     changes: VecDeque<Change>,
@@ -221,7 +221,7 @@ impl PresenceTable {
     }
 }
 
-impl Shared {
+impl MessagingStack {
     /// A subscription of `user` to `destination` is active, on this node (`here`) or on another.
     pub(crate) fn came(&self, user: &ByteString, destination: &str, here: bool) {
         self.moved(user, destination, here, |here, user| {
@@ -354,23 +354,23 @@ mod tests {
             .policy(Policy::builder().otherwise(permit()))
             .build()
             .unwrap();
-        let shared = &messaging.handle.shared;
+        let stack = &messaging.handle.stack;
         let alice = ByteString::from_static("alice");
         let rooms = 0..10_000;
         for room in rooms.clone() {
-            shared.came(&alice, &format!("/topic/{room}"), true);
+            stack.came(&alice, &format!("/topic/{room}"), true);
         }
-        let kept = |shared: &Shared| {
-            let state = shared.presence.state.lock();
+        let kept = |stack: &MessagingStack| {
+            let state = stack.presence.state.lock();
             (state.here.len(), state.here.capacity())
         };
-        assert_eq!(kept(shared).0, rooms.len());
+        assert_eq!(kept(stack).0, rooms.len());
         for room in rooms {
-            shared.went(&alice, &format!("/topic/{room}"), true);
+            stack.went(&alice, &format!("/topic/{room}"), true);
             // One more `went` than `came`, which changes nothing.
-            shared.went(&alice, &format!("/topic/{room}"), true);
+            stack.went(&alice, &format!("/topic/{room}"), true);
         }
-        let (here, capacity) = kept(shared);
+        let (here, capacity) = kept(stack);
         assert!(here == 0 && capacity < 64, "room for {capacity}");
     }
 }

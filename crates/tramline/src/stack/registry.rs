@@ -6,7 +6,7 @@ use std::sync::Weak;
 use bytestring::ByteString;
 use tramline_broker::{Pattern, SessionId};
 
-use super::shared::Shared;
+use super::shared::MessagingStack;
 use crate::model::connected::{ConnectedSession, ConnectedSubscription};
 use crate::model::user::User;
 
@@ -34,10 +34,10 @@ use crate::model::user::User;
 /// # let _ = (watchers, ban);
 /// ```
 #[derive(Clone)]
-pub struct Registry(Weak<Shared>);
+pub struct Registry(Weak<MessagingStack>);
 
 impl Registry {
-    pub(super) fn of(stack: Weak<Shared>) -> Self {
+    pub(super) fn of(stack: Weak<MessagingStack>) -> Self {
         Self(stack)
     }
 

@@ -28,7 +28,7 @@ use crate::net::lifecycle::Lifecycle;
 use crate::net::wheel::{Driven, Driver, Wheel};
 
 /// The state that all sessions of a stack share.
-pub(crate) struct Shared {
+pub(crate) struct MessagingStack {
     pub(crate) name: ByteString,
     pub(crate) hub: ClientHub,
     pub(crate) routes: RouteTable,
@@ -56,7 +56,7 @@ pub(crate) struct Shared {
     pub(super) next_sweep: Mutex<Instant>,
 }
 
-impl Shared {
+impl MessagingStack {
     /// Waits until new sessions are refused.
     pub(crate) async fn closed(&self) {
         self.lifecycle.closed().await;
@@ -120,7 +120,7 @@ impl Shared {
     }
 }
 
-impl Driven for Shared {
+impl Driven for MessagingStack {
     fn driver(&self) -> &Driver {
         &self.driver
     }
@@ -139,7 +139,7 @@ impl Driven for Shared {
     }
 }
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for MessagingStack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Messaging")
             .field("name", &self.name)

@@ -56,13 +56,13 @@ impl TestClient {
 
     /// The name of the session's user, from the server's CONNECTED; `None` if the session is anonymous.
     pub fn user_name(&self) -> Option<ByteString> {
-        let shared = &self.link.shared;
-        shared.with(|conversation| conversation.connected.as_ref()?.user_name.clone())
+        let inner = &self.link.inner;
+        inner.with(|conversation| conversation.connected.as_ref()?.user_name.clone())
     }
 
     /// The conversation so far, as failures show it: the last 200 lines, without passcodes and the like.
     pub fn transcript(&self) -> String {
-        self.link.shared.to_string()
+        self.link.inner.to_string()
     }
 
     /// Sends `payload`, and returns when it has been handled: by a handler, whose replies are then published, or by the
@@ -81,7 +81,7 @@ impl TestClient {
             let destination = destination.as_ref();
             let (headers, body) = self.encode(at, destination, payload);
             let what = format!("SEND to {destination:?}");
-            let sent = self.link.shared.confirmed(at, &what, |stomp, receipt| {
+            let sent = self.link.inner.confirmed(at, &what, |stomp, receipt| {
                 stomp.send(destination, headers, body, Some(receipt));
                 Ok(())
             });
@@ -95,11 +95,11 @@ impl TestClient {
     /// The server handles the frames of one client in order.
     #[track_caller]
     pub fn send_without_receipt(&self, destination: impl AsRef<str>, payload: impl IntoReply) {
-        let (at, shared) = (Location::caller(), &self.link.shared);
+        let (at, inner) = (Location::caller(), &self.link.inner);
         let destination = destination.as_ref();
         let (headers, body) = self.encode(at, destination, payload);
-        shared.must_be_open(at, &format!("SEND to {destination:?}"));
-        shared.with(|conversation| conversation.stomp.send(destination, headers, body, None));
+        inner.must_be_open(at, &format!("SEND to {destination:?}"));
+        inner.with(|conversation| conversation.stomp.send(destination, headers, body, None));
     }
 
     /// Subscribes, and returns when the subscription is active: it receives what is published from now on.
@@ -162,19 +162,19 @@ impl TestClient {
         let at = Location::caller();
         async move {
             let destination = destination.as_ref();
-            let shared = &self.link.shared;
+            let inner = &self.link.inner;
             let what = format!("expecting that {destination:?} is denied");
-            if shared.with(|conversation| !conversation.is_over())
-                && shared.settle(at, &what, |_| true).await.is_ok()
+            if inner.with(|conversation| !conversation.is_over())
+                && inner.settle(at, &what, |_| true).await.is_ok()
             {
-                shared.panic(at, &format!("{what}: it is not, the session goes on"));
+                inner.panic(at, &format!("{what}: it is not, the session goes on"));
             }
-            let end = shared.until_closed(at, &what).await;
+            let end = inner.until_closed(at, &what).await;
             let named = format!("{destination:?}");
             if end.error() != Some("access denied")
                 || !end.detail().is_some_and(|detail| detail.contains(&named))
             {
-                shared.panic(at, &format!("{what}: the session ended otherwise: {end}"));
+                inner.panic(at, &format!("{what}: the session ended otherwise: {end}"));
             }
             end
         }
@@ -187,11 +187,11 @@ impl TestClient {
         async move {
             let text = text.as_ref();
             let what = format!("an ERROR with {text:?}");
-            let end = self.link.shared.until_closed(at, &what).await;
+            let end = self.link.inner.until_closed(at, &what).await;
             let said = [end.error(), end.detail()];
             if !said.into_iter().flatten().any(|said| said.contains(text)) {
                 let why = format!("expected {what}, and the session ended otherwise: {end}");
-                self.link.shared.panic(at, &why);
+                self.link.inner.panic(at, &why);
             }
             end
         }
@@ -236,20 +236,20 @@ impl TestClient {
     pub fn expect_rejection(&self) -> impl Future<Output = TestRejection> {
         let at = Location::caller();
         async move {
-            let shared = &self.link.shared;
+            let inner = &self.link.inner;
             let what = "a rejection";
             let id = match &self.rejections {
                 Ok(id) => id,
-                Err(why) => shared.panic(at, &format!("no rejection can come: {why}")),
+                Err(why) => inner.panic(at, &format!("no rejection can come: {why}")),
             };
-            let next = shared.until(at, what, |conversation| {
+            let next = inner.until(at, what, |conversation| {
                 conversation.subscriptions.get_mut(id)?.pop_front()
             });
             let next: Result<TestMessage, Over> = next.await;
-            let message = shared.must_be_done(at, what, next);
+            let message = inner.must_be_done(at, what, next);
             serde_json::from_slice(message.body()).unwrap_or_else(|error| {
                 let why = format!("{message:?} is no rejection of the default form: {error}");
-                shared.panic(at, &why)
+                inner.panic(at, &why)
             })
         }
     }
@@ -259,14 +259,14 @@ impl TestClient {
     pub fn disconnect(&self) -> impl Future<Output = ()> {
         let at = Location::caller();
         async move {
-            let (shared, what) = (&self.link.shared, "DISCONNECT");
-            let done = shared.confirmed(at, what, |stomp, receipt| {
+            let (inner, what) = (&self.link.inner, "DISCONNECT");
+            let done = inner.confirmed(at, what, |stomp, receipt| {
                 stomp.disconnect(Some(receipt));
                 Ok(())
             });
             let done = done.await;
-            shared.must_be_done(at, what, done);
-            shared.until_closed(at, what).await;
+            inner.must_be_done(at, what, done);
+            inner.until_closed(at, what).await;
         }
     }
 
@@ -277,7 +277,7 @@ impl TestClient {
         async move {
             self.link.cut();
             let what = "the server to see that the connection is cut";
-            self.link.shared.until_closed(at, what).await
+            self.link.inner.until_closed(at, what).await
         }
     }
 
@@ -287,7 +287,7 @@ impl TestClient {
         let at = Location::caller();
         async move {
             let what = "the session to end";
-            self.link.shared.until_closed(at, what).await
+            self.link.inner.until_closed(at, what).await
         }
     }
 
@@ -297,14 +297,14 @@ impl TestClient {
     /// output after [`thaw`](Self::thaw), if the session lasts that long.
     pub fn freeze(&self) {
         self.link
-            .shared
+            .inner
             .with(|conversation| conversation.freeze(true));
     }
 
     /// Reads and writes again.
     pub fn thaw(&self) {
         self.link
-            .shared
+            .inner
             .with(|conversation| conversation.freeze(false));
     }
 
@@ -338,16 +338,16 @@ impl TestClient {
     }
 
     async fn subscribed(&self, at: At, destination: &str, how: TestSubscribe) -> ByteString {
-        let (shared, what) = (&self.link.shared, format!("SUBSCRIBE to {destination:?}"));
-        shared.must_be_open(at, &what);
-        let (receipt, id) = shared.with(|conversation| {
+        let (inner, what) = (&self.link.inner, format!("SUBSCRIBE to {destination:?}"));
+        inner.must_be_open(at, &what);
+        let (receipt, id) = inner.with(|conversation| {
             let TestSubscribe { ack, headers } = how;
             let (receipt, id) = conversation
                 .ask(|stomp, receipt| stomp.subscribe(destination, ack, headers, Some(receipt)));
             conversation.subscriptions.entry(id.clone()).or_default();
             (receipt, id)
         });
-        let confirmed = shared.until_confirmed(at, &what, &receipt).await;
+        let confirmed = inner.until_confirmed(at, &what, &receipt).await;
         self.left_to_look_at(confirmed);
         id
     }
@@ -355,8 +355,8 @@ impl TestClient {
     /// The next call must expect an end that came in between.
     fn left_to_look_at(&self, outcome: Result<(), Over>) {
         if let Err(Over) = outcome {
-            let shared = &self.link.shared;
-            shared.with(|conversation| conversation.unexpected = true);
+            let inner = &self.link.inner;
+            inner.with(|conversation| conversation.unexpected = true);
         }
     }
 
@@ -366,7 +366,7 @@ impl TestClient {
         let payload = payload.into_reply(&mut effects);
         if let Some(error) = effects.rejections.pop() {
             let why = format!("SEND to {destination:?}: the payload cannot be encoded: {error}");
-            self.link.shared.panic(at, &why);
+            self.link.inner.panic(at, &why);
         }
         let Some(payload) = payload else {
             return (Headers::new(), Bytes::new());
@@ -383,12 +383,12 @@ impl TestClient {
 impl Drop for TestClient {
     fn drop(&mut self) {
         let look = |conversation: &mut Conversation| conversation.unexpected;
-        if self.link.shared.with(look) && !std::thread::panicking() {
-            let end = self.link.shared.end();
+        if self.link.inner.with(look) && !std::thread::panicking() {
+            let end = self.link.inner.end();
             let why = format!(
                 "the session of this client ended, and the test expected none of it: {end}"
             );
-            self.link.shared.panic(self.connected_at, &why);
+            self.link.inner.panic(self.connected_at, &why);
         }
     }
 }

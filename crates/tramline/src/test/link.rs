@@ -28,13 +28,13 @@ pub(super) type At = &'static Location<'static>;
 
 /// A client whose tasks run as long as it has an owner: the [`TestClient`](super::TestClient) or a subscription.
 pub(super) struct Link {
-    pub(super) shared: Arc<Shared>,
+    pub(super) inner: Arc<LinkInner>,
     pub(super) tasks: [AbortHandle; 2],
     /// The stack lives as long as its clients do.
     pub(super) _messaging: Messaging,
 }
 
-pub(super) struct Shared {
+pub(super) struct LinkInner {
     conversation: Mutex<Conversation>,
     /// Notified of everything that may end a wait.
     changed: Notify,
@@ -157,7 +157,7 @@ impl Conversation {
     }
 }
 
-impl Shared {
+impl LinkInner {
     pub(super) fn new(config: ClientConfig, close: Arc<Close>, deadline: Duration) -> Self {
         let conversation = Conversation {
             stomp: ClientConnection::new(config, now()),
@@ -386,7 +386,7 @@ impl Shared {
     }
 }
 
-impl fmt::Display for Shared {
+impl fmt::Display for LinkInner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let conversation = self.conversation.lock();
         let connected = conversation.connected.as_ref();
@@ -410,45 +410,45 @@ impl Link {
         for task in &self.tasks {
             task.abort();
         }
-        self.shared.with(Conversation::end);
+        self.inner.with(Conversation::end);
     }
 }
 
 /// Drives a conversation over `stream`; returns the tasks that do.
-pub(super) fn spawn(shared: &Arc<Shared>, stream: DuplexStream) -> [AbortHandle; 2] {
+pub(super) fn spawn(inner: &Arc<LinkInner>, stream: DuplexStream) -> [AbortHandle; 2] {
     let (reader, writer) = tokio::io::split(stream);
-    let (reading, writing) = (Arc::clone(shared), Arc::clone(shared));
+    let (reading, writing) = (Arc::clone(inner), Arc::clone(inner));
     [
         tokio::spawn(async move { read(&reading, reader).await }).abort_handle(),
         tokio::spawn(async move { write(&writing, writer).await }).abort_handle(),
     ]
 }
 
-async fn read(shared: &Shared, mut stream: ReadHalf<DuplexStream>) {
+async fn read(inner: &LinkInner, mut stream: ReadHalf<DuplexStream>) {
     let mut buffer = BytesMut::new();
     loop {
-        shared.until_thawed().await;
+        inner.until_thawed().await;
         buffer.reserve(64 * 1024);
         let read = stream.read_buf(&mut buffer).await;
-        shared.until_thawed().await;
+        inner.until_thawed().await;
         if !read.is_ok_and(|read| read > 0) {
-            return shared.with(Conversation::end);
+            return inner.with(Conversation::end);
         }
         let bytes = buffer.split().freeze();
-        shared.with(|conversation| conversation.hear(bytes, now()));
+        inner.with(|conversation| conversation.hear(bytes, now()));
     }
 }
 
-async fn write(shared: &Shared, mut stream: WriteHalf<DuplexStream>) {
-    while !shared.hangs_up() {
-        while let Some(frame) = shared.next_frame() {
+async fn write(inner: &LinkInner, mut stream: WriteHalf<DuplexStream>) {
+    while !inner.hangs_up() {
+        while let Some(frame) = inner.next_frame() {
             if stream.write_all(&frame).await.is_err() {
                 // The reader sees the end, after the server's last output.
                 return;
             }
         }
-        let to_write = shared.to_write.notified();
-        match shared.next_timeout() {
+        let to_write = inner.to_write.notified();
+        match inner.next_timeout() {
             Some(deadline) => {
                 // The next round checks whether it is the notification or the deadline.
                 let _ = tokio::time::timeout_at(deadline.into(), to_write).await;
@@ -457,5 +457,5 @@ async fn write(shared: &Shared, mut stream: WriteHalf<DuplexStream>) {
         }
     }
     let _ = stream.shutdown().await;
-    shared.changed.notify_waiters();
+    inner.changed.notify_waiters();
 }

@@ -84,7 +84,7 @@ use crate::net::endpoint::session_info;
 use crate::session::SessionTask;
 use crate::stack::messaging::Messaging;
 use crate::stack::policy::Action;
-use crate::stack::shared::Shared;
+use crate::stack::shared::MessagingStack;
 use tramline_broker::SessionId;
 
 /// Time limit of each wait: long for a busy machine, and no time at all if time is paused.
@@ -244,13 +244,13 @@ impl TestMessaging {
     async fn open(&self, at: At, connect: TestConnect) -> Result<TestClient, Refused> {
         let hears_rejections = connect.hears_rejections;
         let (link, session) = self.start(connect);
-        let shared = &link.shared;
-        let opened = shared.until(at, "the session to open", |conversation| {
+        let inner = &link.inner;
+        let opened = inner.until(at, "the session to open", |conversation| {
             conversation.connected.is_some().then_some(())
         });
         let Ok(()) = opened.await else {
-            let end = shared.until_closed(at, "the refused session to end").await;
-            let transcript = shared.to_string();
+            let end = inner.until_closed(at, "the refused session to end").await;
+            let transcript = inner.to_string();
             return Err(Refused { end, transcript });
         };
         let errors = format!("{}/queue/errors", self.stack().user_prefix);
@@ -274,16 +274,20 @@ impl TestMessaging {
         let id = info.id;
         let (near, far) = tokio::io::duplex(PIPE);
         let close = Arc::<Close>::default();
-        let shared = Arc::new(link::Shared::new(config, Arc::clone(&close), self.deadline));
+        let inner = Arc::new(link::LinkInner::new(
+            config,
+            Arc::clone(&close),
+            self.deadline,
+        ));
         stack.drive();
-        let over = Over(Arc::clone(&shared));
+        let over = Over(Arc::clone(&inner));
         tokio::spawn(async move {
             let _over = over;
             SessionTask::new(stack, info, Memory::new(far, close)).await;
         });
         let link = Link {
-            tasks: link::spawn(&shared, near),
-            shared,
+            tasks: link::spawn(&inner, near),
+            inner,
             _messaging: self.messaging.clone(),
         };
         (link, id)
@@ -304,13 +308,13 @@ impl TestMessaging {
         (!decision.is_permitted()).then_some(why)
     }
 
-    fn stack(&self) -> &Arc<Shared> {
-        &self.messaging.handle.shared
+    fn stack(&self) -> &Arc<MessagingStack> {
+        &self.messaging.handle.stack
     }
 }
 
 /// Informs the client when the session's task is over, even by a panic.
-struct Over(Arc<link::Shared>);
+struct Over(Arc<link::LinkInner>);
 
 impl Drop for Over {
     fn drop(&mut self) {

@@ -74,7 +74,7 @@ impl TestSubscription {
                 let wanted = std::any::type_name::<T>();
                 let why =
                     format!("{message:?} should be JSON of a `{wanted}`, and is not: {error}");
-                self.link.shared.panic(at, &why)
+                self.link.inner.panic(at, &why)
             })
         }
     }
@@ -88,7 +88,7 @@ impl TestSubscription {
             let text = String::from_utf8(message.body().to_vec());
             text.unwrap_or_else(|error| {
                 let why = format!("{message:?} should be text, and is not: {error}");
-                self.link.shared.panic(at, &why)
+                self.link.inner.panic(at, &why)
             })
         }
     }
@@ -113,16 +113,16 @@ impl TestSubscription {
             };
             let what = format!("expecting nothing at {:?}", self.destination);
             let settled = link
-                .shared
+                .inner
                 .settle(at, &what, |conversation| has_come(conversation).is_some());
             let settled = settled.await;
-            if let Some(message) = link.shared.with(|conversation| has_come(conversation)) {
+            if let Some(message) = link.inner.with(|conversation| has_come(conversation)) {
                 let subscribed = &self.destination;
                 let why =
                     format!("nothing was expected at {subscribed:?}, and there is {message:?}");
-                link.shared.panic(at, &why);
+                link.inner.panic(at, &why);
             }
-            link.shared.must_be_done(at, &what, settled);
+            link.inner.must_be_done(at, &what, settled);
         }
     }
 
@@ -144,30 +144,30 @@ impl TestSubscription {
         let at = Location::caller();
         async move {
             let what = format!("UNSUBSCRIBE from {:?}", self.destination);
-            let confirmed = self.link.shared.confirmed(at, &what, |stomp, receipt| {
+            let confirmed = self.link.inner.confirmed(at, &what, |stomp, receipt| {
                 stomp.unsubscribe(&self.id, Some(receipt));
                 Ok(())
             });
             let confirmed = confirmed.await;
-            self.link.shared.must_be_done(at, &what, confirmed);
+            self.link.inner.must_be_done(at, &what, confirmed);
         }
     }
 
     async fn take(&mut self, at: At) -> TestMessage {
         let Self { link, id, .. } = self;
         let what = format!("a message at {:?}", self.destination);
-        let next = link.shared.until(at, &what, |conversation| {
+        let next = link.inner.until(at, &what, |conversation| {
             conversation.subscriptions.get_mut(id)?.pop_front()
         });
         let next = next.await;
-        link.shared.must_be_done(at, &what, next)
+        link.inner.must_be_done(at, &what, next)
     }
 
     async fn acknowledge(&self, at: At, message: &TestMessage, done: bool) {
         let frame = if done { "ACK" } else { "NACK" };
         let what = format!("{frame} of {message:?}");
-        let shared = &self.link.shared;
-        let confirmed = shared.confirmed(at, &what, |stomp, receipt| {
+        let inner = &self.link.inner;
+        let confirmed = inner.confirmed(at, &what, |stomp, receipt| {
             if done {
                 stomp.ack(&message.0, Headers::new(), Some(receipt))
             } else {
@@ -175,14 +175,14 @@ impl TestSubscription {
             }
         });
         let confirmed = confirmed.await;
-        shared.must_be_done(at, &what, confirmed);
+        inner.must_be_done(at, &what, confirmed);
     }
 }
 
 impl Drop for TestSubscription {
     fn drop(&mut self) {
         self.link
-            .shared
+            .inner
             .with(|conversation| conversation.subscriptions.remove(&self.id));
     }
 }

@@ -45,7 +45,7 @@ fn all_mistakes_are_reported_at_once() {
         )
         .build()
         .unwrap_err();
-    let mistakes: Vec<&str> = error.mistakes().collect();
+    let mistakes: Vec<&str> = error.errors().collect();
     assert_eq!(
         mistakes,
         [
@@ -81,7 +81,7 @@ fn all_mistakes_are_reported_at_once() {
 fn broker_and_policy_must_be_said() {
     let error = Messaging::builder().build().unwrap_err();
     assert_eq!(
-        error.mistakes().collect::<Vec<_>>(),
+        error.errors().collect::<Vec<_>>(),
         [
             "no policy: say what clients may do with `.policy(..)`",
             "no broker: say what carries messages with `.broker(EmbeddedBroker::new()..)`",
@@ -99,7 +99,7 @@ fn prefixes_must_differ() {
         .build()
         .unwrap_err();
     assert_eq!(
-        error.mistakes().collect::<Vec<_>>(),
+        error.errors().collect::<Vec<_>>(),
         ["application prefix and user prefix are both \"/same\""]
     );
 }
@@ -158,7 +158,7 @@ fn rules_with_dots_name_the_prefix_that_they_are_for() {
         .policy(policy.otherwise(permit()))
         .build()
         .unwrap_err();
-    let told: Vec<&str> = error.mistakes().collect();
+    let told: Vec<&str> = error.errors().collect();
     assert_eq!(told.len(), wrong.len(), "{told:#?}");
     for (told, pattern) in told.iter().zip(wrong) {
         assert!(

@@ -81,7 +81,7 @@ async fn limits_that_contradict_each_other_are_refused() {
         .build()
         .unwrap_err();
     assert_eq!(
-        error.mistakes().collect::<Vec<_>>(),
+        error.errors().collect::<Vec<_>>(),
         [
             "limit `send_time` is 0: nothing could pass",
             "limit `transaction_bytes` of 1048576 bytes is more than `outbox` of 100000: one COMMIT would overflow the \

@@ -593,7 +593,7 @@ fn every_mistake_is_told() {
         .policy(Policy::builder().on_connect(permit()).otherwise(deny()))
         .build()
         .unwrap_err();
-    let mistakes: Vec<&str> = error.mistakes().collect();
+    let mistakes: Vec<&str> = error.errors().collect();
     let nested = "a prefix begins with `/`, does not end with it, and captures no tail; to nest at `/` use `merge`";
     let wildcards = "there are no wildcards here; `{name}` captures one segment, and `{*name}` all that is left";
     let expected = [
@@ -679,7 +679,7 @@ fn one_mistake_does_not_hide_another() {
         "route \"/tail/{rest}\": reply destination \"/topic/{rest}/{who}\" uses {who}, which its route does not capture"
             .into(),
     ];
-    assert_eq!(error.mistakes().collect::<Vec<_>>(), expected);
+    assert_eq!(error.errors().collect::<Vec<_>>(), expected);
 }
 
 #[test]

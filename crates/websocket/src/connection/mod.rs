@@ -37,7 +37,7 @@ pub enum Event {
 
 /// The progress of the closing handshake (RFC 6455 §7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum State {
+pub enum ConnectionState {
     /// Messages go both ways.
     Open,
     /// We closed: nothing more is sent, and the peer's messages are delivered until its Close arrives.
@@ -101,7 +101,7 @@ pub struct Connection {
     deflate: Option<Box<Extension>>,
     head: PartialHead,
     role: Role,
-    state: State,
+    state: ConnectionState,
 }
 
 /// The machine's own replies. Usually none.
@@ -206,7 +206,7 @@ impl Connection {
             opcode != OpCode::Text || std::str::from_utf8(payload).is_ok(),
             "text must be UTF-8"
         );
-        if self.state == State::Open {
+        if self.state == ConnectionState::Open {
             let deflate = self.deflate.as_deref_mut();
             match deflate.and_then(|deflate| deflate.compress(payload)) {
                 None => self.put_frame(opcode.into(), false, payload, out),
@@ -228,7 +228,7 @@ impl Connection {
             "ping of {} bytes; a control frame has at most 125",
             payload.len()
         );
-        if self.state == State::Open {
+        if self.state == ConnectionState::Open {
             self.put_frame(Kind::Ping, false, payload, out);
         }
     }
@@ -236,21 +236,21 @@ impl Connection {
     /// Queues a Close for [`poll_transmit`](Self::poll_transmit): it starts the closing handshake, or answers the
     /// peer's Close.
     ///
-    /// In [`State::PeerClosing`] a Close is queued already; this call replaces it, so that an application can answer
-    /// with a code and reason of its own. In [`State::Closing`] and [`State::Closed`] the call is ignored: the first
+    /// In [`ConnectionState::PeerClosing`] a Close is queued already; this call replaces it, so that an application can answer
+    /// with a code and reason of its own. In [`ConnectionState::Closing`] and [`ConnectionState::Closed`] the call is ignored: the first
     /// Close counts. A reason is cut at 123 bytes, never inside a character.
     ///
     /// # Example: a Close, and the peer's answer
     ///
     /// ```
-    /// use tramline_websocket::{CloseCode, Config, Connection, Event, Role, State};
+    /// use tramline_websocket::{CloseCode, Config, Connection, Event, Role, ConnectionState};
     ///
     /// let mut server = Connection::new(Role::Server, Config::default());
     /// server.close(CloseCode::GOING_AWAY, "shutting down");
     /// let mut out = Vec::new();
     /// server.poll_transmit(&mut out);
     /// assert_eq!(out, b"\x88\x0f\x03\xe9shutting down");
-    /// assert_eq!(server.state(), State::Closing);
+    /// assert_eq!(server.state(), ConnectionState::Closing);
     ///
     /// let mut answer = *b"\x88\x82\0\0\0\0\x03\xe9";
     /// let event = server.receive(&mut answer.as_mut_slice())?;
@@ -260,9 +260,9 @@ impl Connection {
     /// ```
     pub fn close(&mut self, code: CloseCode, reason: &str) {
         match self.state {
-            State::Open => self.state = State::Closing,
-            State::PeerClosing => {}
-            State::Closing | State::Closed => return,
+            ConnectionState::Open => self.state = ConnectionState::Closing,
+            ConnectionState::PeerClosing => {}
+            ConnectionState::Closing | ConnectionState::Closed => return,
         }
         self.owe().close = Some(close::payload(code, reason));
     }
@@ -280,8 +280,8 @@ impl Connection {
         }
         if let Some(payload) = owed.close {
             self.put_frame(Kind::Close, false, &payload, out);
-            if self.state == State::PeerClosing {
-                self.state = State::Closed;
+            if self.state == ConnectionState::PeerClosing {
+                self.state = ConnectionState::Closed;
             }
         }
         true
@@ -297,15 +297,15 @@ impl Connection {
     /// Returns the progress of the closing handshake.
     #[inline]
     #[must_use]
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> ConnectionState {
         self.state
     }
 
-    /// Returns true if both ends are done and TCP should end: the same as [`State::Closed`].
+    /// Returns true if both ends are done and TCP should end: the same as [`ConnectionState::Closed`].
     #[inline]
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.state == State::Closed
+        self.state == ConnectionState::Closed
     }
 
     /// Returns the received bytes of a head, a control frame or a message that is still incomplete.
@@ -353,7 +353,7 @@ impl Connection {
             deflate: None,
             head: PartialHead::default(),
             role,
-            state: State::Open,
+            state: ConnectionState::Open,
         }
     }
 
@@ -380,14 +380,14 @@ impl Connection {
         self.control = Vec::new();
         self.head = PartialHead::default();
         self.state = match self.state {
-            State::Open => {
+            ConnectionState::Open => {
                 self.owe().close = Some(close);
-                State::PeerClosing
+                ConnectionState::PeerClosing
             }
             // Our Close is still queued: it also answers the peer's.
-            State::Closing if self.owed.is_some() => State::PeerClosing,
-            State::Closing => State::Closed,
-            ended @ (State::PeerClosing | State::Closed) => ended,
+            ConnectionState::Closing if self.owed.is_some() => ConnectionState::PeerClosing,
+            ConnectionState::Closing => ConnectionState::Closed,
+            ended @ (ConnectionState::PeerClosing | ConnectionState::Closed) => ended,
         };
     }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::message::Message;
-use super::{Connection, Event, State};
+use super::{Connection, ConnectionState, Event};
 use crate::close::{CloseCode, CloseFrame};
 use crate::error::Error;
 use crate::frame::{Head, Kind, MAX_MASKED_HEAD};
@@ -39,7 +39,10 @@ impl Connection {
     /// # Ok::<(), tramline_websocket::Error>(())
     /// ```
     pub fn receive(&mut self, input: &mut &mut [u8]) -> Result<Option<Event>, Error> {
-        if matches!(self.state, State::PeerClosing | State::Closed) {
+        if matches!(
+            self.state,
+            ConnectionState::PeerClosing | ConnectionState::Closed
+        ) {
             *input = &mut [];
             return Ok(None);
         }
@@ -218,7 +221,7 @@ impl Connection {
 
     /// Returns false after our Close was sent: not even pongs may follow it.
     fn may_answer(&self) -> bool {
-        self.state == State::Open || self.owed.is_some()
+        self.state == ConnectionState::Open || self.owed.is_some()
     }
 }
 

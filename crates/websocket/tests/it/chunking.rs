@@ -4,7 +4,9 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
-use tramline_websocket::{CloseCode, Config, Connection, Error, Event, OpCode, Role, State};
+use tramline_websocket::{
+    CloseCode, Config, Connection, ConnectionState, Error, Event, OpCode, Role,
+};
 
 use crate::{BINARY, CONTINUATION, FIN, PING, PONG, TEXT, masked, plain};
 
@@ -14,7 +16,7 @@ struct Story {
     events: Vec<Event>,
     error: Option<Error>,
     owed: Vec<u8>,
-    state: State,
+    state: ConnectionState,
 }
 
 /// Lends `bytes` in pieces; the rest after the last cut comes whole.
@@ -268,7 +270,7 @@ proptest! {
 
             let mut story = tell(to, &wire, &cuts);
             prop_assert_eq!(story.error, None);
-            prop_assert_eq!(story.state, State::Closed);
+            prop_assert_eq!(story.state, ConnectionState::Closed);
             let Some(Event::Close(Some(close))) = story.events.pop() else { panic!("a Close comes last") };
             prop_assert_eq!(close.code, code);
             prop_assert!(reason.starts_with(&*close.reason) && close.reason.len() >= reason.len().min(120));

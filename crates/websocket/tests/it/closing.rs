@@ -1,6 +1,6 @@
 //! The closing handshake, from either side and from both concurrently.
 
-use tramline_websocket::{CloseCode, CloseFrame, Error, Event, OpCode, State};
+use tramline_websocket::{CloseCode, CloseFrame, ConnectionState, Error, Event, OpCode};
 
 use crate::{CLOSE, FIN, PING, PONG, TEXT, client, masked, plain, receive, server, transmit};
 
@@ -56,10 +56,10 @@ fn an_empty_close_is_answered_by_an_empty_one() {
         receive(&mut server, &masked(FIN | CLOSE, b"")),
         Ok(vec![Event::Close(None)])
     );
-    assert_eq!(server.state(), State::PeerClosing);
+    assert_eq!(server.state(), ConnectionState::PeerClosing);
     assert!(!server.is_closed(), "the answer is still here");
     assert_eq!(transmit(&mut server), b"\x88\x00");
-    assert_eq!(server.state(), State::Closed);
+    assert_eq!(server.state(), ConnectionState::Closed);
 }
 
 #[test]
@@ -120,9 +120,9 @@ fn messages_arrive_until_the_peer_closes_too() {
         Ok(vec![Event::Ping("?".into())])
     );
     assert!(!server.has_transmit(), "after our Close not even a pong");
-    assert_eq!(server.state(), State::Closing);
+    assert_eq!(server.state(), ConnectionState::Closing);
     receive(&mut server, &masked(FIN | CLOSE, b"\x03\xe9")).unwrap();
-    assert_eq!(server.state(), State::Closed);
+    assert_eq!(server.state(), ConnectionState::Closed);
     assert!(!server.has_transmit(), "one Close is enough");
 }
 
@@ -154,7 +154,7 @@ fn a_close_that_waits_answers_the_peers() {
     let mut server = server();
     server.close(CloseCode::GOING_AWAY, "");
     receive(&mut server, &masked(FIN | CLOSE, b"\x03\xe8")).unwrap();
-    assert_eq!(server.state(), State::PeerClosing);
+    assert_eq!(server.state(), ConnectionState::PeerClosing);
     assert_eq!(transmit(&mut server), b"\x88\x02\x03\xe9");
     assert!(server.is_closed());
 }

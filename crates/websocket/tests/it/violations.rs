@@ -1,6 +1,6 @@
 //! Invalid input: each rule by name, its error and its close code.
 
-use tramline_websocket::{Config, Connection, Error, Event, Role, State};
+use tramline_websocket::{Config, Connection, ConnectionState, Error, Event, Role};
 
 use crate::{
     BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT, client, masked, plain, receive, server,
@@ -17,7 +17,7 @@ fn fails(config: Config, role: Role, bytes: &[u8], expected: &Error) {
     let mut whole = machine();
     assert_eq!(receive(&mut whole, bytes).as_ref(), Err(expected));
     assert_eq!(whole.buffered(), 0, "nothing is kept");
-    assert_eq!(whole.state(), State::PeerClosing);
+    assert_eq!(whole.state(), ConnectionState::PeerClosing);
     let again = receive(&mut whole, &masked(FIN | PING, b"more")).unwrap();
     assert_eq!(again, [], "further input is ignored");
 

@@ -60,7 +60,7 @@ impl<S: Stack> Mounted<S> {
     }
 
     pub(crate) fn stack(&self) -> &Arc<S> {
-        &self.handle.shared
+        &self.handle.stack
     }
 
     /// The part of a request's path that is for the endpoint; `None` if it is mounted elsewhere than configured.
@@ -81,8 +81,8 @@ impl<S: Stack> Mounted<S> {
         B: http_body::Body<Data: Buf + Send> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let shared = self.stack();
-        let front = shared.front();
+        let stack = self.stack();
+        let front = stack.front();
         let (parts, body) = request.into_parts();
         let path = parts.uri.path().to_owned();
         let path = self.path(&path);
@@ -97,8 +97,8 @@ impl<S: Stack> Mounted<S> {
             && (!embedded || front.origins.permit_embedded(&parts, &front.proxies));
         if !permitted {
             let (origin, path) = (parts.headers.get(header::ORIGIN), parts.uri.path());
-            shared.counters().origins.increment();
-            tracing::info!(stack = %shared.name(), ?origin, path, "foreign origin refused");
+            stack.counters().origins.increment();
+            tracing::info!(stack = %stack.name(), ?origin, path, "foreign origin refused");
             return text(
                 StatusCode::FORBIDDEN,
                 "this page's origin may not connect here; see `allowed_origins`\n",
@@ -122,8 +122,8 @@ impl<S: Stack> Mounted<S> {
                 let ancestors = front.origins.frame_ancestors();
                 self.refused_if_so(service.iframe(&parts, ancestors.as_deref()))
             }
-            Route::Info if shared.lifecycle().is_closing() => {
-                self.refused(going_away(shared.lifecycle()))
+            Route::Info if stack.lifecycle().is_closing() => {
+                self.refused(going_away(stack.lifecycle()))
             }
             Route::Info => self.refused_if_so(service.info(&parts)),
             Route::Transport {
@@ -134,14 +134,14 @@ impl<S: Stack> Mounted<S> {
                 transport: Transport::WebSocket,
                 ..
             } => {
-                let (limits, every) = (shared.payload_limits(), service.config().heartbeat);
+                let (limits, every) = (stack.payload_limits(), service.config().heartbeat);
                 let framing = move |now| SockJsFrames::new(limits, every, now);
                 self.upgrade(parts, framing).await
             }
             Route::Transport {
                 session, transport, ..
             } => {
-                let served = service.serve(shared, session, transport, parts, body);
+                let served = service.serve(stack, session, transport, parts, body);
                 self.refused_if_so(served.await)
             }
             _ => self.refused(not_found()),
@@ -154,22 +154,22 @@ impl<S: Stack> Mounted<S> {
         mut parts: Parts,
         framing: impl FnOnce(Instant) -> F + Send + 'static,
     ) -> Response<Body> {
-        let shared = self.stack();
-        if shared.lifecycle().is_closing() {
-            return self.refused(going_away(shared.lifecycle()));
+        let stack = self.stack();
+        if stack.lifecycle().is_closing() {
+            return self.refused(going_away(stack.lifecycle()));
         }
-        let (mut response, upgrade) = match upgrade::check(&**shared, F::NAME, &mut parts) {
+        let (mut response, upgrade) = match upgrade::check(&**stack, F::NAME, &mut parts) {
             Ok(accepted) => accepted,
             Err(response) => return self.refused(response),
         };
-        match shared.admit(&mut parts).await {
+        match stack.admit(&mut parts).await {
             Ok(Admitted { opening, protocol }) => {
                 if let Some(protocol) = protocol {
                     response
                         .headers_mut()
                         .insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
                 }
-                upgrade::start(Arc::clone(shared), opening, upgrade, framing);
+                upgrade::start(Arc::clone(stack), opening, upgrade, framing);
                 response
             }
             Err(response) => self.refused(response),
@@ -187,9 +187,9 @@ impl<S: Stack> Mounted<S> {
     }
 
     fn refused(&self, response: Response<Body>) -> Response<Body> {
-        let shared = self.stack();
-        shared.counters().requests.increment();
-        tracing::debug!(stack = %shared.name(), status = response.status().as_u16(), "request refused");
+        let stack = self.stack();
+        stack.counters().requests.increment();
+        tracing::debug!(stack = %stack.name(), status = response.status().as_u16(), "request refused");
         response
     }
 }

@@ -98,11 +98,11 @@ pub(crate) struct Refusals<'a> {
 /// Ends the sessions when its last clone is dropped.
 #[derive(Debug)]
 pub(crate) struct Handle<S: Stack> {
-    pub(crate) shared: Arc<S>,
+    pub(crate) stack: Arc<S>,
 }
 
 impl<S: Stack> Drop for Handle<S> {
     fn drop(&mut self) {
-        self.shared.close();
+        self.stack.close();
     }
 }

@@ -1,6 +1,6 @@
 //! SockJS over plain HTTP requests: one session, carried by many short connections.
 //!
-//! The session's task and the HTTP requests meet in [`Shared`]: sending requests put chunks in, the response of the
+//! The session's task and the HTTP requests meet in [`HttpLink`]: sending requests put chunks in, the response of the
 //! receiving request takes frames out.
 
 use std::collections::VecDeque;
@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::{MutexGuard, Notify};
 use tramline_broker::Message;
 use tramline_sockjs::frame::escape_into;
-use tramline_sockjs::{Output, Receive, Receiver as Receiving, Session, TimedOut};
+use tramline_sockjs::{Output, Receive, Receiver as Receiving, SockJsSession, TimedOut};
 use tramline_stomp::Version;
 
 use super::io::Batch;
@@ -26,22 +26,22 @@ use crate::net::wire;
 /// The task's end of a session.
 #[derive(Debug)]
 pub(crate) struct SockJsHttp {
-    shared: Arc<Shared>,
+    link: Arc<HttpLink>,
 }
 
 /// The state that a session's task and its HTTP requests share.
-pub(crate) struct Shared {
+pub(crate) struct HttpLink {
     wheel: Arc<Wheel>,
     message_limit: usize,
-    state: Mutex<State>,
+    state: Mutex<LinkState>,
     /// Notified when requests can deliver nothing more.
     over: Notify,
     /// Held by the sending request that is being read: one at a time.
     turn: tokio::sync::Mutex<()>,
 }
 
-struct State {
-    machine: Session,
+struct LinkState {
+    machine: SockJsSession,
     inbound: VecDeque<Bytes>,
     inbound_bytes: usize,
     /// The session's task.
@@ -61,22 +61,26 @@ struct State {
 pub(crate) const QUEUE_LIMIT: usize = 64 * 1024;
 
 impl SockJsHttp {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(crate) fn new(link: Arc<HttpLink>) -> Self {
+        Self { link }
     }
 
     /// Queues one message, whose parts are already escaped.
     pub(crate) fn send_escaped(&self, parts: &[&[u8]]) {
-        self.shared.state.lock().machine.send(parts);
+        self.link.state.lock().machine.send(parts);
     }
 }
 
-impl Shared {
-    pub(crate) fn new(machine: Session, wheel: Arc<Wheel>, message_limit: usize) -> Arc<Self> {
+impl HttpLink {
+    pub(crate) fn new(
+        machine: SockJsSession,
+        wheel: Arc<Wheel>,
+        message_limit: usize,
+    ) -> Arc<Self> {
         Arc::new(Self {
             wheel,
             message_limit,
-            state: Mutex::new(State {
+            state: Mutex::new(LinkState {
                 machine,
                 inbound: VecDeque::new(),
                 inbound_bytes: 0,
@@ -98,7 +102,7 @@ impl Shared {
         wake(&mut state.task);
         let receiving = state.machine.attach(receive, self.wheel.now());
         Receiver {
-            shared: Arc::clone(self),
+            link: Arc::clone(self),
             receiving,
         }
     }
@@ -158,25 +162,25 @@ impl Shared {
     }
 }
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for HttpLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").finish_non_exhaustive()
+        f.debug_struct("HttpLink").finish_non_exhaustive()
     }
 }
 
 /// The receiving request's end of a session; dropped when its response is over.
 #[derive(Debug)]
 pub(crate) struct Receiver {
-    shared: Arc<Shared>,
+    link: Arc<HttpLink>,
     receiving: Receiving,
 }
 
 impl Receiver {
     /// The next piece of the response, `None` when it is complete.
     pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let mut state = self.shared.state.lock();
+        let mut state = self.link.state.lock();
         let mut piece = Vec::new();
-        let now = self.shared.wheel.now();
+        let now = self.link.wheel.now();
         let output = state
             .machine
             .poll_output(&mut self.receiving, now, &mut piece);
@@ -197,8 +201,8 @@ impl Receiver {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        let mut state = self.shared.state.lock();
-        let now = self.shared.wheel.now();
+        let mut state = self.link.state.lock();
+        let now = self.link.wheel.now();
         state.machine.detach(&self.receiving, now);
         // The time limit for the next request begins now.
         wake(&mut state.task);
@@ -213,7 +217,7 @@ impl Transport for SockJsHttp {
         context: &mut Context<'_>,
         chunks: &mut Chunks,
     ) -> Poll<Result<(), Lost>> {
-        let mut state = self.shared.state.lock();
+        let mut state = self.link.state.lock();
         if state.inbound.is_empty() {
             if let Some(violation) = state.violation.take() {
                 return Poll::Ready(Err(violation));
@@ -234,8 +238,8 @@ impl Transport for SockJsHttp {
     }
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        let mut state = self.shared.state.lock();
-        let limit = self.shared.message_limit;
+        let mut state = self.link.state.lock();
+        let limit = self.link.message_limit;
         if state.machine.queued() < QUEUE_LIMIT && state.machine.queued_messages() < limit {
             return Poll::Ready(Ok(()));
         }
@@ -249,7 +253,7 @@ impl Transport for SockJsHttp {
     }
 
     fn unsent(&self) -> usize {
-        self.shared.state.lock().machine.queued()
+        self.link.state.lock().machine.queued()
     }
 
     fn transmit(&mut self, _: &mut Batch) {}
@@ -257,7 +261,7 @@ impl Transport for SockJsHttp {
     fn frame(&mut self, frame: &[u8], _: &mut Batch) {
         let mut escaped = Vec::with_capacity(frame.len() + 16);
         escape_into(&mut escaped, &String::from_utf8_lossy(frame));
-        self.shared.state.lock().machine.send(&[&escaped]);
+        self.link.state.lock().machine.send(&[&escaped]);
     }
 
     fn message(&mut self, head: &[u8], version: Version, message: &Message, _: &mut Batch) -> bool {
@@ -266,28 +270,28 @@ impl Transport for SockJsHttp {
         };
         let mut escaped = Vec::with_capacity(head.len() + 16);
         escape_into(&mut escaped, &String::from_utf8_lossy(head));
-        self.shared.state.lock().machine.send(&[&escaped, tail]);
+        self.link.state.lock().machine.send(&[&escaped, tail]);
         true
     }
 
     fn write(&mut self, _: &mut Context<'_>, _: &Batch) -> std::io::Result<()> {
-        wake(&mut self.shared.state.lock().receiver);
+        wake(&mut self.link.state.lock().receiver);
         Ok(())
     }
 
     fn close(&mut self, code: u16, reason: &str, _: &mut Batch) {
-        let mut state = self.shared.state.lock();
-        state.machine.close(code, reason, self.shared.wheel.now());
+        let mut state = self.link.state.lock();
+        state.machine.close(code, reason, self.link.wheel.now());
         wake(&mut state.sender);
-        self.shared.over.notify_waiters();
+        self.link.over.notify_waiters();
         wake(&mut state.receiver);
     }
 
     fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<()> {
         // The close frame waits in the machine for the next receiving request; this task waits until one comes or its
         // time is over.
-        let mut state = self.shared.state.lock();
-        if state.machine.is_close_heard() || state.machine.is_expired() {
+        let mut state = self.link.state.lock();
+        if state.machine.has_sent_close_frame() || state.machine.is_expired() {
             return Poll::Ready(());
         }
         state.register(context);
@@ -295,15 +299,15 @@ impl Transport for SockJsHttp {
     }
 
     fn heart_beats_agreed(&mut self) {
-        self.shared.state.lock().machine.set_heartbeats(false);
+        self.link.state.lock().machine.set_heartbeats(false);
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        self.shared.state.lock().machine.next_timeout()
+        self.link.state.lock().machine.next_timeout()
     }
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), Lost> {
-        let mut state = self.shared.state.lock();
+        let mut state = self.link.state.lock();
         match state.machine.handle_timeout(now) {
             Some(TimedOut::Disconnected | TimedOut::Forgotten) => Err(Lost::Vanished(
                 "no request came to receive within the disconnect delay".into(),
@@ -319,17 +323,17 @@ impl Transport for SockJsHttp {
 
 impl Drop for SockJsHttp {
     fn drop(&mut self) {
-        let mut state = self.shared.state.lock();
+        let mut state = self.link.state.lock();
         state.gone = true;
         let (code, reason) = (1011, "the session ended");
-        state.machine.close(code, reason, self.shared.wheel.now());
+        state.machine.close(code, reason, self.link.wheel.now());
         wake(&mut state.sender);
-        self.shared.over.notify_waiters();
+        self.link.over.notify_waiters();
         wake(&mut state.receiver);
     }
 }
 
-impl State {
+impl LinkState {
     fn is_over(&self) -> bool {
         self.gone || self.machine.is_closed()
     }

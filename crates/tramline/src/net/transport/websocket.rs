@@ -9,8 +9,8 @@ use tramline_broker::Message;
 use tramline_sockjs::{PayloadLimits, frame as sockjs_frame, parse_messages};
 use tramline_stomp::Version;
 use tramline_websocket::{
-    Agreement, CloseCode, Config, Connection, Event, OpCode, Role, State, write_deflated_head,
-    write_head,
+    Agreement, CloseCode, Config, Connection, ConnectionState, Event, OpCode, Role,
+    write_deflated_head, write_head,
 };
 
 use super::io::{Batch, Io, Unsent};
@@ -263,7 +263,7 @@ impl<F: Framing> Transport for WebSocket<F> {
             self.ping(b"", batch);
         }
         // The answer to the peer's Close is left to `close`: nothing may follow it.
-        if self.machine.state() == State::Open {
+        if self.machine.state() == ConnectionState::Open {
             self.machine.poll_transmit(&mut batch.bytes);
         }
     }
@@ -287,7 +287,7 @@ impl<F: Framing> Transport for WebSocket<F> {
     }
 
     fn close(&mut self, code: u16, reason: &str, batch: &mut Batch) {
-        let open = self.machine.state() == State::Open;
+        let open = self.machine.state() == ConnectionState::Open;
         let too_big = self.fault == Fault::TooBig;
         if too_big || (open && self.fault == Fault::Nothing) {
             F::close(code, reason, batch);

@@ -186,7 +186,7 @@ fn every_mistake_is_said_at_once() {
         .limits(limits(|limits| limits.message = 0))
         .build();
     let error = wrong.unwrap_err();
-    assert_eq!(error.mistakes().count(), 4, "{error}");
+    assert_eq!(error.errors().count(), 4, "{error}");
     let text = error.to_string();
     assert!(
         text.starts_with("the raw endpoint cannot be built:\n  - "),

@@ -14,14 +14,14 @@ use bytestring::ByteString;
 use http::request::Parts;
 use http::{Method, Response, StatusCode, header};
 use tramline_sockjs::{
-    Config, IframePage, Info, Receive, Route, Session, Transport, headers, route,
+    Config, IframePage, Info, Receive, Route, SockJsSession, Transport, headers, route,
 };
 
 pub use self::options::SockJs;
 use self::sessions::{Found, Opened, Sessions};
 use super::{Body, BoxError, Stack, going_away, not_allowed, text};
 use crate::model::user::User;
-use crate::net::transport::sockjs::{Shared, SockJsHttp};
+use crate::net::transport::sockjs::{HttpLink, SockJsHttp};
 use crate::net::wheel::Driver;
 
 /// SockJS at one endpoint.
@@ -182,13 +182,13 @@ impl SockJsService {
         name: &str,
         owner: Option<ByteString>,
         opening: S::Opening,
-    ) -> Result<Arc<Shared>, Box<Response<Body>>> {
+    ) -> Result<Arc<HttpLink>, Box<Response<Body>>> {
         Driver::start(stack);
         let limit = self.options.max_sessions;
         let opened = self.sessions.open(name, owner, limit, || {
-            let machine = Session::new(Arc::clone(&self.config), stack.wheel().now());
+            let machine = SockJsSession::new(Arc::clone(&self.config), stack.wheel().now());
             let wheel = Arc::clone(stack.wheel());
-            Shared::new(machine, wheel, self.options.message_cache)
+            HttpLink::new(machine, wheel, self.options.message_cache)
         });
         match opened {
             Opened::New(session, place) => {

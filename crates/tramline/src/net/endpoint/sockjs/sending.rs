@@ -15,7 +15,7 @@ use tramline_sockjs::{PayloadError, Transport, form_field, parse_messages};
 use super::sessions::Found;
 use super::{SockJs, SockJsService, not_yours, owner};
 use crate::net::endpoint::{Body, BoxError, Stack, text};
-use crate::net::transport::sockjs::Shared;
+use crate::net::transport::sockjs::HttpLink;
 use crate::net::transport::violation;
 
 impl SockJsService {
@@ -126,7 +126,7 @@ fn too_long(limit: usize) -> Refused {
 }
 
 /// Returns `None` if the session ends first.
-async fn unless_over<T>(session: &Shared, work: impl Future<Output = T>) -> Option<T> {
+async fn unless_over<T>(session: &HttpLink, work: impl Future<Output = T>) -> Option<T> {
     let (mut work, mut over) = (pin!(work), pin!(session.over()));
     poll_fn(|context| match work.as_mut().poll(context) {
         Poll::Ready(done) => Poll::Ready(Some(done)),

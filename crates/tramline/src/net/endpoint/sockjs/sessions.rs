@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use parking_lot::Mutex;
 
-use crate::net::transport::sockjs::Shared;
+use crate::net::transport::sockjs::HttpLink;
 use crate::net::wheel::TICK;
 
 #[derive(Debug, Default)]
@@ -14,21 +14,21 @@ pub(super) struct Sessions(Mutex<HashMap<ByteString, Known>>);
 
 #[derive(Debug)]
 struct Known {
-    shared: Arc<Shared>,
+    link: Arc<HttpLink>,
     /// The user who opened it; nobody else may use it.
     owner: Option<ByteString>,
 }
 
 /// The result of looking up a name.
 pub(super) enum Found {
-    Session(Arc<Shared>),
+    Session(Arc<HttpLink>),
     /// Answered as if there were none.
     NotYours,
 }
 
 /// The result of opening a session.
 pub(super) enum Opened {
-    New(Arc<Shared>, Place),
+    New(Arc<HttpLink>, SessionPlace),
     /// There is one of that name already.
     Found(Found),
     Full,
@@ -46,7 +46,7 @@ impl Sessions {
         name: &str,
         owner: Option<ByteString>,
         limit: usize,
-        make: impl FnOnce() -> Arc<Shared>,
+        make: impl FnOnce() -> Arc<HttpLink>,
     ) -> Opened {
         let mut sessions = self.0.lock();
         if let Some(known) = sessions.get(name) {
@@ -55,25 +55,25 @@ impl Sessions {
         if sessions.len() >= limit {
             return Opened::Full;
         }
-        let (name, shared) = (ByteString::from(name), make());
+        let (name, link) = (ByteString::from(name), make());
         let known = Known {
-            shared: Arc::clone(&shared),
+            link: Arc::clone(&link),
             owner,
         };
         sessions.insert(name.clone(), known);
-        let place = Place {
+        let place = SessionPlace {
             sessions: Arc::clone(self),
             name,
-            shared: Arc::clone(&shared),
+            link: Arc::clone(&link),
         };
-        Opened::New(shared, place)
+        Opened::New(link, place)
     }
 }
 
 impl Known {
     fn found_by(&self, user: Option<&ByteString>) -> Found {
         if self.owner.as_ref() == user {
-            Found::Session(Arc::clone(&self.shared))
+            Found::Session(Arc::clone(&self.link))
         } else {
             Found::NotYours
         }
@@ -81,23 +81,23 @@ impl Known {
 }
 
 /// A session's place in the table, freed when this is dropped.
-pub(super) struct Place {
+pub(super) struct SessionPlace {
     sessions: Arc<Sessions>,
     name: ByteString,
-    shared: Arc<Shared>,
+    link: Arc<HttpLink>,
 }
 
-impl Place {
+impl SessionPlace {
     /// Keeps the place of an ended session for as long as its close frame can still be requested.
     pub(super) async fn keep_close_frame(self) {
         let now = || tokio::time::Instant::now().into_std();
-        while let Some(until) = self.shared.remembered_until(now()) {
+        while let Some(until) = self.link.remembered_until(now()) {
             tokio::time::sleep_until((until + TICK).into()).await;
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for SessionPlace {
     fn drop(&mut self) {
         let mut sessions = self.sessions.0.lock();
         sessions.remove(&self.name);
