@@ -23,7 +23,8 @@ use crate::model::reply::{IntoEffects, IntoReply};
 ///   effects](crate::reply::IntoEffects).
 ///
 /// A session's messages are handled one after the other: while a handler runs, its session's next messages wait. What a
-/// client sent before it left is still handled. A session that ends for another reason (its client reads too slowly,
+/// client sent before it left is still handled. A handler that takes longer than its time
+/// ([`Limits::handler_time`](crate::Limits::handler_time)) is dropped, and its message rejected. A session that ends for another reason (its client reads too slowly,
 /// the runtime shuts down) drops the running handler at one of its `await`s. A panic of a handler is a
 /// [rejection](crate::Rejection); its session goes on.
 ///

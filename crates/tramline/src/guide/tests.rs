@@ -218,8 +218,8 @@ fn what_cannot_be_chosen() {
 #[test]
 fn every_failure_is_described() {
     use RejectionKind::{
-        Anonymous, Application, BadMessage, BadReply, HandlerPanicked, Invalid, Misconfigured,
-        NoRoute, NotPublished, Refused, UnsupportedFormat,
+        Anonymous, Application, BadMessage, BadReply, HandlerPanicked, HandlerTimedOut, Invalid,
+        Misconfigured, NoRoute, NotPublished, Refused, UnsupportedFormat,
     };
     let kinds = [
         BadMessage,
@@ -231,6 +231,7 @@ fn every_failure_is_described() {
         Refused,
         Misconfigured,
         HandlerPanicked,
+        HandlerTimedOut,
         BadReply,
         NotPublished,
     ];
@@ -241,9 +242,11 @@ fn every_failure_is_described() {
     let known = kinds.map(|kind| match kind {
         // A new kind does not compile without its row.
         BadMessage | UnsupportedFormat | Invalid | Anonymous | NoRoute | Application | Refused
-        | Misconfigured | HandlerPanicked | BadReply | NotPublished => serde_json::to_string(&kind)
-            .expect("a text")
-            .replace('"', ""),
+        | Misconfigured | HandlerPanicked | HandlerTimedOut | BadReply | NotPublished => {
+            serde_json::to_string(&kind)
+                .expect("a text")
+                .replace('"', "")
+        }
     });
     assert_eq!(named, known);
 

@@ -71,6 +71,8 @@ pub enum RejectionKind {
     Misconfigured,
     /// The handler panicked: the application's fault; the client receives no detail.
     HandlerPanicked,
+    /// The handler took longer than its time: see [`Limits::handler_time`](crate::Limits::handler_time).
+    HandlerTimedOut,
     /// The reply could not be encoded or has no valid destination: the application's fault.
     BadReply,
     /// The broker refused the reply.
@@ -89,6 +91,7 @@ impl fmt::Display for RejectionKind {
             Self::NoRoute => "no-route",
             Self::Misconfigured => "misconfigured",
             Self::HandlerPanicked => "handler-panicked",
+            Self::HandlerTimedOut => "handler-timed-out",
             Self::BadReply => "bad-reply",
             Self::NotPublished => "not-published",
         })

@@ -31,6 +31,12 @@ pub(crate) fn earliest<const N: usize>(deadlines: [Option<Instant>; N]) -> Optio
     earliest
 }
 
+/// `time` later than `start`, or in the far future where that cannot be told.
+pub(crate) fn after(start: Instant, time: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    start + time.min(FAR)
+}
+
 /// A session that can be woken to check its deadlines.
 pub(crate) trait Sleeper: Send + Sync + 'static {
     fn wake(&self);

@@ -68,7 +68,9 @@ impl RawEndpoint {
     /// It is called once for each connection, and runs on that connection's task. When it returns, the queued messages
     /// are written, and the connection is closed with 1000. If it panics, its client is closed with 1011; no other
     /// connection is affected. The connection's end does not stop it: [`receive`](Socket::receive) returns `None` and
-    /// [`send`](super::SocketSender::send) an error, and the handler returns when it likes.
+    /// [`send`](super::SocketSender::send) an error, and the handler may go on for
+    /// [`RawLimits::handler_time`] before it is dropped. Where it leaves messages waiting, nothing
+    /// is read, and the end shows only when a [ping](RawLimits::keep_alive) cannot be written.
     ///
     /// # Example: state
     ///
@@ -386,6 +388,7 @@ impl RawEndpointBuilder {
             ("outbox", limits.outbox == 0),
             ("send_time", limits.send_time.is_zero()),
             ("handshake_time", limits.handshake_time.is_zero()),
+            ("handler_time", limits.handler_time.is_zero()),
             ("idle_timeout", limits.idle_timeout == Some(Duration::ZERO)),
             ("keep_alive_timeout", limits.keep_alive_timeout.is_zero()),
         ]));

@@ -52,6 +52,10 @@ pub struct RawLimits {
     /// 503. Default 10 s: more than a session store or an identity provider should take, and a bound on calls that
     /// hang.
     pub handshake_time: Duration,
+    /// Time for which a handler may go on after its connection has ended, before it is dropped at one of its `await`s.
+    /// Default 30 s, as [`Limits::handler_time`](crate::Limits::handler_time): enough to save what has to be saved, and a
+    /// bound on handlers that wait for what never comes.
+    pub handler_time: Duration,
     /// Time without a message in either direction after which a connection is closed with 1001; `None`, the default,
     /// for no limit: pings detect clients that are gone, and a live client may be silent. Pings and pongs do not count.
     pub idle_timeout: Option<Duration>,
@@ -74,6 +78,7 @@ impl Default for RawLimits {
             overflow: Overflow::Close,
             send_time: Duration::from_secs(10),
             handshake_time: Duration::from_secs(10),
+            handler_time: Duration::from_secs(30),
             idle_timeout: None,
             keep_alive: KEEP_ALIVE,
             keep_alive_timeout: KEEP_ALIVE_TIMEOUT,

@@ -25,6 +25,9 @@ counters! {
     messages_dropped,
     /// Handlers that returned an error while their connection was open.
     handler_errors,
+    /// Handlers that were dropped because they went on for too long after their connection, see
+    /// [`RawLimits::handler_time`](super::RawLimits::handler_time).
+    handler_timeouts,
     /// Handlers that panicked.
     handler_panics,
     /// Sessions ended because the client broke WebSocket or SockJS or exceeded a limit.

@@ -20,7 +20,7 @@ use crate::net::message::{Item, Received};
 use crate::net::transport::io::Batch;
 use crate::net::transport::messages::RawTransport;
 use crate::net::transport::task::{BATCH_BYTES, BATCH_ITEMS, Link, Protocol, Round, Task, lend};
-use crate::net::wheel::{Wheel, earliest};
+use crate::net::wheel::{Wheel, after, earliest};
 
 /// A socket and its handler, as a future to be spawned.
 ///
@@ -33,7 +33,7 @@ pub(super) type RawTask<T> = Task<T, RawSession>;
 pub(super) struct RawSession {
     channel: Arc<Channel>,
     handler: Option<Caught<HandlerFuture>>,
-    /// The time of the last message in either direction.
+    /// The time of the last message in either direction, or of the connection's end.
     active: Instant,
 }
 
@@ -103,6 +103,7 @@ impl<T: RawTransport> Protocol<T> for RawSession {
     }
 
     fn end(&mut self, why: Closed) -> Option<Self::Last> {
+        self.active = self.channel.stack.wheel.now();
         why.count(&self.channel.stack.counters);
         why.log(&self.channel);
         let answers = self.channel.end(why.clone());
@@ -117,10 +118,22 @@ impl<T: RawTransport> Protocol<T> for RawSession {
     fn poll_handlers(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.channel.set_awake(false);
         self.poll_handler(context);
+        let stack = &self.channel.stack;
+        let timeout = Protocol::<T>::handlers_timeout(self);
+        if self.handler.is_some() && timeout <= Some(stack.wheel.now()) {
+            stack.counters.handler_timeouts.increment();
+            let id = self.channel.opening.info.id;
+            tracing::warn!(stack = %stack.name, session = %id, limit = ?stack.limits.handler_time, "handler dropped: it did not end after its connection");
+            self.handler = None;
+        }
         match self.handler {
             Some(_) => Poll::Pending,
             None => Poll::Ready(()),
         }
+    }
+
+    fn handlers_timeout(&self) -> Option<Instant> {
+        Some(after(self.active, self.channel.stack.limits.handler_time))
     }
 
     fn close_reason(&self, (why, _): &Self::Last) -> (u16, ByteString) {

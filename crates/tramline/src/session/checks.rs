@@ -1,14 +1,18 @@
 //! Frames whose permission a check of the policy decides about.
 
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use super::StompSession;
 use super::pending::{Check, Work};
+use crate::net::wheel::after;
 use crate::stack::policy::{Answer, Asked, Authorized, Decision, Failure};
 
 /// A running check, and what the session does with its answer.
 struct Checking<P, F> {
     asked: Asked<P>,
+    /// Of CONNECT, the login has one.
+    deadline: Option<Instant>,
     then: Option<F>,
 }
 
@@ -23,10 +27,15 @@ impl StompSession {
     {
         match answer {
             Answer::Now(answer) => then(self, answer),
-            Answer::Later(asked) => Some(Work::Check(Box::new(Checking {
-                asked,
-                then: Some(then),
-            }))),
+            Answer::Later(asked) => {
+                let limit = self.stack.limits.handler_time;
+                let deadline = || after(self.stack.wheel.now(), limit);
+                Some(Work::Check(Box::new(Checking {
+                    asked,
+                    deadline: self.login.deadline().is_none().then(deadline),
+                    then: Some(then),
+                })))
+            }
         }
     }
 
@@ -44,6 +53,9 @@ impl StompSession {
                 )
             };
         }
+        if let Failure::TimedOut = failure {
+            self.stack.counters.handler_timeouts.increment();
+        }
         if let Failure::Panicked(_) = failure {
             self.stack.counters.handler_panics.increment();
             log!(error, "check panicked");
@@ -60,12 +72,23 @@ where
     P: Send,
     F: FnOnce(&mut StompSession, Result<Authorized<P>, Decision>) -> Option<Work> + Send,
 {
+    fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
     fn poll(
         &mut self,
         session: &mut StompSession,
         context: &mut Context<'_>,
     ) -> Poll<Option<Work>> {
-        let answer = ready!(self.asked.poll(context));
+        let is_late = || {
+            self.deadline
+                .is_some_and(|deadline| deadline <= session.stack.wheel.now())
+        };
+        let answer = match self.asked.poll(context) {
+            Poll::Pending if is_late() => ready!(self.asked.give_up()),
+            answer => ready!(answer),
+        };
         let then = self.then.take();
         if session.record.is_expelled() {
             return Poll::Ready(None);

@@ -2,23 +2,93 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytestring::ByteString;
 
 use super::StompSession;
 use super::end::End;
-use super::pending::About;
+use super::pending::{About, Work};
 use super::state::{Disconnecting, Phase};
+use super::turn;
 use crate::model::disconnected::{DisconnectCause, Disconnected};
 use crate::model::events::Event;
 use crate::model::inbound::{Cause, Inbound};
 use crate::model::panics::caught;
+use crate::net::wheel::earliest;
 
 impl StompSession {
     /// Nothing is delivered to the session any more, and broker, registry and presence have it no more.
     pub(super) fn leave(&mut self) {
         self.stack.hub.close(self.record.id());
         self.member.outbox().close();
+    }
+
+    /// Goes on with what the client sent before it left; ready when that is done, or given up.
+    pub(super) fn poll_left_behind(&mut self, context: &mut Context<'_>) -> Poll<Arc<End>> {
+        self.end_what_is_late();
+        loop {
+            let mut progress = !self.concurrent.is_empty() && self.poll_concurrent(context);
+            progress |= self.work.is_some() && self.poll_work(context);
+            if self.order.has_rest() {
+                if turn::is_over() {
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                self.handle_rest(context);
+                progress = true;
+            }
+            let idle = self.is_idle();
+            if (idle || !self.state.is_gone())
+                && let Some(end) = self.state.take_end(idle, self.member.outbox())
+            {
+                return Poll::Ready(end);
+            }
+            if !progress {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Ends a session that is not logged in in time, and gives up what a client that left had sent before. Running
+    /// handlers have a time of their own.
+    pub(super) fn end_what_is_late(&mut self) {
+        let now = self.stack.wheel.now();
+        let is_over = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        if is_over(self.login.deadline()) {
+            let running = matches!(self.work.as_deref(), Some(Work::Login(_) | Work::Check(_)));
+            self.state.end(if running {
+                End::SlowLogin
+            } else {
+                End::NoConnect
+            });
+        }
+        if !is_over(self.state.left_behind_until()) {
+            return;
+        }
+        self.state.give_up_left_behind();
+        let is_handler = |work: &Work| matches!(work, Work::Handler(..));
+        self.work.take_if(|work| !is_handler(work));
+        self.concurrent.retain_mut(|work| is_handler(work));
+        drop(self.order.take_rest());
+        self.stack.counters.handler_timeouts.increment();
+        tracing::warn!(
+            stack = %self.stack.name,
+            session = %self.record.id(),
+            limit = ?self.stack.limits.handler_time,
+            "what its client had sent before it left was given up"
+        );
+    }
+
+    /// The time at which login or running work is late.
+    pub(super) fn work_deadline(&self) -> Option<Instant> {
+        let login = self.login.deadline();
+        if self.work.is_none() && self.concurrent.is_empty() && !self.state.is_gone() {
+            return login;
+        }
+        let concurrent = self.concurrent.iter().filter_map(Work::deadline).min();
+        let work = self.work.as_deref().and_then(Work::deadline);
+        earliest([login, concurrent, work, self.state.left_behind_until()])
     }
 
     /// Tells everyone who needs to know, once: broker, counters, log, listeners.

@@ -15,6 +15,7 @@ use crate::model::inbound::{Cause, Inbound};
 use crate::model::panics::{Caught, Panic, caught};
 use crate::model::rejection::{Rejection, RejectionKind};
 use crate::model::reply::Payload;
+use crate::net::wheel::after;
 
 impl StompSession {
     /// Calls the handler for a message, once it may run.
@@ -46,8 +47,13 @@ impl StompSession {
             let rejection = Rejection::new(RejectionKind::NoRoute, error);
             return Poll::Ready(self.apply(Effects::rejected(rejection), about));
         };
+        let cancel = handler.run.cancel_on_disconnect;
+        about.cancel_on_disconnect = cancel.unwrap_or(about.slot.is_some());
+        if about.cancel_on_disconnect && self.state.is_gone() {
+            return Poll::Ready(self.handled(about));
+        }
         // Handlers of a transaction run one after the other.
-        let limit = handler.concurrent.filter(|_| about.then.is_none());
+        let limit = handler.run.concurrent.filter(|_| about.then.is_none());
         if limit.is_some_and(|limit| self.concurrent.len() >= limit.get()) {
             *waiting = Some((call, about));
             return Poll::Pending;
@@ -76,7 +82,13 @@ impl StompSession {
         about.on_rejection.clone_from(&handler.on_rejection);
         // Handlers and state are the application's, down to their `Clone`.
         match caught(|| (handler.call)(inbound)) {
-            Ok(future) => Some(Work::Handler(Waiting::new(Caught(future), about))),
+            Ok(future) => {
+                let limit = handler.run.time_limit;
+                let limit = limit.unwrap_or(self.stack.limits.handler_time);
+                let deadline = after(self.stack.wheel.now(), limit);
+                let running = Waiting::new(Caught(future), about);
+                Some(Work::Handler(running, deadline))
+            }
             Err(panic) => self.apply(self.panicked(&about, &panic), about),
         }
     }
@@ -246,6 +258,12 @@ impl StompSession {
         about.correlate(&mut headers);
         let body = rejection.to_json(&about.destination);
         vec![Publish::new(target, headers, body)]
+    }
+
+    pub(super) fn timed_out(&self) -> Effects {
+        self.stack.counters.handler_timeouts.increment();
+        let error = "the server did not handle this message in time";
+        Effects::rejected(Rejection::new(RejectionKind::HandlerTimedOut, error))
     }
 
     pub(super) fn panicked(&self, about: &About, panic: &Panic) -> Effects {

@@ -23,7 +23,7 @@ mod work;
 
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytestring::ByteString;
@@ -41,7 +41,7 @@ use crate::model::inbound::{SessionInfo, SessionRecord};
 use crate::net::transport::io::Batch;
 use crate::net::transport::task::{Link, Protocol, Round, Task};
 use crate::net::transport::{Chunks, Lost, Transport};
-use crate::net::wheel::{Wheel, earliest};
+use crate::net::wheel::{Wheel, after, earliest};
 use crate::stack::shared::MessagingStack;
 
 /// A session on its transport, as a future to be spawned.
@@ -78,7 +78,7 @@ impl<T: Transport> SessionTask<T> {
         let record = Arc::new(record);
         let member = stack.session_opened(&record);
         tracing::debug!(stack = %stack.name, session = %record.id(), transport = T::NAME, "session opened");
-        let deadline = now + stack.limits.connect_time;
+        let deadline = after(now, stack.limits.connect_time);
         let stomp = if T::FOR_BROWSERS {
             &stack.stomp
         } else {
@@ -100,8 +100,8 @@ impl<T: Transport> SessionTask<T> {
 }
 
 impl<T: Transport> Protocol<T> for StompSession {
-    type End = Box<End>;
-    type Last = Box<End>;
+    type End = Arc<End>;
+    type Last = Arc<End>;
     type Sleeper = Outbox;
 
     fn begin_turn(&mut self) {
@@ -112,7 +112,7 @@ impl<T: Transport> Protocol<T> for StompSession {
         &mut self,
         link: &mut Link<T>,
         context: &mut Context<'_>,
-    ) -> Result<Round, Box<End>> {
+    ) -> Result<Round, Arc<End>> {
         if link.is_due(&self.stack.wheel) {
             self.handle_timeouts(link, context);
         }
@@ -144,25 +144,35 @@ impl<T: Transport> Protocol<T> for StompSession {
         earliest([
             self.stomp.next_timeout(),
             link.transport.next_timeout(),
-            self.login.deadline(),
+            self.work_deadline(),
             link.send_deadline(self.stack.limits.send_time),
         ])
     }
 
-    fn end(&mut self, end: Box<End>) -> Option<Box<End>> {
-        self.ended(&end, T::NAME);
+    fn end(&mut self, end: Arc<End>) -> Option<Arc<End>> {
+        if !self.state.is_gone() {
+            self.ended(&end, T::NAME);
+        }
         (!end.is_silent()).then_some(end)
     }
 
     fn poll_handlers(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if !self.state.has_ended() {
+            let end = ready!(self.poll_left_behind(context));
+            self.ended(&end, T::NAME);
+        }
         self.poll_disconnect_handlers(context)
     }
 
-    fn close_reason(&self, end: &Box<End>) -> (u16, ByteString) {
+    fn handlers_timeout(&self) -> Option<Instant> {
+        self.work_deadline()
+    }
+
+    fn close_reason(&self, end: &Arc<End>) -> (u16, ByteString) {
         end.close()
     }
 
-    fn last_output(&mut self, end: &mut Box<End>, transport: &mut T, batch: &mut Batch) {
+    fn last_output(&mut self, end: &mut Arc<End>, transport: &mut T, batch: &mut Batch) {
         let (_, reason) = end.close();
         if !T::TELLS_WHY && !reason.is_empty() {
             // Does nothing where the end is an ERROR already.
@@ -248,18 +258,7 @@ impl StompSession {
         if let Err(lost) = link.transport.handle_timeout(now) {
             self.lose(lost.into());
         }
-        if self
-            .login
-            .deadline()
-            .is_some_and(|deadline| deadline <= now)
-        {
-            let running = matches!(self.work.as_deref(), Some(Work::Login(_) | Work::Check(_)));
-            self.state.end(if running {
-                End::SlowLogin
-            } else {
-                End::NoConnect
-            });
-        }
+        self.end_what_is_late();
         let limit = self.stack.limits.send_time;
         if link
             .send_deadline(limit)
@@ -272,7 +271,8 @@ impl StompSession {
 
     /// The client is gone: it subscribes to nothing any more, but what it sent before is still handled.
     fn lose(&mut self, end: End) {
-        if self.state.lose(end) {
+        let until = after(self.stack.wheel.now(), self.stack.limits.handler_time);
+        if self.state.lose(end, until) {
             self.leave();
         }
     }

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytestring::ByteString;
 use tramline_broker::{
@@ -23,8 +24,8 @@ use crate::stack::policy::Authorized;
 
 /// A running handler, or an answer that the broker has not given yet.
 ///
-/// Work is polled where it stands, by [`StompSession::poll_work`](super::StompSession::poll_work), until it is done; then its value moves on into the next
-/// step, if one follows.
+/// Work is polled where it stands, by [`StompSession::poll_work`], until it is done; then its value moves on into the
+/// next step, if one follows.
 pub(super) enum Work {
     /// The login handler decides who the client is.
     Login(Waiting<Caught<LoginFuture>, Arc<Connect>>),
@@ -34,8 +35,8 @@ pub(super) enum Work {
     Open(Confirm<Result<(), OpenError>>),
     /// A handler is called, once fewer than its limit run concurrently.
     Call(Option<(Call, About)>),
-    /// A handler runs.
-    Handler(Waiting<Caught<EffectsFuture>, About>),
+    /// A handler runs, until it ends or its time does.
+    Handler(Waiting<Caught<EffectsFuture>, About>, Instant),
     /// The broker confirms the effects of a handler. With several messages, copies of them are kept, since those behind
     /// a refused message are published again.
     Effects(Waiting<Publishing, (Vec<Publish>, About)>),
@@ -55,8 +56,22 @@ pub(super) enum Work {
     Disconnect { receipt: Option<ByteString> },
 }
 
+impl Work {
+    /// The time at which it is dropped.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Handler(_, deadline) => Some(*deadline),
+            Self::Check(check) => check.deadline(),
+            _ => None,
+        }
+    }
+}
+
 /// A frame that waits for a check of the policy.
 pub(super) trait Check: Send {
+    /// The time at which the check counts as failed.
+    fn deadline(&self) -> Option<Instant>;
+
     /// Ready when the check has decided, with the work that follows.
     fn poll(&mut self, session: &mut StompSession, context: &mut Context<'_>)
     -> Poll<Option<Work>>;
@@ -96,6 +111,11 @@ impl<F: Future + Unpin, N> Waiting<F, N> {
             None => Poll::Pending,
         }
     }
+
+    /// Takes what the answer is needed for, if `reason` says that it is needed no more.
+    pub(super) fn give_up_if(&mut self, reason: impl FnOnce(&N) -> bool) -> Option<N> {
+        self.next.take_if(|next| reason(next))
+    }
 }
 
 /// An ACK or NACK that the broker has not confirmed, and its receipt.
@@ -119,6 +139,8 @@ pub(super) struct About {
     /// Copied into replies, so that the client knows what they answer.
     pub(super) correlation: Option<ByteString>,
     pub(super) on_rejection: Option<OnRejection>,
+    /// Nobody needs its outcome once the client has left.
+    pub(super) cancel_on_disconnect: bool,
     /// The rest of its transaction.
     pub(super) then: Option<Box<Calls>>,
 }
@@ -135,6 +157,7 @@ impl About {
                 .filter(|id| id.len() <= LONGEST_CORRELATION)
                 .cloned(),
             on_rejection: None,
+            cancel_on_disconnect: false,
             then: None,
         }
     }
@@ -162,7 +185,7 @@ impl fmt::Debug for Work {
             Self::Check(_) => "Check",
             Self::Open(_) => "Open",
             Self::Call(_) => "Call",
-            Self::Handler(_) => "Handler",
+            Self::Handler(..) => "Handler",
             Self::Effects(_) => "Effects",
             Self::Notice(_) => "Notice",
             Self::Sends(_) => "Sends",

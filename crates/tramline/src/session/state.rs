@@ -21,11 +21,20 @@ pub(super) enum Phase {
     Draining(Box<End>),
     /// The client is gone: nothing is written any more, but running work is finished, and what it sent is handled unless
     /// the session was draining.
-    Gone { end: Box<End>, was_draining: bool },
+    Gone(Box<Gone>),
     /// It ends now, whatever it was doing.
     Ending(Box<End>),
     /// It has ended; the disconnect handlers run.
     Ended(Option<Disconnecting>),
+}
+
+/// The end of a session whose client is gone, while what it sent is still handled.
+#[derive(Debug)]
+pub(super) struct Gone {
+    end: Arc<End>,
+    was_draining: bool,
+    /// What is not handled then is given up; `None` once it is.
+    until: Option<Instant>,
 }
 
 /// The disconnect handlers of a session, which run one after the other.
@@ -60,7 +69,7 @@ impl Phase {
 
     /// Returns whether the client is gone.
     pub(super) fn is_gone(&self) -> bool {
-        matches!(self, Self::Gone { .. })
+        matches!(self, Self::Gone(_))
     }
 
     /// Returns whether the session ends now, or has ended.
@@ -68,11 +77,16 @@ impl Phase {
         matches!(self, Self::Ending(_) | Self::Ended(_))
     }
 
+    /// Returns whether the session has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self, Self::Ended(_))
+    }
+
     /// Returns whether frames that arrived are still handled.
     pub(super) fn handles_frames(&self) -> bool {
         match self {
             Self::Open => true,
-            Self::Gone { was_draining, .. } => !was_draining,
+            Self::Gone(gone) => !gone.was_draining,
             Self::Draining(_) | Self::Ending(_) | Self::Ended(_) => false,
         }
     }
@@ -89,6 +103,22 @@ impl Phase {
         }
     }
 
+    /// The time until which what a client sent before it left is handled.
+    pub(super) fn left_behind_until(&self) -> Option<Instant> {
+        match self {
+            Self::Gone(gone) => gone.until,
+            _ => None,
+        }
+    }
+
+    /// Nothing further of what a client sent before it left is handled.
+    pub(super) fn give_up_left_behind(&mut self) {
+        if let Self::Gone(gone) = self {
+            gone.was_draining = true;
+            gone.until = None;
+        }
+    }
+
     /// The server's side ends the session.
     pub(super) fn drain(&mut self, end: End) {
         if self.writes() {
@@ -96,33 +126,37 @@ impl Phase {
         }
     }
 
-    /// The client is gone; false if that makes no difference any more.
-    pub(super) fn lose(&mut self, end: End) -> bool {
+    /// The client is gone, and what it sent is handled `until` then; false if that makes no difference any more.
+    pub(super) fn lose(&mut self, end: End, until: Instant) -> bool {
         let was_draining = match self {
             Self::Open => false,
             Self::Draining(_) => true,
-            Self::Gone { .. } | Self::Ending(_) | Self::Ended(_) => return false,
+            Self::Gone(_) | Self::Ending(_) | Self::Ended(_) => return false,
         };
-        let end = Box::new(end);
-        *self = Self::Gone { end, was_draining };
+        *self = Self::Gone(Box::new(Gone {
+            end: Arc::new(end),
+            was_draining,
+            until: Some(until),
+        }));
         true
     }
 
     /// Takes the end, if it has come; `idle` says that no work is running.
     #[cold]
-    pub(super) fn take_end(&mut self, idle: bool, outbox: &Outbox) -> Option<Box<End>> {
-        let has_come = match self {
-            Self::Open | Self::Ended(_) => false,
+    pub(super) fn take_end(&mut self, idle: bool, outbox: &Outbox) -> Option<Arc<End>> {
+        match self {
+            Self::Open | Self::Ended(_) => return None,
+            // What the client sent is handled without its transport, unless it may still read answers.
+            Self::Gone(gone) if !idle => {
+                return (!matches!(*gone.end, End::HalfClosed)).then(|| Arc::clone(&gone.end));
+            }
             // Once sealed, nobody can add to what the session has to write, or it might never end.
-            Self::Draining(_) => idle && outbox.seal(),
-            Self::Gone { .. } => idle,
-            Self::Ending(_) => true,
-        };
-        if !has_come {
-            return None;
+            Self::Draining(_) if !(idle && outbox.seal()) => return None,
+            _ => {}
         }
         match std::mem::replace(self, Self::Ended(None)) {
-            Self::Draining(end) | Self::Gone { end, .. } | Self::Ending(end) => Some(end),
+            Self::Gone(gone) => Some(gone.end),
+            Self::Draining(end) | Self::Ending(end) => Some(Arc::from(end)),
             Self::Open | Self::Ended(_) => None,
         }
     }
@@ -168,14 +202,17 @@ mod tests {
     #[test]
     fn frames_of_a_client_that_left_are_handled_unless_the_session_was_draining() {
         let mut state = Phase::Open;
-        assert!(state.lose(gone()) && state.is_gone());
+        assert!(state.lose(gone(), Instant::now()) && state.is_gone());
         assert!(state.handles_frames() && !state.writes());
 
         let mut state = Phase::Open;
         state.drain(requested());
         assert!(state.writes() && !state.is_open() && !state.handles_frames());
-        assert!(state.lose(gone()) && !state.handles_frames());
-        assert!(!state.lose(gone()), "it makes a difference once");
+        assert!(state.lose(gone(), Instant::now()) && !state.handles_frames());
+        assert!(
+            !state.lose(gone(), Instant::now()),
+            "it makes a difference once"
+        );
         state.drain(requested());
         assert!(state.is_gone());
     }
@@ -191,7 +228,7 @@ mod tests {
         assert!(matches!(end.as_deref(), Some(End::Requested { .. })));
 
         let mut state = Phase::Open;
-        state.lose(gone());
+        state.lose(gone(), Instant::now());
         assert!(state.take_end(false, &outbox).is_none());
         state.end(End::NoConnect);
         state.end(End::SlowLogin);

@@ -71,10 +71,22 @@ impl StompSession {
                 None
             }
             Work::Call(call) => return self.poll_call(call, context),
-            Work::Handler(handler) => {
-                let (returned, about) = ready!(handler.poll(context));
-                let effects = returned.unwrap_or_else(|panic| self.panicked(&about, &panic));
-                self.apply(effects, about)
+            Work::Handler(handler, deadline) => {
+                let is_gone = self.state.is_gone();
+                if let Some(about) =
+                    handler.give_up_if(|about| is_gone && about.cancel_on_disconnect)
+                {
+                    self.handled(about)
+                } else if let Poll::Ready((returned, about)) = handler.poll(context) {
+                    let effects = returned.unwrap_or_else(|panic| self.panicked(&about, &panic));
+                    self.apply(effects, about)
+                } else {
+                    let is_late = *deadline <= self.stack.wheel.now();
+                    let Some(about) = handler.give_up_if(|_| is_late) else {
+                        return Poll::Pending;
+                    };
+                    self.apply(self.timed_out(), about)
+                }
             }
             Work::Effects(effects) => {
                 let (answer, (batch, about)) = ready!(effects.poll(context));

@@ -137,6 +137,10 @@ pub(super) static KEYS: &[Key] = &[
         to.limits.connect_time = value.time()?;
         Ok(())
     }),
+    key("limits.handler_time", |to, value| {
+        to.limits.handler_time = value.time()?;
+        Ok(())
+    }),
     key("limits.heart_beat.send", |to, value| {
         to.limits.heart_beat.send = heart_beat(value)?;
         Ok(())

@@ -55,6 +55,11 @@ pub struct Limits {
     /// [check](fn@crate::policy::check) on CONNECT have decided, before it is closed with 4500. Default 60 s, as Spring's
     /// `timeToFirstMessage`: slow networks pass, idle sockets do not pile up.
     pub connect_time: Duration,
+    /// Time after which a running handler, or a [check](fn@crate::policy::check), is dropped at one of its `await`s and
+    /// its message rejected, and what a client sent before it left is given up. Default 30 s: no client waits longer, and
+    /// a handler that waits for what never comes would keep its session for ever. A route's own is set by
+    /// [`time_limit`](crate::router::MessageHandler::time_limit).
+    pub handler_time: Duration,
     /// Milliseconds between heart-beats that this side offers and wants. Default 10,000 each way, as Spring's with a
     /// scheduler, at a cost of one byte each time. Ours leave at 90 % of the agreed interval, by a timer of 100 ms:
     /// intervals of less than 200 cannot be kept. A client counts as gone after three times the agreed interval, and over
@@ -89,6 +94,7 @@ impl Default for Limits {
             overflow: Overflow::Close,
             send_time: Duration::from_secs(10),
             connect_time: Duration::from_secs(60),
+            handler_time: Duration::from_secs(30),
             heart_beat: HeartBeat {
                 send: 10_000,
                 receive: 10_000,
@@ -121,6 +127,7 @@ impl Limits {
             ("outbox", self.outbox == 0),
             ("send_time", self.send_time.is_zero()),
             ("connect_time", self.connect_time.is_zero()),
+            ("handler_time", self.handler_time.is_zero()),
             ("keep_alive_timeout", self.keep_alive_timeout.is_zero()),
         ])
         .collect();

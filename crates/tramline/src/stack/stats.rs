@@ -34,6 +34,9 @@ counters! {
     /// Messages that a handler did not take or whose reply could not be sent, see [`Rejection`](crate::Rejection); and
     /// frames for destinations that do not exist.
     rejected,
+    /// Handlers and checks of the policy that took longer than their time and were dropped, and sessions that gave up
+    /// what their client had sent before it left: see [`Limits::handler_time`](crate::Limits::handler_time).
+    handler_timeouts,
     /// Panics of handlers (login included), checks of the policy, interceptors and event listeners.
     handler_panics,
     /// Sessions ended because the client broke STOMP, WebSocket or SockJS.

@@ -34,6 +34,7 @@ mod stomp;
 mod subscribe_handlers;
 mod support;
 mod tcp;
+mod times;
 mod transactions;
 mod turns;
 mod ui;

@@ -11,7 +11,7 @@ use tramline::{
 };
 
 use crate::support::{
-    Client, DEADLINE, Door, FrameExt, Log, Request, SHORT, Setup, Tcp, eventually,
+    Client, DEADLINE, Door, FrameExt, Log, Request, SHORT, Setup, Tcp, Told, eventually,
 };
 
 fn connect_as(login: &str) -> String {
@@ -387,14 +387,6 @@ async fn shutdown_waits_for_disconnect_handlers() {
 }
 
 /// Says when it is dropped.
-struct Told(Arc<AtomicUsize>);
-
-impl Drop for Told {
-    fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 #[tokio::test]
 async fn callbacks_come_after_the_disconnect_handlers_and_then_values_are_dropped() {
     #[derive(Default)]

@@ -62,7 +62,12 @@ pub(crate) fn routes() -> MessageRouter {
         .route("/whisper", message(whisper))
         .route("/refuse", message(refuse))
         .route("/whoami", message(whoami).send_to("/topic/who"))
-        .route("/slow", message(slow).send_to("/topic/slow"))
+        .route(
+            "/slow",
+            message(slow)
+                .send_to("/topic/slow")
+                .time_limit(std::time::Duration::from_secs(600)),
+        )
 }
 
 pub(crate) fn builder() -> MessagingBuilder {

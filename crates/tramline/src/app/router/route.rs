@@ -5,6 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytestring::ByteString;
 use tower_layer::Layer;
@@ -114,7 +115,18 @@ where
 #[derive(Default)]
 struct Options {
     layers: Vec<LayerFn>,
-    concurrent: Option<NonZeroUsize>,
+    run: RunOptions,
+}
+
+/// How a session runs a handler.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RunOptions {
+    /// The most that run concurrently in one session; `None` to run one after the other.
+    pub(crate) concurrent: Option<NonZeroUsize>,
+    /// In place of [`Limits::handler_time`](crate::Limits::handler_time).
+    pub(crate) time_limit: Option<Duration>,
+    /// Whether it is dropped once its client has left; `None` for what is usual.
+    pub(crate) cancel_on_disconnect: Option<bool>,
 }
 
 /// Methods that set the destinations of replies; each call adds one.
@@ -210,7 +222,42 @@ macro_rules! option_methods {
             /// # let _ = routes;
             /// ```
             pub fn concurrent(mut self, limit: usize) -> Self {
-                self.options.concurrent = Some(NonZeroUsize::new(limit).unwrap_or(NonZeroUsize::MIN));
+                self.options.run.concurrent = Some(NonZeroUsize::new(limit).unwrap_or(NonZeroUsize::MIN));
+                self
+            }
+
+            /// The time after which the running handler is dropped and its message rejected, in place of
+            /// [`Limits::handler_time`](crate::Limits::handler_time). Handlers are dropped at one of their `await`s, as
+            /// any future in Rust: what they have done before stays done, and work that they have spawned goes on. The
+            /// client receives the rejection `handler-timed-out`.
+            ///
+            /// # Example: an import that may take a quarter of an hour
+            ///
+            /// ```
+            /// use std::time::Duration;
+            ///
+            /// use tramline::{MessageRouter, message};
+            ///
+            /// async fn import(rows: String) -> String {
+            ///     format!("{} rows", rows.lines().count())
+            /// }
+            ///
+            /// let import = message(import)
+            ///     .send_to_session("/queue/imported")
+            ///     .time_limit(Duration::from_secs(15 * 60));
+            /// let routes: MessageRouter = MessageRouter::new().route("/import", import);
+            /// # let _ = routes;
+            /// ```
+            pub fn time_limit(mut self, limit: Duration) -> Self {
+                self.options.run.time_limit = Some(limit);
+                self
+            }
+
+            /// Whether the handler is dropped, or not called, once its client has left. By default a message's handler
+            /// runs to its end, since others may receive what it sends, and a subscription's is dropped, since nobody
+            /// can receive its answer any more.
+            pub fn cancel_on_disconnect(mut self, cancel: bool) -> Self {
+                self.options.run.cancel_on_disconnect = Some(cancel);
                 self
             }
 
@@ -362,7 +409,7 @@ pub(super) struct Endpoint<S> {
     /// The innermost first.
     pub(super) layers: Vec<LayerFn>,
     pub(super) on_rejection: Option<OnRejection>,
-    pub(super) concurrent: Option<NonZeroUsize>,
+    pub(super) run: RunOptions,
 }
 
 impl<S> Endpoint<S> {
@@ -373,13 +420,13 @@ impl<S> Endpoint<S> {
             replies: Vec::new(),
             layers: Vec::new(),
             on_rejection: None,
-            concurrent: None,
+            run: RunOptions::default(),
         }
     }
 
     fn with(mut self, options: Options) -> Self {
         self.layers = options.layers;
-        self.concurrent = options.concurrent;
+        self.run = options.run;
         self
     }
 
@@ -404,7 +451,7 @@ impl<S> Endpoint<S> {
             replies: self.replies,
             layers: self.layers,
             on_rejection: self.on_rejection,
-            concurrent: self.concurrent,
+            run: self.run,
         }
     }
 }

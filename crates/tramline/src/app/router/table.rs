@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use bytestring::ByteString;
@@ -11,7 +10,7 @@ use matchit::InsertError;
 use tramline_broker::{Separator, Target};
 
 use super::layer::Bound;
-use super::route::{Endpoint, Route};
+use super::route::{Endpoint, Route, RunOptions};
 use super::{MessageRouter, OnRejection};
 use crate::app::login::ErasedConnect;
 use crate::app::template::{ReplyTo, Template};
@@ -35,8 +34,7 @@ pub(crate) struct RouteTable {
 pub(crate) struct Ready {
     pub(crate) call: Bound,
     pub(crate) on_rejection: Option<OnRejection>,
-    /// The most that run concurrently in one session; `None` to run one after the other.
-    pub(crate) concurrent: Option<NonZeroUsize>,
+    pub(crate) run: RunOptions,
 }
 
 impl RouteTable {
@@ -266,7 +264,7 @@ impl Builder<'_> {
         Ready {
             call: layers.fold(innermost, |inner, layer| layer(inner)),
             on_rejection: endpoint.on_rejection.or_else(|| self.on_rejection.clone()),
-            concurrent: endpoint.concurrent,
+            run: endpoint.run,
         }
     }
 }

@@ -17,7 +17,7 @@ use bytestring::ByteString;
 
 use super::Transport;
 use super::io::Batch;
-use crate::net::wheel::{Alarm, Sleeper, Wheel};
+use crate::net::wheel::{Alarm, Sleeper, Wheel, earliest};
 
 /// The most deliveries, and bytes of them, in one write: enough to amortise the cost of a write, and few enough that
 /// the rest stays in the outbox, where it is counted.
@@ -52,8 +52,11 @@ pub(crate) trait Protocol<T: Transport>: fmt::Debug + Unpin {
     /// Ends the connection for broker, counters, log and listeners; called once. Returns `None` if the client is gone.
     fn end(&mut self, end: Self::End) -> Option<Self::Last>;
 
-    /// Continues the handlers that run after the end; ready when none is left.
+    /// Continues what goes on after the transport's end: running handlers, and those that follow; ready when none is left.
     fn poll_handlers(&mut self, context: &mut Context<'_>) -> Poll<()>;
+
+    /// The time at which [`poll_handlers`](Self::poll_handlers) must be called.
+    fn handlers_timeout(&self) -> Option<Instant>;
 
     /// The code and reason of the close.
     fn close_reason(&self, last: &Self::Last) -> (u16, ByteString);
@@ -92,7 +95,7 @@ enum Phase<T, L> {
     /// Boxed, because this state is short.
     Closing(Box<Closing<T, L>>),
     /// The transport is gone; handlers may still run.
-    Closed,
+    Closed(Timer),
 }
 
 struct Closing<T, L> {
@@ -113,27 +116,41 @@ impl<T: Transport, P: Protocol<T>> Task<T, P> {
 
     #[cold]
     fn end(&mut self, end: P::End) {
-        let Phase::Open(link) = std::mem::replace(&mut self.phase, Phase::Closed) else {
+        let unused = Phase::Closed(Timer::default());
+        let Phase::Open(link) = std::mem::replace(&mut self.phase, unused) else {
             return;
         };
-        if let Some(last) = self.protocol.end(end) {
-            self.phase = Phase::Closing(Box::new(Closing {
+        self.phase = match self.protocol.end(end) {
+            Some(last) => Phase::Closing(Box::new(Closing {
                 link,
                 last,
                 written: false,
                 deadline: self.protocol.wheel().now() + CLOSE_TIME,
-            }));
-        }
+            })),
+            None => Phase::Closed(link.timer),
+        };
     }
 
     #[cold]
     fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let handlers = self.protocol.poll_handlers(context);
+        let mut deadline = self.protocol.handlers_timeout();
         if let Phase::Closing(closing) = &mut self.phase {
-            ready!(closing.poll(&mut self.protocol, context));
-            self.phase = Phase::Closed;
+            if closing.poll(&mut self.protocol, context).is_ready() {
+                self.phase = Phase::Closed(std::mem::take(&mut closing.link.timer));
+            } else {
+                deadline = earliest([deadline, Some(closing.deadline)]);
+            }
         }
-        handlers
+        let timer = match &mut self.phase {
+            Phase::Closed(_) if handlers.is_ready() => return Poll::Ready(()),
+            Phase::Closed(timer) => timer,
+            Phase::Closing(closing) => &mut closing.link.timer,
+            Phase::Open(_) => return Poll::Pending,
+        };
+        self.protocol.register(context);
+        timer.arm(deadline, &self.protocol);
+        Poll::Pending
     }
 }
 
@@ -153,7 +170,7 @@ impl<T: Transport, P: Protocol<T>> Future for Task<T, P> {
                 }
                 Ok(Round::Idle) => {
                     let deadline = task.protocol.next_timeout(link);
-                    link.arm(deadline, &task.protocol);
+                    link.timer.arm(deadline, &task.protocol);
                     return Poll::Pending;
                 }
                 Err(end) => task.end(end),
@@ -179,8 +196,6 @@ impl<T: Transport, L> Closing<T, L> {
         protocol: &mut P,
         context: &mut Context<'_>,
     ) -> Poll<()> {
-        self.link.arm(Some(self.deadline), protocol);
-        protocol.register(context);
         if protocol.wheel().now() >= self.deadline {
             return Poll::Ready(());
         }
@@ -210,6 +225,12 @@ pub(crate) struct Link<T> {
     pub(crate) transport: T,
     /// Set while the transport takes nothing more.
     stalled: Option<Box<Stalled>>,
+    timer: Timer,
+}
+
+/// Wakes the task at its next deadline.
+#[derive(Default)]
+struct Timer {
     alarm: Alarm,
     /// The deadline that the alarm was last set for.
     armed_for: Option<Instant>,
@@ -226,8 +247,7 @@ impl<T: Transport> Link<T> {
         Self {
             transport,
             stalled: None,
-            alarm: Alarm::default(),
-            armed_for: None,
+            timer: Timer::default(),
         }
     }
 
@@ -285,12 +305,14 @@ impl<T: Transport> Link<T> {
 
     /// Returns true if the wheel has woken the task since the last call: then some deadline may have passed.
     pub(crate) fn is_due(&mut self, wheel: &Wheel) -> bool {
-        self.alarm.rang(wheel)
+        self.timer.alarm.rang(wheel)
     }
+}
 
+impl Timer {
     /// Makes the wheel wake the task at `deadline`, unless it will do so earlier.
     #[inline]
-    fn arm<P: Protocol<T>>(&mut self, deadline: Option<Instant>, protocol: &P) {
+    fn arm<T: Transport, P: Protocol<T>>(&mut self, deadline: Option<Instant>, protocol: &P) {
         // Checked at every poll, where comparing is cheaper than computing a tick.
         let earlier = self.armed_for.zip(deadline);
         if earlier.is_some_and(|(armed, deadline)| armed <= deadline)
@@ -302,7 +324,7 @@ impl<T: Transport> Link<T> {
     }
 
     #[cold]
-    fn set_alarm<P: Protocol<T>>(&mut self, deadline: Option<Instant>, protocol: &P) {
+    fn set_alarm<T: Transport, P: Protocol<T>>(&mut self, deadline: Option<Instant>, protocol: &P) {
         self.alarm
             .set(deadline, protocol.wheel(), protocol.sleeper());
         self.armed_for = deadline;

@@ -93,8 +93,8 @@ impl<P> Asked<P> {
         context: &mut Context<'_>,
     ) -> Poll<Result<Authorized<P>, Decision>> {
         let answer = ready!(Pin::new(&mut self.check).poll(context));
+        // Pending if it has answered before.
         let Some((permitted, decision)) = self.waiting.take() else {
-            // It has answered before.
             return Poll::Pending;
         };
         Poll::Ready(match answer {
@@ -103,6 +103,14 @@ impl<P> Asked<P> {
             Ok(Err(failure)) => Err(decision.failed(failure)),
             Err(panic) => Err(decision.failed(Failure::of_panic(&panic))),
         })
+    }
+
+    /// The refusal of a check that takes too long.
+    pub(crate) fn give_up(&mut self) -> Poll<Result<Authorized<P>, Decision>> {
+        match self.waiting.take() {
+            Some((_, decision)) => Poll::Ready(Err(decision.failed(Failure::TimedOut))),
+            None => Poll::Pending,
+        }
     }
 }
 

@@ -124,6 +124,8 @@ pub(crate) enum Failure {
     Error(String),
     /// It panicked.
     Panicked(String),
+    /// It took longer than [`Limits::handler_time`](crate::Limits::handler_time).
+    TimedOut,
 }
 
 impl Failure {
@@ -142,6 +144,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Rejected(rejection) => rejection.fmt(f),
             Self::Error(text) | Self::Panicked(text) => f.write_str(text),
+            Self::TimedOut => f.write_str("it took longer than `Limits::handler_time`"),
         }
     }
 }

@@ -1,10 +1,13 @@
 //! Ends, by whosever doing: codes both ways, and who hears of them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tramline::raw::CloseCode;
 
 use super::*;
+use crate::support::Told;
 
 fn code(code: u16) -> CloseCode {
     CloseCode::new(code).unwrap()
@@ -191,6 +194,36 @@ async fn a_handler_outlives_its_connection_and_ends_when_it_likes() {
         .counted("the handler returned", |stats| stats.sessions_open == 0)
         .await;
     assert_eq!(written.lines(), ["wrote it all down"]);
+}
+
+#[tokio::test]
+async fn a_handler_that_does_not_end_after_its_connection_is_dropped() {
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let told = Arc::clone(&dropped);
+    let mut limits = RawLimits::default();
+    limits.handler_time = SHORT;
+    // By pings it shows that a client is gone whose messages nobody reads.
+    limits.keep_alive = Some(SHORT);
+    let endpoint = RawEndpoint::builder(move |_socket: Socket| {
+        let told = Told(Arc::clone(&told));
+        async move {
+            std::future::pending::<()>().await;
+            drop(told);
+        }
+    });
+    let server = RawServer::start(endpoint.limits(limits)).await;
+    let mut polite = server.client().await;
+    polite.close(1000, "").await;
+    polite.expect_close(1000, "").await;
+    let mut heard = server.client().await;
+    heard.send("nobody reads this").await;
+    heard.reset();
+    server
+        .counted("both are gone", |stats| {
+            stats.sessions_open == 0 && stats.handler_timeouts == 2
+        })
+        .await;
+    assert_eq!(dropped.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test]

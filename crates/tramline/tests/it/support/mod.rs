@@ -19,7 +19,7 @@ pub(crate) use self::http::{KEY, Request, Response};
 pub(crate) use self::server::{SHORT, Server, Setup, login};
 pub(crate) use self::talk::ERRORS;
 pub(crate) use self::tcp::Tcp;
-pub(crate) use self::witness::{Door, Log};
+pub(crate) use self::witness::{Door, Log, Told};
 
 /// A server that requests can be sent to.
 pub(crate) trait Listens {

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::panic::Location;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
@@ -39,6 +40,15 @@ impl Log {
             within(at, "lines in the log", context, enough).await;
             assert_eq!(self.lines(), expected, "{at}");
         }
+    }
+}
+
+/// Counts that it is dropped.
+pub(crate) struct Told(pub(crate) Arc<AtomicUsize>);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
