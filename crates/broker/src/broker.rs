@@ -244,6 +244,9 @@ pub struct Capabilities {
     pub order: Order,
     /// The supported options of queue and durable subscriptions; others have none. Default none.
     pub options: OptionSupport,
+    /// True if messages with the header `persistent:true` outlive the engine's process. Default false: sessions refuse
+    /// them.
+    pub persistent: bool,
     /// The time after which the hub treats a missing answer as unknown. Default 30 s: longer than a broker's restart
     /// takes, shorter than a user's patience. `None` for an engine in this process, which answers by its own rules.
     pub answer_time: Option<Duration>,
@@ -259,6 +262,7 @@ impl Default for Capabilities {
             nodes: false,
             order: Order::Destination,
             options: OptionSupport::default(),
+            persistent: false,
             answer_time: Some(Duration::from_secs(30)),
             starts_at_once: false,
         }
@@ -298,6 +302,13 @@ impl Capabilities {
     #[must_use]
     pub fn answer_time(mut self, time: Option<Duration>) -> Self {
         self.answer_time = time;
+        self
+    }
+
+    /// Sets [`Capabilities::persistent`].
+    #[must_use]
+    pub fn persistent(mut self, stored: bool) -> Self {
+        self.persistent = stored;
         self
     }
 

@@ -224,6 +224,12 @@ impl Hub {
         self.local().capabilities.answer_time.is_some()
     }
 
+    /// Returns true if the engine stores messages that ask for it: see
+    /// [`Capabilities::persistent`](crate::Capabilities::persistent).
+    pub fn is_persistent(&self) -> bool {
+        self.local().capabilities.persistent
+    }
+
     /// Returns true if the engine takes messages.
     pub fn is_available(&self) -> bool {
         self.local().is_available()

@@ -164,7 +164,7 @@ impl StompSession {
                     Some(id) => session.add_to_transaction(&id, Later::Publish(publish), receipt),
                     None => session.add_to_batch(publish, receipt),
                 },
-                Ok(Err(detail)) => session.refuse("bad destination", detail, receipt),
+                Ok(Err((message, detail))) => session.refuse(message, detail, receipt),
                 Err(decision) => {
                     session.denied("SEND to", Some(&destination), &decision, receipt);
                 }

@@ -123,6 +123,10 @@ impl ClientHub {
         self.0.answers_late()
     }
 
+    pub(crate) fn is_persistent(&self) -> bool {
+        self.0.is_persistent()
+    }
+
     pub(crate) fn serves(&self, destination: &str) -> bool {
         self.0.serves(destination)
     }

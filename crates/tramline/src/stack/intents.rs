@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use bytestring::ByteString;
 use tramline_broker::{
-    Address, Destination, DestinationError, Headers, OpenSession, Outbox, Pattern, Publish,
+    Address, Destination, DestinationError, Headers, OpenSession, Outbox, Pattern, Publish, Start,
     SubscribeOptions, SubscribeRequest, Target,
 };
 use tramline_stomp::{Connect, Subscribe};
@@ -16,7 +16,7 @@ use super::policy::{Action, Intent};
 use super::prefix::below;
 use super::shared::MessagingStack;
 use crate::model::inbound::{Cause, Inbound, SessionRecord};
-use crate::model::values::{flag, prefetch_count};
+use crate::model::values::{check_send, check_subscribe, flag, prefetch_count, resume_from};
 
 /// A CONNECT: its session wants to be opened.
 pub(crate) struct ConnectIntent<'a> {
@@ -65,7 +65,8 @@ pub(crate) struct SendIntent<'a> {
 /// The destination leads somewhere only behind the permission, so that a client that may not send there does not learn
 /// what exists there.
 impl Intent for SendIntent<'_> {
-    type Permitted = Result<OwnPublish, String>;
+    /// Or the short and the long text of an ERROR.
+    type Permitted = Result<OwnPublish, (&'static str, String)>;
 
     fn action(&self) -> Action<'_> {
         Action::Message(&self.destination)
@@ -83,7 +84,7 @@ impl Intent for SendIntent<'_> {
         frame
     }
 
-    fn into_permitted(self) -> Result<OwnPublish, String> {
+    fn into_permitted(self) -> Self::Permitted {
         let Self {
             stack,
             session,
@@ -96,9 +97,11 @@ impl Intent for SendIntent<'_> {
         } else if stack.hub.serves(&destination) {
             Destination::parse(destination).map(Target::from)
         } else {
-            return Err(stack.nowhere(&destination));
+            return Err(("bad destination", stack.nowhere(&destination)));
         };
-        let target = target.map_err(|error| error.to_string())?;
+        let target = target.map_err(|error| ("bad destination", error.to_string()))?;
+        check_send(&headers, stack.hub.is_persistent())
+            .map_err(|detail| ("message not published", detail))?;
         let publish = Publish::new(target, headers, body);
         let publish = stack.publisher.shown(publish);
         Ok(OwnPublish::new(session.id(), publish))
@@ -228,8 +231,12 @@ impl Intent for SubscribeIntent<'_> {
 
 /// Reads the options that a SUBSCRIBE asks for. The hub refuses those that its broker does not support, by name.
 fn options(headers: &Headers) -> Result<SubscribeOptions, String> {
+    check_subscribe(headers)?;
     let is_true = |name| Ok::<_, String>(flag(headers, name)? == Some(true));
     let mut options = SubscribeOptions::default();
+    if let Some(position) = resume_from(headers)? {
+        options.start = Start::After(position);
+    }
     options.selector = headers.get_bytestring("selector").cloned();
     let durable = is_true("durable")? | is_true("persistent")?;
     options.durable = durable.then(|| headers.get_bytestring("id").cloned().unwrap_or_default());

@@ -1,6 +1,6 @@
 //! STOMP on the wire: frames that break it, versions, receipts, subscription ids.
 
-use crate::support::{Client, FrameExt, Server, Setup, cut};
+use crate::support::{Client, FrameExt, Server, Setup, broker, cut, rejected};
 
 /// Sends `frames` in an open session, and expects this ERROR, the close, and everyone else undisturbed.
 async fn is_an_error(server: &Server, frames: &str, message: &str) {
@@ -93,6 +93,82 @@ async fn malformed_headers() {
     ] {
         is_an_error(&server, frame, error).await;
     }
+}
+
+/// What this broker does not do is refused by name, and never ignored: the client would wait for what does not come.
+#[tokio::test]
+async fn what_is_not_supported_is_refused_by_name() {
+    let server = Setup::open_to_all(broker()).start().await;
+    let name = |header: &str| header.split(':').next().unwrap().to_owned();
+    let of_the_engine = ["selector", "durable", "browser", "retained", "resume-from"];
+    for header in [
+        "selector:a = 1",
+        "durable:true",
+        "durable:True",
+        "browser:true",
+        "retained:true",
+        "resume-from:7-3",
+        "activemq.subscriptionName:x",
+        "durable-subscription-name:x",
+        "x-stream-offset:first",
+        "no-local:true",
+        "exclusive:TRUE",
+    ] {
+        for destination in ["/topic/x", "/queue/x", "/user/queue/x"] {
+            let mut client = Client::connect(&server).await;
+            let frame =
+                format!("SUBSCRIBE\nreceipt:7\nid:0\ndestination:{destination}\n{header}\n\n\0");
+            let name = name(header);
+            let mut body = format!("this broker does not support the header `{name}`");
+            if of_the_engine.contains(&&*name) {
+                body += " for this destination";
+            }
+            let expected = ("subscription refused", &*body);
+            server
+                .refuses(&mut client, &frame, expected, rejected)
+                .await;
+        }
+    }
+    for header in [
+        "persistent:true",
+        "persistent:True",
+        "AMQ_SCHEDULED_DELAY:10",
+    ] {
+        let mut client = Client::connect(&server).await;
+        let frame = format!("SEND\nreceipt:7\ndestination:/queue/x\n{header}\n\nx\0");
+        let body = format!("this broker does not support the header `{}`", name(header));
+        let expected = ("message not published", &*body);
+        server
+            .refuses(&mut client, &frame, expected, rejected)
+            .await;
+    }
+    for (header, wrong) in [
+        ("durable", "yes"),
+        ("persistent", "1"),
+        ("browser", ""),
+        ("no-local", "maybe"),
+    ] {
+        let mut client = Client::connect(&server).await;
+        let frame =
+            format!("SUBSCRIBE\nreceipt:7\nid:0\ndestination:/topic/x\n{header}:{wrong}\n\n\0");
+        let body = format!("the header `{header}` is {wrong:?}; it must be true or false");
+        let expected = ("subscription refused", &*body);
+        server
+            .refuses(&mut client, &frame, expected, rejected)
+            .await;
+    }
+    // Said not to be wanted, they are no reason.
+    let mut client = Client::connect(&server).await;
+    client
+        .consume(
+            "0",
+            "/queue/x",
+            "durable:false\nbrowser:False\nno-local:false\n",
+        )
+        .await;
+    client
+        .done("SEND\ndestination:/queue/x\npersistent:false\n\nx\0")
+        .await;
 }
 
 #[tokio::test]
