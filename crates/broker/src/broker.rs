@@ -82,7 +82,7 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     fn deactivate(&self, _source: &Source) {}
 
     /// Publishes independent messages, in order. The first that is refused ends the batch: those before it are
-    /// published, and no later one.
+    /// published, and the later ones [given back](Refused::rest) for their publisher to go on with.
     ///
     /// The batch includes messages for users and sessions: the engine gives them to its own node with
     /// [`LocalHub::deliver_here`], at their place in the order, and to the other nodes if it joins any. A full queue is

@@ -3,6 +3,7 @@
 use bytestring::ByteString;
 
 use crate::hub::ShareUsedUp;
+use crate::message::Publish;
 use crate::request::DeliveryRef;
 use crate::session_id::SessionId;
 
@@ -16,12 +17,48 @@ pub struct Refused {
     /// The error of the refused message.
     #[source]
     pub error: PublishError,
+    /// The destination of the refused message, where the engine names it.
+    pub destination: Option<ByteString>,
+    /// The messages behind it, unpublished: they are independent of it, and their publisher may go on with them. Empty
+    /// where their outcome is unknown.
+    pub rest: Vec<Publish>,
 }
 
 impl Refused {
     /// Creates the error of a batch that published `done` messages and then failed with `error`.
     pub fn new(done: usize, error: PublishError) -> Self {
-        Self { done, error }
+        Self {
+            done,
+            error,
+            destination: None,
+            rest: Vec::new(),
+        }
+    }
+
+    /// Creates the error of a batch whose first message is refused.
+    pub fn first_of(batch: Vec<Publish>, error: PublishError) -> Self {
+        let mut rest = batch.into_iter();
+        let first = rest.next();
+        let destination =
+            first.and_then(|first| Some(first.destination()?.as_bytestring().clone()));
+        Self {
+            destination,
+            ..Self::new(0, error).with_rest(rest)
+        }
+    }
+
+    /// Names the destination of the refused message.
+    #[must_use]
+    pub fn named(mut self, destination: impl Into<ByteString>) -> Self {
+        self.destination = Some(destination.into());
+        self
+    }
+
+    /// Gives back the messages behind the refused one.
+    #[must_use]
+    pub fn with_rest(mut self, rest: impl IntoIterator<Item = Publish>) -> Self {
+        self.rest.extend(rest);
+        self
     }
 }
 
@@ -131,6 +168,19 @@ pub enum PublishError {
     OutcomeUnknown,
 }
 
+impl PublishError {
+    /// Returns true if a limit is used up for now: the same message may be published later.
+    pub fn is_overload(&self) -> bool {
+        matches!(
+            self,
+            Self::TooManyDestinations { .. }
+                | Self::ShareUsedUp(_)
+                | Self::QueueFull { .. }
+                | Self::OutOfMemory { .. }
+        )
+    }
+}
+
 /// A delivery could not be settled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -232,6 +282,16 @@ pub enum SubscribeError {
     /// repeat it.
     #[error("the broker did not answer; whether it subscribed is not known")]
     OutcomeUnknown,
+}
+
+impl SubscribeError {
+    /// Returns true if a limit is used up for now: the same subscription may be made later.
+    pub fn is_overload(&self) -> bool {
+        matches!(
+            self,
+            Self::TooManyDestinations { .. } | Self::ShareUsedUp(_)
+        )
+    }
 }
 
 /// An engine did not start.

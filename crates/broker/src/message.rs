@@ -218,7 +218,7 @@ impl DeadLetterReason {
 }
 
 /// Properties that most messages do not have.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Extra {
     id: Option<ByteString>,
     position: Option<Position>,
@@ -243,6 +243,21 @@ pub struct Publish {
     /// The account of the client that publishes it.
     account: Option<Arc<Account>>,
 }
+
+/// The same message of the same client.
+impl PartialEq for Publish {
+    fn eq(&self, other: &Self) -> bool {
+        let accounts = (self.account.as_ref(), other.account.as_ref());
+        self.target == other.target
+            && self.headers == other.headers
+            && self.body == other.body
+            && self.shown_as == other.shown_as
+            && self.extra == other.extra
+            && accounts.0.map(Arc::as_ptr) == accounts.1.map(Arc::as_ptr)
+    }
+}
+
+impl Eq for Publish {}
 
 impl Publish {
     /// Creates a message with headers and body for `target`.

@@ -142,9 +142,13 @@ impl State {
         batch: Vec<Publish>,
     ) -> Result<Published, Refused> {
         let mut receivers = 0;
-        for (done, publish) in batch.into_iter().enumerate() {
-            let queue = self.queue(from, &publish.target);
-            let queue = queue.map_err(|error| Refused::new(done, error))?;
+        let (mut done, mut batch) = (0, batch.into_iter());
+        while let Some(publish) = batch.next() {
+            let queue = match self.queue(from, &publish.target) {
+                Ok(queue) => queue,
+                Err(error) => return Err(Refused::new(done, error).with_rest(batch)),
+            };
+            done += 1;
             let number = self.number();
             match queue {
                 None => receivers += self.fan_out(from, publish, number),

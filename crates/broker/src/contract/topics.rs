@@ -104,6 +104,8 @@ pub(super) fn a_batch_ends_at_the_first_that_is_refused(trial: &Trial<'_>) {
     ];
     let refused = trial.publish(batch).expect_err("the third is refused");
     assert_eq!(refused.done, 2);
+    let rest: Vec<&[u8]> = refused.rest.iter().map(|publish| &*publish.body).collect();
+    assert_eq!(rest, [b"4"], "what is behind it is given back");
     assert!(matches!(
         refused.error,
         PublishError::UnknownDestination { .. }

@@ -246,7 +246,8 @@ impl Engine {
             // `prepare` made sure that the name finds a place; a topic removed since has no subscribers.
             let delivered = self
                 .hub
-                .deliver_run(Feed::NODE, &destination, vec![publish]);
+                .deliver_run(Feed::NODE, &destination, vec![publish])
+                .map_err(|refused| refused.error);
             return delivered.unwrap_or_default();
         };
         let reserved = Load::one(publish.size_hint());

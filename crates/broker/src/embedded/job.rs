@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::{iter::Peekable, vec};
 
+use bytestring::ByteString;
+
 use super::queue::Queue;
 use crate::broker::Commit;
 use crate::confirm::Promise;
@@ -43,6 +45,8 @@ pub(super) struct Batch {
     pub(super) rest: Peekable<vec::IntoIter<Publish>>,
     pub(super) done: usize,
     pub(super) receivers: usize,
+    /// The destination of a message that is refused.
+    pub(super) refused: Option<ByteString>,
 }
 
 /// A message for a queue that is full.
@@ -62,11 +66,21 @@ impl Batch {
             rest: messages.into_iter().peekable(),
             done: 0,
             receivers: 0,
+            refused: None,
         }
     }
 
-    pub(super) fn refused(&self, error: PublishError) -> Refused {
-        Refused::new(self.done, error)
+    /// Puts messages in front of the rest again.
+    pub(super) fn give_back(&mut self, mut messages: Vec<Publish>) {
+        messages.extend(self.rest.by_ref());
+        self.rest = messages.into_iter().peekable();
+    }
+
+    pub(super) fn refused(self, error: PublishError) -> Refused {
+        let waited = self.waiting.map(|waiting| waiting.queue.name().clone());
+        let mut refused = Refused::new(self.done, error).with_rest(self.rest);
+        refused.destination = self.refused.or(waited);
+        refused
     }
 }
 

@@ -246,7 +246,8 @@ impl Broker for EmbeddedBroker {
 
     fn publish(&self, batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
         let Some(engine) = self.engine.get() else {
-            return Confirm::ready(Err(Refused::new(0, PublishError::BrokerUnavailable)));
+            let unavailable = Refused::first_of(batch, PublishError::BrokerUnavailable);
+            return Confirm::ready(Err(unavailable));
         };
         let mut after = Aftermath::default();
         let mut batch = Batch::new(batch);

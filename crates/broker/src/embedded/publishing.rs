@@ -22,7 +22,9 @@ impl Engine {
     /// Publishes the rest of a batch, as far as possible.
     pub(super) fn run(&self, batch: &mut Batch, after: &mut Aftermath) -> Result<(), NotTaken> {
         if let Some(waiting) = batch.waiting.take() {
-            self.enqueue(waiting, true, batch, after)?;
+            let name = waiting.queue.name().clone();
+            self.enqueue(waiting, true, batch, after)
+                .inspect_err(|_| batch.refused = Some(name))?;
         }
         while let Some(publish) = batch.rest.next() {
             self.publish_one(publish, batch, after)?;
@@ -36,43 +38,59 @@ impl Engine {
         batch: &mut Batch,
         after: &mut Aftermath,
     ) -> Result<(), NotTaken> {
-        self.hub
-            .check_memory(publish.size_hint())
-            .map_err(NotTaken::Refused)?;
-        let now = self.hub.now();
-        let check = |publish: &Publish| expiry(&publish.headers, now).map_err(NotTaken::Refused);
+        let memory = self.hub.check_memory(publish.size_hint());
+        let memory = memory.map_err(NotTaken::Refused);
         let Target::Destination(destination) = &publish.target else {
-            check(&publish)?;
+            memory.and_then(|()| self.check_expiry(&publish))?;
             batch.receivers += self.hub.deliver_here(publish);
             batch.done += 1;
             return Ok(());
         };
         let destination = destination.clone();
-        match self.hub.settings().kind(&destination) {
-            None => Err(NotTaken::Refused(
-                self.hub.unknown_destination(&destination),
-            )),
+        let answer = memory.and_then(|()| self.publish_to(&destination, publish, batch, after));
+        answer.inspect_err(|_| batch.refused = Some(destination.as_bytestring().clone()))
+    }
+
+    fn check_expiry(&self, publish: &Publish) -> Result<(), NotTaken> {
+        let expiry = expiry(&publish.headers, self.hub.now());
+        expiry.map(drop).map_err(NotTaken::Refused)
+    }
+
+    fn publish_to(
+        &self,
+        destination: &Destination,
+        publish: Publish,
+        batch: &mut Batch,
+        after: &mut Aftermath,
+    ) -> Result<(), NotTaken> {
+        match self.hub.settings().kind(destination) {
+            None => Err(NotTaken::Refused(self.hub.unknown_destination(destination))),
             Some((DestinationKind::Topic, _)) => {
-                check(&publish)?;
+                self.check_expiry(&publish)?;
                 // Consecutive messages for the same destination share its turn, and one wake of each subscriber.
                 let mut bytes = publish.size_hint();
                 let mut run = vec![publish];
                 while let Some(next) = batch.rest.next_if(|next| {
                     bytes += next.size_hint();
-                    next.destination() == Some(&destination)
+                    next.destination() == Some(destination)
                         && self.hub.has_memory(bytes)
-                        && check(next).is_ok()
+                        && self.check_expiry(next).is_ok()
                 }) {
                     run.push(next);
                 }
                 let messages = run.len();
-                let delivered = self.hub.deliver_run(Feed::NODE, &destination, run);
-                batch.receivers += delivered.map_err(NotTaken::Refused)?;
+                match self.hub.deliver_run(Feed::NODE, destination, run) {
+                    Ok(delivered) => batch.receivers += delivered,
+                    Err(refused) => {
+                        batch.give_back(refused.rest);
+                        return Err(NotTaken::Refused(refused.error));
+                    }
+                }
                 batch.done += messages;
                 Ok(())
             }
             Some((DestinationKind::Queue, _)) => {
-                let waiting = self.waiting(&destination, publish)?;
+                let waiting = self.waiting(destination, publish)?;
                 self.enqueue(waiting, false, batch, after)
             }
         }

@@ -20,7 +20,7 @@ use super::topics::Topics;
 use crate::broker::{Broker, Capabilities};
 use crate::confirm::Confirm;
 use crate::destination::{Destination, Pattern, Target};
-use crate::errors::{PublishError, StartError, SubscribeError};
+use crate::errors::{PublishError, Refused, StartError, SubscribeError};
 use crate::expiry::expiry;
 use crate::feed::{Feed, Source};
 use crate::hub::Ending;
@@ -137,12 +137,11 @@ impl LocalHub {
             while let Some(next) = rest.next_if(|next| next.destination() == Some(&destination)) {
                 run.push(next);
             }
-            let others = run.len() - 1;
             match self.deliver_run(feed, &destination, run) {
                 Ok(delivered) => receivers += delivered,
-                Err(error) => {
-                    self.totals.count(Count::Refused, others);
-                    refused = Some(error);
+                Err(of_run) => {
+                    self.totals.count(Count::Refused, of_run.rest.len());
+                    refused = Some(of_run.error);
                 }
             }
         }
@@ -153,13 +152,14 @@ impl LocalHub {
     ///
     /// # Errors
     ///
-    /// As for [`deliver`](Self::deliver), but only the first message is counted as refused: it ends the run.
+    /// As for [`deliver`](Self::deliver), but only the first message is counted as refused: it ends the run, and the
+    /// others are given back.
     pub fn deliver_run(
         &self,
         feed: Feed,
         destination: &Destination,
-        messages: Vec<Publish>,
-    ) -> Result<usize, PublishError> {
+        mut messages: Vec<Publish>,
+    ) -> Result<usize, Refused> {
         let count = messages.len();
         let separator = self.settings.separator(destination);
         let make = |publish: Publish, position| {
@@ -168,14 +168,17 @@ impl LocalHub {
         };
         match self
             .topics
-            .deliver(feed, destination, separator, messages, make)
+            .deliver(feed, destination, separator, &mut messages, make)
         {
             Ok(Some(receivers)) => Ok(receivers),
             Ok(None) => {
                 self.totals.count(Count::Published, count);
                 Ok(0)
             }
-            Err(error) => Err(self.refused_name(&error)),
+            Err(error) => {
+                let error = self.refused_name(&error);
+                Err(Refused::new(0, error).with_rest(messages.into_iter().skip(1)))
+            }
         }
     }
 

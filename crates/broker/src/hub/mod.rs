@@ -544,7 +544,7 @@ impl Hub {
     /// Passes messages on to the engine.
     fn pass_on(&self, batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
         if !self.ensure_started() {
-            let unavailable = Refused::new(0, PublishError::BrokerUnavailable);
+            let unavailable = Refused::first_of(batch, PublishError::BrokerUnavailable);
             return Confirm::ready(Err(unavailable));
         }
         self.in_time(self.broker().publish(batch))

@@ -164,13 +164,13 @@ impl Topics {
     }
 
     /// Delivers messages of `feed` that all go to `destination`, in one turn; returns the number of subscriptions they
-    /// reached, and `None` if there is no subscription at all.
+    /// reached, and `None` if there is no subscription at all. Messages that are refused stay in `messages`.
     pub(super) fn deliver(
         &self,
         feed: Feed,
         destination: &Destination,
         separator: Separator,
-        messages: Vec<Publish>,
+        messages: &mut Vec<Publish>,
         mut make: impl FnMut(Publish, Position) -> Arc<Message>,
     ) -> Result<Option<usize>, NoMoreNames> {
         loop {
@@ -185,7 +185,7 @@ impl Topics {
             state.used = true;
             self.look_again(&mut state, destination, separator);
             let epoch = state.epoch;
-            let messages: Vec<Arc<Message>> = messages
+            let messages: Vec<Arc<Message>> = std::mem::take(messages)
                 .into_iter()
                 .map(|publish| {
                     state.sequence += 1;

@@ -283,7 +283,7 @@ impl Broker for Harsh {
             reason: reason.into(),
         };
         match self.unsent(PublishError::BrokerUnavailable, refused) {
-            Some(error) => Confirm::ready(Err(Refused::new(0, error))),
+            Some(error) => Confirm::ready(Err(Refused::first_of(batch, error))),
             None => self.ask(|state, node| state.publish(node, batch)),
         }
     }

@@ -119,7 +119,10 @@ fn what_is_under_way_when_a_link_is_lost_is_unknown_and_the_rest_unavailable() {
     assert_eq!(now(&mut topic), Some(Err(SubscribeError::OutcomeUnknown)));
     assert_eq!(now(&mut queue), Some(Err(SubscribeError::OutcomeUnknown)));
     let unavailable = PublishError::BrokerUnavailable;
-    assert_eq!(wait(publish()), Err(Refused::new(0, unavailable.clone())));
+    assert_eq!(
+        wait(publish()),
+        Err(Refused::new(0, unavailable.clone()).named(ROOM))
+    );
     assert_eq!(wait(commit()), Err(unavailable.into()));
     assert_eq!(other.bodies(2), ["x", "y"], "it was done, once");
     engines[0].restore();
@@ -157,7 +160,7 @@ fn what_the_engine_refuses_is_refused() {
     assert_eq!(wait(session.subscribing(1, QUEUE)), refused);
     let refused = PublishError::Refused { reason: reason() };
     let published = wait(here.publish(vec![message(ROOM, "x")], NOW));
-    assert_eq!(published, Err(Refused::new(0, refused)));
+    assert_eq!(published, Err(Refused::new(0, refused).named(ROOM)));
     let member = here.member(session.id).unwrap();
     assert!(member.subscriptions(|_, _| true).is_empty());
     let refused = wait(Session::new(&here, 1_000).opening(None)).unwrap_err();

@@ -33,9 +33,12 @@ impl Broker for Starting {
         confirm
     }
 
-    fn publish(&self, _batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
+    fn publish(&self, batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
         self.check_started();
-        Confirm::ready(Err(Refused::new(0, PublishError::BrokerUnavailable)))
+        Confirm::ready(Err(Refused::first_of(
+            batch,
+            PublishError::BrokerUnavailable,
+        )))
     }
 
     fn sweep(&self) {
@@ -117,7 +120,7 @@ fn a_stopped_engine_receives_no_more_requests() {
     wait(hub.stop(NOW));
     let unavailable = PublishError::BrokerUnavailable;
     let mut published = hub.publish(vec![message("/topic/a", "x")], NOW);
-    let refused = Refused::new(0, unavailable.clone());
+    let refused = Refused::new(0, unavailable.clone()).named("/topic/a");
     assert_eq!(now(&mut published), Some(Err(refused)));
     let transaction = Transaction::new(Vec::new(), vec![message("/topic/a", "x")]);
     let mut committed = hub.commit(session.id, transaction, NOW);
@@ -144,7 +147,7 @@ fn a_stop_before_the_first_use_prevents_the_start() {
 fn a_start_at_first_use_that_fails_is_observed() {
     let (hub, engine, seen) = hub();
     let published = wait(hub.publish(vec![message("/topic/a", "x")], NOW));
-    let unavailable = Refused::new(0, PublishError::BrokerUnavailable);
+    let unavailable = Refused::new(0, PublishError::BrokerUnavailable).named("/topic/a");
     assert_eq!(published, Err(unavailable));
     engine.keep(Err(StartError::new("no credentials")));
     hub.sweep(NOW);

@@ -218,8 +218,8 @@ fn what_cannot_be_chosen() {
 #[test]
 fn every_failure_is_described() {
     use RejectionKind::{
-        Anonymous, Application, BadMessage, BadReply, HandlerPanicked, HandlerTimedOut, Invalid,
-        Misconfigured, NoRoute, NotPublished, Refused, UnsupportedFormat,
+        Anonymous, Application, BadMessage, BadReply, Denied, HandlerPanicked, HandlerTimedOut,
+        Invalid, Misconfigured, NoRoute, NotPublished, NotSubscribed, Refused, UnsupportedFormat,
     };
     let kinds = [
         BadMessage,
@@ -234,6 +234,8 @@ fn every_failure_is_described() {
         HandlerTimedOut,
         BadReply,
         NotPublished,
+        NotSubscribed,
+        Denied,
     ];
     let named: Vec<_> = table(ERRORS, "# Rejected messages", "When")
         .into_iter()
@@ -242,11 +244,10 @@ fn every_failure_is_described() {
     let known = kinds.map(|kind| match kind {
         // A new kind does not compile without its row.
         BadMessage | UnsupportedFormat | Invalid | Anonymous | NoRoute | Application | Refused
-        | Misconfigured | HandlerPanicked | HandlerTimedOut | BadReply | NotPublished => {
-            serde_json::to_string(&kind)
-                .expect("a text")
-                .replace('"', "")
-        }
+        | Misconfigured | HandlerPanicked | HandlerTimedOut | BadReply | NotPublished
+        | NotSubscribed | Denied => serde_json::to_string(&kind)
+            .expect("a text")
+            .replace('"', ""),
     });
     assert_eq!(named, known);
 

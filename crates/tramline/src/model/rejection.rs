@@ -75,8 +75,12 @@ pub enum RejectionKind {
     HandlerTimedOut,
     /// The reply could not be encoded or has no valid destination: the application's fault.
     BadReply,
-    /// The broker refused the reply.
+    /// The broker refused the message, or the reply.
     NotPublished,
+    /// The subscription is refused: by a limit, by the broker, or because there is nothing to subscribe to.
+    NotSubscribed,
+    /// The policy denies it.
+    Denied,
 }
 
 impl fmt::Display for RejectionKind {
@@ -94,6 +98,8 @@ impl fmt::Display for RejectionKind {
             Self::HandlerTimedOut => "handler-timed-out",
             Self::BadReply => "bad-reply",
             Self::NotPublished => "not-published",
+            Self::NotSubscribed => "not-subscribed",
+            Self::Denied => "denied",
         })
     }
 }

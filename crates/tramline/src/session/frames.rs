@@ -5,21 +5,22 @@ use std::sync::Arc;
 use bytes::Bytes;
 use bytestring::ByteString;
 use tramline_broker::{Headers, Outcome};
-use tramline_stomp::{Connect, ErrorReply, Send, ServerEvent};
+use tramline_stomp::{Connect, Send, ServerEvent};
 
 use super::StompSession;
 use super::end::End;
-use super::pending::{About, Call, Work};
+use super::pending::{About, Call, Work, correlation};
 use super::queued::{Later, Seen};
+use super::refusals::Refusal;
 use super::state::Login;
-use crate::app::interceptor::{ClientFrame, Refusal, Refused};
+use crate::app::interceptor::{self, ClientFrame, Refused};
 use crate::model::events::Event;
 use crate::model::inbound::{Cause, Inbound};
 use crate::model::panics::{Panic, caught};
 use crate::model::reply::is_servers;
 use crate::model::user::User;
 use crate::stack::intents::{ConnectIntent, SendIntent};
-use crate::stack::policy::{Answer, Authorized, Decision};
+use crate::stack::policy::{Answer, Authorized, Refusals};
 
 impl StompSession {
     /// Does what a frame asks for, whose turn it is; gives the work that the frames behind it wait for.
@@ -68,13 +69,15 @@ impl StompSession {
         let seen = caught(|| interceptors.inbound(&mut frame));
         let seen = seen.unwrap_or_else(|panic| {
             self.interceptor_panicked(&panic);
-            Err(Refusal::close("the server failed to look at this frame"))
+            Err(interceptor::Refusal::close(
+                "the server failed to look at this frame",
+            ))
         });
         (event, seen.err().map(Box::new))
     }
 
     /// Answers a frame that an interceptor refused.
-    fn refused(&mut self, event: ServerEvent, refusal: Refusal) -> Option<Work> {
+    fn refused(&mut self, event: ServerEvent, refusal: interceptor::Refusal) -> Option<Work> {
         self.stack.counters.refused.increment();
         match (event, refusal.0) {
             (ServerEvent::Send(send), Refused::Reject(rejection)) => {
@@ -83,7 +86,7 @@ impl StompSession {
                 Some(self.notify(&rejection, Vec::new(), about))
             }
             (event, refused) => {
-                let (reply, error) = Refusal(refused).error();
+                let (reply, error) = interceptor::Refusal(refused).error();
                 self.stomp.error(reply.receipt(receipt(event)));
                 self.state.end(End::Refused { error });
                 None
@@ -120,10 +123,7 @@ impl StompSession {
             session.login = Login::Decided;
             match answer {
                 Ok(open) => Some(Work::Open(session.stack.hub.open(open))),
-                Err(decision) => {
-                    session.denied("CONNECT", None, &decision, None);
-                    None
-                }
+                Err(decision) => session.denied("CONNECT", &decision, None),
             }
         })
     }
@@ -151,6 +151,11 @@ impl StompSession {
         }
         let (destination, headers, body) = passed_on(send.destination, send.headers, send.body);
         let (receipt, transaction) = (send.receipt, send.transaction);
+        // Where it is denied, an ERROR needs no more than its receipt.
+        let correlation = match self.stack.refusals {
+            Refusals::EndSession => None,
+            Refusals::Notify => correlation(&headers),
+        };
         let answer = self.stack.policy.authorize(SendIntent {
             stack: &self.stack,
             session: &self.record,
@@ -159,15 +164,23 @@ impl StompSession {
             body,
         });
         self.answered(answer, move |session, answer| {
-            match answer.map(Authorized::transpose) {
-                Ok(Ok(publish)) => match transaction {
-                    Some(id) => session.add_to_transaction(&id, Later::Publish(publish), receipt),
-                    None => session.add_to_batch(publish, receipt),
-                },
-                Ok(Err((message, detail))) => session.refuse(message, detail, receipt),
-                Err(decision) => {
-                    session.denied("SEND to", Some(&destination), &decision, receipt);
+            let publish = match answer.map(Authorized::transpose) {
+                Ok(Ok(publish)) => publish,
+                refused => {
+                    let mut about = About::new(destination, correlation);
+                    about.receipt = receipt;
+                    return match refused {
+                        Ok(Err((message, detail))) => {
+                            session.refuse_frame(Refusal::of_send(message, detail), about)
+                        }
+                        Err(decision) => session.denied("SEND to", &decision, Some(about)),
+                        Ok(Ok(_)) => None,
+                    };
                 }
+            };
+            match transaction {
+                Some(id) => session.add_to_transaction(&id, Later::Publish(publish), receipt),
+                None => session.add_to_batch(publish, receipt),
             }
             None
         })
@@ -184,25 +197,22 @@ impl StompSession {
             ..
         } = send;
         let session = Arc::clone(&self.record);
-        let mut inbound = Inbound::new(session, Cause::Message, destination.clone());
+        let mut about = About::of(destination.clone(), &headers);
+        about.receipt = receipt;
+        let mut inbound = Inbound::new(session, Cause::Message, destination);
         inbound.headers = headers;
         inbound.body = body;
         let answer = self.stack.policy.authorize(inbound);
         self.answered(answer, move |session, answer| {
             let inbound = match answer {
                 Ok(inbound) => inbound,
-                Err(decision) => {
-                    session.denied("SEND to", Some(&destination), &decision, receipt);
-                    return None;
-                }
+                Err(decision) => return session.denied("SEND to", &decision, Some(about)),
             };
             let call = Call { inbound, path_from };
             if let Some(id) = transaction {
-                session.add_to_transaction(&id, Later::Call(call), receipt);
+                session.add_to_transaction(&id, Later::Call(call), about.receipt);
                 return None;
             }
-            let mut about = About::of(destination, &call.inbound.get().headers);
-            about.receipt = receipt;
             Some(Work::Call(Some((call, about))))
         })
     }
@@ -211,57 +221,6 @@ impl StompSession {
         if let Some(receipt) = receipt {
             self.stomp.receipt(&receipt);
         }
-    }
-
-    /// Ends the session with an ERROR: the client asked for something that cannot be done.
-    pub(super) fn refuse(&mut self, message: &str, detail: String, receipt: Option<ByteString>) {
-        if self.record.is_expelled() {
-            // Its client receives the reason of that, and not that the broker has removed the session already.
-            return;
-        }
-        self.stack.counters.rejected.increment();
-        self.end_with_error(message, detail, receipt);
-    }
-
-    pub(super) fn end_with_error(
-        &mut self,
-        message: &str,
-        detail: String,
-        receipt: Option<ByteString>,
-    ) {
-        let reply = ErrorReply::new(message)
-            .detail(detail.clone())
-            .receipt(receipt);
-        self.stomp.error(reply);
-        self.state.end(End::Refused { error: detail });
-    }
-
-    pub(super) fn denied(
-        &mut self,
-        frame: &str,
-        destination: Option<&ByteString>,
-        decision: &Decision,
-        receipt: Option<ByteString>,
-    ) {
-        self.stack.counters.denied.increment();
-        let destination = destination
-            .map(|destination| format!(" {destination:?}"))
-            .unwrap_or_default();
-        tracing::debug!(stack = %self.stack.name, session = %self.record.id(), rule = decision.rule(), "denied: {frame}{destination}");
-        if let Some(failure) = decision.failure() {
-            self.check_failed(failure, decision.rule());
-        }
-        let who = self
-            .record
-            .user()
-            .map_or("an anonymous session".into(), |user| {
-                format!("user {:?}", user.name())
-            });
-        let mut detail = format!("{frame}{destination} is denied to {who} by this server's policy");
-        if let Some(reason) = decision.reason() {
-            detail = format!("{detail}: {reason}");
-        }
-        self.end_with_error("access denied", detail, receipt);
     }
 }
 

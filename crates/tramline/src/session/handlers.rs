@@ -164,26 +164,13 @@ impl StompSession {
         if batch.is_empty() {
             return self.handled(about);
         }
-        // One that is refused does not take those behind it with it.
-        let again = if batch.len() > 1 {
-            batch.clone()
-        } else {
-            Vec::new()
-        };
         let confirm = self.stack.publisher.publish_all(batch);
-        Some(Work::Effects(Waiting::new(confirm, (again, about))))
+        Some(Work::Effects(Waiting::new(confirm, about)))
     }
 
-    /// Tells the client of the message that the broker refused; those of `batch` behind it are published after that.
-    pub(super) fn effect_refused(
-        &mut self,
-        refused: Refused,
-        mut batch: Vec<Publish>,
-        about: About,
-    ) -> Work {
-        let Refused { done, error, .. } = refused;
-        batch.drain(..(done + 1).min(batch.len()));
-        self.notify(&error.into(), batch, about)
+    /// Tells the client of the message that the broker refused; those behind it are published after that.
+    pub(super) fn effect_refused(&mut self, refused: Refused, about: About) -> Work {
+        self.notify(&refused.error.into(), refused.rest, about)
     }
 
     /// Tells the client of a rejection; `rest` is published after that.
@@ -195,7 +182,9 @@ impl StompSession {
 
     /// A handler's work is done.
     pub(super) fn handled(&mut self, about: About) -> Option<Work> {
-        self.receipt(about.receipt);
+        if !about.is_refused {
+            self.receipt(about.receipt);
+        }
         about.then.and_then(|calls| self.call_next(*calls))
     }
 
@@ -225,7 +214,9 @@ impl StompSession {
     }
 
     fn log_rejection(&self, rejection: &Rejection, about: &About) {
-        self.stack.counters.rejected.increment();
+        if rejection.kind() != RejectionKind::Denied {
+            self.stack.counters.rejected.increment();
+        }
         macro_rules! log {
             ($level:ident) => {
                 tracing::$level!(

@@ -13,6 +13,7 @@ mod order;
 mod output;
 mod pending;
 mod queued;
+mod refusals;
 mod serve;
 mod state;
 mod subscriptions;
@@ -305,6 +306,6 @@ mod tests {
         // With what tokio adds it should not begin another 128 bytes.
         assert!(size <= 640, "{size}");
         // Boxed while it waits.
-        assert!(size_of::<Work>() <= 288, "{}", size_of::<Work>());
+        assert!(size_of::<Work>() <= 304, "{}", size_of::<Work>());
     }
 }

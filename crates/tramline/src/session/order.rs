@@ -1,17 +1,19 @@
 //! The order in which a session's frames are handled: see "Order" in ARCHITECTURE.md.
 
+use std::cmp::Ordering;
 use std::task::Context;
 
 use bytestring::ByteString;
-use tramline_broker::{Published, Refused};
+use tramline_broker::{PublishError, Published, Refused};
 use tramline_stomp::ServerEvent;
 
 use super::StompSession;
-use super::pending::{Receipts, Waiting, Work};
+use super::pending::{About, Receipts, Waiting, Work};
 use super::queued::Seen;
+use super::refusals::Refusal;
 use super::turn;
 use crate::net::transport::Lost;
-use crate::stack::batch::OwnPublish;
+use crate::stack::batch::{Batch, OwnPublish};
 use crate::stack::policy::Authorized;
 
 /// How a frame stands to the SENDs before it that are not confirmed.
@@ -142,7 +144,8 @@ impl StompSession {
                 if let Ok(published) = &answer {
                     turn::published(published);
                 }
-                self.sends_confirmed(answer, receipts);
+                let refused = self.sends_confirmed(answer, receipts);
+                self.work = refused.map(Box::new);
             }
             Err(confirm) => {
                 let sends = Work::Sends(Waiting::new(confirm, receipts));
@@ -155,25 +158,36 @@ impl StompSession {
         &mut self,
         answer: Result<Published, Refused>,
         receipts: Receipts,
-    ) {
-        let (done, refused) = match answer {
-            Ok(_) => (usize::MAX, None),
-            Err(Refused { done, error, .. }) => (done, Some(error)),
-        };
-        let mut of_refused = None;
+    ) -> Option<Work> {
+        let refused = answer.err();
+        let done = refused.as_ref().map_or(usize::MAX, |refused| refused.done);
+        let (mut of_refused, mut of_rest) = (None, Receipts::new());
         for (at, receipt) in receipts {
-            if at < done {
-                self.receipt(Some(receipt));
-            } else if at == done {
-                of_refused = Some(receipt);
+            match at.cmp(&done) {
+                Ordering::Less => self.receipt(Some(receipt)),
+                Ordering::Equal => of_refused = Some(receipt),
+                Ordering::Greater => of_rest.push((at - done - 1, receipt)),
             }
         }
-        if let Some(error) = refused {
+        let refused = refused?;
+        let destination = refused.destination.clone();
+        let mut about = About::new(destination.unwrap_or_default(), None);
+        about.receipt = of_refused;
+        let notice = match &refused.error {
+            // Of those behind it, it is not known either.
+            error @ PublishError::OutcomeUnknown => {
+                self.refuse("message not published", error.to_string(), about.receipt);
+                None
+            }
+            error => self.refuse_frame(Refusal::from(error), about),
+        };
+        if notice.is_none() {
             // The batch that was gathered meanwhile comes after what was refused.
             self.order.batch.clear();
             self.order.receipts.clear();
-            self.refuse("message not published", error.to_string(), of_refused);
         }
+        let rest = Batch::rest_of(refused);
+        Some(Work::RestOfSends(Box::new((notice?, rest, of_rest))))
     }
 }
 

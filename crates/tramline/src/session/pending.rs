@@ -20,6 +20,7 @@ use crate::app::login::LoginFuture;
 use crate::app::router::OnRejection;
 use crate::model::inbound::Inbound;
 use crate::model::panics::Caught;
+use crate::stack::batch::Batch;
 use crate::stack::policy::Authorized;
 
 /// A running handler, or an answer that the broker has not given yet.
@@ -37,19 +38,20 @@ pub(super) enum Work {
     Call(Option<(Call, About)>),
     /// A handler runs, until it ends or its time does.
     Handler(Waiting<Caught<EffectsFuture>, About>, Instant),
-    /// The broker confirms the effects of a handler. With several messages, copies of them are kept, since those behind
-    /// a refused message are published again.
-    Effects(Waiting<Publishing, (Vec<Publish>, About)>),
+    /// The broker confirms the effects of a handler.
+    Effects(Waiting<Publishing, About>),
     /// The broker confirms the notice of a refused message; the messages behind that one are published next.
     Notice(Waiting<Publishing, (Vec<Publish>, About)>),
     /// The broker confirms a batch of the client's SENDs.
     Sends(Waiting<Publishing, Receipts>),
+    /// The broker confirms the notice of a SEND that it refused; those behind it are published next.
+    RestOfSends(Box<(Work, Batch, Receipts)>),
     /// The broker confirms the client's ACKs and NACKs: [`Order::settling`](super::queued::Order::settling).
     Settle,
     /// The broker confirms its part of a transaction; the handlers' part is next.
     Commit(Waiting<Confirm<Result<Published, CommitError>>, Calls>),
     /// The broker confirms a subscription.
-    Subscribe(Waiting<Confirm<Result<Subscribed, SubscribeError>>, Subscribing>),
+    Subscribe(Waiting<Confirm<Result<Subscribed, SubscribeError>>, Box<Subscribing>>),
     /// The broker confirms the end of a subscription; then its receipt is owed.
     Unsubscribe(Waiting<Confirm<()>, Option<ByteString>>),
     /// The client sent DISCONNECT, and concurrent handlers still run.
@@ -91,8 +93,7 @@ pub(super) struct Waiting<F, N> {
 pub(super) struct Subscribing {
     pub(super) slot: u32,
     pub(super) id: ByteString,
-    pub(super) destination: ByteString,
-    pub(super) receipt: Option<ByteString>,
+    pub(super) about: About,
 }
 
 impl<F: Future + Unpin, N> Waiting<F, N> {
@@ -139,6 +140,8 @@ pub(super) struct About {
     /// Copied into replies, so that the client knows what they answer.
     pub(super) correlation: Option<ByteString>,
     pub(super) on_rejection: Option<OnRejection>,
+    /// It is refused: there is no receipt, and the notice names the one that was asked for.
+    pub(super) is_refused: bool,
     /// Nobody needs its outcome once the client has left.
     pub(super) cancel_on_disconnect: bool,
     /// The rest of its transaction.
@@ -148,14 +151,16 @@ pub(super) struct About {
 impl About {
     /// About a frame with these headers.
     pub(super) fn of(destination: ByteString, headers: &Headers) -> Self {
+        Self::new(destination, correlation(headers))
+    }
+
+    pub(super) fn new(destination: ByteString, correlation: Option<ByteString>) -> Self {
         Self {
             destination,
             receipt: None,
             slot: None,
-            correlation: headers
-                .get_bytestring(CORRELATION)
-                .filter(|id| id.len() <= LONGEST_CORRELATION)
-                .cloned(),
+            correlation,
+            is_refused: false,
             on_rejection: None,
             cancel_on_disconnect: false,
             then: None,
@@ -169,7 +174,18 @@ impl About {
         {
             headers.push(CORRELATION, correlation.clone());
         }
+        if let Some(receipt) = &self.receipt
+            && self.is_refused
+        {
+            headers.push("receipt-id", receipt.clone());
+        }
     }
+}
+
+/// The id by which a frame's sender tells answers apart.
+pub(super) fn correlation(headers: &Headers) -> Option<ByteString> {
+    let id = headers.get_bytestring(CORRELATION);
+    id.filter(|id| id.len() <= LONGEST_CORRELATION).cloned()
 }
 
 /// The handlers of a committed transaction that were not called yet.
@@ -189,6 +205,7 @@ impl fmt::Debug for Work {
             Self::Effects(_) => "Effects",
             Self::Notice(_) => "Notice",
             Self::Sends(_) => "Sends",
+            Self::RestOfSends(_) => "RestOfSends",
             Self::Settle => "Settle",
             Self::Commit(_) => "Commit",
             Self::Subscribe(_) => "Subscribe",

@@ -6,11 +6,12 @@ use tramline_stomp::{AckMode, Subscribe, Unsubscribe};
 
 use super::StompSession;
 use super::pending::{About, Call, Subscribing, Waiting, Work};
+use super::refusals::Refusal;
 use super::turn;
 use crate::model::events::Event;
 use crate::model::inbound::{Cause, Inbound};
 use crate::stack::intents::SubscribeIntent;
-use crate::stack::policy::Authorized;
+use crate::stack::policy::{Authorized, Decision};
 
 impl StompSession {
     pub(super) fn subscribe(&mut self, subscribe: Subscribe) -> Option<Work> {
@@ -19,35 +20,35 @@ impl StompSession {
             let path_from = subscribe.destination.len() - path.len();
             return self.ask(subscribe, path_from);
         }
+        let mut about = About::of(subscribe.destination.clone(), &subscribe.headers);
+        about.receipt.clone_from(&subscribe.receipt);
+        let subscribing = Subscribing {
+            slot: subscribe.slot,
+            id: subscribe.id.clone(),
+            about,
+        };
         let answer = match SubscribeIntent::new(&self.stack, &self.record, &subscribe) {
             Ok(intent) => self.stack.policy.authorize(intent),
             Err(detail) => {
-                self.refuse("subscription refused", detail, subscribe.receipt);
-                return None;
+                return self.not_subscribed(Refusal::of_subscribe(detail), subscribing);
             }
-        };
-        let subscribing = Subscribing {
-            slot: subscribe.slot,
-            id: subscribe.id,
-            destination: subscribe.destination,
-            receipt: subscribe.receipt,
         };
         self.answered(answer, move |session, answer| {
-            let receipt = subscribing.receipt.clone();
             match answer.map(Authorized::transpose) {
                 // A client that left while a check ran receives nothing any more.
-                Ok(_) if session.state.is_gone() => {}
+                Ok(_) if session.state.is_gone() => None,
                 Ok(Ok(request)) => {
                     let confirm = session.stack.hub.subscribe(request);
-                    return Some(Work::Subscribe(Waiting::new(confirm, subscribing)));
+                    Some(Work::Subscribe(Waiting::new(
+                        confirm,
+                        Box::new(subscribing),
+                    )))
                 }
-                Ok(Err(detail)) => session.refuse("subscription refused", detail, receipt),
-                Err(decision) => {
-                    let destination = &subscribing.destination;
-                    session.denied("SUBSCRIBE to", Some(destination), &decision, receipt);
+                Ok(Err(detail)) => {
+                    session.not_subscribed(Refusal::of_subscribe(detail), subscribing)
                 }
+                Err(decision) => session.subscription_denied(&decision, subscribing),
             }
-            None
         })
     }
 
@@ -62,39 +63,23 @@ impl StompSession {
             receipt,
             ..
         } = subscribe;
+        let mut about = About::of(destination.clone(), &headers);
+        about.receipt = receipt;
+        let subscribing = Subscribing { slot, id, about };
         let session = Arc::clone(&self.record);
-        let mut inbound = Inbound::new(session, Cause::Subscribe, destination.clone());
+        let mut inbound = Inbound::new(session, Cause::Subscribe, destination);
         inbound.headers = headers;
         let answer = self.stack.policy.authorize(inbound);
-        let subscribing = Subscribing {
-            slot,
-            id,
-            destination,
-            receipt,
-        };
         self.answered(answer, move |session, answer| match answer {
             Ok(_) if session.state.is_gone() => None,
             Ok(inbound) => session.may_ask(Call { inbound, path_from }, ack, subscribing),
-            Err(decision) => {
-                let Subscribing {
-                    destination,
-                    receipt,
-                    ..
-                } = subscribing;
-                session.denied("SUBSCRIBE to", Some(&destination), &decision, receipt);
-                None
-            }
+            Err(decision) => session.subscription_denied(&decision, subscribing),
         })
     }
 
     /// Asks the handler, as the policy permits.
     fn may_ask(&mut self, call: Call, ack: AckMode, subscribing: Subscribing) -> Option<Work> {
-        let Subscribing {
-            slot,
-            id,
-            destination,
-            receipt,
-        } = &subscribing;
+        let destination = &subscribing.about.destination;
         let path = &destination[call.path_from..];
         let wrong = if self.stack.routes.subscribe(path).is_none() {
             Some("no handler answers subscriptions there")
@@ -107,28 +92,46 @@ impl StompSession {
         };
         if let Some(wrong) = wrong {
             let detail = format!("nothing can be subscribed to at {destination:?}: {wrong}");
-            self.refuse("subscription refused", detail, receipt.clone());
-            return None;
+            return self.not_subscribed(Refusal::of_subscribe(detail), subscribing);
         }
-        let hub = &self.stack.hub;
-        if hub.record(self.record.id(), *slot, id, destination) {
+        let Subscribing { slot, id, .. } = &subscribing;
+        if self
+            .stack
+            .hub
+            .record(self.record.id(), *slot, id, destination)
+        {
             self.subscribed(&subscribing);
         }
-        let mut about = About::of(subscribing.destination, &call.inbound.get().headers);
+        let mut about = subscribing.about;
         about.slot = Some(subscribing.slot);
-        about.receipt = subscribing.receipt;
         Some(Work::Call(Some((call, about))))
+    }
+
+    /// Answers a SUBSCRIBE that is refused.
+    pub(super) fn not_subscribed(
+        &mut self,
+        refusal: Refusal,
+        subscribing: Subscribing,
+    ) -> Option<Work> {
+        self.stomp.drop_subscription(subscribing.slot);
+        self.refuse_frame(refusal, subscribing.about)
+    }
+
+    fn subscription_denied(
+        &mut self,
+        decision: &Decision,
+        subscribing: Subscribing,
+    ) -> Option<Work> {
+        self.stomp.drop_subscription(subscribing.slot);
+        self.denied("SUBSCRIBE to", decision, Some(subscribing.about))
     }
 
     /// Tells listeners of a subscription that is active.
     pub(super) fn subscribed(&mut self, subscribing: &Subscribing) {
-        let Subscribing {
-            id, destination, ..
-        } = subscribing;
         self.tell(|session| Event::Subscribed {
             session,
-            id: id.clone(),
-            destination: destination.clone(),
+            id: subscribing.id.clone(),
+            destination: subscribing.about.destination.clone(),
         });
     }
 

@@ -1,12 +1,13 @@
 //! Open transactions, whose frames are kept until COMMIT.
 
 use bytestring::ByteString;
-use tramline_broker::DeliveryRef;
+use tramline_broker::{CommitError, DeliveryRef};
 use tramline_stomp::Transaction;
 
 use super::StompSession;
 use super::pending::{About, Calls, Waiting, Work};
 use super::queued::Later;
+use super::refusals::Refusal;
 
 impl StompSession {
     /// Keeps a frame for COMMIT; its receipt says that it is accepted.
@@ -64,6 +65,26 @@ impl StompSession {
         let hub = &self.stack.hub;
         let confirm = hub.commit(self.record.id(), open.settles, open.publishes);
         Some(Work::Commit(Waiting::new(confirm, calls)))
+    }
+
+    /// Answers a COMMIT of which nothing was done.
+    pub(super) fn not_committed(
+        &mut self,
+        error: &CommitError,
+        receipt: Option<ByteString>,
+    ) -> Option<Work> {
+        let message = "transaction not committed";
+        match error {
+            CommitError::Publish(error) if error.is_overload() => {
+                let mut about = About::new(ByteString::new(), None);
+                about.receipt = receipt;
+                self.refuse_frame(Refusal::of_commit(error), about)
+            }
+            error => {
+                self.refuse(message, error.to_string(), receipt);
+                None
+            }
+        }
     }
 
     /// The next handler of a committed transaction; after the last, the receipt of its COMMIT.

@@ -6,7 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use super::StompSession;
 use super::end::End;
-use super::pending::Work;
+use super::pending::{Waiting, Work};
+use super::refusals::Refusal;
 use super::turn;
 
 impl StompSession {
@@ -89,13 +90,13 @@ impl StompSession {
                 }
             }
             Work::Effects(effects) => {
-                let (answer, (batch, about)) = ready!(effects.poll(context));
+                let (answer, about) = ready!(effects.poll(context));
                 match answer {
                     Ok(published) => {
                         turn::published(&published);
                         self.handled(about)
                     }
-                    Err(refused) => Some(self.effect_refused(refused, batch, about)),
+                    Err(refused) => Some(self.effect_refused(refused, about)),
                 }
             }
             Work::Notice(notice) => {
@@ -112,8 +113,19 @@ impl StompSession {
                     let _ = self.poll_settling(context);
                     return Poll::Pending;
                 };
-                self.sends_confirmed(answer, receipts);
-                Some(Work::Settle)
+                let refused = self.sends_confirmed(answer, receipts);
+                Some(refused.unwrap_or(Work::Settle))
+            }
+            Work::RestOfSends(rest) => {
+                let (notice, rest, receipts) = &mut **rest;
+                ready!(self.poll_to_end(notice, context));
+                let (rest, receipts) = (std::mem::take(rest), std::mem::take(receipts));
+                if rest.is_empty() {
+                    Some(Work::Settle)
+                } else {
+                    let confirm = self.stack.hub.publish(&self.member, rest);
+                    Some(Work::Sends(Waiting::new(confirm, receipts)))
+                }
             }
             Work::Settle => {
                 ready!(self.poll_settling(context));
@@ -126,11 +138,7 @@ impl StompSession {
                         turn::published(&published);
                         self.call_next(calls)
                     }
-                    Err(error) => {
-                        let message = "transaction not committed";
-                        self.refuse(message, error.to_string(), calls.receipt);
-                        None
-                    }
+                    Err(error) => self.not_committed(&error, calls.receipt),
                 }
             }
             Work::Subscribe(subscribe) => {
@@ -138,15 +146,11 @@ impl StompSession {
                 match answer {
                     Ok(_) => {
                         self.subscribed(&subscribing);
-                        self.receipt(subscribing.receipt);
+                        self.receipt(subscribing.about.receipt);
+                        None
                     }
-                    Err(error) => {
-                        self.stomp.drop_subscription(subscribing.slot);
-                        let message = "subscription refused";
-                        self.refuse(message, error.to_string(), subscribing.receipt);
-                    }
+                    Err(error) => self.not_subscribed(Refusal::from(&error), *subscribing),
                 }
-                None
             }
             Work::Unsubscribe(unsubscribe) => {
                 let ((), receipt) = ready!(unsubscribe.poll(context));

@@ -12,6 +12,7 @@ use super::value::{Value, Wrong};
 use crate::net::compression::Compression;
 use crate::net::endpoint::SockJs;
 use crate::net::endpoint::{Origins, Proxies};
+use crate::stack::policy::Refusals;
 use tramline_broker::Overflow;
 use tramline_broker::Separator;
 use tramline_sockjs::OnAbort;
@@ -66,6 +67,14 @@ pub(super) static KEYS: &[Key] = &[
     }),
     key("user_prefix", |to, value| {
         to.user_prefix = prefix(value.text().unwrap_or_default())?;
+        Ok(())
+    }),
+    key("refusals", |to, value| {
+        to.refusals = value.word("\"end-session\" or \"notify\"", |word| match word {
+            "end-session" => Some(Refusals::EndSession),
+            "notify" => Some(Refusals::Notify),
+            _ => None,
+        })?;
         Ok(())
     }),
     key("allowed_origins", |to, value| {

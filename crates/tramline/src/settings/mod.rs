@@ -26,6 +26,7 @@ use crate::net::endpoint::SockJs;
 use crate::serve::ServeLimits;
 use crate::stack::builder::MessagingBuilder;
 use crate::stack::limits::Limits;
+use crate::stack::policy::Refusals;
 use tramline_broker::Separator;
 
 /// Settings that an operator may change without a new build: limits and options from a file and the environment.
@@ -87,6 +88,8 @@ pub struct Settings {
     pub application_separator: Separator,
     /// [`MessagingBuilder::user_prefix`].
     pub user_prefix: ByteString,
+    /// [`MessagingBuilder::refusals`].
+    pub refusals: Refusals,
     /// [`MessagingBuilder::allowed_origins`].
     pub allowed_origins: Vec<ByteString>,
     /// [`MessagingBuilder::trusted_proxies`].
@@ -127,6 +130,7 @@ impl Default for Settings {
             application_prefixes: vec![ByteString::from_static("/app")],
             application_separator: Separator::default(),
             user_prefix: ByteString::from_static("/user"),
+            refusals: Refusals::default(),
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             keep_headers: Vec::new(),
@@ -225,6 +229,7 @@ impl MessagingBuilder {
             .application_prefixes(settings.application_prefixes.iter().cloned())
             .application_separator(settings.application_separator)
             .user_prefix(settings.user_prefix.clone())
+            .refusals(settings.refusals)
             .allowed_origins(settings.allowed_origins.iter().cloned())
             .trusted_proxies(settings.trusted_proxies.iter().cloned())
             .keep_headers(settings.keep_headers.iter().cloned())

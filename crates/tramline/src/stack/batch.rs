@@ -1,6 +1,6 @@
 //! What one session publishes together.
 
-use tramline_broker::{Publish, SessionId};
+use tramline_broker::{Publish, Refused, SessionId};
 
 use super::policy::Authorized;
 
@@ -38,6 +38,11 @@ impl Batch {
         } = publish.into_inner();
         assert_eq!(permitted, session, "a permission of another session");
         self.0.push(publish);
+    }
+
+    /// What the broker gave back of a session's batch.
+    pub(crate) fn rest_of(refused: Refused) -> Self {
+        Self(refused.rest)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -16,7 +16,7 @@ use super::extract::for_handlers;
 use super::limits::Limits;
 use super::messaging::Messaging;
 use super::observer::StackObserver;
-use super::policy::Policy;
+use super::policy::{Policy, Refusals};
 use super::prefix::below;
 use super::presence::{PresenceTable, Presences};
 use super::shared::MessagingStack;
@@ -46,6 +46,7 @@ pub struct MessagingBuilder {
     presences: Presences,
     policy: Option<Policy>,
     limits: Limits,
+    refusals: Refusals,
     /// The options for [`Endpoint::with_sockjs`].
     pub(crate) sockjs: SockJs,
     origins: Origins,
@@ -80,6 +81,7 @@ impl Default for MessagingBuilder {
             presences: Presences::new(),
             policy: None,
             limits: Limits::default(),
+            refusals: Refusals::default(),
             sockjs: SockJs::default(),
             origins: Origins::default(),
             proxies: Proxies::default(),
@@ -142,6 +144,13 @@ impl MessagingBuilder {
     /// Sets the access rules for CONNECT, SEND and SUBSCRIBE. Required: no default would be right.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = Some(policy);
+        self
+    }
+
+    /// Sets how a SEND or SUBSCRIBE is answered that is denied, or names what does not exist. Default
+    /// [`Refusals::EndSession`].
+    pub fn refusals(mut self, refusals: Refusals) -> Self {
+        self.refusals = refusals;
         self
     }
 
@@ -375,6 +384,7 @@ impl MessagingBuilder {
             for_handlers: Arc::new(for_handlers(stack, publisher.clone())),
             publisher,
             limits: self.limits,
+            refusals: self.refusals,
             stomp_of_programs: Arc::new(stomp.clone().with_min_silence(Duration::ZERO)),
             stomp: Arc::new(stomp),
             front: Front {

@@ -13,7 +13,7 @@ use tramline_stomp::ServerConfig;
 
 use super::clients::ClientHub;
 use super::limits::Limits;
-use super::policy::Policy;
+use super::policy::{Policy, Refusals};
 use super::prefix::below;
 use super::presence::PresenceTable;
 use super::stats::Counters;
@@ -35,6 +35,7 @@ pub(crate) struct MessagingStack {
     pub(crate) app_prefixes: Vec<ByteString>,
     pub(crate) user_prefix: ByteString,
     pub(crate) policy: Policy,
+    pub(crate) refusals: Refusals,
     pub(crate) publisher: Publisher,
     /// Handles of the stack for handlers, by type.
     pub(crate) for_handlers: Arc<Extensions>,

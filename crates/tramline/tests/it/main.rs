@@ -21,6 +21,7 @@ mod policy;
 mod presence;
 mod queues;
 mod raw;
+mod refusals;
 mod registry;
 mod replies;
 mod routes;

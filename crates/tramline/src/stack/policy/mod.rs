@@ -3,6 +3,7 @@
 mod authorized;
 mod captures;
 mod decision;
+mod refusals;
 mod rule;
 
 use std::borrow::Cow;
@@ -16,6 +17,7 @@ pub(crate) use self::authorized::{Answer, Asked, Authorized, Intent};
 use self::captures::{Captures, starred};
 pub(crate) use self::decision::Failure;
 pub use self::decision::{Action, Decision};
+pub use self::refusals::Refusals;
 pub use self::rule::{
     CheckOutput, Rule, authenticated, check, check_with_state, deny, permit, role,
 };

@@ -9,7 +9,7 @@ use tramline_stomp::{Frame, Version};
 
 use super::client::FrameExt;
 use super::server::{Server, Setup};
-use super::{Client, Request, eventually};
+use super::{Client, ERRORS, Request, eventually};
 
 /// A broker with topics and queues.
 pub(crate) fn broker() -> EmbeddedBroker {
@@ -83,6 +83,32 @@ impl Server {
             let failures = |stats: Stats| stats.denied + stats.rejected + stats.protocol_errors;
             let now = self.stats();
             assert_eq!(counter(now), counter(before) + 1, "{at}: {frame:?}");
+            assert_eq!(failures(now), failures(before) + 1, "{at}: {frame:?}");
+            self.serves().await;
+        }
+    }
+}
+
+impl Server {
+    /// Sends a frame that asks for the receipt 7 and finds no room, which is told at [`ERRORS`]; the session goes on.
+    #[track_caller]
+    pub(crate) fn has_no_room<'a>(
+        &'a self,
+        client: &'a mut Client,
+        frame: &'a str,
+        text: &'a str,
+    ) -> impl Future<Output = ()> + 'a {
+        let at = Location::caller();
+        async move {
+            let before = self.stats();
+            client.send(frame).await;
+            let message = client.expect("MESSAGE").await;
+            message.has("destination", ERRORS).has("receipt-id", "7");
+            let notice: serde_json::Value = serde_json::from_slice(&message.body).unwrap();
+            assert_eq!(notice["error"], text, "{at}");
+            let failures = |stats: Stats| stats.denied + stats.rejected + stats.protocol_errors;
+            let now = self.stats();
+            assert_eq!(rejected(now), rejected(before) + 1, "{at}: {frame:?}");
             assert_eq!(failures(now), failures(before) + 1, "{at}: {frame:?}");
             self.serves().await;
         }

@@ -36,8 +36,11 @@ impl Broker for Starting {
         activation.refuse(SubscribeError::BrokerUnavailable);
     }
 
-    fn publish(&self, _batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
-        Confirm::ready(Err(Refused::new(0, PublishError::BrokerUnavailable)))
+    fn publish(&self, batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
+        Confirm::ready(Err(Refused::first_of(
+            batch,
+            PublishError::BrokerUnavailable,
+        )))
     }
 }
 
