@@ -26,6 +26,32 @@ const REGISTRIES: &[&str] = &[
     concat!("repo1.", "maven.org"),
 ];
 
+/// Where lines are logged that no client causes, or that have a bound of their own; `log_client!` logs all others.
+const OWN_LINES: &[&str] = &[
+    "model/log.rs",
+    "net/endpoint/sockjs/answers.rs",
+    "net/listener.rs",
+    "net/transport/io.rs",
+    "serve/connection.rs",
+    "serve/limits.rs",
+    "serve/mod.rs",
+    "serve/stop.rs",
+    "session/tcp.rs",
+    "stack/observer.rs",
+];
+
+/// In pieces, as above.
+const LOGS: &[&str] = &[
+    concat!("tracing", "::error!"),
+    concat!("tracing", "::warn!"),
+    concat!("tracing", "::info!"),
+    concat!("tracing", "::debug!"),
+    concat!("tracing", "::trace!"),
+    concat!("tracing", "::event!"),
+    concat!("tracing", "::$"),
+    concat!("use ", "tracing"),
+];
+
 pub(super) fn problems(files: &[File]) -> Vec<String> {
     files.iter().flat_map(check).collect()
 }
@@ -41,12 +67,18 @@ fn check(file: &File) -> Vec<String> {
             "{path}: {lines} lines; split it, or say `{EXCUSE} …`"
         ));
     }
+    let may_log = path
+        .strip_prefix("crates/tramline/src/")
+        .is_none_or(|path| !path.ends_with(".rs") || OWN_LINES.contains(&path));
     for (number, line) in (1..).zip(text.lines()) {
         let mut complain = |what: String| problems.push(format!("{path}:{number}: {what}"));
         if is(&[".rs"])
             && let Some(word) = LEFTOVERS.iter().find(|word| line.contains(*word))
         {
             complain(format!("{word}…) is left over"));
+        }
+        if !may_log && LOGS.iter().any(|log| line.contains(log)) {
+            complain("a line that a client may cause; use `log_client!`".to_owned());
         }
         if !is(&["Cargo.lock", "package-lock.json"])
             && let Some(host) = REGISTRIES.iter().find(|host| line.contains(*host))
@@ -79,6 +111,15 @@ mod tests {
             0
         );
         assert_eq!(complaints("a.rs", &"x\n".repeat(LONGEST)), 0);
+    }
+
+    #[test]
+    fn lines_that_clients_cause_are_found() {
+        for log in LOGS {
+            assert_eq!(complaints("crates/tramline/src/session/x.rs", log), 1);
+            assert_eq!(complaints("crates/tramline/src/net/listener.rs", log), 0);
+            assert_eq!(complaints("crates/client/src/driver.rs", log), 0);
+        }
     }
 
     #[test]

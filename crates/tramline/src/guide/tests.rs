@@ -6,6 +6,7 @@ use std::time::Duration;
 use tramline_broker::{Destination, EmbeddedBroker, Hub, Pattern, QueueSettings, TopicSettings};
 use tramline_sockjs::{MAX_CALLBACK_LEN, MAX_ID_LEN, PayloadLimits};
 
+use crate::model::log::{ADDRESS_LOG_LINES, LOG_TIME, SESSION_LOG_LINES};
 use crate::model::rejection::RejectionKind;
 use crate::net::endpoint::SockJs;
 use crate::net::transport::sockjs::QUEUE_LIMIT;
@@ -209,6 +210,9 @@ fn what_cannot_be_chosen() {
             ("UNHEARD", UNHEARD.to_string()),
             ("QUEUE_LIMIT", QUEUE_LIMIT.to_string()),
             ("INFLATED", INFLATED.to_string()),
+            ("SESSION_LOG_LINES", SESSION_LOG_LINES.to_string()),
+            ("ADDRESS_LOG_LINES", ADDRESS_LOG_LINES.to_string()),
+            ("LOG_TIME", time(LOG_TIME)),
             ("READ_TOLERANCE", tramline_stomp::READ_TOLERANCE.to_string()),
         ],
     );

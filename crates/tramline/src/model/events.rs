@@ -6,8 +6,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use super::connected::ConnectedSession;
-use super::counter::Counter;
-use super::panics::caught;
+use super::panics::{Panic, caught};
 use crate::model::disconnected::Disconnected;
 
 /// An event of a stack or of one of its sessions, for listeners of
@@ -85,16 +84,15 @@ impl Listeners {
         self.0.push(Arc::new(listener));
     }
 
-    /// Calls the listeners, if there are any. A panic of one is counted, and the others are still called.
-    pub(crate) fn tell(&self, stack: &str, panics: &Counter, event: impl FnOnce() -> Event) {
+    /// Calls the listeners, if there are any, and `panicked` for each one that panics; the others are still called.
+    pub(crate) fn tell(&self, event: impl FnOnce() -> Event, panicked: impl Fn(&Panic, &Event)) {
         if self.0.is_empty() {
             return;
         }
         let event = event();
         for listener in &self.0 {
             if let Err(panic) = caught(|| listener(&event)) {
-                panics.increment();
-                tracing::error!(stack, %panic, ?event, "event listener panicked");
+                panicked(&panic, &event);
             }
         }
     }

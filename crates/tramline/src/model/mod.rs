@@ -9,6 +9,7 @@ pub(crate) mod disconnected;
 pub(crate) mod effects;
 pub(crate) mod events;
 pub(crate) mod inbound;
+pub(crate) mod log;
 pub(crate) mod network;
 pub(crate) mod panics;
 pub(crate) mod rejection;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 
@@ -17,6 +17,7 @@ pub(crate) async fn accept(
     mut accepted: impl FnMut(TcpStream, SocketAddr),
 ) -> io::Result<()> {
     let mut pause = SHORTEST_PAUSE;
+    let mut logged: Option<Instant> = None;
     loop {
         let error = match listener.accept().await {
             Ok((socket, remote)) => {
@@ -36,7 +37,10 @@ pub(crate) async fn accept(
             io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported => return Err(error),
             // Too many open files, or no memory: others have to go first.
             _ => {
-                tracing::warn!(stack, %error, ?pause, "no connection could be taken; trying again");
+                if logged.is_none_or(|logged| logged.elapsed() >= LOG_EVERY) {
+                    logged = Some(Instant::now());
+                    tracing::warn!(stack, %error, "no connection could be taken; trying again");
+                }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
@@ -44,7 +48,9 @@ pub(crate) async fn accept(
     }
 }
 
-/// Between attempts to take a connection while none can be: soon enough that nobody notices a short shortage, rarely
-/// enough that a long one does not fill the log.
+/// Between attempts to take a connection while none can be: soon enough that nobody notices a short shortage.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Clients can cause a shortage, and so these lines.
+const LOG_EVERY: Duration = Duration::from_secs(10);

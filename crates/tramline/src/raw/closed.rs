@@ -7,6 +7,7 @@ use tramline_websocket::CloseCode;
 
 use super::channel::Channel;
 use super::stats::RawCounters;
+use crate::model::user::User;
 use crate::net::transport::Lost;
 use crate::net::transport::task::{Severity, log_end};
 
@@ -98,15 +99,29 @@ impl Closed {
             Self::Vanished { .. } | Self::Silent { .. } | Self::Idle { .. } => Severity::Notable,
             Self::Violation { .. } | Self::TooSlow { .. } => Severity::Fault,
         };
+        let info = &channel.opening.info;
+        let user = info.user.as_ref().map(User::name);
         log_end!(
             severity,
-            self,
-            stack = %channel.stack.name,
-            session = %channel.opening.info.id,
-            user = channel.opening.info.user.as_ref().map(crate::model::user::User::name),
-            remote = ?channel.opening.info.handshake.remote,
-            transport = channel.transport
+            channel.stack.may_log_of(info),
+            {
+                stack = %channel.stack.name,
+                session = %info.id,
+                remote = ?info.handshake.remote,
+                transport = channel.transport
+            },
+            self.without_peers_text(),
+            format_args!("{self}; user {user:?}")
         );
+    }
+
+    fn without_peers_text(&self) -> String {
+        match self {
+            Self::ByClient { code, .. } => format!("the client closed with {code:?}"),
+            Self::ByServer { code, .. } => format!("the server closed with {code}"),
+            // Errors of the transports name limits and states of the connection.
+            _ => self.to_string(),
+        }
     }
 }
 

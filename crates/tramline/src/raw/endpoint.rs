@@ -22,6 +22,7 @@ use super::socket::Socket;
 use super::stats::{RawCounters, RawStats};
 use crate::model::build_error::BuildError;
 use crate::model::clock::now;
+use crate::model::log::LogBudget;
 use crate::net::compression::Compression;
 use crate::net::drain::drain;
 use crate::net::endpoint::SockJs;
@@ -412,6 +413,7 @@ impl RawEndpointBuilder {
             wheel: Arc::new(Wheel::new(now())),
             driver: Driver::default(),
             counters: RawCounters::default(),
+            log_budget: LogBudget::new(now()),
             sessions: OpenSessions::default(),
         };
         let handle = Handle {

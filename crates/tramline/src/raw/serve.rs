@@ -13,6 +13,8 @@ use super::channel::Opening;
 use super::handshake::{HandshakeRefused, HandshakeRequest};
 use super::shared::RawStack;
 use super::task::RawTask;
+use crate::model::clock::now;
+use crate::model::log::{Source, log_client};
 use crate::net::endpoint::{
     Admitted, Body, Front, Refusals, Stack, offered_protocols, session_info,
 };
@@ -53,6 +55,11 @@ impl Stack for RawStack {
         }
     }
 
+    fn may_log(&self, source: Source) -> bool {
+        let suppressed = &self.counters.log_lines_suppressed;
+        self.log_budget.admit(source, now(), suppressed)
+    }
+
     fn payload_limits(&self) -> PayloadLimits {
         self.limits.payload()
     }
@@ -81,11 +88,21 @@ impl Stack for RawStack {
             match tokio::time::timeout(limit, self.intercept(request)).await {
                 Ok(Ok(request)) => request.give_back(parts),
                 Ok(Err(refused)) => {
-                    tracing::debug!(stack = %self.name, path = parts.uri.path(), %refused, "handshake refused");
+                    log_client!(
+                        DEBUG,
+                        { stack = %self.name },
+                        "handshake refused",
+                        format_args!("{}: {refused}", parts.uri.path())
+                    );
                     return Err(refused.into_response());
                 }
                 Err(_) => {
-                    tracing::warn!(stack = %self.name, path = parts.uri.path(), ?limit, "interceptors took too long");
+                    log_client!(
+                        WARN if self.may_log_request(parts),
+                        { stack = %self.name, ?limit },
+                        "interceptors took too long",
+                        parts.uri.path()
+                    );
                     let why = "the server took too long to decide; try again later\n";
                     return Err(
                         HandshakeRefused::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response()

@@ -13,7 +13,9 @@ use super::channel::Channel;
 use super::handshake::Interceptor;
 use super::limits::RawLimits;
 use super::stats::RawCounters;
-use crate::net::endpoint::Front;
+use crate::model::inbound::SessionInfo;
+use crate::model::log::{LogBudget, Source};
+use crate::net::endpoint::{Front, Stack};
 use crate::net::open_sessions::OpenSessions;
 use crate::net::wheel::{Driven, Driver, Wheel};
 
@@ -30,6 +32,7 @@ pub(crate) struct RawStack {
     pub(super) wheel: Arc<Wheel>,
     pub(super) driver: Driver,
     pub(super) counters: RawCounters,
+    pub(super) log_budget: LogBudget,
     pub(super) sessions: OpenSessions<Channel>,
 }
 
@@ -40,6 +43,14 @@ impl RawStack {
         if !self.sessions.add(channel.opening.info.id, channel) {
             self.end(channel);
         }
+    }
+
+    /// Returns true if one more line at INFO or above may be written because of a session.
+    pub(super) fn may_log_of(&self, session: &SessionInfo) -> bool {
+        self.may_log(Source {
+            remote: session.handshake.remote,
+            session: Some(session.id),
+        })
     }
 
     pub(super) fn gone(&self, id: SessionId) {
@@ -63,7 +74,9 @@ impl Driven for RawStack {
         &self.wheel
     }
 
-    fn tick(&self, _: Instant) {}
+    fn tick(&self, now: Instant) {
+        self.log_budget.summarize(&self.name, now);
+    }
 }
 
 impl fmt::Debug for RawStack {

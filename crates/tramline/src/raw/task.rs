@@ -15,6 +15,7 @@ use tramline_websocket::CloseCode;
 use super::channel::{Asked, Channel, Opening, Taken};
 use super::closed::Closed;
 use super::shared::{HandlerFuture, RawStack};
+use crate::model::log::log_client;
 use crate::model::panics::Caught;
 use crate::net::message::{Item, Received};
 use crate::net::transport::io::Batch;
@@ -48,7 +49,12 @@ impl<T: RawTransport> RawTask<T> {
         let channel = Channel::new(stack, opening, T::NAME, T::TEXT_ONLY);
         let stack = &channel.stack;
         stack.opened(&channel);
-        tracing::debug!(stack = %stack.name, session = %channel.opening.info.id, transport = T::NAME, "session opened");
+        let info = &channel.opening.info;
+        log_client!(
+            DEBUG,
+            { stack = %stack.name, session = %info.id, transport = T::NAME },
+            "session opened"
+        );
         let session = RawSession {
             handler: Some(Caught((stack.handler)(Arc::clone(&channel)))),
             active: stack.wheel.now(),
@@ -122,8 +128,12 @@ impl<T: RawTransport> Protocol<T> for RawSession {
         let timeout = Protocol::<T>::handlers_timeout(self);
         if self.handler.is_some() && timeout <= Some(stack.wheel.now()) {
             stack.counters.handler_timeouts.increment();
-            let id = self.channel.opening.info.id;
-            tracing::warn!(stack = %stack.name, session = %id, limit = ?stack.limits.handler_time, "handler dropped: it did not end after its connection");
+            let info = &self.channel.opening.info;
+            log_client!(
+                WARN if stack.may_log_of(info),
+                { stack = %stack.name, session = %info.id, limit = ?stack.limits.handler_time },
+                "handler dropped: it did not end after its connection"
+            );
             self.handler = None;
         }
         match self.handler {
@@ -234,21 +244,36 @@ impl RawSession {
             return;
         };
         self.handler = None;
-        let (stack, id) = (&self.channel.stack, self.channel.opening.info.id);
+        let (stack, info) = (&self.channel.stack, &self.channel.opening.info);
         let failed = |code: CloseCode| self.channel.close(code, "the server failed".into());
         match outcome {
             Ok(Ok(())) => self.channel.close(CloseCode::NORMAL, "".into()),
             Ok(Err(error)) if self.channel.is_over() => {
-                tracing::debug!(stack = %stack.name, session = %id, %error, "handler ended after its connection");
+                log_client!(
+                    DEBUG,
+                    { stack = %stack.name, session = %info.id },
+                    "handler ended after its connection",
+                    error
+                );
             }
             Ok(Err(error)) => {
                 stack.counters.handler_errors.increment();
-                tracing::warn!(stack = %stack.name, session = %id, %error, "handler failed");
+                log_client!(
+                    WARN if stack.may_log_of(info),
+                    { stack = %stack.name, session = %info.id },
+                    "handler failed",
+                    error
+                );
                 failed(CloseCode::INTERNAL_ERROR);
             }
             Err(panic) => {
                 stack.counters.handler_panics.increment();
-                tracing::error!(stack = %stack.name, session = %id, %panic, "handler panicked");
+                log_client!(
+                    ERROR if stack.may_log_of(info),
+                    { stack = %stack.name, session = %info.id },
+                    "handler panicked",
+                    panic
+                );
                 failed(CloseCode::INTERNAL_ERROR);
             }
         }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::StompSession;
 use super::pending::{Check, Work};
+use crate::model::log::log_client;
 use crate::net::wheel::after;
 use crate::stack::policy::{Answer, Asked, Authorized, Decision, Failure};
 
@@ -43,13 +44,12 @@ impl StompSession {
     #[cold]
     pub(super) fn check_failed(&self, failure: &Failure, rule: &str) {
         macro_rules! log {
-            ($level:ident, $text:literal) => {
-                tracing::$level!(
-                    stack = %self.stack.name,
-                    session = %self.record.id(),
-                    rule,
-                    error = %failure,
-                    $text
+            ($level:ident $(if $may_log:expr)?, $text:literal) => {
+                log_client!(
+                    $level $(if $may_log)?,
+                    { stack = %self.stack.name, session = %self.record.id(), rule },
+                    $text,
+                    failure
                 )
             };
         }
@@ -58,11 +58,11 @@ impl StompSession {
         }
         if let Failure::Panicked(_) = failure {
             self.stack.counters.handler_panics.increment();
-            log!(error, "check panicked");
+            log!(ERROR if self.may_log(), "check panicked");
         } else if failure.is_clients() {
-            log!(debug, "check could not be asked");
+            log!(DEBUG, "check could not be asked");
         } else {
-            log!(warn, "check failed");
+            log!(WARN if self.may_log(), "check failed");
         }
     }
 }

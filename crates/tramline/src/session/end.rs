@@ -3,13 +3,14 @@
 use std::fmt;
 
 use bytestring::ByteString;
-use tramline_stomp::ServerError;
+use tramline_stomp::{DecodeError, PeerViolation, ServerError};
 
 use crate::model::disconnected::{DisconnectCause, Disconnected};
 use crate::model::inbound::SessionRecord;
 use crate::model::user::User;
 use crate::net::transport::Lost;
 use crate::net::transport::task::{Severity, log_end};
+use crate::stack::shared::MessagingStack;
 use crate::stack::stats::Counters;
 
 /// The reason why a session ends.
@@ -33,7 +34,7 @@ pub(crate) enum End {
     /// It broke STOMP, or let its heart-beats fail; the ERROR is queued.
     Stomp(ServerError),
     /// It wanted what it may not, or what there is not; the ERROR is queued.
-    Refused { error: String },
+    Refused { what: &'static str, error: String },
     /// It sent no CONNECT in time.
     NoConnect,
     /// The application did not decide about its CONNECT in time.
@@ -57,7 +58,7 @@ impl End {
             Self::Vanished(_) | Self::Silent(_) => (1001, ByteString::new()),
             Self::Violation { code, error } => (*code, error.as_str().into()),
             Self::Stomp(error) => (1002, error.to_string().into()),
-            Self::Refused { error } => (1002, error.as_str().into()),
+            Self::Refused { error, .. } => (1002, error.as_str().into()),
             Self::NoConnect | Self::SlowLogin | Self::TooSlow(_) => {
                 (NOT_RELIABLE, self.to_string().into())
             }
@@ -112,7 +113,12 @@ impl End {
     }
 
     /// Logs the end; at INFO or WARN when the session ends for a reason other than its client's wish.
-    pub(super) fn log(&self, stack: &str, session: &SessionRecord, transport: &'static str) {
+    pub(super) fn log(
+        &self,
+        stack: &MessagingStack,
+        session: &SessionRecord,
+        transport: &'static str,
+    ) {
         let severity = match self {
             Self::Disconnected | Self::PeerClosed { .. } => Severity::Usual,
             Self::Vanished(_)
@@ -126,15 +132,52 @@ impl End {
             | Self::SlowLogin
             | Self::TooSlow(_) => Severity::Fault,
         };
+        let user = session.user();
+        let user = user.as_ref().map(User::name);
         log_end!(
             severity,
-            self,
-            stack,
-            session = %session.id(),
-            user = session.user().as_ref().map(User::name),
-            remote = ?session.handshake().remote,
-            transport
+            stack.may_log_of(session),
+            {
+                stack = %stack.name,
+                session = %session.id(),
+                remote = ?session.handshake().remote,
+                transport
+            },
+            self.without_peers_text(),
+            format_args!("{self}; user {user:?}")
         );
+    }
+
+    fn without_peers_text(&self) -> String {
+        match self {
+            Self::PeerClosed { code, .. } => format!("the client closed with {code:?}"),
+            Self::Stomp(error) => without_peers_text(error),
+            Self::Refused { what, .. } => format!("refused: {what}"),
+            Self::Requested { code, .. } => format!("the server closed it with {code}"),
+            // Errors of the transports name limits and states of the connection.
+            _ => self.to_string(),
+        }
+    }
+}
+
+fn without_peers_text(error: &ServerError) -> String {
+    use PeerViolation::{Frame, TooManySubscriptions, TooManyTransactions};
+    match error {
+        ServerError::HeartBeatTimeout { .. }
+        | ServerError::PeerViolation(
+            Frame(
+                DecodeError::HeaderLineTooLong { .. }
+                | DecodeError::TooManyHeaders { .. }
+                | DecodeError::BodyTooLarge { .. },
+            )
+            | TooManySubscriptions { .. }
+            | TooManyTransactions { .. },
+        ) => error.to_string(),
+        ServerError::PeerViolation(Frame(DecodeError::ContentLengthTooLarge { limit, .. })) => {
+            format!("frame body exceeds the limit of {limit} bytes (`Limits::body`)")
+        }
+        ServerError::PeerViolation(_) => "the client broke STOMP".to_owned(),
+        _ => "the client asks for what the server does not have".to_owned(),
     }
 }
 
@@ -163,7 +206,7 @@ impl fmt::Display for End {
                 write!(f, "the client broke its transport's protocol: {error}")
             }
             Self::Stomp(error) => write!(f, "{error}"),
-            Self::Refused { error } => write!(f, "refused: {error}"),
+            Self::Refused { error, .. } => write!(f, "refused: {error}"),
             Self::NoConnect => f.write_str("no CONNECT frame came in time"),
             Self::SlowLogin => f.write_str("the login was not decided in time"),
             Self::TooSlow(error) => f.write_str(error),

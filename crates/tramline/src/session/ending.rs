@@ -14,6 +14,7 @@ use super::turn;
 use crate::model::disconnected::{DisconnectCause, Disconnected};
 use crate::model::events::Event;
 use crate::model::inbound::{Cause, Inbound};
+use crate::model::log::log_client;
 use crate::model::panics::caught;
 use crate::net::wheel::earliest;
 
@@ -72,10 +73,13 @@ impl StompSession {
         self.concurrent.retain_mut(|work| is_handler(work));
         drop(self.order.take_rest());
         self.stack.counters.handler_timeouts.increment();
-        tracing::warn!(
-            stack = %self.stack.name,
-            session = %self.record.id(),
-            limit = ?self.stack.limits.handler_time,
+        log_client!(
+            WARN if self.may_log(),
+            {
+                stack = %self.stack.name,
+                session = %self.record.id(),
+                limit = ?self.stack.limits.handler_time
+            },
             "what its client had sent before it left was given up"
         );
     }
@@ -98,7 +102,7 @@ impl StompSession {
         self.concurrent.clear();
         self.leave();
         end.count(&self.stack.counters);
-        end.log(&self.stack.name, &self.record, transport);
+        end.log(&self.stack, &self.record, transport);
         let connected = self.login.is_connected();
         let why = Arc::new(end.disconnected());
         self.disconnected(&why);
@@ -146,11 +150,11 @@ impl StompSession {
         for callback in self.record.attributes.end() {
             if let Err(panic) = caught(callback) {
                 self.stack.counters.handler_panics.increment();
-                tracing::error!(
-                    stack = %self.stack.name,
-                    session = %self.record.id(),
-                    panic = %panic,
-                    "what an application does at a session's end panicked"
+                log_client!(
+                    ERROR if self.may_log(),
+                    { stack = %self.stack.name, session = %self.record.id() },
+                    "what an application does at a session's end panicked",
+                    panic
                 );
             }
         }

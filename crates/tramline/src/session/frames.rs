@@ -16,6 +16,7 @@ use super::state::Login;
 use crate::app::interceptor::{self, ClientFrame, Refused};
 use crate::model::events::Event;
 use crate::model::inbound::{Cause, Inbound};
+use crate::model::log::log_client;
 use crate::model::panics::{Panic, caught};
 use crate::model::reply::is_servers;
 use crate::model::user::User;
@@ -88,7 +89,8 @@ impl StompSession {
             (event, refused) => {
                 let (reply, error) = interceptor::Refusal(refused).error();
                 self.stomp.error(reply.receipt(receipt(event)));
-                self.state.end(End::Refused { error });
+                let what = "an interceptor refused a frame";
+                self.state.end(End::Refused { what, error });
                 None
             }
         }
@@ -96,11 +98,11 @@ impl StompSession {
 
     pub(super) fn interceptor_panicked(&self, panic: &Panic) {
         self.stack.counters.handler_panics.increment();
-        tracing::error!(
-            stack = %self.stack.name,
-            session = %self.record.id(),
-            panic = %panic,
-            "interceptor panicked"
+        log_client!(
+            ERROR if self.may_log(),
+            { stack = %self.stack.name, session = %self.record.id() },
+            "interceptor panicked",
+            panic
         );
     }
 

@@ -12,6 +12,7 @@ use super::pending::{About, Call, Waiting, Work};
 use crate::app::router::Ready;
 use crate::model::effects::Effects;
 use crate::model::inbound::{Cause, Inbound};
+use crate::model::log::log_client;
 use crate::model::panics::{Caught, Panic, caught};
 use crate::model::rejection::{Rejection, RejectionKind};
 use crate::model::reply::Payload;
@@ -217,23 +218,14 @@ impl StompSession {
         if rejection.kind() != RejectionKind::Denied {
             self.stack.counters.rejected.increment();
         }
-        macro_rules! log {
-            ($level:ident) => {
-                tracing::$level!(
-                    stack = %self.stack.name,
-                    session = %self.record.id(),
-                    destination = %about.destination,
-                    kind = %rejection.kind(),
-                    error = %rejection,
-                    "message rejected"
-                )
-            };
-        }
-        match rejection.kind() {
-            // The application made it, and says what it wants said.
-            RejectionKind::Application => log!(debug),
-            _ => log!(warn),
-        }
+        let kind = rejection.kind();
+        log_client!(
+            // The application made its own, and says what it wants said.
+            WARN if kind != RejectionKind::Application && self.may_log(),
+            { stack = %self.stack.name, session = %self.record.id(), kind = %kind },
+            "message rejected",
+            format_args!("to {:?}: {rejection}", about.destination)
+        );
     }
 
     /// The notice of a rejection where the application has none of its own.
@@ -259,12 +251,11 @@ impl StompSession {
 
     pub(super) fn panicked(&self, about: &About, panic: &Panic) -> Effects {
         self.stack.counters.handler_panics.increment();
-        tracing::error!(
-            stack = %self.stack.name,
-            session = %self.record.id(),
-            destination = %about.destination,
-            panic = %panic,
-            "handler panicked"
+        log_client!(
+            ERROR if self.may_log(),
+            { stack = %self.stack.name, session = %self.record.id() },
+            "handler panicked",
+            format_args!("at {:?}: {panic}", about.destination)
         );
         let error = "the server failed to handle this message";
         Effects::rejected(Rejection::new(RejectionKind::HandlerPanicked, error))

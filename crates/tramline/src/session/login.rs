@@ -10,6 +10,7 @@ use super::end::End;
 use super::pending::{Waiting, Work};
 use crate::app::login::ConnectRefused;
 use crate::model::inbound::{Cause, Inbound};
+use crate::model::log::log_client;
 use crate::model::panics::{Caught, Panic, caught};
 use crate::model::user::User;
 
@@ -56,11 +57,11 @@ impl StompSession {
 
     fn login_panicked(&mut self, panic: &Panic) {
         self.stack.counters.handler_panics.increment();
-        tracing::error!(
-            stack = %self.stack.name,
-            session = %self.record.id(),
-            panic = %panic,
-            "login handler panicked"
+        log_client!(
+            ERROR if self.may_log(),
+            { stack = %self.stack.name, session = %self.record.id() },
+            "login handler panicked",
+            panic
         );
         self.login_failed("the server failed to handle this login");
     }
@@ -68,6 +69,7 @@ impl StompSession {
     fn login_failed(&mut self, message: &str) {
         self.stomp.error(ErrorReply::new(message));
         self.state.end(End::Refused {
+            what: "login refused",
             error: message.to_owned(),
         });
     }

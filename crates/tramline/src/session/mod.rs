@@ -39,6 +39,7 @@ use self::state::{Login, Phase};
 use crate::model::connected::ConnectedSession;
 use crate::model::events::Event;
 use crate::model::inbound::{SessionInfo, SessionRecord};
+use crate::model::log::log_client;
 use crate::net::transport::io::Batch;
 use crate::net::transport::task::{Link, Protocol, Round, Task};
 use crate::net::transport::{Chunks, Lost, Transport};
@@ -78,7 +79,11 @@ impl<T: Transport> SessionTask<T> {
         let record = SessionRecord::new(info, Arc::downgrade(&stack.for_handlers));
         let record = Arc::new(record);
         let member = stack.session_opened(&record);
-        tracing::debug!(stack = %stack.name, session = %record.id(), transport = T::NAME, "session opened");
+        log_client!(
+            DEBUG,
+            { stack = %stack.name, session = %record.id(), transport = T::NAME },
+            "session opened"
+        );
         let deadline = after(now, stack.limits.connect_time);
         let stomp = if T::FOR_BROWSERS {
             &stack.stomp
@@ -276,6 +281,11 @@ impl StompSession {
         if self.state.lose(end, until) {
             self.leave();
         }
+    }
+
+    /// Returns true if one more line at INFO or above may be written because of this session.
+    fn may_log(&self) -> bool {
+        self.stack.may_log_of(&self.record)
     }
 
     fn tell(&self, event: impl FnOnce(ConnectedSession) -> Event) {

@@ -13,6 +13,7 @@ use super::StompSession;
 use super::end::End;
 use crate::app::interceptor::OutgoingDelivery;
 use crate::model::clock::wall_clock;
+use crate::model::log::log_client;
 use crate::model::panics::caught;
 use crate::model::reply::Payload;
 use crate::net::transport::Transport;
@@ -199,12 +200,11 @@ impl StompSession {
             }
             // The message's fault is the message's: no other receiver of this kind could take it, and this one goes on.
             self.stack.counters.messages_not_carried.increment();
-            tracing::debug!(
-                stack = %self.stack.name,
-                session = %self.record.id(),
-                destination = ?message.destination(),
-                "a message has a body that is not UTF-8, which {} cannot carry",
-                T::NAME
+            log_client!(
+                DEBUG,
+                { stack = %self.stack.name, session = %self.record.id(), transport = T::NAME },
+                "a message has a body that is not UTF-8, which the transport cannot carry",
+                message.destination()
             );
             failed.extend((*tag > 0).then_some((*slot, *tag, Outcome::Rejected)));
         }
@@ -256,7 +256,7 @@ impl StompSession {
             return Some(OutgoingDelivery::Same);
         };
         let interceptors = &self.stack.interceptors;
-        let replaced = |payload: Payload| replaced(message, payload);
+        let replaced = |payload: Payload| self.replaced(message, payload);
         let seen = caught(|| interceptors.outbound(&self.record, message, replaced));
         let outgoing = seen
             .map_err(|panic| self.interceptor_panicked(&panic))
@@ -271,6 +271,21 @@ impl StompSession {
         })
     }
 
+    /// The message that one subscription gets in another's place.
+    fn replaced(&self, message: &Message, payload: Payload) -> Message {
+        let content = payload.into_message_with(message.headers());
+        let (headers, body) = content.unwrap_or_else(|error| {
+            log_client!(
+                ERROR if self.may_log(),
+                { stack = %self.stack.name, session = %self.record.id() },
+                "an interceptor's message goes out without headers and body",
+                error
+            );
+            (Headers::new(), Bytes::new())
+        });
+        message.with_content(headers, body)
+    }
+
     fn take_ending(&mut self, ending: Ending) {
         match ending {
             Ending::Requested { code, reason } => {
@@ -282,14 +297,4 @@ impl StompSession {
             _ => {}
         }
     }
-}
-
-/// The message that one subscription gets in another's place.
-fn replaced(message: &Message, payload: Payload) -> Message {
-    let content = payload.into_message_with(message.headers());
-    let (headers, body) = content.unwrap_or_else(|error| {
-        tracing::error!(%error, "an interceptor's message goes out without headers and body");
-        (Headers::new(), Bytes::new())
-    });
-    message.with_content(headers, body)
 }

@@ -7,6 +7,7 @@ use tramline_stomp::ErrorReply;
 use super::StompSession;
 use super::end::End;
 use super::pending::{About, Work};
+use crate::model::log::log_client;
 use crate::model::rejection::{Rejection, RejectionKind};
 use crate::stack::policy::{Decision, Refusals};
 
@@ -94,7 +95,12 @@ impl StompSession {
     }
 
     /// Ends the session with an ERROR: the client asked for something that cannot be done.
-    pub(super) fn refuse(&mut self, message: &str, detail: String, receipt: Option<ByteString>) {
+    pub(super) fn refuse(
+        &mut self,
+        message: &'static str,
+        detail: String,
+        receipt: Option<ByteString>,
+    ) {
         if self.record.is_expelled() {
             // Its client receives the reason of that, and not that the broker has removed the session already.
             return;
@@ -105,7 +111,7 @@ impl StompSession {
 
     pub(super) fn end_with_error(
         &mut self,
-        message: &str,
+        message: &'static str,
         detail: String,
         receipt: Option<ByteString>,
     ) {
@@ -113,7 +119,10 @@ impl StompSession {
             .detail(detail.clone())
             .receipt(receipt);
         self.stomp.error(reply);
-        self.state.end(End::Refused { error: detail });
+        self.state.end(End::Refused {
+            what: message,
+            error: detail,
+        });
     }
 
     /// Answers a frame that the policy denies; for CONNECT, which is about nothing, always by an ERROR.
@@ -128,7 +137,12 @@ impl StompSession {
             .as_ref()
             .map(|about| format!(" {:?}", about.destination))
             .unwrap_or_default();
-        tracing::debug!(stack = %self.stack.name, session = %self.record.id(), rule = decision.rule(), "denied: {frame}{destination}");
+        log_client!(
+            DEBUG,
+            { stack = %self.stack.name, session = %self.record.id(), rule = decision.rule() },
+            "denied",
+            format_args!("{frame}{destination}")
+        );
         if let Some(failure) = decision.failure() {
             self.check_failed(failure, decision.rule());
         }

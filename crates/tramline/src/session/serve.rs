@@ -11,6 +11,7 @@ use tramline_websocket::Config;
 
 use super::SessionTask;
 use crate::model::inbound::SessionInfo;
+use crate::model::log::Source;
 use crate::net::endpoint::{
     Admitted, Body, Front, Refusals, Stack, offered_protocols, session_info,
 };
@@ -50,6 +51,10 @@ impl Stack for MessagingStack {
             requests: &self.counters.requests_refused,
             protocol_errors: &self.counters.protocol_errors,
         }
+    }
+
+    fn may_log(&self, source: Source) -> bool {
+        self.may_log(source)
     }
 
     fn payload_limits(&self) -> PayloadLimits {

@@ -9,6 +9,7 @@ use super::end::End;
 use super::pending::{Waiting, Work};
 use super::refusals::Refusal;
 use super::turn;
+use crate::model::log::log_client;
 
 impl StompSession {
     /// Polls the session's work, and handles the frames behind it when it is done; true if it is.
@@ -103,7 +104,12 @@ impl StompSession {
                 let (answer, (rest, about)) = ready!(notice.poll(context));
                 if let Err(error) = answer {
                     // The rejection is logged already; where the broker takes no notice of it either, that is all.
-                    tracing::warn!(stack = %self.stack.name, session = %self.record.id(), %error, "rejection not told");
+                    log_client!(
+                        WARN if self.may_log(),
+                        { stack = %self.stack.name, session = %self.record.id() },
+                        "rejection not told",
+                        error
+                    );
                 }
                 self.publish_effects(rest, about)
             }

@@ -20,13 +20,13 @@ use super::policy::{Policy, Refusals};
 use super::prefix::below;
 use super::presence::{PresenceTable, Presences};
 use super::shared::MessagingStack;
-use super::stats::Counters;
 use crate::app::interceptor::{Interceptor, Interceptors};
 use crate::app::publisher::Publisher;
 use crate::app::router::{MessageRouter, RouteTable};
 use crate::model::build_error::BuildError;
 use crate::model::clock::now;
 use crate::model::events::{Event, Listeners};
+use crate::model::log::LogBudget;
 use crate::net::compression::Compression;
 use crate::net::endpoint::{Front, Handle, Origins, Proxies, SockJs};
 use crate::net::lifecycle::Lifecycle;
@@ -395,7 +395,8 @@ impl MessagingBuilder {
             },
             sockjs: self.sockjs,
             wheel: Arc::new(Wheel::new(now())),
-            counters: Counters::default(),
+            counters: Arc::default(),
+            log_budget: Arc::new(LogBudget::new(now())),
             listeners: self.listeners,
             interceptors: self.interceptors,
             presence,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use bytestring::ByteString;
 use parking_lot::Mutex;
@@ -13,7 +13,9 @@ use super::shared::MessagingStack;
 use crate::app::extract::Json;
 use crate::app::router::{as_written, captures, slashed};
 use crate::app::template::{ReplyTo, Template, TemplateError};
+use crate::model::clock::now;
 use crate::model::events::Event;
+use crate::model::log::{Source, log_client};
 use crate::model::reply::{IntoReply, Payload};
 
 /// The destinations for which presence is kept: which users are subscribed to each, and who joins and leaves.
@@ -193,7 +195,12 @@ impl PresenceTable {
     }
 
     /// The topic for announcements about `destination`; the outer `None` if no presence is kept for it.
-    fn topic(&self, destination: &str, separator: Separator) -> Option<Option<Destination>> {
+    fn topic(
+        &self,
+        destination: &str,
+        separator: Separator,
+        failed: impl Fn(&dyn fmt::Display),
+    ) -> Option<Option<Destination>> {
         let slashed = slashed(destination, separator);
         let found = self.rules.at(&slashed).ok()?;
         if found.params.iter().any(|(_, value)| value.is_empty()) {
@@ -207,17 +214,14 @@ impl PresenceTable {
             Some(as_written(value, &slashed, destination))
         };
         if let Some((name, value)) = topic.dotted(capture) {
-            tracing::warn!(
-                destination,
-                "presence not announced: {{{name}}} is {value:?}, and must not have a `.`"
-            );
+            failed(&format_args!(
+                "{{{name}}} is {value:?}, and must not have a `.`"
+            ));
             return Some(None);
         }
         // A value captured from a destination is valid in another; only the length may be too much.
-        let topic = topic.destination(capture).inspect_err(|error| {
-            tracing::warn!(destination, %error, "presence not announced");
-        });
-        Some(topic.ok())
+        let topic = topic.destination(capture);
+        Some(topic.inspect_err(|error| failed(error)).ok())
     }
 }
 
@@ -256,7 +260,8 @@ impl MessagingStack {
             return;
         }
         let separator = self.hub.separator(destination);
-        let Some(topic) = table.topic(destination, separator) else {
+        let failed = |error: &dyn fmt::Display| self.not_announced(destination.into())(error);
+        let Some(topic) = table.topic(destination, separator, failed) else {
             return;
         };
         // Only the node that has the session announces, so that there is one announcement.
@@ -313,23 +318,39 @@ impl MessagingStack {
         self.tell(|| event);
     }
 
+    /// Logs that something about `destination` was not announced, whichever client was the cause.
+    fn not_announced(
+        &self,
+        destination: ByteString,
+    ) -> impl Fn(&dyn fmt::Display) + Send + 'static {
+        let (stack, counters) = (self.name.clone(), Arc::clone(&self.counters));
+        let budget = Arc::clone(&self.log_budget);
+        move |error| {
+            let suppressed = &counters.log_lines_suppressed;
+            log_client!(
+                WARN if budget.admit(Source::default(), now(), suppressed),
+                { %stack },
+                "presence not announced",
+                format_args!("about {destination:?}: {error}")
+            );
+        }
+    }
+
     /// Publishes for the stack itself; a failure is logged.
     fn publish_unwatched(&self, destination: Destination, payload: Payload) {
         let mut effects = crate::model::effects::Effects::default();
-        effects.publish(destination.clone(), payload);
+        let failed = self.not_announced(destination.to_string().into());
+        effects.publish(destination, payload);
         let confirm = self.publisher.publish_all(effects.publishes);
-        let stack = self.name.clone();
-        let log =
-            move |error| tracing::warn!(%stack, %destination, %error, "presence not announced");
         match confirm.into_ready() {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => log(error),
+            Ok(Err(error)) => failed(&error),
             Err(confirm) => {
                 // A stack whose runtime has shut down has no receivers left.
                 if let Ok(runtime) = tokio::runtime::Handle::try_current() {
                     runtime.spawn(async move {
                         if let Err(error) = confirm.await {
-                            log(error);
+                            failed(&error);
                         }
                     });
                 }

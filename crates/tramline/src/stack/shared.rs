@@ -20,9 +20,10 @@ use super::stats::Counters;
 use crate::app::interceptor::Interceptors;
 use crate::app::publisher::Publisher;
 use crate::app::router::RouteTable;
-use crate::model::clock::SWEEP;
+use crate::model::clock::{SWEEP, now};
 use crate::model::events::{Event, Listeners};
 use crate::model::inbound::SessionRecord;
+use crate::model::log::{LogBudget, Source, log_client};
 use crate::net::endpoint::{Front, SockJs};
 use crate::net::lifecycle::Lifecycle;
 use crate::net::wheel::{Driven, Driver, Wheel};
@@ -46,7 +47,8 @@ pub(crate) struct MessagingStack {
     pub(crate) front: Front,
     pub(crate) sockjs: SockJs,
     pub(crate) wheel: Arc<Wheel>,
-    pub(crate) counters: Counters,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) log_budget: Arc<LogBudget>,
     pub(crate) listeners: Listeners,
     pub(crate) interceptors: Interceptors,
     pub(crate) presence: PresenceTable,
@@ -65,8 +67,29 @@ impl MessagingStack {
 
     /// Calls the event listeners.
     pub(crate) fn tell(&self, event: impl FnOnce() -> Event) {
-        let panics = &self.counters.handler_panics;
-        self.listeners.tell(&self.name, panics, event);
+        self.listeners.tell(event, |panic, event| {
+            self.counters.handler_panics.increment();
+            log_client!(
+                ERROR if self.may_log(Source::default()),
+                { stack = %self.name },
+                "event listener panicked",
+                format_args!("{panic}; {event:?}")
+            );
+        });
+    }
+
+    /// Returns true if one more line at INFO or above may be written because of a client.
+    pub(crate) fn may_log(&self, source: Source) -> bool {
+        let suppressed = &self.counters.log_lines_suppressed;
+        self.log_budget.admit(source, now(), suppressed)
+    }
+
+    /// The same for a session.
+    pub(crate) fn may_log_of(&self, session: &SessionRecord) -> bool {
+        self.may_log(Source {
+            remote: session.handshake().remote,
+            session: Some(session.id()),
+        })
     }
 
     /// Registers a new connection's session with the hub.
@@ -131,6 +154,7 @@ impl Driven for MessagingStack {
     }
 
     fn tick(&self, now: Instant) {
+        self.log_budget.summarize(&self.name, now);
         let mut next_sweep = self.next_sweep.lock();
         if *next_sweep <= now {
             *next_sweep = now + SWEEP;

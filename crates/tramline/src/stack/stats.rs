@@ -48,4 +48,7 @@ counters! {
     timeouts,
     /// Sessions whose client vanished without a close.
     vanished,
+    /// Lines at INFO or above that were not logged, because one client caused too many:
+    /// [deploying](crate::guide::deploying#logs).
+    log_lines_suppressed,
 }

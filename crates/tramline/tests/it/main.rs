@@ -15,6 +15,7 @@ mod handlers;
 mod handshake;
 mod interceptors;
 mod late_broker;
+mod log;
 mod login;
 mod overflow;
 mod policy;

@@ -8,7 +8,6 @@ mod stack;
 mod upgrade;
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -27,6 +26,7 @@ pub(crate) use self::stack::{Admitted, Front, Handle, Refusals, Stack};
 pub(crate) use self::upgrade::offered_protocols;
 
 use crate::model::inbound::SessionInfo;
+use crate::model::log::log_client;
 use crate::model::user::Handshake;
 use crate::model::user::User;
 use crate::net::lifecycle::Lifecycle;
@@ -98,7 +98,12 @@ impl<S: Stack> Mounted<S> {
         if !permitted {
             let (origin, path) = (parts.headers.get(header::ORIGIN), parts.uri.path());
             stack.counters().origins.increment();
-            tracing::info!(stack = %stack.name(), ?origin, path, "foreign origin refused");
+            log_client!(
+                INFO if stack.may_log_request(&parts),
+                { stack = stack.name(), remote = ?front.client(&parts) },
+                "foreign origin refused",
+                format_args!("{origin:?} at {path}")
+            );
             return text(
                 StatusCode::FORBIDDEN,
                 "this page's origin may not connect here; see `allowed_origins`\n",
@@ -189,7 +194,11 @@ impl<S: Stack> Mounted<S> {
     fn refused(&self, response: Response<Body>) -> Response<Body> {
         let stack = self.stack();
         stack.counters().requests.increment();
-        tracing::debug!(stack = %stack.name(), status = response.status().as_u16(), "request refused");
+        log_client!(
+            DEBUG,
+            { stack = stack.name(), status = response.status().as_u16() },
+            "request refused"
+        );
         response
     }
 }
@@ -231,8 +240,7 @@ pub(crate) fn session_info(front: &Front, parts: &Parts) -> SessionInfo {
     });
     let headers = (!keep.is_empty()).then(|| Box::new(kept.collect::<HeaderMap<HeaderValue>>()));
     let origin = parts.headers.get(header::ORIGIN);
-    let peer = parts.extensions.get::<SocketAddr>().copied();
-    let remote = front.proxies.client(&parts.headers, peer);
+    let remote = front.client(parts);
     SessionInfo {
         id: SessionId::random(),
         user: parts.extensions.get::<User>().cloned(),

@@ -12,6 +12,7 @@ use tramline_websocket::Config;
 
 use super::{Body, Origins, Proxies};
 use crate::model::counter::Counter;
+use crate::model::log::{Source, log_client};
 use crate::net::compression::Compression;
 use crate::net::lifecycle::Lifecycle;
 use crate::net::transport::keep_alive::KeepAlive;
@@ -36,10 +37,26 @@ pub(crate) trait Stack: Driven + fmt::Debug {
 
     fn counters(&self) -> Refusals<'_>;
 
+    /// Returns true if one more line at INFO or above may be written because of a client.
+    fn may_log(&self, source: Source) -> bool;
+
+    /// The same for the client of a request.
+    fn may_log_request(&self, parts: &Parts) -> bool {
+        self.may_log(Source {
+            remote: self.front().client(parts),
+            session: None,
+        })
+    }
+
     /// Counts and logs a malformed request.
     fn broken(&self, error: &dyn fmt::Display) {
         self.counters().protocol_errors.increment();
-        tracing::debug!(stack = %self.name(), %error, "a SockJS request is refused");
+        log_client!(
+            DEBUG,
+            { stack = self.name() },
+            "a SockJS request is refused",
+            error
+        );
     }
 
     /// The limits of one SockJS message, and of one body of `xhr_send`.
@@ -86,6 +103,14 @@ pub(crate) struct Front {
     pub(crate) proxies: Proxies,
     pub(crate) keep_headers: Vec<HeaderName>,
     pub(crate) compression: Compression,
+}
+
+impl Front {
+    /// The address of a request's client, as far as it is known.
+    pub(super) fn client(&self, parts: &Parts) -> Option<SocketAddr> {
+        let peer = parts.extensions.get::<SocketAddr>().copied();
+        self.proxies.client(&parts.headers, peer)
+    }
 }
 
 /// The counters of requests that open no session.

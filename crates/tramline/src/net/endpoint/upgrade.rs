@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tramline_websocket::{Agreement, accept_key, is_valid_key};
 
 use super::{Body, Stack, not_get, text};
+use crate::model::log::log_client;
 use crate::net::compression;
 #[cfg(feature = "serve")]
 use crate::net::served::Served;
@@ -95,7 +96,12 @@ pub(super) fn check<S: Stack>(
     let accept = HeaderValue::try_from(accept_key(key));
     let agreement = stack.front().compression.negotiate(headers);
     let Some(connection) = parts.extensions.remove::<OnUpgrade>() else {
-        tracing::error!(stack = %stack.name(), transport, "the web server does not let connections be upgraded");
+        log_client!(
+            ERROR if stack.may_log_request(parts),
+            { stack = stack.name(), transport },
+            "the web server does not let connections be upgraded",
+            parts.uri.path()
+        );
         let error = "this web server does not let connections be upgraded\n";
         return Err(text(StatusCode::INTERNAL_SERVER_ERROR, error));
     };
@@ -146,7 +152,12 @@ pub(super) fn start<S: Stack, F: RawFraming>(
         let upgraded = match upgrade.connection.await {
             Ok(upgraded) => upgraded,
             Err(error) => {
-                tracing::debug!(stack = %stack.name(), %error, "a connection was lost during its handshake");
+                log_client!(
+                    DEBUG,
+                    { stack = stack.name() },
+                    "a connection was lost during its handshake",
+                    error
+                );
                 return;
             }
         };

@@ -359,21 +359,18 @@ pub(crate) enum Severity {
     Fault,
 }
 
-/// Logs the end of a connection, one line each. The caller has [`Severity`] in scope.
+/// Logs the end of a connection, as [`log_client`](crate::model::log::log_client) does. The caller has [`Severity`] in
+/// scope.
 macro_rules! log_end {
-    ($severity:expr, $end:expr, $($field:tt)*) => {
+    ($severity:expr, $may_log:expr, { $($field:tt)* }, $end:expr, $detail:expr) => {{
+        use $crate::model::log::log_client;
+        let text = format_args!("session ended: {}", $end);
         match $severity {
-            Severity::Usual => {
-                tracing::debug!($($field)*, "session ended: {}", $end);
-            }
-            Severity::Notable => {
-                tracing::info!($($field)*, "session ended: {}", $end);
-            }
-            Severity::Fault => {
-                tracing::warn!($($field)*, "session ended: {}", $end);
-            }
+            Severity::Usual => log_client!(DEBUG, { $($field)* }, text, $detail),
+            Severity::Notable => log_client!(INFO if $may_log, { $($field)* }, text, $detail),
+            Severity::Fault => log_client!(WARN if $may_log, { $($field)* }, text, $detail),
         }
-    };
+    }};
 }
 
 pub(crate) use log_end;

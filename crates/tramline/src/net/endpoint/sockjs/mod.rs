@@ -20,6 +20,7 @@ use tramline_sockjs::{
 pub use self::options::SockJs;
 use self::sessions::{Found, Opened, Sessions};
 use super::{Body, BoxError, Stack, going_away, not_allowed, text};
+use crate::model::log::log_client;
 use crate::model::user::User;
 use crate::net::transport::sockjs::{HttpLink, SockJsHttp};
 use crate::net::wheel::Driver;
@@ -227,6 +228,11 @@ fn owner(parts: &Parts) -> Option<&ByteString> {
 /// Another user's session, or none: indistinguishable for the client.
 fn not_yours<S: Stack>(stack: &Arc<S>, session: &str) -> Response<Body> {
     stack.counters().requests.increment();
-    tracing::debug!(stack = %stack.name(), session, "a request for a session that is not the asker's, or not there");
+    log_client!(
+        DEBUG,
+        { stack = stack.name() },
+        "a request for a session that is not the asker's, or not there",
+        session
+    );
     text(StatusCode::NOT_FOUND, "")
 }
