@@ -9,6 +9,7 @@ use tramline_sockjs::{MAX_CALLBACK_LEN, MAX_ID_LEN, PayloadLimits};
 use crate::model::log::{ADDRESS_LOG_LINES, LOG_TIME, SESSION_LOG_LINES};
 use crate::model::rejection::RejectionKind;
 use crate::net::endpoint::SockJs;
+use crate::net::endpoint::incoming::{DISCARD_TIME, DISCARDED};
 use crate::net::transport::sockjs::QUEUE_LIMIT;
 use crate::net::transport::{keep_alive::LAST_CHANCE, slices::INFLATED, task::CLOSE_TIME};
 use crate::net::wheel::TICK;
@@ -210,6 +211,8 @@ fn what_cannot_be_chosen() {
             ("UNHEARD", UNHEARD.to_string()),
             ("QUEUE_LIMIT", QUEUE_LIMIT.to_string()),
             ("INFLATED", INFLATED.to_string()),
+            ("DISCARDED", DISCARDED.to_string()),
+            ("DISCARD_TIME", time(DISCARD_TIME)),
             ("SESSION_LOG_LINES", SESSION_LOG_LINES.to_string()),
             ("ADDRESS_LOG_LINES", ADDRESS_LOG_LINES.to_string()),
             ("LOG_TIME", time(LOG_TIME)),

@@ -1,6 +1,7 @@
 //! The HTTP endpoints that clients connect to.
 
 mod body;
+pub(crate) mod incoming;
 mod origins;
 mod proxies;
 mod sockjs;
@@ -18,6 +19,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use tramline_sockjs::{GREETING, Route, Transport};
 
 pub use self::body::Body;
+use self::incoming::Incoming;
 pub(crate) use self::origins::Origins;
 pub(crate) use self::proxies::Proxies;
 pub use self::sockjs::SockJs;
@@ -84,6 +86,8 @@ impl<S: Stack> Mounted<S> {
         let stack = self.stack();
         let front = stack.front();
         let (parts, body) = request.into_parts();
+        // Each path below drops it, unless it needs it.
+        let body = Incoming::new(body);
         let path = parts.uri.path().to_owned();
         let path = self.path(&path);
         let route = match (path, &self.sockjs) {

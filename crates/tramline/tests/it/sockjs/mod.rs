@@ -3,6 +3,7 @@
 mod abuse;
 mod bodies;
 mod ending;
+mod late_bodies;
 mod origins;
 mod polling;
 mod protocol;

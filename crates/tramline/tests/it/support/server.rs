@@ -28,6 +28,7 @@ pub(crate) struct Setup {
     origins: Vec<&'static str>,
     proxies: Vec<&'static str>,
     sockjs: SockJs,
+    own_server: bool,
     broker: Arc<dyn Broker>,
     builder: Change<MessagingBuilder>,
     routes: Change<MessageRouter>,
@@ -82,6 +83,7 @@ impl Setup {
             origins: Vec::new(),
             proxies: Vec::new(),
             sockjs: SockJs::default(),
+            own_server: false,
             builder: Box::new(|builder| builder),
             routes: Box::new(|routes| routes),
         }
@@ -134,6 +136,12 @@ impl Setup {
         self
     }
 
+    /// Serves with [`tramline::serve`] in place of `axum::serve`.
+    pub(crate) fn own_server(mut self, own: bool) -> Self {
+        self.own_server = own;
+        self
+    }
+
     pub(crate) fn sockjs(mut self, change: impl FnOnce(SockJs) -> SockJs) -> Self {
         self.sockjs = change(self.sockjs);
         self
@@ -175,7 +183,14 @@ impl Setup {
             .layer(axum::middleware::from_fn(login));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        let own_server = self.own_server;
+        let task = tokio::spawn(async move {
+            if own_server {
+                tramline::serve(listener, app).await.unwrap();
+            } else {
+                axum::serve(listener, app).await.unwrap();
+            }
+        });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let tcp = listener.local_addr().unwrap();
         let tcp_task = tokio::spawn(messaging.serve_tcp(listener));

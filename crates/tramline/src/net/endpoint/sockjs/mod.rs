@@ -9,7 +9,6 @@ mod sessions;
 
 use std::sync::Arc;
 
-use bytes::Buf;
 use bytestring::ByteString;
 use http::request::Parts;
 use http::{Method, Response, StatusCode, header};
@@ -19,6 +18,7 @@ use tramline_sockjs::{
 
 pub use self::options::SockJs;
 use self::sessions::{Found, Opened, Sessions};
+use super::incoming::{Discarded, Incoming};
 use super::{Body, BoxError, Stack, going_away, not_allowed, text};
 use crate::model::log::log_client;
 use crate::model::user::User;
@@ -103,11 +103,10 @@ impl SockJsService {
         name: &str,
         kind: Transport,
         mut parts: Parts,
-        body: B,
+        body: Incoming<B>,
     ) -> Response<Body>
     where
-        B: http_body::Body<Data: Buf + Send> + Send + 'static,
-        B::Error: Into<BoxError>,
+        B: Discarded<Error: Into<BoxError>>,
     {
         let mut response = if parts.method == Method::OPTIONS && kind.is_preflighted() {
             answers::options()

@@ -5,15 +5,17 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use bytestring::ByteString;
 use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode, header};
+use http_body::Body as _;
 use http_body_util::{BodyExt, Collected, LengthLimitError, Limited};
 use tramline_sockjs::{PayloadError, Transport, form_field, parse_messages};
 
 use super::sessions::Found;
 use super::{SockJs, SockJsService, not_yours, owner};
+use crate::net::endpoint::incoming::{Discarded, Incoming};
 use crate::net::endpoint::{Body, BoxError, Stack, text};
 use crate::net::transport::sockjs::HttpLink;
 use crate::net::transport::violation;
@@ -26,11 +28,10 @@ impl SockJsService {
         name: &str,
         kind: Transport,
         parts: &Parts,
-        body: B,
+        mut body: Incoming<B>,
     ) -> Response<Body>
     where
-        B: http_body::Body<Data: Buf + Send>,
-        B::Error: Into<BoxError>,
+        B: Discarded<Error: Into<BoxError>>,
     {
         let Some(Found::Session(session)) = self.sessions.find(name, owner(parts)) else {
             return not_yours(stack, name);
@@ -47,13 +48,13 @@ impl SockJsService {
             stack.broken(&error);
             text(status, error + "\n")
         };
-        // A body whose declared length exceeds the limit is not read.
+        // A body whose declared length exceeds the limit is not kept.
         if body.size_hint().lower() > limit as u64 {
             return refused(too_long(limit));
         }
         let reading = async {
             let turn = session.turn().await;
-            (turn, self.options.read(body, limit).await)
+            (turn, self.options.read(&mut body, limit).await)
         };
         // The turn lasts until the body is delivered.
         let (_turn, body) = match unless_over(&session, reading).await {
@@ -92,10 +93,9 @@ impl SockJsService {
 
 impl SockJs {
     /// Reads the whole body; otherwise returns the error answer.
-    async fn read<B>(&self, body: B, limit: usize) -> Result<Bytes, Refused>
+    async fn read<B>(&self, body: &mut Incoming<B>, limit: usize) -> Result<Bytes, Refused>
     where
-        B: http_body::Body<Data: Buf>,
-        B::Error: Into<BoxError>,
+        B: Discarded<Error: Into<BoxError>>,
     {
         let time = self.body_time;
         match tokio::time::timeout(time, Limited::new(body, limit).collect()).await {
