@@ -1,4 +1,4 @@
-//! Bounds on the number of open connections.
+//! Bounds on the number of open connections, and of sessions that need none.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::endpoint::Proxies;
+use super::endpoint::proxies::Proxies;
 use crate::model::network::network;
 
-/// The places for connections, in all and for each address.
+/// The places for connections or sessions, in all and for each address.
 #[derive(Debug)]
 pub(crate) struct Places {
     most: usize,
@@ -26,10 +26,10 @@ struct Taken {
     by_address: HashMap<IpAddr, usize>,
 }
 
-/// The place of one connection: free again when it is dropped.
+/// The place of one connection or session: free again when it is dropped.
 pub(crate) struct Place {
     places: Arc<Places>,
-    /// The network that it counts for; `None` for a trusted proxy.
+    /// The network that it counts for; `None` if it counts in all only.
     address: Option<IpAddr>,
 }
 
@@ -51,7 +51,13 @@ impl Places {
     }
 
     pub(crate) fn take(self: &Arc<Self>, remote: SocketAddr) -> Result<Place, Full> {
-        let address = (!self.proxies.trust(Some(remote))).then(|| network(remote.ip()));
+        let address = (!self.proxies.trust(Some(remote))).then_some(remote.ip());
+        self.take_for(address)
+    }
+
+    /// Takes a place that counts for an address, if one is given.
+    pub(crate) fn take_for(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Place, Full> {
+        let address = address.map(network);
         let mut taken = self.taken.lock();
         if taken.all >= self.most {
             return Err(Full::InAll);

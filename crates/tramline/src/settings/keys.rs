@@ -198,6 +198,10 @@ pub(super) static KEYS: &[Key] = &[
         let sessions = value.count()? as usize;
         sockjs(to, |options| options.max_sessions(sessions))
     }),
+    key("sockjs.remember_time", |to, value| {
+        let time = value.time()?;
+        sockjs(to, |options| options.remember_time(time))
+    }),
     key("sockjs.body_time", |to, value| {
         let time = value.time()?;
         sockjs(to, |options| options.body_time(time))

@@ -3,7 +3,7 @@
 mod body;
 pub(crate) mod incoming;
 mod origins;
-mod proxies;
+pub(crate) mod proxies;
 mod sockjs;
 mod stack;
 mod upgrade;

@@ -20,6 +20,7 @@ use tramline_stomp::Version;
 
 use super::io::Batch;
 use super::{Chunks, Lost, Transport};
+use crate::net::places::{Place, Places};
 use crate::net::wheel::Wheel;
 use crate::net::wire;
 
@@ -54,6 +55,8 @@ struct LinkState {
     violation: Option<Lost>,
     /// The session's task has ended.
     gone: bool,
+    /// The session's place among the open ones, and later among those that are remembered.
+    place: Option<Place>,
 }
 
 /// Bytes that wait for a receiving request before the session's task keeps the rest in its outbox, where the overflow
@@ -76,6 +79,7 @@ impl HttpLink {
         machine: SockJsSession,
         wheel: Arc<Wheel>,
         message_limit: usize,
+        place: Place,
     ) -> Arc<Self> {
         Arc::new(Self {
             wheel,
@@ -89,6 +93,7 @@ impl HttpLink {
                 sender: None,
                 violation: None,
                 gone: false,
+                place: Some(place),
             }),
             over: Notify::new(),
             turn: tokio::sync::Mutex::new(()),
@@ -159,6 +164,22 @@ impl HttpLink {
         let mut state = self.state.lock();
         state.machine.handle_timeout(now);
         state.machine.next_timeout()
+    }
+}
+
+impl HttpLink {
+    /// Takes a place among the remembered sessions in exchange for that among the open ones, if there is one.
+    pub(crate) fn has_ended(&self, remembered: &Arc<Places>) -> bool {
+        let Ok(place) = remembered.take_for(None) else {
+            return false;
+        };
+        self.state.lock().place = Some(place);
+        true
+    }
+
+    /// Frees the session's place.
+    pub(crate) fn leave(&self) {
+        self.state.lock().place = None;
     }
 }
 

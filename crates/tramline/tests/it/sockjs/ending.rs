@@ -25,7 +25,7 @@ async fn errors_end_a_polling_session_with_a_close_frame_that_can_be_asked_for_a
 #[tokio::test]
 async fn a_closed_session_is_forgotten_and_its_name_is_free_again() {
     let server = Setup::new()
-        .sockjs(|options| options.disconnect_delay(SHORT))
+        .sockjs(|options| options.disconnect_delay(SHORT).remember_time(SHORT))
         .start()
         .await;
     let session = Polling::connected(&server, "abc").await;
@@ -239,7 +239,7 @@ async fn a_waiting_poll_hears_the_servers_own_frames() {
 #[tokio::test]
 async fn a_vanished_session_is_forgotten_too() {
     let server = Setup::new()
-        .sockjs(|options| options.disconnect_delay(SHORT))
+        .sockjs(|options| options.disconnect_delay(SHORT).remember_time(SHORT))
         .start()
         .await;
     let session = Polling::connected(&server, "abc").await;
@@ -300,4 +300,80 @@ async fn a_polling_client_that_does_not_fetch_its_messages_is_4500() {
         "{close}"
     );
     server.serves().await;
+}
+
+/// A poll that comes late, as from a page whose network stood still, must not open a session that its page takes for the
+/// old one.
+#[tokio::test]
+async fn a_late_request_gets_the_close_frame_again() {
+    let server = Setup::new()
+        .origin("*")
+        .sockjs(|options| options.disconnect_delay(SHORT))
+        .start()
+        .await;
+    let mut session = Polling::new(&server, "abc");
+    session.user = Some("alice");
+    session.poll().await.is(200, "o\n");
+    server
+        .counted("it is missed", |stats| {
+            stats.vanished == 1 && stats.sessions_open == 0
+        })
+        .await;
+    // Longer than the closed session itself is kept.
+    tokio::time::sleep(4 * SHORT).await;
+    let prelude = "h".repeat(PRELUDE_AND);
+    for (method, transport, body) in [
+        ("POST", "xhr", "c[3000,\"Go away!\"]\n".to_owned()),
+        (
+            "POST",
+            "xhr_streaming",
+            format!("{prelude}\nc[3000,\"Go away!\"]\n"),
+        ),
+        (
+            "GET",
+            "eventsource",
+            "\r\ndata: c[3000,\"Go away!\"]\r\n\r\n".to_owned(),
+        ),
+        (
+            "GET",
+            "jsonp?c=cb",
+            "/**/cb(\"c[3000,\\\"Go away!\\\"]\");\r\n".to_owned(),
+        ),
+    ] {
+        let answer = session.request(method, transport).send(&server).await;
+        answer.is(200, &body).has("cache-control", NO_CACHE);
+    }
+    let page = session.request("GET", "htmlfile?c=cb").send(&server).await;
+    assert!(
+        page.body
+            .ends_with("<script>\np(\"c[3000,\\\"Go away!\\\"]\");\n</script>\r\n"),
+        "{page:?}"
+    );
+    // Nothing takes the message; the close frame says so.
+    for (transport, status, body) in [("xhr_send", 204, ""), ("jsonp_send", 200, "ok")] {
+        let late = session.request("POST", transport).body("[\"x\"]");
+        late.send(&server).await.is(status, body);
+    }
+    // The name is its user's.
+    Polling::new(&server, "abc").poll().await.is(404, "");
+    assert_eq!(server.stats().sessions_total, 1);
+}
+
+#[tokio::test]
+async fn a_late_request_gets_the_reason_of_an_earlier_close() {
+    let server = Setup::new()
+        .limits(|limits| limits.connect_time = SHORT / 2)
+        .sockjs(|options| options.disconnect_delay(2 * SHORT))
+        .start()
+        .await;
+    let session = Polling::open(&server, "abc").await;
+    server
+        .counted("it is over", |stats| stats.timeouts == 1)
+        .await;
+    tokio::time::sleep(4 * SHORT).await;
+    for _ in 0..2 {
+        let frames = session.frames().await;
+        assert_eq!(frames, r#"c[4500,"no CONNECT frame came in time"]"#);
+    }
+    assert_eq!(server.stats().sessions_total, 1);
 }

@@ -41,7 +41,7 @@ impl SockJsService {
         Self {
             config: Arc::new(config),
             iframe: IframePage::new(&options.client_library_url),
-            sessions: Arc::default(),
+            sessions: Arc::new(Sessions::new(options.max_sessions)),
             options,
         }
     }
@@ -184,20 +184,20 @@ impl SockJsService {
         opening: S::Opening,
     ) -> Result<Arc<HttpLink>, Box<Response<Body>>> {
         Driver::start(stack);
-        let limit = self.options.max_sessions;
-        let opened = self.sessions.open(name, owner, limit, || {
+        let opened = self.sessions.open(name, owner, |place| {
             let machine = SockJsSession::new(Arc::clone(&self.config), stack.wheel().now());
             let wheel = Arc::clone(stack.wheel());
-            HttpLink::new(machine, wheel, self.options.message_cache)
+            HttpLink::new(machine, wheel, self.options.message_cache, place)
         });
         match opened {
             Opened::New(session, place) => {
                 let transport = SockJsHttp::new(Arc::clone(&session));
                 let task = Arc::clone(stack).session(opening, transport);
+                let time = self.options.remember_time;
                 tokio::spawn(async move {
                     task.await;
                     // A separate task: that of the session is larger, and its memory is not needed any more.
-                    tokio::spawn(place.keep_close_frame());
+                    tokio::spawn(place.remember(time));
                 });
                 Ok(session)
             }
@@ -206,7 +206,8 @@ impl SockJsService {
             Opened::Full => Err(Box::new(text(
                 StatusCode::SERVICE_UNAVAILABLE,
                 format!(
-                    "there are {limit} SockJS sessions, as many as may be (`SockJs::max_sessions`); try again later\n"
+                    "there are {} SockJS sessions, as many as may be (`SockJs::max_sessions`); try again later\n",
+                    self.options.max_sessions
                 ),
             ))),
         }

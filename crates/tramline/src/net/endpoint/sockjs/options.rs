@@ -58,6 +58,7 @@ pub struct SockJs {
     pub(super) session_cookie: bool,
     pub(super) message_cache: usize,
     pub(super) max_sessions: usize,
+    pub(super) remember_time: Duration,
     pub(super) body_time: Duration,
 }
 
@@ -73,6 +74,7 @@ impl Default for SockJs {
             session_cookie: false,
             message_cache: 100,
             max_sessions: 100_000,
+            remember_time: Duration::from_secs(60),
             body_time: Duration::from_secs(30),
         }
     }
@@ -103,7 +105,7 @@ impl SockJs {
         self
     }
 
-    /// Sets how long a session lives without a receiving request, and how long a closed one is remembered. Default:
+    /// Sets how long a session lives without a receiving request, and how long a closed one keeps its queued messages. Default:
     /// 5 s, the protocol's number; a polling client comes back within a round trip. Sending requests keep no session
     /// alive: its messages could not reach such a client. Spring's `disconnectDelay`.
     pub fn disconnect_delay(mut self, delay: Duration) -> Self {
@@ -127,13 +129,25 @@ impl SockJs {
         self
     }
 
-    /// Sets how many sessions over HTTP requests the endpoint holds at a time, including the closed ones that it
-    /// remembers. Default: 100,000. A request for one more receives 503 and is counted. Such a session needs no open
+    /// Sets how many sessions over HTTP requests the endpoint holds at a time, and how many ended ones it
+    /// [remembers](Self::remember_time). Default: 100,000. A request for one more receives 503 and is counted. Such a session needs no open
     /// connection, so nothing else bounds how many a stranger can open within
     /// [`disconnect_delay`](Self::disconnect_delay); an abandoned one takes some 2 KiB. Sessions over WebSocket do not
     /// count.
     pub fn max_sessions(mut self, sessions: usize) -> Self {
         self.max_sessions = sessions;
+        self
+    }
+
+    /// Sets how long an ended session is remembered after [`disconnect_delay`](Self::disconnect_delay). Default: 60 s,
+    /// in which a delayed request comes through. Zero for not at all.
+    ///
+    /// In that time each receiving request gets the session's close frame again, and nothing is taken from sending ones.
+    /// Without it a late request would open a new session of the same name, and its client would take that for the old
+    /// one. A remembered session takes some 1 KiB; if there are [`max_sessions`](Self::max_sessions) of them, further
+    /// ones are not remembered.
+    pub fn remember_time(mut self, time: Duration) -> Self {
+        self.remember_time = time;
         self
     }
 

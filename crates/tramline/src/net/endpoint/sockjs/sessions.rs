@@ -2,15 +2,24 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytestring::ByteString;
 use parking_lot::Mutex;
 
+use crate::model::clock::now;
+use crate::net::endpoint::proxies::Proxies;
+use crate::net::places::{Place, Places};
 use crate::net::transport::sockjs::HttpLink;
 use crate::net::wheel::TICK;
 
-#[derive(Debug, Default)]
-pub(super) struct Sessions(Mutex<HashMap<ByteString, Known>>);
+/// The sessions over HTTP of one endpoint, and those that have ended and are remembered.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    known: Mutex<HashMap<ByteString, Known>>,
+    open: Arc<Places>,
+    ended: Arc<Places>,
+}
 
 #[derive(Debug)]
 struct Known {
@@ -35,27 +44,36 @@ pub(super) enum Opened {
 }
 
 impl Sessions {
+    /// `most` bounds the open sessions, and the remembered ones.
+    pub(super) fn new(most: usize) -> Self {
+        let places = || Places::new(most, usize::MAX, Proxies::default());
+        Self {
+            known: Mutex::default(),
+            open: places(),
+            ended: places(),
+        }
+    }
+
     pub(super) fn find(&self, name: &str, owner: Option<&ByteString>) -> Option<Found> {
-        let sessions = self.0.lock();
+        let sessions = self.known.lock();
         sessions.get(name).map(|known| known.found_by(owner))
     }
 
-    /// Adds the session that `make` makes, if there is none of this name and fewer than `limit` in all.
+    /// Adds the session that `make` makes, if there is none of this name and a place for it.
     pub(super) fn open(
         self: &Arc<Self>,
         name: &str,
         owner: Option<ByteString>,
-        limit: usize,
-        make: impl FnOnce() -> Arc<HttpLink>,
+        make: impl FnOnce(Place) -> Arc<HttpLink>,
     ) -> Opened {
-        let mut sessions = self.0.lock();
+        let mut sessions = self.known.lock();
         if let Some(known) = sessions.get(name) {
             return Opened::Found(known.found_by(owner.as_ref()));
         }
-        if sessions.len() >= limit {
+        let Ok(place) = self.open.take_for(None) else {
             return Opened::Full;
-        }
-        let (name, link) = (ByteString::from(name), make());
+        };
+        let (name, link) = (ByteString::from(name), make(place));
         let known = Known {
             link: Arc::clone(&link),
             owner,
@@ -88,18 +106,22 @@ pub(super) struct SessionPlace {
 }
 
 impl SessionPlace {
-    /// Keeps the place of an ended session for as long as its close frame can still be requested.
-    pub(super) async fn keep_close_frame(self) {
-        let now = || tokio::time::Instant::now().into_std();
+    /// Keeps the place of an ended session for as long as what is queued can be requested, and `time` longer: until then
+    /// late requests get the close frame again.
+    pub(super) async fn remember(self, time: Duration) {
         while let Some(until) = self.link.remembered_until(now()) {
             tokio::time::sleep_until((until + TICK).into()).await;
+        }
+        if !time.is_zero() && self.link.has_ended(&self.sessions.ended) {
+            tokio::time::sleep(time).await;
         }
     }
 }
 
 impl Drop for SessionPlace {
     fn drop(&mut self) {
-        let mut sessions = self.sessions.0.lock();
+        self.link.leave();
+        let mut sessions = self.sessions.known.lock();
         sessions.remove(&self.name);
         if sessions.len() < sessions.capacity() / 4 {
             sessions.shrink_to_fit();
