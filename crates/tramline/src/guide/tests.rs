@@ -10,6 +10,7 @@ use crate::model::log::{ADDRESS_LOG_LINES, LOG_TIME, SESSION_LOG_LINES};
 use crate::model::rejection::RejectionKind;
 use crate::net::endpoint::SockJs;
 use crate::net::endpoint::incoming::{DISCARD_TIME, DISCARDED};
+use crate::net::endpoint::sockjs::sessions::{LOOKUP_TIME, LOOKUPS};
 use crate::net::transport::sockjs::QUEUE_LIMIT;
 use crate::net::transport::{keep_alive::LAST_CHANCE, slices::INFLATED, task::CLOSE_TIME};
 use crate::net::wheel::TICK;
@@ -211,6 +212,8 @@ fn what_cannot_be_chosen() {
             ("UNHEARD", UNHEARD.to_string()),
             ("QUEUE_LIMIT", QUEUE_LIMIT.to_string()),
             ("INFLATED", INFLATED.to_string()),
+            ("LOOKUPS", LOOKUPS.to_string()),
+            ("LOOKUP_TIME", time(LOOKUP_TIME)),
             ("DISCARDED", DISCARDED.to_string()),
             ("DISCARD_TIME", time(DISCARD_TIME)),
             ("SESSION_LOG_LINES", SESSION_LOG_LINES.to_string()),

@@ -12,6 +12,7 @@ pub(crate) mod inbound;
 pub(crate) mod log;
 pub(crate) mod network;
 pub(crate) mod panics;
+pub(crate) mod rates;
 pub(crate) mod rejection;
 pub(crate) mod reply;
 pub(crate) mod user;

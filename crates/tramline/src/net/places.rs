@@ -78,20 +78,29 @@ impl Places {
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
+impl Place {
+    /// Counts in all only, from now on.
+    pub(crate) fn leave_address(&mut self) {
+        let Some(address) = self.address.take() else {
+            return;
+        };
         let mut taken = self.places.taken.lock();
-        taken.all -= 1;
-        let Some(address) = &self.address else { return };
-        if let Some(of_address) = taken.by_address.get_mut(address) {
+        if let Some(of_address) = taken.by_address.get_mut(&address) {
             *of_address -= 1;
             if *of_address == 0 {
-                taken.by_address.remove(address);
+                taken.by_address.remove(&address);
             }
         }
         if taken.by_address.len() < taken.by_address.capacity() / 4 {
             taken.by_address.shrink_to_fit();
         }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.leave_address();
+        self.places.taken.lock().all -= 1;
     }
 }
 

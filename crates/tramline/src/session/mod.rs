@@ -127,6 +127,9 @@ impl<T: Transport> Protocol<T> for StompSession {
         let read = self.poll_input(&mut link.transport, context).is_ready();
         if matches!(self.login, Login::Accepted) {
             self.login = Login::Done;
+            if self.record.user().is_some() {
+                link.transport.logged_in();
+            }
             if self.stomp.sends_heart_beats() {
                 link.transport.heart_beats_agreed();
             }

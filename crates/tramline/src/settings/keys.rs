@@ -198,6 +198,10 @@ pub(super) static KEYS: &[Key] = &[
         let sessions = value.count()? as usize;
         sockjs(to, |options| options.max_sessions(sessions))
     }),
+    key("sockjs.max_sessions_per_address", |to, value| {
+        let sessions = value.count()? as usize;
+        sockjs(to, |options| options.max_sessions_per_address(sessions))
+    }),
     key("sockjs.remember_time", |to, value| {
         let time = value.time()?;
         sockjs(to, |options| options.remember_time(time))

@@ -4,7 +4,7 @@ mod body;
 pub(crate) mod incoming;
 mod origins;
 pub(crate) mod proxies;
-mod sockjs;
+pub(crate) mod sockjs;
 mod stack;
 mod upgrade;
 
@@ -185,12 +185,12 @@ impl<S: Stack> Mounted<S> {
         }
     }
 
-    /// Counts an answer that refuses the method or finds no room.
+    /// Counts an answer that refuses the method, finds no room or throttles.
     fn refused_if_so(&self, response: Response<Body>) -> Response<Body> {
         match response.status() {
-            StatusCode::METHOD_NOT_ALLOWED | StatusCode::SERVICE_UNAVAILABLE => {
-                self.refused(response)
-            }
+            StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::TOO_MANY_REQUESTS => self.refused(response),
             _ => response,
         }
     }

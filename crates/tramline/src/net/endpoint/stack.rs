@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use http::request::Parts;
@@ -13,6 +13,7 @@ use tramline_websocket::Config;
 use super::{Body, Origins, Proxies};
 use crate::model::counter::Counter;
 use crate::model::log::{Source, log_client};
+use crate::model::network::network;
 use crate::net::compression::Compression;
 use crate::net::lifecycle::Lifecycle;
 use crate::net::transport::keep_alive::KeepAlive;
@@ -110,6 +111,13 @@ impl Front {
     pub(super) fn client(&self, parts: &Parts) -> Option<SocketAddr> {
         let peer = parts.extensions.get::<SocketAddr>().copied();
         self.proxies.client(&parts.headers, peer)
+    }
+
+    /// The network that bounds for each address count a request for; `None` where it is unknown, or a trusted proxy's.
+    pub(super) fn network(&self, parts: &Parts) -> Option<IpAddr> {
+        let client = self.client(parts);
+        let client = client.filter(|_| !self.proxies.trust(client));
+        client.map(|client| network(client.ip()))
     }
 }
 

@@ -77,6 +77,9 @@ pub(crate) trait Transport: fmt::Debug + Send + Unpin + 'static {
     /// Writes the batch, and keeps what cannot be written now.
     fn write(&mut self, context: &mut Context<'_>, batch: &Batch) -> std::io::Result<()>;
 
+    /// Called when the session has a user, whether or not the HTTP request had one.
+    fn logged_in(&mut self) {}
+
     /// Called when STOMP's own heart-beats are agreed on, so that those of SockJS are not needed.
     fn heart_beats_agreed(&mut self) {}
 

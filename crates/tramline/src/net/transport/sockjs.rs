@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -169,8 +170,8 @@ impl HttpLink {
 
 impl HttpLink {
     /// Takes a place among the remembered sessions in exchange for that among the open ones, if there is one.
-    pub(crate) fn has_ended(&self, remembered: &Arc<Places>) -> bool {
-        let Ok(place) = remembered.take_for(None) else {
+    pub(crate) fn has_ended(&self, remembered: &Arc<Places>, address: Option<IpAddr>) -> bool {
+        let Ok(place) = remembered.take_for(address) else {
             return false;
         };
         self.state.lock().place = Some(place);
@@ -317,6 +318,12 @@ impl Transport for SockJsHttp {
         }
         state.register(context);
         Poll::Pending
+    }
+
+    fn logged_in(&mut self) {
+        if let Some(place) = &mut self.link.state.lock().place {
+            place.leave_address();
+        }
     }
 
     fn heart_beats_agreed(&mut self) {

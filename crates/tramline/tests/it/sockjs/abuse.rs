@@ -217,3 +217,162 @@ async fn senders_wait_for_a_handler_that_takes_its_time() {
         })
         .await;
 }
+
+/// A request from an address.
+fn from(address: &str, number: usize, transport: &str) -> Request {
+    Request::post(&format!("{}/{transport}", name(number))).with("x-peer", address)
+}
+
+#[tokio::test]
+async fn one_address_cannot_use_up_the_places_of_others() {
+    let server = Setup::new()
+        .trusted_proxy("192.0.2.99")
+        .sockjs(|options| options.max_sessions_per_address(3).max_sessions(10))
+        .start()
+        .await;
+    let text = "your address has 3 SockJS sessions without a user, as many as may be \
+                (`SockJs::max_sessions_per_address`); try again later\n";
+    let greedy = [
+        "192.0.2.1:1",
+        "192.0.2.1:2",
+        "[::ffff:192.0.2.1]:3",
+        "192.0.2.1:4",
+        "192.0.2.1:5",
+    ];
+    for (number, address) in greedy.iter().enumerate() {
+        let opened = from(address, number, "xhr").send(&server).await;
+        if number < 3 {
+            opened.is(200, "o\n");
+        } else {
+            opened.is(503, text);
+        }
+    }
+    assert_eq!(server.stats().requests_refused, 2);
+    // By IPv6 a client has a network of 64 bits.
+    for (number, status) in [(10, 200), (11, 200), (12, 200), (13, 503)] {
+        let address = format!("[2001:db8::{number}]:1");
+        let opened = from(&address, number, "xhr_streaming").begin(&server).await;
+        assert_eq!(opened.status, status, "{number}");
+    }
+    // Behind a trusted proxy the client counts.
+    for number in 20..23 {
+        let forwarded = from("192.0.2.99:1", number, "xhr")
+            .with("x-forwarded-for", &format!("198.51.100.{number}"));
+        forwarded.send(&server).await.is(200, "o\n");
+    }
+    let forwarded = from("192.0.2.99:1", 24, "xhr").with("x-forwarded-for", "192.0.2.1");
+    forwarded.send(&server).await.is(503, text);
+    // A user has the login's word, and is not a stranger.
+    let known = from("192.0.2.1:1", 30, "xhr").by_user("alice");
+    known.send(&server).await.is(200, "o\n");
+}
+
+/// Who logs in by CONNECT makes room for others behind the same address.
+#[tokio::test]
+async fn a_login_makes_room_for_others_of_the_address() {
+    use tramline::login::ConnectRefused;
+    use tramline::{Connect, User};
+
+    async fn login(connect: Connect) -> Result<User, ConnectRefused> {
+        Ok(User::new(connect.login().unwrap_or("nobody").to_owned()))
+    }
+    let server = Setup::new()
+        .routes(|routes| routes.connect(login))
+        .sockjs(|options| options.max_sessions_per_address(1))
+        .start()
+        .await;
+    let address = "192.0.2.1:1";
+    for number in 0..5 {
+        from(address, number, "xhr")
+            .send(&server)
+            .await
+            .is(200, "o\n");
+        let full = from(address, 100, "xhr").send(&server).await;
+        assert_eq!(full.status, 503);
+        let connect = "CONNECT\naccept-version:1.2\nlogin:alice\n\n\0";
+        let body = serde_json::to_string(&[connect]).unwrap();
+        let sent = from(address, number, "xhr_send").body(body);
+        sent.send(&server).await.is(204, "");
+        let connected = from(address, number, "xhr").send(&server).await;
+        assert!(connected.body.contains("CONNECTED"), "{connected:?}");
+    }
+}
+
+#[tokio::test]
+async fn guesses_of_names_are_throttled() {
+    let server = Server::start().await;
+    let (guesser, other) = ("192.0.2.1:1", "192.0.2.2:1");
+    open(&server, 0).await.is(200, "o\n");
+    from(other, 1, "xhr").send(&server).await.is(200, "o\n");
+    from(guesser, 2, "xhr").send(&server).await.is(200, "o\n");
+    let mut statuses = Vec::new();
+    for number in 0..400 {
+        let guess = from(guesser, 1000 + number, "xhr_send").body("[]");
+        statuses.push(guess.send(&server).await.status);
+    }
+    let count = |wanted| statuses.iter().filter(|status| **status == wanted).count();
+    let (missing, throttled) = (count(404), count(429));
+    // A slow run may begin another ten seconds.
+    assert!((100..=200).contains(&missing), "{missing} look-ups");
+    assert_eq!(missing + throttled, 400);
+    assert_eq!(server.stats().requests_refused, 400);
+    // A right guess is refused as a wrong one is, by any transport.
+    for transport in ["xhr", "xhr_streaming", "xhr_send", "jsonp_send"] {
+        // Another ten seconds may have begun.
+        for number in 0..101 {
+            let guess = from(guesser, 3000 + number, "xhr_send").body("[]");
+            if guess.send(&server).await.status == 429 {
+                break;
+            }
+        }
+        let right = from(guesser, 1, transport).body("[]").send(&server).await;
+        right
+            .is(
+                429,
+                "too many requests for sessions that are not there; try again later\n",
+            )
+            .has("retry-after", "10");
+    }
+    // Its own sessions go on, and those of others.
+    for (address, number) in [(guesser, 2), (other, 1)] {
+        let sent = from(address, number, "xhr_send").body("[\"\\n\"]");
+        sent.send(&server).await.is(204, "");
+    }
+    say(&server, 0, "\n").await;
+}
+
+/// What is kept of ended sessions has an end too.
+#[tokio::test]
+async fn an_address_has_a_share_of_remembered_names() {
+    let server = Setup::new()
+        .sockjs(|options| {
+            let options = options.disconnect_delay(SHORT).max_sessions_per_address(3);
+            options.max_sessions(5)
+        })
+        .start()
+        .await;
+    let remembered = async |address, numbers: std::ops::Range<usize>| {
+        let mut count = 0;
+        for number in numbers {
+            let late = from(address, number, "xhr").by_user("alice");
+            count += usize::from(late.send(&server).await.body.starts_with('c'));
+        }
+        count
+    };
+    for (round, address) in ["192.0.2.1:1", "192.0.2.2:1"].into_iter().enumerate() {
+        for number in 0..5 {
+            let number = round * 10 + number;
+            let opened = from(address, number, "xhr").by_user("alice");
+            opened.send(&server).await.is(200, "o\n");
+        }
+        server
+            .counted("all are missed", |stats| {
+                stats.vanished == 5 * (round as u64 + 1) && stats.sessions_open == 0
+            })
+            .await;
+        tokio::time::sleep(3 * SHORT).await;
+    }
+    // Three of the first address; of the second, as many as five in all leave room for.
+    assert_eq!(remembered("192.0.2.1:1", 0..5).await, 3);
+    assert_eq!(remembered("192.0.2.2:1", 10..15).await, 2);
+}

@@ -5,23 +5,24 @@
 mod answers;
 mod options;
 mod sending;
-mod sessions;
+pub(crate) mod sessions;
 
 use std::sync::Arc;
 
 use bytestring::ByteString;
 use http::request::Parts;
-use http::{Method, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use tramline_sockjs::{
     Config, IframePage, Info, Receive, Route, SockJsSession, Transport, headers, route,
 };
 
 pub use self::options::SockJs;
-use self::sessions::{Found, Opened, Sessions};
+use self::sessions::{Asker, Found, LOOKUP_TIME, Opened, Sessions};
 use super::incoming::{Discarded, Incoming};
 use super::{Body, BoxError, Stack, going_away, not_allowed, text};
 use crate::model::log::log_client;
 use crate::model::user::User;
+use crate::net::places::Full;
 use crate::net::transport::sockjs::{HttpLink, SockJsHttp};
 use crate::net::wheel::Driver;
 
@@ -41,7 +42,10 @@ impl SockJsService {
         Self {
             config: Arc::new(config),
             iframe: IframePage::new(&options.client_library_url),
-            sessions: Arc::new(Sessions::new(options.max_sessions)),
+            sessions: Arc::new(Sessions::new(
+                options.max_sessions,
+                options.max_sessions_per_address,
+            )),
             options,
         }
     }
@@ -142,10 +146,13 @@ impl SockJsService {
         parts: &mut Parts,
     ) -> Response<Body> {
         let owner = owner(parts).cloned();
-        let session = match self.sessions.find(name, owner.as_ref()) {
-            Some(Found::Session(session)) => session,
-            Some(Found::NotYours) => return not_yours(stack, name),
-            None if stack.lifecycle().is_closing() => return going_away(stack.lifecycle()),
+        let asker = Asker {
+            user: owner.as_ref(),
+            address: stack.front().network(parts),
+        };
+        let session = match self.sessions.find(name, &asker, true) {
+            Some(found) => found_by(stack, name, found),
+            None if stack.lifecycle().is_closing() => Err(going_away(stack.lifecycle()).into()),
             None => {
                 let opening = match stack.admit(parts).await {
                     Ok(admitted) => admitted.opening,
@@ -157,11 +164,12 @@ impl SockJsService {
                         return response;
                     }
                 };
-                match self.open(stack, name, owner, opening) {
-                    Ok(session) => session,
-                    Err(response) => return *response,
-                }
+                self.open(stack, name, &asker, opening)
             }
+        };
+        let session = match session {
+            Ok(session) => session,
+            Err(response) => return *response,
         };
         let content_type = receive.transport().content_type();
         let mut response = Response::new(Body::receiver(session.attach(receive)));
@@ -180,16 +188,16 @@ impl SockJsService {
         &self,
         stack: &Arc<S>,
         name: &str,
-        owner: Option<ByteString>,
+        asker: &Asker<'_>,
         opening: S::Opening,
     ) -> Result<Arc<HttpLink>, Box<Response<Body>>> {
         Driver::start(stack);
-        let opened = self.sessions.open(name, owner, |place| {
+        let opened = self.sessions.open(name, asker, |place| {
             let machine = SockJsSession::new(Arc::clone(&self.config), stack.wheel().now());
             let wheel = Arc::clone(stack.wheel());
             HttpLink::new(machine, wheel, self.options.message_cache, place)
         });
-        match opened {
+        let full = match opened {
             Opened::New(session, place) => {
                 let transport = SockJsHttp::new(Arc::clone(&session));
                 let task = Arc::clone(stack).session(opening, transport);
@@ -199,18 +207,20 @@ impl SockJsService {
                     // A separate task: that of the session is larger, and its memory is not needed any more.
                     tokio::spawn(place.remember(time));
                 });
-                Ok(session)
+                return Ok(session);
             }
-            Opened::Found(Found::Session(session)) => Ok(session),
-            Opened::Found(Found::NotYours) => Err(Box::new(not_yours(stack, name))),
-            Opened::Full => Err(Box::new(text(
-                StatusCode::SERVICE_UNAVAILABLE,
-                format!(
-                    "there are {} SockJS sessions, as many as may be (`SockJs::max_sessions`); try again later\n",
-                    self.options.max_sessions
-                ),
-            ))),
-        }
+            Opened::Found(found) => return found_by(stack, name, found),
+            Opened::Full(Full::InAll) => format!(
+                "there are {} SockJS sessions, as many as may be (`SockJs::max_sessions`); try again later\n",
+                self.options.max_sessions
+            ),
+            Opened::Full(Full::OfAddress) => format!(
+                "your address has {} SockJS sessions without a user, as many as may be \
+                 (`SockJs::max_sessions_per_address`); try again later\n",
+                self.options.max_sessions_per_address
+            ),
+        };
+        Err(text(StatusCode::SERVICE_UNAVAILABLE, full).into())
     }
 
     fn cross_origin(&self, parts: &Parts, allow: &'static str, response: &mut Response<Body>) {
@@ -223,6 +233,27 @@ impl SockJsService {
 
 fn owner(parts: &Parts) -> Option<&ByteString> {
     parts.extensions.get::<User>().map(User::shared_name)
+}
+
+fn found_by<S: Stack>(
+    stack: &Arc<S>,
+    name: &str,
+    found: Found,
+) -> Result<Arc<HttpLink>, Box<Response<Body>>> {
+    match found {
+        Found::Session(session) => Ok(session),
+        Found::NotYours => Err(not_yours(stack, name).into()),
+        Found::Throttled => Err(throttled().into()),
+    }
+}
+
+/// Refuses a look-up whether or not there is such a session. The caller counts it.
+fn throttled() -> Response<Body> {
+    let why = "too many requests for sessions that are not there; try again later\n";
+    let mut response = text(StatusCode::TOO_MANY_REQUESTS, why);
+    let seconds = HeaderValue::from(LOOKUP_TIME.as_secs());
+    response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    response
 }
 
 /// Another user's session, or none: indistinguishable for the client.

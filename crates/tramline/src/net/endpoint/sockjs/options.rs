@@ -13,7 +13,9 @@ use tramline_sockjs::{Config, OnAbort, Transport};
 ///
 /// - A session belongs to the user who opened it. A request for it by another user, or by none, receives 404, as if
 ///   there were no such session. A session without a user is protected by its name alone, which the client made up and
-///   keeps secret; it is not bound to an address, since phones change theirs between two polls.
+///   keeps secret; it is not bound to an address, since phones change theirs between two polls. An address that has asked
+///   for 100 sessions that are not there within 10 s reaches only those that were opened from it, and those of its
+///   users; other requests receive 429.
 /// - [`allowed_origins`](crate::MessagingBuilder::allowed_origins) applies to every request of another origin's page. A
 ///   browser names the page that asks; for the transports `htmlfile` and `jsonp` it does so by `Referer` or
 ///   `Sec-Fetch-Site` only, and without either these receive 403, unless all origins are allowed. The same pages may
@@ -58,6 +60,7 @@ pub struct SockJs {
     pub(super) session_cookie: bool,
     pub(super) message_cache: usize,
     pub(super) max_sessions: usize,
+    pub(super) max_sessions_per_address: usize,
     pub(super) remember_time: Duration,
     pub(super) body_time: Duration,
 }
@@ -74,6 +77,7 @@ impl Default for SockJs {
             session_cookie: false,
             message_cache: 100,
             max_sessions: 100_000,
+            max_sessions_per_address: 1000,
             remember_time: Duration::from_secs(60),
             body_time: Duration::from_secs(30),
         }
@@ -136,6 +140,19 @@ impl SockJs {
     /// count.
     pub fn max_sessions(mut self, sessions: usize) -> Self {
         self.max_sessions = sessions;
+        self
+    }
+
+    /// Sets how many sessions over HTTP requests one address may have that have no user, neither from the HTTP request nor
+    /// by a login with CONNECT, and how many ended ones of an address are [remembered](Self::remember_time). Default: 1,000,
+    /// more than the browsers behind one address open at a time; so one address cannot use up the places of all. A request
+    /// for one more receives 503 and is counted.
+    ///
+    /// The address is the `SocketAddr` in the request's extensions, which [`serve`](fn@crate::serve) puts there; behind a
+    /// [trusted proxy](crate::MessagingBuilder::trusted_proxies) the client's own; of IPv6 the network of 64 bits. Sessions
+    /// of clients whose address is unknown are bounded by [`max_sessions`](Self::max_sessions) only.
+    pub fn max_sessions_per_address(mut self, sessions: usize) -> Self {
+        self.max_sessions_per_address = sessions;
         self
     }
 

@@ -13,8 +13,8 @@ use http_body::Body as _;
 use http_body_util::{BodyExt, Collected, LengthLimitError, Limited};
 use tramline_sockjs::{PayloadError, Transport, form_field, parse_messages};
 
-use super::sessions::Found;
-use super::{SockJs, SockJsService, not_yours, owner};
+use super::sessions::{Asker, Found};
+use super::{SockJs, SockJsService, not_yours, owner, throttled};
 use crate::net::endpoint::incoming::{Discarded, Incoming};
 use crate::net::endpoint::{Body, BoxError, Stack, text};
 use crate::net::transport::sockjs::HttpLink;
@@ -33,8 +33,14 @@ impl SockJsService {
     where
         B: Discarded<Error: Into<BoxError>>,
     {
-        let Some(Found::Session(session)) = self.sessions.find(name, owner(parts)) else {
-            return not_yours(stack, name);
+        let asker = Asker {
+            user: owner(parts),
+            address: stack.front().network(parts),
+        };
+        let session = match self.sessions.find(name, &asker, false) {
+            Some(Found::Session(session)) => session,
+            Some(Found::Throttled) => return throttled(),
+            Some(Found::NotYours) | None => return not_yours(stack, name),
         };
         let limits = stack.payload_limits();
         let is_form = kind == Transport::JsonpSend && is_form(&parts.headers);

@@ -1,6 +1,7 @@
 //! The table of sessions by the name their client gave them.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,17 +9,30 @@ use bytestring::ByteString;
 use parking_lot::Mutex;
 
 use crate::model::clock::now;
+use crate::model::rates::Rates;
 use crate::net::endpoint::proxies::Proxies;
-use crate::net::places::{Place, Places};
+use crate::net::places::{Full, Place, Places};
 use crate::net::transport::sockjs::HttpLink;
 use crate::net::wheel::TICK;
+
+/// Failed look-ups of sessions that an address can make within [`LOOKUP_TIME`].
+pub(crate) const LOOKUPS: u32 = 100;
+
+/// The time for which failed look-ups are counted, from the first.
+pub(crate) const LOOKUP_TIME: Duration = Duration::from_secs(10);
 
 /// The sessions over HTTP of one endpoint, and those that have ended and are remembered.
 #[derive(Debug)]
 pub(super) struct Sessions {
-    known: Mutex<HashMap<ByteString, Known>>,
+    table: Mutex<Table>,
     open: Arc<Places>,
     ended: Arc<Places>,
+}
+
+#[derive(Debug)]
+struct Table {
+    known: HashMap<ByteString, Known>,
+    failed_lookups: Rates<Option<IpAddr>>,
 }
 
 #[derive(Debug)]
@@ -26,6 +40,15 @@ struct Known {
     link: Arc<HttpLink>,
     /// The user who opened it; nobody else may use it.
     owner: Option<ByteString>,
+    /// The network from which it was opened.
+    address: Option<IpAddr>,
+}
+
+/// The client that asks for a session.
+pub(super) struct Asker<'a> {
+    pub(super) user: Option<&'a ByteString>,
+    /// Its [network](crate::model::network::network), as far as it is known.
+    pub(super) address: Option<IpAddr>,
 }
 
 /// The result of looking up a name.
@@ -33,6 +56,8 @@ pub(super) enum Found {
     Session(Arc<HttpLink>),
     /// Answered as if there were none.
     NotYours,
+    /// The asker's address has asked too often for sessions that are not there.
+    Throttled,
 }
 
 /// The result of opening a session.
@@ -40,61 +65,95 @@ pub(super) enum Opened {
     New(Arc<HttpLink>, SessionPlace),
     /// There is one of that name already.
     Found(Found),
-    Full,
+    Full(Full),
 }
 
 impl Sessions {
-    /// `most` bounds the open sessions, and the remembered ones.
-    pub(super) fn new(most: usize) -> Self {
-        let places = || Places::new(most, usize::MAX, Proxies::default());
+    /// `most` bounds the open sessions, and the remembered ones; `most_per_address` those of one address, except open ones
+    /// that have a user.
+    pub(super) fn new(most: usize, most_per_address: usize) -> Self {
+        let places = || Places::new(most, most_per_address, Proxies::default());
         Self {
-            known: Mutex::default(),
+            table: Mutex::new(Table {
+                known: HashMap::new(),
+                failed_lookups: Rates::new(LOOKUP_TIME),
+            }),
             open: places(),
             ended: places(),
         }
     }
 
-    pub(super) fn find(&self, name: &str, owner: Option<&ByteString>) -> Option<Found> {
-        let sessions = self.known.lock();
-        sessions.get(name).map(|known| known.found_by(owner))
+    /// The session of this name, `None` if there is none and the asker may open it.
+    pub(super) fn find(&self, name: &str, asker: &Asker<'_>, may_open: bool) -> Option<Found> {
+        let mut table = self.table.lock();
+        if may_open && !table.known.contains_key(name) {
+            return None;
+        }
+        Some(table.find(name, asker))
     }
 
     /// Adds the session that `make` makes, if there is none of this name and a place for it.
     pub(super) fn open(
         self: &Arc<Self>,
         name: &str,
-        owner: Option<ByteString>,
+        asker: &Asker<'_>,
         make: impl FnOnce(Place) -> Arc<HttpLink>,
     ) -> Opened {
-        let mut sessions = self.known.lock();
-        if let Some(known) = sessions.get(name) {
-            return Opened::Found(known.found_by(owner.as_ref()));
+        let mut table = self.table.lock();
+        if table.known.contains_key(name) {
+            return Opened::Found(table.find(name, asker));
         }
-        let Ok(place) = self.open.take_for(None) else {
-            return Opened::Full;
+        let counts_for = asker.address.filter(|_| asker.user.is_none());
+        let place = match self.open.take_for(counts_for) {
+            Ok(place) => place,
+            // Another way to guess names.
+            Err(_) if table.has_failed(asker) => return Opened::Found(Found::Throttled),
+            Err(full) => return Opened::Full(full),
         };
         let (name, link) = (ByteString::from(name), make(place));
         let known = Known {
             link: Arc::clone(&link),
-            owner,
+            owner: asker.user.cloned(),
+            address: asker.address,
         };
-        sessions.insert(name.clone(), known);
+        table.known.insert(name.clone(), known);
         let place = SessionPlace {
             sessions: Arc::clone(self),
             name,
+            address: asker.address,
             link: Arc::clone(&link),
         };
         Opened::New(link, place)
     }
 }
 
-impl Known {
-    fn found_by(&self, user: Option<&ByteString>) -> Found {
-        if self.owner.as_ref() == user {
-            Found::Session(Arc::clone(&self.link))
-        } else {
-            Found::NotYours
+impl Table {
+    /// An address that has failed too often still reaches the sessions that were opened from it and those of its user, and
+    /// no others: its neighbours go on, and a client that guesses does not learn which names exist.
+    fn find(&mut self, name: &str, asker: &Asker<'_>) -> Found {
+        let known = self.known.get(name);
+        let known = known.filter(|known| known.owner.as_ref() == asker.user);
+        let found = known.map(|known| Found::Session(Arc::clone(&known.link)));
+        if known.is_some_and(|known| known.owner.is_some() || known.address == asker.address) {
+            return found.unwrap_or(Found::NotYours);
         }
+        match found {
+            Some(found) if *self.failures(asker) < LOOKUPS => found,
+            None if !self.has_failed(asker) => Found::NotYours,
+            _ => Found::Throttled,
+        }
+    }
+
+    /// Counts a failed look-up; returns true if it is one too many.
+    fn has_failed(&mut self, asker: &Asker<'_>) -> bool {
+        let failures = self.failures(asker);
+        let is_exhausted = *failures >= LOOKUPS;
+        *failures += u32::from(!is_exhausted);
+        is_exhausted
+    }
+
+    fn failures(&mut self, asker: &Asker<'_>) -> &mut u32 {
+        self.failed_lookups.number(asker.address, now())
     }
 }
 
@@ -102,6 +161,7 @@ impl Known {
 pub(super) struct SessionPlace {
     sessions: Arc<Sessions>,
     name: ByteString,
+    address: Option<IpAddr>,
     link: Arc<HttpLink>,
 }
 
@@ -112,7 +172,7 @@ impl SessionPlace {
         while let Some(until) = self.link.remembered_until(now()) {
             tokio::time::sleep_until((until + TICK).into()).await;
         }
-        if !time.is_zero() && self.link.has_ended(&self.sessions.ended) {
+        if !time.is_zero() && self.link.has_ended(&self.sessions.ended, self.address) {
             tokio::time::sleep(time).await;
         }
     }
@@ -121,10 +181,10 @@ impl SessionPlace {
 impl Drop for SessionPlace {
     fn drop(&mut self) {
         self.link.leave();
-        let mut sessions = self.sessions.known.lock();
-        sessions.remove(&self.name);
-        if sessions.len() < sessions.capacity() / 4 {
-            sessions.shrink_to_fit();
+        let known = &mut self.sessions.table.lock().known;
+        known.remove(&self.name);
+        if known.len() < known.capacity() / 4 {
+            known.shrink_to_fit();
         }
     }
 }
