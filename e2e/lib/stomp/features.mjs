@@ -18,7 +18,7 @@ export const FEATURES = [
       // STOMP 1.0 has no `version`, and a server may say it all the same.
       assert.equal(connected.version, version);
       assert.equal(connected['user-name'], 'guest');
-      assert.equal(connected['heart-beat'], '4000,4000');
+      assert.equal(connected['heart-beat'], '1000,1000');
     },
   },
   {

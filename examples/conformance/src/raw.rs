@@ -21,6 +21,10 @@ pub(crate) fn services() -> Result<Services, BuildError> {
     // One more, because the suite ends a message of 65,536 fragments with an empty one.
     large.fragments = 65_537;
     large.outbox = 64 * 1024 * 1024;
+    // sockjs-client's own tests send 100 KB.
+    let mut echoed = RawLimits::default();
+    echoed.message = 1024 * 1024;
+    let echoes = || RawEndpoint::builder(echo).limits(echoed.clone());
     let streaming = || SockJs::default().response_limit(4096);
     let services = [
         (
@@ -29,14 +33,14 @@ pub(crate) fn services() -> Result<Services, BuildError> {
                 .limits(large)
                 .compression(Compression::AboveSize(0)),
         ),
-        ("/echo", RawEndpoint::builder(echo).sockjs(streaming())),
+        ("/echo", echoes().sockjs(streaming())),
         (
             "/disabled_websocket_echo",
-            RawEndpoint::builder(echo).sockjs(streaming().websocket(false)),
+            echoes().sockjs(streaming().websocket(false)),
         ),
         (
             "/cookie_needed_echo",
-            RawEndpoint::builder(echo).sockjs(streaming().cookie_needed(true).session_cookie(true)),
+            echoes().sockjs(streaming().cookie_needed(true).session_cookie(true)),
         ),
         ("/close", RawEndpoint::builder(close).sockjs(streaming())),
     ];

@@ -17,8 +17,8 @@ pub(crate) fn messaging() -> Result<Messaging, BuildError> {
     // Room for a few of the largest.
     limits.outbox = 32 * 1024 * 1024;
     limits.heart_beat = HeartBeat {
-        send: 4000,
-        receive: 4000,
+        send: 1000,
+        receive: 1000,
     };
     Messaging::builder()
         .name("stomp")
