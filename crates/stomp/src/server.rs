@@ -145,7 +145,12 @@ impl ServerConnection {
         }
         while matches!(self.state, Phase::Opening | Phase::Connected) {
             match self.decoder.next_or_failure() {
-                Ok(None) => return None,
+                Ok(None) => {
+                    if self.state == Phase::Opening && self.holds_too_much() {
+                        return Some(self.failed(self.too_large().into(), None));
+                    }
+                    return None;
+                }
                 Ok(Some(Decoded::HeartBeat)) => {}
                 Ok(Some(Decoded::Frame(frame))) => {
                     let receipt = frame.headers.get_bytestring("receipt").cloned();
@@ -381,6 +386,25 @@ impl ServerConnection {
     /// resume.
     pub fn pause_reading(&mut self, paused: bool, now: Instant) {
         self.timers.pause_reading(paused, now);
+    }
+
+    /// Fails if [`ServerEvent::Connect`] waits for its answer and [`ServerConfig::max_connect_bytes`] are exceeded by what
+    /// came behind it. Call it when the answer does not come at once.
+    pub fn limit_held(&mut self) {
+        if self.state == Phase::Connecting && self.holds_too_much() {
+            let error = ServerError::from(self.too_large());
+            self.error(error.to_reply());
+            self.failure = Some(Box::new(error));
+        }
+    }
+
+    fn holds_too_much(&self) -> bool {
+        self.decoder.buffered() > self.config.max_connect_bytes
+    }
+
+    fn too_large(&self) -> PeerViolation {
+        let limit = self.config.max_connect_bytes;
+        PeerViolation::ConnectTooLarge { limit }
     }
 
     fn failed(&mut self, error: ServerError, receipt: Option<ByteString>) -> ServerEvent {

@@ -46,6 +46,10 @@ pub struct ServerConfig {
     /// id may take as much as [`Limits::header_line`] allows.
     pub max_transactions: usize,
 
+    /// The maximum bytes of CONNECT and of what the connection holds of other input before it is accepted. Default 16,384: a
+    /// token fits twice, and strangers that stop inside a frame hold no more.
+    pub max_connect_bytes: usize,
+
     /// The `server` header of CONNECTED, such as `tramline/0.1`. Default none: it tells an
     /// attacker which version to look up.
     pub server: Option<ByteString>,
@@ -94,6 +98,13 @@ impl ServerConfig {
         self
     }
 
+    /// Sets [`ServerConfig::max_connect_bytes`].
+    #[must_use]
+    pub fn with_max_connect_bytes(mut self, bytes: usize) -> Self {
+        self.max_connect_bytes = bytes;
+        self
+    }
+
     /// Sets [`ServerConfig::server`].
     #[must_use]
     pub fn with_server(mut self, name: impl Into<ByteString>) -> Self {
@@ -114,6 +125,7 @@ impl Default for ServerConfig {
             timer_period: Duration::ZERO,
             max_subscriptions: 1024,
             max_transactions: 16,
+            max_connect_bytes: 16 * 1024,
             server: None,
         }
     }

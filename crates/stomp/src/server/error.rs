@@ -91,6 +91,16 @@ pub enum PeerViolation {
         id: String,
     },
 
+    /// More bytes than the limit before the session was open.
+    #[error(
+        "more than {limit} bytes came before CONNECTED (`Limits::connect_bytes`); send a smaller CONNECT, and other frames \
+         after CONNECTED"
+    )]
+    ConnectTooLarge {
+        /// [`ServerConfig::max_connect_bytes`](crate::ServerConfig::max_connect_bytes).
+        limit: usize,
+    },
+
     /// One subscription more than the limit.
     #[error(
         "a session may hold {limit} subscriptions; unsubscribe some, or raise the server's limit"

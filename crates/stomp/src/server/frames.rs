@@ -48,6 +48,9 @@ impl ServerConnection {
     }
 
     fn connect(&mut self, mut headers: Headers) -> Result<ServerEvent, ServerError> {
+        if headers.encoded_len_hint() > self.config.max_connect_bytes {
+            return Err(self.too_large().into());
+        }
         let accept = headers.get("accept-version");
         let version =
             Version::highest_of(accept).ok_or_else(|| PeerIncompatible::NoCommonVersion {

@@ -387,6 +387,45 @@ fn limits_reach_the_decoder() {
 }
 
 #[test]
+fn little_is_held_before_connected() {
+    let new = || Server::new(ServerConfig::default().with_max_connect_bytes(100));
+    let too_large = PeerViolation::ConnectTooLarge { limit: 100 };
+
+    let mut half = new();
+    assert_eq!(half.receive(&format!("CONNECT\nx:{:090}", 0)), None);
+    let (error, _) = half.failure("0");
+    assert_eq!(violation(error), too_large);
+    assert_eq!(half.connection.buffered(), 0);
+
+    let (error, _) = new().failure(&format!("CONNECT\naccept-version:1.2\nx:{:0100}\n\n\0", 0));
+    assert_eq!(violation(error), too_large);
+
+    // What follows is taken if the answer comes at once, and not held if it does not.
+    let both = format!("{CONNECT}SEND\ndestination:/a\n\n{:0100}\0", 0);
+    for comes_at_once in [true, false] {
+        let mut server = new();
+        let event = server.receive(&both);
+        assert!(matches!(event, Some(ServerEvent::Connect(_))), "{event:?}");
+        if !comes_at_once {
+            server.connection.limit_held();
+            assert_eq!(server.connection.buffered(), 0);
+        }
+        server.connection.accept(None, None, server.now);
+        match server.connection.poll_event() {
+            Some(ServerEvent::Send(send)) if comes_at_once => assert_eq!(send.body.len(), 100),
+            Some(ServerEvent::Failed(error)) if !comes_at_once => {
+                assert_eq!(violation(error), too_large);
+            }
+            event => panic!("{event:?}"),
+        }
+    }
+
+    let mut connected =
+        Server::connected_with(ServerConfig::default().with_max_connect_bytes(100), CONNECT);
+    assert_eq!(connected.receive(&format!("SEND\nx:{:0200}", 0)), None);
+}
+
+#[test]
 fn nothing_counts_after_disconnect_but_its_receipt_is_sent() {
     let mut server = Server::connected(CONNECT);
     server.subscribe("id:1\ndestination:/t");

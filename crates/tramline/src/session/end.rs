@@ -161,7 +161,7 @@ impl End {
 }
 
 fn without_peers_text(error: &ServerError) -> String {
-    use PeerViolation::{Frame, TooManySubscriptions, TooManyTransactions};
+    use PeerViolation::{ConnectTooLarge, Frame, TooManySubscriptions, TooManyTransactions};
     match error {
         ServerError::HeartBeatTimeout { .. }
         | ServerError::PeerViolation(
@@ -170,6 +170,7 @@ fn without_peers_text(error: &ServerError) -> String {
                 | DecodeError::TooManyHeaders { .. }
                 | DecodeError::BodyTooLarge { .. },
             )
+            | ConnectTooLarge { .. }
             | TooManySubscriptions { .. }
             | TooManyTransactions { .. },
         ) => error.to_string(),

@@ -127,9 +127,9 @@ impl<T: Transport> Protocol<T> for StompSession {
         let read = self.poll_input(&mut link.transport, context).is_ready();
         if matches!(self.login, Login::Accepted) {
             self.login = Login::Done;
-            if self.record.user().is_some() {
-                link.transport.logged_in();
-            }
+            let has_user = self.record.user().is_some();
+            link.transport
+                .connected(has_user, self.stack.limits.websocket());
             if self.stomp.sends_heart_beats() {
                 link.transport.heart_beats_agreed();
             }
@@ -242,6 +242,9 @@ impl StompSession {
         for chunk in chunks {
             self.stomp.receive(chunk, self.stack.wheel.now());
             self.process(context);
+        }
+        if self.work.is_some() {
+            self.stomp.limit_held();
         }
         self.publish_batch();
         self.read_ended(read);

@@ -61,17 +61,18 @@ impl Stack for MessagingStack {
         self.limits.payload()
     }
 
+    fn before_login(&self) -> Option<usize> {
+        Some(self.limits.connect_bytes)
+    }
+
     fn websocket(&self) -> (Config, Option<Box<KeepAlive>>) {
         let limits = &self.limits;
-        let config = Config::default()
-            .with_max_message(limits.message())
-            .with_max_frame(limits.message());
         let keep_alive = KeepAlive::new(
             limits.keep_alive,
             limits.keep_alive_timeout,
             self.wheel.now(),
         );
-        (config, keep_alive)
+        (limits.websocket(), keep_alive)
     }
 
     /// With the first sub-protocol in the client's list that is STOMP's, as the client wrote it; where there is none the

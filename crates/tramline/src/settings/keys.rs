@@ -142,6 +142,10 @@ pub(super) static KEYS: &[Key] = &[
         to.limits.send_time = value.time()?;
         Ok(())
     }),
+    key("limits.connect_bytes", |to, value| {
+        to.limits.connect_bytes = value.size()?;
+        Ok(())
+    }),
     key("limits.connect_time", |to, value| {
         to.limits.connect_time = value.time()?;
         Ok(())

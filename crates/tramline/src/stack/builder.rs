@@ -373,6 +373,7 @@ impl MessagingBuilder {
         stomp.min_silence = self.limits.heart_beat_silence;
         stomp.max_subscriptions = self.limits.subscriptions;
         stomp.max_transactions = self.limits.transactions;
+        stomp.max_connect_bytes = self.limits.connect_bytes;
         let publisher = Publisher::new(hub.clone(), self.user_prefix.clone());
         let stack = Arc::new_cyclic(|stack| MessagingStack {
             name: self.name,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tramline_broker::Overflow;
 use tramline_sockjs::PayloadLimits;
 use tramline_stomp::HeartBeat;
+use tramline_websocket::Config;
 
 use crate::net::transport::keep_alive::{KEEP_ALIVE, KEEP_ALIVE_TIMEOUT};
 
@@ -55,6 +56,10 @@ pub struct Limits {
     /// [check](fn@crate::policy::check) on CONNECT have decided, before it is closed with 4500. Default 60 s, as Spring's
     /// `timeToFirstMessage`: slow networks pass, idle sockets do not pile up.
     pub connect_time: Duration,
+    /// Bytes that a session may hold before CONNECTED: the CONNECT frame and whatever follows it. Default 16,384: a token
+    /// fits twice, and strangers who stop inside a frame hold no more. A transport's message counts too, over SockJS with
+    /// its escapes.
+    pub connect_bytes: usize,
     /// Time after which a running handler, or a [check](fn@crate::policy::check), is dropped at one of its `await`s and
     /// its message rejected, and what a client sent before it left is given up. Default 30 s: no client waits longer, and
     /// a handler that waits for what never comes would keep its session for ever. A route's own is set by
@@ -94,6 +99,7 @@ impl Default for Limits {
             overflow: Overflow::Close,
             send_time: Duration::from_secs(10),
             connect_time: Duration::from_secs(60),
+            connect_bytes: 16 * 1024,
             handler_time: Duration::from_secs(30),
             heart_beat: HeartBeat {
                 send: 10_000,
@@ -127,6 +133,7 @@ impl Limits {
             ("outbox", self.outbox == 0),
             ("send_time", self.send_time.is_zero()),
             ("connect_time", self.connect_time.is_zero()),
+            ("connect_bytes", self.connect_bytes == 0),
             ("handler_time", self.handler_time.is_zero()),
             ("keep_alive_timeout", self.keep_alive_timeout.is_zero()),
         ])
@@ -139,6 +146,14 @@ impl Limits {
             ));
         }
         errors
+    }
+
+    /// The limits of a connected session's WebSocket.
+    pub(crate) fn websocket(&self) -> Config {
+        let message = self.message();
+        Config::default()
+            .with_max_message(message)
+            .with_max_frame(message)
     }
 
     /// The limits of one SockJS message or body of `xhr_send`.

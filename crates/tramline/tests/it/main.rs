@@ -3,6 +3,7 @@
 //! Each module is a conversation topic; `support` has the server under test and clients that may misbehave.
 
 mod acks;
+mod before_login;
 mod building;
 mod bursts;
 mod compression;

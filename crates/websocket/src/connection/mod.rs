@@ -157,6 +157,11 @@ impl Connection {
         Self::with_seed(role, config, seed)
     }
 
+    /// Sets the limits for frames that begin from now on.
+    pub fn set_config(&mut self, config: Config) {
+        self.config = config;
+    }
+
     /// Creates a client's machine whose mask keys follow from `seed`, so that its bytes are reproducible.
     ///
     /// Outside of tests and simulations the seed must be random: masks keep an attacker who chooses a payload from

@@ -63,6 +63,11 @@ pub(crate) trait Stack: Driven + fmt::Debug {
     /// The limits of one SockJS message, and of one body of `xhr_send`.
     fn payload_limits(&self) -> PayloadLimits;
 
+    /// The bytes of a message, or of a body of `xhr_send`, until the session is connected.
+    fn before_login(&self) -> Option<usize> {
+        None
+    }
+
     /// Option names used in the errors about a [WebSocket's limits](Self::websocket).
     const LIMITS_OF: LimitsOf;
 

@@ -170,7 +170,14 @@ pub(super) fn start<S: Stack, F: RawFraming>(
         let (config, keep_alive) = stack.websocket();
         let framing = framing(stack.wheel().now());
         let config = (config, S::LIMITS_OF);
-        let transport = WebSocket::new(io, config, upgrade.agreement, framing, keep_alive);
+        let transport = WebSocket::new(
+            io,
+            config,
+            stack.before_login(),
+            upgrade.agreement,
+            framing,
+            keep_alive,
+        );
         // A separate task: that of the handshake is larger, and its memory is freed for the next one.
         tokio::spawn(stack.session(opening, transport));
     });

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use tramline_broker::Message;
 use tramline_stomp::Version;
+use tramline_websocket::Config;
 
 use self::io::Batch;
 
@@ -77,8 +78,8 @@ pub(crate) trait Transport: fmt::Debug + Send + Unpin + 'static {
     /// Writes the batch, and keeps what cannot be written now.
     fn write(&mut self, context: &mut Context<'_>, batch: &Batch) -> std::io::Result<()>;
 
-    /// Called when the session has a user, whether or not the HTTP request had one.
-    fn logged_in(&mut self) {}
+    /// Called when the session is connected, with or without a user: `config` has the limits from now on.
+    fn connected(&mut self, _has_user: bool, _config: Config) {}
 
     /// Called when STOMP's own heart-beats are agreed on, so that those of SockJS are not needed.
     fn heart_beats_agreed(&mut self) {}

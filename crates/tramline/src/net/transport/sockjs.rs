@@ -18,6 +18,7 @@ use tramline_broker::Message;
 use tramline_sockjs::frame::escape_into;
 use tramline_sockjs::{Output, Receive, Receiver as Receiving, SockJsSession, TimedOut};
 use tramline_stomp::Version;
+use tramline_websocket::Config;
 
 use super::io::Batch;
 use super::{Chunks, Lost, Transport};
@@ -56,6 +57,8 @@ struct LinkState {
     violation: Option<Lost>,
     /// The session's task has ended.
     gone: bool,
+    /// The bytes of a request's body until the session is connected; `None` where it need not be, or is.
+    before_login: Option<usize>,
     /// The session's place among the open ones, and later among those that are remembered.
     place: Option<Place>,
 }
@@ -80,6 +83,7 @@ impl HttpLink {
         machine: SockJsSession,
         wheel: Arc<Wheel>,
         message_limit: usize,
+        before_login: Option<usize>,
         place: Place,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -94,6 +98,7 @@ impl HttpLink {
                 sender: None,
                 violation: None,
                 gone: false,
+                before_login,
                 place: Some(place),
             }),
             over: Notify::new(),
@@ -124,7 +129,8 @@ impl HttpLink {
         if state.is_over() {
             return Poll::Ready(false);
         }
-        if state.inbound_bytes > QUEUE_LIMIT {
+        let limit = state.before_login.map_or(QUEUE_LIMIT, |_| 0);
+        if state.inbound_bytes > limit {
             state.sender = Some(context.waker().clone());
             return Poll::Pending;
         }
@@ -132,6 +138,11 @@ impl HttpLink {
         state.inbound.extend(chunks.drain(..));
         wake(&mut state.task);
         Poll::Ready(true)
+    }
+
+    /// The bytes that a request's body may have, if the session is not connected yet.
+    pub(crate) fn before_login(&self) -> Option<usize> {
+        self.state.lock().before_login
     }
 
     /// Waits until earlier requests have delivered their content.
@@ -320,8 +331,10 @@ impl Transport for SockJsHttp {
         Poll::Pending
     }
 
-    fn logged_in(&mut self) {
-        if let Some(place) = &mut self.link.state.lock().place {
+    fn connected(&mut self, has_user: bool, _: Config) {
+        let mut state = self.link.state.lock();
+        state.before_login = None;
+        if has_user && let Some(place) = &mut state.place {
             place.leave_address();
         }
     }

@@ -10,6 +10,8 @@ use super::Lost;
 pub(crate) enum LimitsOf {
     /// [`Limits`](crate::Limits), from which the transport's limits follow.
     Stomp,
+    /// The same until CONNECTED: [`Limits::connect_bytes`](crate::Limits::connect_bytes).
+    Connect,
     /// [`RawLimits`](crate::raw::RawLimits).
     Raw,
     /// The same, for a transport whose messages are envelopes.
@@ -19,7 +21,7 @@ pub(crate) enum LimitsOf {
 impl LimitsOf {
     pub(super) fn envelopes(self) -> Self {
         match self {
-            Self::Stomp => self,
+            Self::Stomp | Self::Connect => self,
             Self::Raw | Self::RawEnvelopes => Self::RawEnvelopes,
         }
     }
@@ -30,12 +32,14 @@ impl LimitsOf {
         const FRAGMENTS: &str = " (`RawLimits::fragments`)";
         match self {
             Self::Stomp => [BY_BODY, BY_BODY, ""],
+            Self::Connect => [BEFORE_LOGIN, BEFORE_LOGIN, ""],
             Self::Raw => [BY_MESSAGE, FRAME, FRAGMENTS],
             Self::RawEnvelopes => [" (by `RawLimits::message`)", FRAME, FRAGMENTS],
         }
     }
 }
 
+pub(crate) const BEFORE_LOGIN: &str = " before CONNECTED (`Limits::connect_bytes`)";
 const BY_BODY: &str = " (by `Limits::body`)";
 const BY_MESSAGE: &str = " (`RawLimits::message`)";
 

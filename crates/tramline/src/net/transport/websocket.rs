@@ -107,11 +107,19 @@ impl<F: Framing> WebSocket<F> {
     pub(crate) fn new(
         io: Io,
         (config, limits_of): (Config, LimitsOf),
+        before_login: Option<usize>,
         agreement: Option<Agreement>,
         framing: F,
         keep_alive: Option<Box<KeepAlive>>,
     ) -> Self {
-        let machine = Connection::new(Role::Server, framing.config(config));
+        let mut config = framing.config(config);
+        let mut limits_of = F::limits_of(limits_of);
+        if let Some(bytes) = before_login.filter(|bytes| *bytes < config.max_message) {
+            config.max_message = bytes;
+            config.max_frame = config.max_frame.min(bytes);
+            limits_of = LimitsOf::Connect;
+        }
+        let machine = Connection::new(Role::Server, config);
         let sharing = agreement.filter(Agreement::shares_tails);
         Self {
             io,
@@ -126,7 +134,7 @@ impl<F: Framing> WebSocket<F> {
             opened: false,
             listening: false,
             fault: Fault::Nothing,
-            limits_of: F::limits_of(limits_of),
+            limits_of,
             unread: agreement.map(|_| Box::default()),
             shut_down: false,
         }
@@ -243,6 +251,11 @@ impl<F: Framing> Transport for WebSocket<F> {
                     "nothing came for {timeout:?} after a ping (`keep_alive_timeout`)"
                 ))
             })
+    }
+
+    fn connected(&mut self, _: bool, config: Config) {
+        self.machine.set_config(self.framing.config(config));
+        self.limits_of = F::limits_of(LimitsOf::Stomp);
     }
 
     fn heart_beats_agreed(&mut self) {

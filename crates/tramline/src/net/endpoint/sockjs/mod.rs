@@ -195,7 +195,8 @@ impl SockJsService {
         let opened = self.sessions.open(name, asker, |place| {
             let machine = SockJsSession::new(Arc::clone(&self.config), stack.wheel().now());
             let wheel = Arc::clone(stack.wheel());
-            HttpLink::new(machine, wheel, self.options.message_cache, place)
+            let cache = self.options.message_cache;
+            HttpLink::new(machine, wheel, cache, stack.before_login(), place)
         });
         let full = match opened {
             Opened::New(session, place) => {

@@ -18,7 +18,7 @@ use super::{SockJs, SockJsService, not_yours, owner, throttled};
 use crate::net::endpoint::incoming::{Discarded, Incoming};
 use crate::net::endpoint::{Body, BoxError, Stack, text};
 use crate::net::transport::sockjs::HttpLink;
-use crate::net::transport::violation;
+use crate::net::transport::violation::{self, BEFORE_LOGIN};
 
 impl SockJsService {
     /// Delivers messages to an existing session.
@@ -42,7 +42,11 @@ impl SockJsService {
             Some(Found::Throttled) => return throttled(),
             Some(Found::NotYours) | None => return not_yours(stack, name),
         };
-        let limits = stack.payload_limits();
+        let mut limits = stack.payload_limits();
+        let before_login = session.before_login();
+        if let Some(bytes) = before_login {
+            limits.bytes = limits.bytes.min(bytes);
+        }
         let is_form = kind == Transport::JsonpSend && is_form(&parts.headers);
         // A form may encode each byte as three.
         let limit = if is_form {
@@ -56,11 +60,14 @@ impl SockJsService {
         };
         // A body whose declared length exceeds the limit is not kept.
         if body.size_hint().lower() > limit as u64 {
-            return refused(too_long(limit));
+            return refused(too_long(limit, before_login));
         }
         let reading = async {
             let turn = session.turn().await;
-            (turn, self.options.read(&mut body, limit).await)
+            (
+                turn,
+                self.options.read(&mut body, limit, before_login).await,
+            )
         };
         // The turn lasts until the body is delivered.
         let (_turn, body) = match unless_over(&session, reading).await {
@@ -99,14 +106,19 @@ impl SockJsService {
 
 impl SockJs {
     /// Reads the whole body; otherwise returns the error answer.
-    async fn read<B>(&self, body: &mut Incoming<B>, limit: usize) -> Result<Bytes, Refused>
+    async fn read<B>(
+        &self,
+        body: &mut Incoming<B>,
+        limit: usize,
+        before_login: Option<usize>,
+    ) -> Result<Bytes, Refused>
     where
         B: Discarded<Error: Into<BoxError>>,
     {
         let time = self.body_time;
         match tokio::time::timeout(time, Limited::new(body, limit).collect()).await {
             Ok(Ok(body)) => Ok(Collected::to_bytes(body)),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_long(limit)),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_long(limit, before_login)),
             Ok(Err(error)) => {
                 let error = format!("the body was cut off: {error}");
                 Err((StatusCode::BAD_REQUEST, error))
@@ -124,9 +136,10 @@ impl SockJs {
 /// The status and text of an error answer.
 type Refused = (StatusCode, String);
 
-fn too_long(limit: usize) -> Refused {
+fn too_long(limit: usize, before_login: Option<usize>) -> Refused {
+    let which = before_login.map_or("", |_| BEFORE_LOGIN);
     let error = format!(
-        "the body has more than {limit} bytes; send fewer messages at a time, or smaller ones"
+        "the body has more than {limit} bytes{which}; send fewer messages at a time, or smaller ones"
     );
     (StatusCode::PAYLOAD_TOO_LARGE, error)
 }
