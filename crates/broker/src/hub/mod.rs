@@ -213,6 +213,11 @@ impl Hub {
         self.local().settings.serves(destination)
     }
 
+    /// The prefixes of the destinations that the engine carries.
+    pub fn prefixes(&self) -> impl Iterator<Item = &str> {
+        self.local().settings.texts_of_prefixes()
+    }
+
     /// The separator of the segments of `destination`, which may be a pattern's text.
     pub fn separator(&self, destination: &str) -> Separator {
         self.local().settings.separator(destination)

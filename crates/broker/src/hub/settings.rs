@@ -217,12 +217,12 @@ impl HubSettings {
         if self.prefixes.is_empty() {
             return "no prefix at all (none was configured)".into();
         }
-        let prefixes: Vec<&str> = self
-            .prefixes
-            .iter()
-            .map(|(prefix, _)| &*prefix.text)
-            .collect();
+        let prefixes: Vec<&str> = self.texts_of_prefixes().collect();
         prefixes.join(", ").into()
+    }
+
+    pub(crate) fn texts_of_prefixes(&self) -> impl Iterator<Item = &str> {
+        self.prefixes.iter().map(|(prefix, _)| &*prefix.text)
     }
 
     /// Returns the prefetch of a subscription that asks for `wanted`, or the limit as the error if that is too much.

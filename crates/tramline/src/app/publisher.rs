@@ -5,11 +5,12 @@ use std::fmt;
 use bytestring::ByteString;
 use tramline_broker::{
     Confirm, Destination, DestinationError, Hub, Publish, PublishError, Published, Refused,
-    SessionId, Target,
+    Separator, SessionId, Target,
 };
 
 use crate::model::clock::{SWEEP, wall_clock};
 use crate::model::effects::Effects;
+use crate::model::prefix::{below, quoted};
 use crate::model::rejection::Rejection;
 use crate::model::reply::IntoReply;
 
@@ -103,6 +104,11 @@ impl Publisher {
         target: Target,
         payload: impl IntoReply,
     ) -> Result<Published, SendError> {
+        if let Target::User { path, .. } | Target::Session { path, .. } = &target
+            && let Some(wrong) = self.wrong_user_path(path)
+        {
+            return Err(SendError::Unreachable(wrong));
+        }
         let mut effects = Effects::default();
         if let Some(payload) = payload.into_reply(&mut effects) {
             effects.publish(target, payload);
@@ -111,7 +117,7 @@ impl Publisher {
             return Err(SendError::Payload(rejection));
         }
         let published = self.answer(self.publish_all(effects.publishes)).await;
-        let published = published.map_err(|refused| refused.error)?;
+        let published = published.map_err(|refused| self.explained(refused.error))?;
         end_turn(published.local_receivers).await;
         Ok(published)
     }
@@ -152,6 +158,56 @@ impl Publisher {
         Confirm::ready(Ok(Published::new(receivers.sum())))
     }
 
+    /// Returns why nothing that is sent to `target` arrives, if that is so whatever clients do.
+    pub(crate) fn wrong_target(&self, target: &Target) -> Option<String> {
+        match target {
+            Target::Destination(destination) => self.wrong_destination(destination),
+            Target::User { path, .. } | Target::Session { path, .. } => self.wrong_user_path(path),
+            _ => None,
+        }
+    }
+
+    /// Like [`wrong_target`](Self::wrong_target), for the text of a destination or its beginning.
+    pub(crate) fn wrong_destination(&self, destination: &str) -> Option<String> {
+        if self.hub.serves(destination) {
+            return None;
+        }
+        let path = below(destination, &self.user_prefix);
+        Some(match path {
+            Some(path) => format!(
+                "{destination:?} is how clients write what is for a user: send to the user, at {path:?}"
+            ),
+            None => format!(
+                "the broker carries no destination {destination:?}, only those below {}",
+                quoted(self.hub.prefixes())
+            ),
+        })
+    }
+
+    /// Like [`wrong_target`](Self::wrong_target), for a path below the user prefix.
+    pub(crate) fn wrong_user_path(&self, path: &str) -> Option<String> {
+        let below = below(path, &self.user_prefix)?;
+        Some(format!(
+            "{path:?} is how clients write it: leave {:?} out, {below:?} is what they receive there",
+            self.user_prefix
+        ))
+    }
+
+    /// The separator of the segments of `destination`.
+    pub(crate) fn separator(&self, destination: &str) -> Separator {
+        self.hub.separator(destination)
+    }
+
+    fn explained(&self, error: PublishError) -> SendError {
+        match &error {
+            PublishError::UnknownDestination { destination, .. } => {
+                let wrong = self.wrong_destination(destination);
+                wrong.map_or_else(|| error.clone().into(), SendError::Unreachable)
+            }
+            _ => error.into(),
+        }
+    }
+
     /// Replaces the destination of a user's message by the one its receivers see.
     pub(crate) fn shown(&self, publish: Publish) -> Publish {
         match &publish.target {
@@ -187,6 +243,9 @@ pub enum SendError {
     /// The application gave an invalid destination.
     #[error(transparent)]
     Destination(#[from] DestinationError),
+    /// The application gave a destination that no client can receive from; the text has the prefixes that exist.
+    #[error("{0}")]
+    Unreachable(String),
     /// The application's payload could not be encoded.
     #[error("the payload cannot be encoded: {0}")]
     Payload(Rejection),

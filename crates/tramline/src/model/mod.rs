@@ -13,6 +13,7 @@ pub(crate) mod log;
 pub(crate) mod network;
 pub(crate) mod panics;
 pub(crate) mod rates;
+pub(crate) mod prefix;
 pub(crate) mod rejection;
 pub(crate) mod reply;
 pub(crate) mod user;

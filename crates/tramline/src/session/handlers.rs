@@ -150,15 +150,10 @@ impl StompSession {
         });
     }
 
-    /// The rejection of a reply whose destination the broker does not carry.
+    /// The rejection of a reply that nobody can receive.
     fn not_carried(&self, publish: &Publish) -> Option<Rejection> {
-        let Target::Destination(destination) = &publish.target else {
-            return None;
-        };
-        (!self.stack.hub.serves(destination)).then(|| {
-            let error = format!("the broker carries no destination {destination:?}");
-            Rejection::new(RejectionKind::NotPublished, error)
-        })
+        let wrong = self.stack.publisher.wrong_target(&publish.target)?;
+        Some(Rejection::new(RejectionKind::NotPublished, wrong))
     }
 
     pub(super) fn publish_effects(&mut self, batch: Vec<Publish>, about: About) -> Option<Work> {

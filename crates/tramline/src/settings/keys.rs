@@ -9,6 +9,7 @@ use http::HeaderName;
 
 use super::Settings;
 use super::value::{Value, Wrong};
+use crate::model::prefix::unslashed;
 use crate::net::compression::Compression;
 use crate::net::endpoint::SockJs;
 use crate::net::endpoint::{Origins, Proxies};
@@ -305,10 +306,10 @@ fn none_wrong(errors: &[String]) -> Result<(), Wrong> {
 }
 
 fn prefix(text: ByteString) -> Result<ByteString, Wrong> {
-    if text.len() > 1 && text.starts_with('/') && !text.ends_with('/') {
-        Ok(text)
+    if text.len() > 1 && text.starts_with('/') {
+        Ok(unslashed(text))
     } else {
-        Err("must begin with `/` and not end with it, as \"/app\"".into())
+        Err("must begin with `/`, as \"/app\"".into())
     }
 }
 

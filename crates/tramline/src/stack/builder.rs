@@ -17,8 +17,8 @@ use super::limits::Limits;
 use super::messaging::Messaging;
 use super::observer::StackObserver;
 use super::policy::{Policy, Refusals};
-use super::prefix::below;
 use super::presence::{PresenceTable, Presences};
+use super::review::Prefixes;
 use super::shared::MessagingStack;
 use crate::app::interceptor::{Interceptor, Interceptors};
 use crate::app::publisher::Publisher;
@@ -27,6 +27,7 @@ use crate::model::build_error::BuildError;
 use crate::model::clock::now;
 use crate::model::events::{Event, Listeners};
 use crate::model::log::LogBudget;
+use crate::model::prefix::{below, unslashed};
 use crate::net::compression::Compression;
 use crate::net::endpoint::{Front, Handle, Origins, Proxies, SockJs};
 use crate::net::lifecycle::Lifecycle;
@@ -110,12 +111,17 @@ impl MessagingBuilder {
         self.application_prefixes([prefix])
     }
 
-    /// Sets several prefixes of handlers, for clients that use different ones: the same routes are below each.
+    /// Sets several prefixes of handlers, for clients that use different ones: the same routes are below each. A `/` at
+    /// their end changes nothing.
     pub fn application_prefixes<P: Into<ByteString>>(
         mut self,
         prefixes: impl IntoIterator<Item = P>,
     ) -> Self {
-        self.app_prefixes = prefixes.into_iter().map(Into::into).collect();
+        self.app_prefixes = prefixes
+            .into_iter()
+            .map(Into::into)
+            .map(unslashed)
+            .collect();
         self
     }
 
@@ -131,7 +137,7 @@ impl MessagingBuilder {
     /// Sets the prefix at which clients receive messages to their session or user: `/user/queue/errors`. Default
     /// `/user`.
     pub fn user_prefix(mut self, prefix: impl Into<ByteString>) -> Self {
-        self.user_prefix = prefix.into();
+        self.user_prefix = unslashed(prefix.into());
         self
     }
 
@@ -287,32 +293,19 @@ impl MessagingBuilder {
     /// [`BuildError`] with all configuration errors.
     pub fn build(self) -> Result<Messaging, BuildError> {
         let mut errors: Vec<String> = Vec::new();
-        let carried =
-            |destination: &str| self.hub.as_ref().is_none_or(|hub| hub.serves(destination));
-        let separator = |destination: &str| {
-            let hub = self.hub.as_ref();
-            hub.map_or(Separator::Slash, |hub| hub.separator(destination))
+        let hub = self.hub.as_ref();
+        let publisher = hub.map(|hub| Publisher::new(hub.clone(), self.user_prefix.clone()));
+        let prefixes = Prefixes {
+            app: &self.app_prefixes,
+            user: &self.user_prefix,
+            hub,
         };
-        let prefixes = self
-            .app_prefixes
-            .iter()
-            .map(|prefix| ("application", prefix));
-        for (what, prefix) in prefixes.chain([("user", &self.user_prefix)]) {
-            if !prefix.starts_with('/') || prefix.ends_with('/') {
-                errors.push(format!(
-                    "{what} prefix {prefix:?}: must begin with `/` and not end with it"
-                ));
-            } else if self.hub.is_some() && carried(&format!("{prefix}/x")) {
-                errors.push(format!(
-                    "{what} prefix {prefix:?}: the broker carries destinations there too"
-                ));
-            }
-        }
-        errors.extend(overlaps(&self.app_prefixes, &self.user_prefix));
+        errors.extend(prefixes.errors());
+        errors.extend(prefixes.repeated(&self.routes));
         let (routes, wrong) =
-            RouteTable::build(self.routes, self.app_separator, carried, separator);
+            RouteTable::build(self.routes, self.app_separator, publisher.as_ref());
         errors.extend(wrong);
-        let (presence, wrong) = PresenceTable::build(self.presences, carried, separator);
+        let (presence, wrong) = PresenceTable::build(self.presences, publisher.as_ref());
         errors.extend(wrong);
         errors.extend(self.limits.errors());
         errors.extend(self.origins.errors.iter().cloned());
@@ -344,12 +337,15 @@ impl MessagingBuilder {
             (policy, _) => policy,
         };
         if let Some(policy) = &policy {
-            errors.extend(
-                policy
-                    .mistakes
-                    .iter()
-                    .map(|error| format!("policy: {error}")),
-            );
+            let mut wrong = policy.errors.clone();
+            if hub.is_some() {
+                wrong.extend(policy.idle_rules(&prefixes.all()));
+            }
+            errors.extend(wrong.iter().map(|error| format!("policy: {error}")));
+            // What an invalid rule was to permit would only repeat its error.
+            if policy.errors.is_empty() {
+                errors.extend(prefixes.unreachable(&routes.needs, policy));
+            }
         } else {
             errors.push("no policy: say what clients may do with `.policy(..)`".into());
         }
@@ -359,7 +355,9 @@ impl MessagingBuilder {
                     .into(),
             );
         }
-        let (Some(hub), Some(policy), true) = (self.hub, policy, errors.is_empty()) else {
+        let (Some(hub), Some(publisher), Some(policy), true) =
+            (self.hub, publisher, policy, errors.is_empty())
+        else {
             return Err(BuildError::new("the messaging", errors));
         };
         let mut stomp_limits = tramline_stomp::Limits::default();
@@ -374,7 +372,8 @@ impl MessagingBuilder {
         stomp.max_subscriptions = self.limits.subscriptions;
         stomp.max_transactions = self.limits.transactions;
         stomp.max_connect_bytes = self.limits.connect_bytes;
-        let publisher = Publisher::new(hub.clone(), self.user_prefix.clone());
+        // Each client may receive the notices of its own rejected messages.
+        let policy = policy.permitting(format!("{}/queue/errors", self.user_prefix));
         let stack = Arc::new_cyclic(|stack| MessagingStack {
             name: self.name,
             hub: ClientHub::new(hub),
@@ -412,28 +411,4 @@ impl MessagingBuilder {
             handle: Arc::new(Handle { stack }),
         })
     }
-}
-
-/// Returns errors about prefixes that are equal, or of which one lies inside the other.
-fn overlaps(app_prefixes: &[ByteString], user_prefix: &ByteString) -> Vec<String> {
-    let mut errors = Vec::new();
-    if app_prefixes.is_empty() {
-        errors.push("no application prefix: say where handlers are, or leave the default".into());
-    }
-    let named = app_prefixes.iter().map(|prefix| ("application", prefix));
-    let named: Vec<_> = named.chain([("user", user_prefix)]).collect();
-    for (at, (what, prefix)) in named.iter().enumerate() {
-        for (other_what, other) in &named[at + 1..] {
-            if prefix == other {
-                errors.push(format!(
-                    "{what} prefix and {other_what} prefix are both {prefix:?}"
-                ));
-            } else if below(prefix, other).is_some() || below(other, prefix).is_some() {
-                errors.push(format!(
-                    "{what} prefix {prefix:?} and {other_what} prefix {other:?}: one lies inside the other"
-                ));
-            }
-        }
-    }
-    errors
 }

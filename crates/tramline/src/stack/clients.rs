@@ -127,6 +127,10 @@ impl ClientHub {
         self.0.is_persistent()
     }
 
+    pub(crate) fn prefixes(&self) -> impl Iterator<Item = &str> {
+        self.0.prefixes()
+    }
+
     pub(crate) fn serves(&self, destination: &str) -> bool {
         self.0.serves(destination)
     }

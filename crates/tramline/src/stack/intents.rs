@@ -13,9 +13,9 @@ use tramline_stomp::{Connect, Subscribe};
 
 use super::batch::OwnPublish;
 use super::policy::{Action, Intent};
-use super::prefix::below;
 use super::shared::MessagingStack;
 use crate::model::inbound::{Cause, Inbound, SessionRecord};
+use crate::model::prefix::below;
 use crate::model::values::{check_send, check_subscribe, flag, prefetch_count, resume_from};
 
 /// A CONNECT: its session wants to be opened.

@@ -5,13 +5,15 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use bytestring::ByteString;
+use matchit::InsertError;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tramline_broker::{Destination, Separator};
 
 use super::shared::MessagingStack;
 use crate::app::extract::Json;
-use crate::app::router::{as_written, captures, slashed};
+use crate::app::publisher::Publisher;
+use crate::app::router::{as_written, captures, in_our_words, slashed};
 use crate::app::template::{ReplyTo, Template, TemplateError};
 use crate::model::clock::now;
 use crate::model::events::Event;
@@ -135,27 +137,25 @@ struct Announcement<'a> {
 }
 
 impl PresenceTable {
-    /// Parses the rules, and returns their errors. `is_carried` returns true if the broker carries a destination,
-    /// `separator` is the separator of a destination's segments.
+    /// Parses the rules, and returns their errors. Announcements go the way of `publisher`; without one, where they go is
+    /// not checked.
     pub(crate) fn build(
         presences: Presences,
-        is_carried: impl Fn(&str) -> bool,
-        separator: impl Fn(&str) -> Separator,
+        publisher: Option<&Publisher>,
     ) -> (Self, Vec<String>) {
+        let separator =
+            |text: &str| publisher.map_or(Separator::Slash, |publisher| publisher.separator(text));
         let mut errors = Vec::new();
         let mut rules = matchit::Router::new();
         let is_empty = presences.rules.is_empty();
         for (pattern, topic) in presences.rules {
             for destination in std::iter::once(&pattern).chain(&topic) {
                 let fixed = destination.split('{').next().unwrap_or_default();
-                if !is_carried(fixed) {
-                    errors.push(format!(
-                        "presence for {pattern:?}: the broker carries no destination {fixed:?}"
-                    ));
-                }
+                let wrong = publisher.and_then(|publisher| publisher.wrong_destination(fixed));
+                errors.extend(wrong.map(|wrong| format!("presence for {pattern:?}: {wrong}")));
             }
             let read = captures(&pattern).and_then(|captures| {
-                let topic_separator = topic.as_deref().map(&separator);
+                let topic_separator = topic.as_deref().map(separator);
                 let topic = topic.map(ReplyTo::Destination);
                 let topic = topic.map(|topic| Template::parse(&topic, &captures));
                 let topic = topic.transpose().map_err(|error| match error {
@@ -168,7 +168,12 @@ impl PresenceTable {
                 let dots = separator(&pattern) == Separator::Slash && topic_separator == Some(Separator::Dot);
                 let topic = topic.map(|topic| if dots { topic.without_dots() } else { topic });
                 let inserted = rules.insert(slashed(&pattern, separator(&pattern)), topic);
-                inserted.map_err(|error| error.to_string())
+                inserted.map_err(|error| match error {
+                    InsertError::Conflict { with } => {
+                        format!("covers the same destinations as presence for {with:?}; keep one of them")
+                    }
+                    error => in_our_words(&error),
+                })
             });
             if let Err(error) = read {
                 errors.push(format!("presence for {pattern:?}: {error}"));

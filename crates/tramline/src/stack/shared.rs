@@ -14,7 +14,6 @@ use tramline_stomp::ServerConfig;
 use super::clients::ClientHub;
 use super::limits::Limits;
 use super::policy::{Policy, Refusals};
-use super::prefix::below;
 use super::presence::PresenceTable;
 use super::stats::Counters;
 use crate::app::interceptor::Interceptors;
@@ -24,6 +23,7 @@ use crate::model::clock::{SWEEP, now};
 use crate::model::events::{Event, Listeners};
 use crate::model::inbound::SessionRecord;
 use crate::model::log::{LogBudget, Source, log_client};
+use crate::model::prefix::{below, quoted};
 use crate::net::endpoint::{Front, SockJs};
 use crate::net::lifecycle::Lifecycle;
 use crate::net::wheel::{Driven, Driver, Wheel};
@@ -133,13 +133,12 @@ impl MessagingStack {
 
     /// The text for a destination without handler or broker.
     pub(crate) fn nowhere(&self, destination: &str) -> String {
-        let prefixes = self.app_prefixes.iter();
-        let handlers: Vec<String> = prefixes.map(|prefix| format!("\"{prefix}/\"")).collect();
         format!(
-            "{destination:?} leads nowhere: handlers are below {}, what is for users is below \"{}/\", and the broker \
-             carries no such destination",
-            handlers.join(" and "),
-            self.user_prefix
+            "{destination:?} leads nowhere: handlers are below {}, what is for users is below {:?}, and the broker carries \
+             what is below {}",
+            quoted(&self.app_prefixes),
+            self.user_prefix,
+            quoted(self.hub.prefixes())
         )
     }
 }

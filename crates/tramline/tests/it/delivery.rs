@@ -1,9 +1,8 @@
 //! Messages on their way out: publishers, users, headers, bodies.
 
-use tramline::broker::PublishError;
 use tramline::extract::Text;
 use tramline::publisher::SendError;
-use tramline::{Bytes, Json};
+use tramline::{Bytes, Json, SessionId};
 
 use crate::support::{Client, FrameExt, Server};
 
@@ -42,14 +41,29 @@ async fn what_a_publisher_cannot_send() {
     let publisher = server.messaging().publisher();
     let wrong = publisher.send("/topic/*", "x").await.unwrap_err();
     assert!(matches!(wrong, SendError::Destination(_)), "{wrong:?}");
-    let wrong = publisher.send("/queue/x", "x").await.unwrap_err();
-    let SendError::Publish(PublishError::UnknownDestination { .. }) = &wrong else {
-        panic!("{wrong:?}");
+    let unreachable = |sent| match sent {
+        Err(SendError::Unreachable(wrong)) => wrong,
+        sent => panic!("{sent:?}"),
     };
+    let wrong = unreachable(publisher.send("/queue/x", "x").await);
+    let carried = "the broker carries no destination \"/queue/x\", only those below \"/topic\"";
+    assert_eq!(wrong, carried);
+    // What clients write for a user's destination reaches nobody, whoever is subscribed.
+    let mut client = Client::connect_as(&server, "alice").await;
+    client.subscribe("0", "/user/queue/x").await;
+    let wrong = unreachable(publisher.send("/user/queue/x", "x").await);
     assert_eq!(
-        wrong.to_string(),
-        "no broker destination: \"/queue/x\" is under none of /topic"
+        wrong,
+        "\"/user/queue/x\" is how clients write what is for a user: send to the user, at \"/queue/x\""
     );
+    let user_path = "\"/user/queue/x\" is how clients write it: leave \"/user\" out, \"/queue/x\" is what they receive there";
+    let sent = publisher.send_to_user("alice", "/user/queue/x", "x").await;
+    assert_eq!(unreachable(sent), user_path);
+    let sent = publisher.send_to_session(SessionId::random(), "/user/queue/x", "x");
+    assert_eq!(unreachable(sent.await), user_path);
+    let sent = publisher.send_to_user("alice", "/queue/x", "right").await;
+    assert_eq!(sent.unwrap().local_receivers, 1);
+    client.expect_message("/user/queue/x", "right").await;
     let map = std::collections::BTreeMap::from([(vec![1], 1)]);
     let wrong = publisher.send("/topic/x", Json(map)).await.unwrap_err();
     assert_eq!(

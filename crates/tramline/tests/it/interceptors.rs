@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tramline::broker::QueueSettings;
 use tramline::interceptor::{ClientFrame, Interceptor, Outgoing, OutgoingMessage, Refusal};
-use tramline::policy::{Policy, deny, permit};
+use tramline::policy::{Policy, permit, role};
 use tramline::reply::{IntoReply, Payload};
 use tramline::{Rejection, message};
 use tramline_stomp::Version;
@@ -156,7 +156,7 @@ async fn the_policy_judges_what_the_interceptor_left() {
             Policy::builder()
                 .on_connect(permit())
                 .on_message("/topic/open", permit())
-                .otherwise(deny()),
+                .otherwise(role("operator")),
         )
         .builder(|builder| {
             builder.interceptor(inbound(|frame| {

@@ -2,7 +2,7 @@
 
 use tramline::EmbeddedBroker;
 use tramline::broker::{Prefix, QueueSettings, Separator};
-use tramline::policy::{Policy, deny, permit};
+use tramline::policy::{Policy, deny, permit, role};
 use tramline_stomp::Version;
 
 use crate::support::{Client, FrameExt, Server, Setup, ack, broker, eventually, nack, rejected};
@@ -597,7 +597,7 @@ async fn dots_separate_for_the_policy_as_for_the_broker() {
         .on_subscribe("/topic/secret.**", deny())
         .on_subscribe("/topic/price.*", permit())
         .on_subscribe("/topic/*.public", permit())
-        .otherwise(deny());
+        .otherwise(role("operator"));
     let server = Setup::new()
         .broker(EmbeddedBroker::new().topics(topics).queues("/queue"))
         .policy(policy)

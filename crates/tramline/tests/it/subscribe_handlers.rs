@@ -2,7 +2,7 @@
 
 use tramline::broker::Destination;
 use tramline::extract::Headers;
-use tramline::policy::{Policy, deny, permit, role};
+use tramline::policy::{Policy, permit, role};
 use tramline::reply::IntoEffects;
 use tramline::{Inbound, Json, MessageRouter, Path, Rejection, To, subscribe};
 
@@ -290,7 +290,7 @@ async fn the_policy_is_asked_first() {
             Policy::builder()
                 .on_connect(permit())
                 .on_subscribe("/app/**", role("admin"))
-                .otherwise(deny()),
+                .otherwise(role("operator")),
         )
         .routes(|routes| {
             let noted = move |message: Inbound| {

@@ -236,8 +236,8 @@ async fn wrong_transactions_are_told() {
             BEGIN.into(),
             "SEND\nreceipt:7\ntransaction:t\ndestination:/nowhere\n\n\0".into(),
             "bad destination".into(),
-            "\"/nowhere\" leads nowhere: handlers are below \"/app/\", what is for users is below \"/user/\", and the \
-             broker carries no such destination",
+            "\"/nowhere\" leads nowhere: handlers are below \"/app\", what is for users is below \"/user\", and the broker \
+             carries what is below \"/topic\" or \"/queue\"",
             rejected,
         ),
     ] {

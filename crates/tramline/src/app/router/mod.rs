@@ -16,7 +16,9 @@ pub use self::layer::MessageService;
 pub use self::route::{
     IntoRoute, MessageHandler, ReplyingHandler, Route, SubscribeHandler, message, subscribe,
 };
-pub(crate) use self::table::{Ready, RouteTable, as_written, captures, slashed};
+pub(crate) use self::table::{
+    Need, NeedTo, Ready, RouteTable, as_written, captures, in_our_words, slashed,
+};
 
 use self::layer::{LayerFn, erase_layer};
 use self::route::Endpoint;
@@ -24,6 +26,7 @@ use crate::app::handler::{Handler, erase, finish_effects};
 use crate::app::login::{ErasedConnect, IntoLogin, erase_connect};
 use crate::model::effects::Effects;
 use crate::model::inbound::Inbound;
+use crate::model::prefix::unslashed;
 use crate::model::rejection::Rejection;
 use crate::model::reply::IntoEffects;
 
@@ -265,21 +268,22 @@ impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
 
     /// Adds the routes of `other` below `prefix`: its `/` is `prefix` itself. The prefix may have captures.
     pub fn nest(mut self, prefix: impl Into<ByteString>, mut other: Self) -> Self {
-        let prefix = prefix.into();
+        let written = prefix.into();
+        let prefix = unslashed(written.clone());
         if other.fallback.take().is_some() {
             self.errors.push(format!(
-                "nest {prefix:?}: the nested router has a fallback; the outermost can have one"
+                "nest {written:?}: the nested router has a fallback; the outermost can have one"
             ));
         }
-        let is_well = prefix.starts_with('/') && !prefix.ends_with('/') && !prefix.contains("{*");
+        let is_well = prefix.starts_with('/') && !prefix.contains("{*");
         if !is_well {
             self.errors.push(format!(
-                "nest {prefix:?}: a prefix begins with `/`, does not end with it, and captures no tail; to nest at `/` use `merge`"
+                "nest {written:?}: a prefix begins with `/` and captures no tail; to nest at `/` use `merge`"
             ));
         }
         for path in other.paths().filter(|path| !path.starts_with('/')) {
             self.errors.push(format!(
-                "route {path:?} in {prefix:?}: a path begins with `/`"
+                "route {path:?} in {written:?}: a path begins with `/`"
             ));
         }
         // A malformed path is taken as it was probably meant, so that `build` also reports the other errors of the

@@ -13,6 +13,7 @@ use super::layer::Bound;
 use super::route::{Endpoint, Route, RunOptions};
 use super::{MessageRouter, OnRejection};
 use crate::app::login::ErasedConnect;
+use crate::app::publisher::Publisher;
 use crate::app::template::{ReplyTo, Template};
 use crate::model::effects::Effects;
 use crate::model::rejection::Rejection;
@@ -28,6 +29,27 @@ pub(crate) struct RouteTable {
     pub(crate) disconnect: Vec<Ready>,
     /// For messages that no route takes.
     pub(crate) on_rejection: Option<OnRejection>,
+    /// What clients need permissions for, or a handler or its replies are of no use.
+    pub(crate) needs: Vec<Need>,
+}
+
+/// A permission without which a handler is not called, or its reply not received.
+pub(crate) struct Need {
+    /// The route.
+    pub(crate) what: String,
+    pub(crate) to: NeedTo,
+}
+
+/// What has to be permitted; the texts are patterns.
+pub(crate) enum NeedTo {
+    /// SEND to this path below an application prefix.
+    Send(String),
+    /// SUBSCRIBE to this path below an application prefix.
+    Subscribe(String),
+    /// SUBSCRIBE to this destination, where replies go.
+    Receive(String),
+    /// SUBSCRIBE to this path below the user prefix, where replies go.
+    ReceiveAsUser(String),
 }
 
 /// A handler that needs nothing but its message.
@@ -38,21 +60,27 @@ pub(crate) struct Ready {
 }
 
 impl RouteTable {
-    /// Makes the table, and returns all errors of the routes; `is_carried` returns true if the broker carries a
-    /// destination, `separated` is the separator of a destination's segments.
+    /// Makes the table, and returns all errors of the routes. Replies go the way of `publisher`; without one, where they
+    /// go is not checked.
     pub(crate) fn build(
         router: MessageRouter,
         separator: Separator,
-        is_carried: impl Fn(&str) -> bool,
-        separated: impl Fn(&str) -> Separator,
+        publisher: Option<&Publisher>,
     ) -> (Self, Vec<String>) {
         let mut builder = Builder {
             separator,
             errors: router.errors,
             on_rejection: router.on_rejection.clone(),
-            is_carried: &is_carried,
-            separated: &separated,
+            publisher,
+            needs: Vec::new(),
+            added: Vec::new(),
         };
+        if router.fallback.is_some() {
+            builder.needs.push(Need {
+                what: "fallback".into(),
+                to: NeedTo::Send("/**".into()),
+            });
+        }
         let mut connect = router.connect.into_iter();
         let mut table = Self {
             separator,
@@ -64,6 +92,7 @@ impl RouteTable {
             connect: connect.next().map(|(_, connect)| connect),
             disconnect: Vec::new(),
             on_rejection: router.on_rejection,
+            needs: Vec::new(),
         };
         if connect.next().is_some() {
             builder
@@ -76,6 +105,7 @@ impl RouteTable {
         for (path, route) in joined(router.routes, separator) {
             builder.add(&mut table, &path, route);
         }
+        table.needs = builder.needs;
         (table, builder.errors)
     }
 
@@ -160,15 +190,21 @@ struct Builder<'a> {
     separator: Separator,
     errors: Vec<String>,
     on_rejection: Option<OnRejection>,
-    is_carried: &'a dyn Fn(&str) -> bool,
-    separated: &'a dyn Fn(&str) -> Separator,
+    publisher: Option<&'a Publisher>,
+    needs: Vec<Need>,
+    /// The paths so far.
+    added: Vec<ByteString>,
 }
 
 impl Builder<'_> {
     /// Makes a handler that has no path.
     fn whole(&mut self, what: &str, endpoint: Endpoint<()>) -> Ready {
         let mut wrong = Vec::new();
+        let replies = endpoint.replies.clone();
         let ready = self.ready(endpoint, &mut wrong, &[]);
+        if wrong.is_empty() {
+            self.need_replies(what, &replies, &[]);
+        }
         self.tell(what, &wrong);
         ready
     }
@@ -184,14 +220,24 @@ impl Builder<'_> {
                     .into(),
             );
         }
-        let kinds = [
-            ("message", route.message, &mut table.message),
-            ("subscribe", route.subscribe, &mut table.subscribe),
+        let mut needs = Vec::new();
+        let mut replies = Vec::new();
+        type Needed = fn(String) -> NeedTo;
+        let kinds: [(_, _, _, Needed); 2] = [
+            ("message", route.message, &mut table.message, NeedTo::Send),
+            (
+                "subscribe",
+                route.subscribe,
+                &mut table.subscribe,
+                NeedTo::Subscribe,
+            ),
         ];
-        for (kind, endpoints, routes) in kinds {
+        for (kind, endpoints, routes, need) in kinds {
             if endpoints.len() > 1 {
                 wrong.push(format!("two {kind} handlers"));
             }
+            let all = endpoints.iter().flat_map(|endpoint| &endpoint.replies);
+            replies.extend(all.cloned());
             // All of them, so that errors of a second one are reported as well.
             let ready: Vec<Ready> = endpoints
                 .into_iter()
@@ -200,14 +246,30 @@ impl Builder<'_> {
             let Some(first) = ready.into_iter().next() else {
                 continue;
             };
+            needs.push(need(covering(path, &[])));
             let inserted = routes.insert(slashed(path, self.separator), first);
             // Errors of an invalid pattern have been reported already, in clearer words.
-            if let Err(error) = inserted
-                && (pattern.errors.is_empty() || matches!(error, InsertError::Conflict { .. }))
-            {
-                wrong.push(error.to_string());
+            match inserted {
+                Err(InsertError::Conflict { with }) => {
+                    let mut added = self.added.iter();
+                    let with = added
+                        .find(|path| slashed(path, self.separator) == with)
+                        .map_or(&*with, |path| path);
+                    wrong.push(format!(
+                        "it would take the same destinations as route {with:?}; keep one of them"
+                    ));
+                }
+                Err(error) if pattern.errors.is_empty() => wrong.push(in_our_words(&error)),
+                _ => {}
             }
         }
+        if wrong.is_empty() {
+            let what = || what.clone();
+            let needs = needs.into_iter().map(|to| Need { what: what(), to });
+            self.needs.extend(needs);
+            self.need_replies(&what(), &replies, &tails(path));
+        }
+        self.added.push(path.into());
         self.tell(&what, &wrong);
     }
 
@@ -217,6 +279,29 @@ impl Builder<'_> {
             if !wrong[..at].contains(error) {
                 self.errors.push(format!("{what}: {error}"));
             }
+        }
+    }
+
+    /// Notes that clients have to be able to subscribe to where replies go. `tails` are captures of several segments.
+    fn need_replies(&mut self, what: &str, replies: &[ReplyTo], tails: &[&str]) {
+        let needs = replies.iter().map(|reply| Need {
+            what: what.to_owned(),
+            to: match reply {
+                ReplyTo::Destination(text) => NeedTo::Receive(covering(text, tails)),
+                ReplyTo::User(text) | ReplyTo::Session(text) => {
+                    NeedTo::ReceiveAsUser(covering(text, tails))
+                }
+            },
+        });
+        self.needs.extend(needs);
+    }
+
+    /// Returns why nobody can receive a reply.
+    fn wrong_reply(&self, reply: &ReplyTo, fixed: &str) -> Option<String> {
+        let publisher = self.publisher?;
+        match reply {
+            ReplyTo::Destination(_) => publisher.wrong_destination(fixed),
+            ReplyTo::User(path) | ReplyTo::Session(path) => publisher.wrong_user_path(path),
         }
     }
 
@@ -234,7 +319,9 @@ impl Builder<'_> {
                 Ok(template) => {
                     let dots = self.separator == Separator::Slash
                         && matches!(reply, ReplyTo::Destination(_))
-                        && (self.separated)(fixed) == Separator::Dot;
+                        && self
+                            .publisher
+                            .is_some_and(|to| to.separator(fixed) == Separator::Dot);
                     templates.push(if dots {
                         template.without_dots()
                     } else {
@@ -243,9 +330,7 @@ impl Builder<'_> {
                 }
                 Err(error) => wrong.push(error.to_string()),
             }
-            if matches!(reply, ReplyTo::Destination(_)) && !(self.is_carried)(fixed) {
-                wrong.push(format!("the broker carries no destination {fixed:?}"));
-            }
+            wrong.extend(self.wrong_reply(reply, fixed));
         }
         let handler = endpoint.handler;
         // Targets are known before the handler runs, so that a message whose captures make no destination is refused
@@ -266,6 +351,46 @@ impl Builder<'_> {
             on_rejection: endpoint.on_rejection.or_else(|| self.on_rejection.clone()),
             run: endpoint.run,
         }
+    }
+}
+
+/// The names of the captures that take all that is left of a path.
+fn tails(path: &str) -> Vec<&str> {
+    let names = path.split("{*").skip(1);
+    names
+        .filter_map(|rest| Some(rest.split_once('}')?.0))
+        .collect()
+}
+
+/// A pattern for all that a text with captures can be, or more. `tails` are captures of several segments.
+fn covering(text: &str, tails: &[&str]) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (name, after) = after.split_once('}').unwrap_or((after, ""));
+        pattern.push_str(before);
+        if name.starts_with('*') || tails.contains(&name) {
+            pattern.push_str(if before.ends_with('/') { "**" } else { "*/**" });
+            return pattern;
+        }
+        pattern.push('*');
+        rest = after;
+    }
+    pattern + rest
+}
+
+/// The text of an error of the table's.
+pub(crate) fn in_our_words(error: &InsertError) -> String {
+    match error {
+        InsertError::InvalidParamSegment => {
+            "a segment has one capture, with text only in front of it".into()
+        }
+        InsertError::InvalidParam => "a capture is a name in braces, as `{name}`".into(),
+        InsertError::InvalidCatchAll => {
+            "`{*name}` captures all that is left, so it is a segment of its own, the last one"
+                .into()
+        }
+        error => error.to_string(),
     }
 }
 

@@ -4,6 +4,7 @@ mod authorized;
 mod captures;
 mod decision;
 mod refusals;
+mod review;
 mod rule;
 
 use std::borrow::Cow;
@@ -21,8 +22,8 @@ pub use self::refusals::Refusals;
 pub use self::rule::{
     CheckOutput, Rule, authenticated, check, check_with_state, deny, permit, role,
 };
-use super::prefix::below;
 use crate::model::panics::caught;
+use crate::model::prefix::below;
 use crate::model::user::User;
 
 /// The rules that decide what clients may do: nothing that a client sends reaches a handler or a broker otherwise.
@@ -66,7 +67,7 @@ pub struct Policy {
     reading: Reading,
     /// Whether a check decides about some SENDs.
     checks_sends: bool,
-    pub(crate) mistakes: Vec<String>,
+    pub(crate) errors: Vec<String>,
 }
 
 /// A rule, and what it is for.
@@ -112,7 +113,7 @@ impl Policy {
                 separator: Arc::new(|_| Separator::Slash),
             },
             checks_sends: false,
-            mistakes: Vec::new(),
+            errors: Vec::new(),
         })
     }
 
@@ -145,7 +146,7 @@ impl Policy {
                     entry.pattern = pattern;
                     entry.captures = captures;
                 }
-                Err(mistake) => self.mistakes.push(mistake),
+                Err(error) => self.errors.push(error),
             }
         }
         self
@@ -313,10 +314,14 @@ impl Entry {
         })
     }
 
-    fn reaches_into(&self, prefix: &str) -> bool {
+    /// Returns true if the pattern covers something below `prefix`.
+    fn reaches(&self, prefix: &str) -> bool {
         let everything = Pattern::parse(format!("{prefix}/**"));
-        below(&self.written, prefix).is_none()
-            && everything.is_ok_and(|everything| self.pattern.overlaps(&everything))
+        everything.is_ok_and(|everything| self.pattern.overlaps(&everything))
+    }
+
+    fn reaches_into(&self, prefix: &str) -> bool {
+        below(&self.written, prefix).is_none() && self.reaches(prefix)
     }
 }
 
@@ -376,7 +381,7 @@ impl PolicyBuilder {
         self.0.checks_sends |= rule.check().is_some();
         match Entry::new(pattern.into(), rule) {
             Ok(entry) => self.0.message.push(entry),
-            Err(mistake) => self.0.mistakes.push(mistake),
+            Err(error) => self.0.errors.push(error),
         }
         self
     }
@@ -385,7 +390,7 @@ impl PolicyBuilder {
     pub fn on_subscribe(mut self, pattern: impl Into<ByteString>, rule: Rule) -> Self {
         match Entry::new(pattern.into(), rule) {
             Ok(entry) => self.0.subscribe.push(entry),
-            Err(mistake) => self.0.mistakes.push(mistake),
+            Err(error) => self.0.errors.push(error),
         }
         self
     }
@@ -393,7 +398,7 @@ impl PolicyBuilder {
     /// Decides whatever no rule matched, and finishes the policy. [`deny()`] is the safe choice.
     ///
     /// A pattern that cannot be read is reported by [`MessagingBuilder::build`](crate::MessagingBuilder::build),
-    /// together with all other mistakes.
+    /// together with all other errors.
     pub fn otherwise(mut self, rule: Rule) -> Policy {
         self.0.checks_sends |= rule.check().is_some();
         self.0.otherwise = rule;
@@ -571,7 +576,7 @@ mod tests {
                 Some(_) => Separator::Dot,
                 None => Separator::Slash,
             });
-        assert_eq!(policy.mistakes, [""; 0]);
+        assert_eq!(policy.errors, [""; 0]);
         asked(&policy, Action::Subscribe("/topic/x.y"), None).unwrap();
         asked(&policy, Action::Subscribe("/topic/x.z"), None).unwrap_err();
         for destination in ["/app/x.y", "/app/x/y"] {

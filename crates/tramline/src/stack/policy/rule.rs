@@ -195,6 +195,11 @@ impl Rule {
         }
     }
 
+    /// Returns true if nobody may.
+    pub(super) fn denies_all(&self) -> bool {
+        matches!(self.0, Kind::Deny)
+    }
+
     pub(super) fn check(&self) -> Option<&Check> {
         match &self.0 {
             Kind::Check { check, .. } => Some(check),

@@ -286,10 +286,8 @@ pub(crate) fn open_policy() -> Policy {
         .on_message("/app/**", permit())
         .on_message("/topic/open/**", permit())
         .on_message("/user/*/queue/**", permit())
-        .on_message("/elsewhere/**", permit())
         .on_subscribe("/topic/**", permit())
         .on_subscribe("/user/queue/**", permit())
-        .on_subscribe("/elsewhere/**", permit())
         .on_subscribe("/app/**", permit())
         .otherwise(deny())
 }
