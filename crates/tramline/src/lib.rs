@@ -184,7 +184,7 @@ pub mod extract {
 /// [errors](crate::guide::errors).
 pub mod reply {
     pub use crate::model::effects::Effects;
-    pub use crate::model::rejection::{Rejection, RejectionKind};
+    pub use crate::model::rejection::{RejectedMessage, Rejection, RejectionKind};
     pub use crate::model::reply::{IntoEffects, IntoReply, Payload, To, ToUser, WithHeaders};
 }
 

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tramline::broker::{Overflow, Prefix, Separator, TopicSettings};
 use tramline::extract::FromRef;
 use tramline::policy::{Policy, authenticated, deny};
+use tramline::reply::RejectedMessage;
 use tramline::{
     BuildError, EmbeddedBroker, Json, MessageRouter, Messaging, MessagingBuilder, Rejection, State,
     ToUser, User, message, subscribe,
@@ -40,7 +41,7 @@ async fn execute_trade(
 
 /// Whatever went wrong with a message, as a text in JSON for the one browser that sent it.
 #[expect(clippy::needless_pass_by_value, reason = "as `on_rejection` gives it")]
-fn handle_error(rejection: Rejection) -> ToUser<Json<String>> {
+fn handle_error(rejection: RejectedMessage) -> ToUser<Json<String>> {
     ToUser::session("/queue/errors", Json(rejection.to_string()))
 }
 

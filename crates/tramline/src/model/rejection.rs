@@ -1,17 +1,28 @@
 //! Errors for messages that no handler took, and for replies that could not be sent.
 
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 
+use bytestring::ByteString;
 use serde::{Serialize, Serializer};
-use tramline_broker::{DestinationError, PublishError};
+use tramline_broker::{DestinationError, PublishError, SessionId};
+
+use crate::model::inbound::SessionRecord;
+use crate::model::reply::Payload;
+use crate::model::user::User;
 
 /// The reason why a client's message was not handled as it should have been.
 ///
 /// Extractors reject what they cannot read, and a reply that cannot be encoded is rejected too. By default the client
-/// receives a rejection notice at `/user/queue/errors` (a JSON object with `kind`, `error`, `destination` and perhaps
-/// `details`), the log has a line, at WARN or, for [the application's own](RejectionKind::Application), at DEBUG, and
-/// the [counter](crate::Stats::rejected) goes up; the session goes on. A RECEIPT that the client asked for is sent all
-/// the same: the message *was* handled.
+/// receives a rejection notice at `/user/queue/errors`, where every client may subscribe unless the policy denies it (a
+/// JSON object with `kind`, `error`, `destination` and perhaps `details`), the log has a line, and the
+/// [counter](crate::Stats::rejected) goes up; the session goes on. A RECEIPT that the client asked for is sent all the
+/// same: the message *was* handled.
+///
+/// The log line is at WARN, or at DEBUG for [the application's own](RejectionKind::Application). What is the fault of the
+/// application ([`Misconfigured`](RejectionKind::Misconfigured), [`BadReply`](RejectionKind::BadReply)) is logged at
+/// ERROR with its reason, and the client receives no reason.
 ///
 /// An application's own errors go the same way: convert them into a rejection by `From`, and `?` in a handler that
 /// returns `Result<_, Rejection>` rejects. To send the client something else, see
@@ -67,13 +78,14 @@ pub enum RejectionKind {
     Anonymous,
     /// No route has the destination.
     NoRoute,
-    /// The handler takes a value that does not exist here: the application's fault.
+    /// The handler takes a value that does not exist here: the application's fault; the client receives no detail.
     Misconfigured,
     /// The handler panicked: the application's fault; the client receives no detail.
     HandlerPanicked,
     /// The handler took longer than its time: see [`Limits::handler_time`](crate::Limits::handler_time).
     HandlerTimedOut,
-    /// The reply could not be encoded or has no valid destination: the application's fault.
+    /// The reply could not be encoded, or nobody can receive it where it was sent: the application's fault; the client
+    /// receives no detail.
     BadReply,
     /// The broker refused the message, or the reply.
     NotPublished,
@@ -147,8 +159,24 @@ impl Rejection {
         self.kind
     }
 
+    /// Returns true if the application has to be mended, which its clients cannot do.
+    pub(crate) fn is_fault(&self) -> bool {
+        matches!(
+            self.kind,
+            RejectionKind::Misconfigured | RejectionKind::BadReply
+        )
+    }
+
+    /// What a client may read of it.
+    pub(crate) fn for_client(&self) -> Self {
+        match self.is_fault() {
+            true => Self::new(self.kind, "the server failed to handle this message"),
+            false => self.clone(),
+        }
+    }
+
     /// The rejection notice for the client, as JSON.
-    pub(crate) fn to_json(&self, destination: &str) -> Vec<u8> {
+    fn to_json(&self, destination: &str) -> Vec<u8> {
         #[derive(Serialize)]
         struct Body<'a> {
             kind: RejectionKind,
@@ -165,6 +193,72 @@ impl Rejection {
         };
         // Strings and JSON always encode; an empty body would still report a failure.
         serde_json::to_vec(&body).unwrap_or_default()
+    }
+}
+
+/// A [`Rejection`] and the message that it is about: what [`MessageRouter::on_rejection`](crate::MessageRouter::on_rejection)
+/// makes a notice of. It dereferences to the rejection, as clients may read it.
+///
+/// # Example: the default notice, and a list of what failed for support
+///
+/// ```
+/// use tramline::reply::RejectedMessage;
+/// use tramline::{MessageRouter, To, ToUser};
+///
+/// let routes: MessageRouter = MessageRouter::new().on_rejection(|rejected: RejectedMessage| {
+///     let user = rejected.user();
+///     let who = user.as_ref().map_or("somebody", |user| user.name());
+///     let line = format!("{who} at {}: {}", rejected.destination(), rejected.kind());
+///     (ToUser::session("/queue/errors", rejected.notice()), To::topic("/topic/support", line))
+/// });
+/// # let _ = routes;
+/// ```
+#[derive(Clone, Debug)]
+pub struct RejectedMessage {
+    pub(crate) rejection: Rejection,
+    pub(crate) session: Arc<SessionRecord>,
+    pub(crate) destination: ByteString,
+    pub(crate) correlation: Option<ByteString>,
+}
+
+impl RejectedMessage {
+    /// The destination of the client's message, as the client wrote it.
+    pub fn destination(&self) -> &str {
+        &self.destination
+    }
+
+    /// The session that sent it.
+    pub fn session_id(&self) -> SessionId {
+        self.session.id()
+    }
+
+    /// The session's user, if it has one.
+    pub fn user(&self) -> Option<User> {
+        self.session.user()
+    }
+
+    /// The message's `correlation-id`, which is copied into the notices.
+    pub fn correlation_id(&self) -> Option<&str> {
+        self.correlation.as_deref()
+    }
+
+    /// The notice that clients receive by default, at `/user/queue/errors`.
+    pub fn notice(&self) -> Payload {
+        let body = self.rejection.to_json(&self.destination);
+        Payload::new("application/json", body)
+    }
+
+    /// The rejection alone.
+    pub fn into_rejection(self) -> Rejection {
+        self.rejection
+    }
+}
+
+impl Deref for RejectedMessage {
+    type Target = Rejection;
+
+    fn deref(&self) -> &Rejection {
+        &self.rejection
     }
 }
 

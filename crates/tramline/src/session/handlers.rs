@@ -5,16 +5,16 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use bytestring::ByteString;
-use tramline_broker::{Destination, Headers, Message, Publish, Refused, Target};
+use tramline_broker::{Destination, Message, Publish, Refused, Target};
 
 use super::StompSession;
 use super::pending::{About, Call, Waiting, Work};
 use crate::app::router::Ready;
 use crate::model::effects::Effects;
 use crate::model::inbound::{Cause, Inbound};
-use crate::model::log::log_client;
+use crate::model::log::{Escaped, log_client};
 use crate::model::panics::{Caught, Panic, caught};
-use crate::model::rejection::{Rejection, RejectionKind};
+use crate::model::rejection::{RejectedMessage, Rejection, RejectionKind};
 use crate::model::reply::Payload;
 use crate::net::wheel::after;
 
@@ -153,7 +153,7 @@ impl StompSession {
     /// The rejection of a reply that nobody can receive.
     fn not_carried(&self, publish: &Publish) -> Option<Rejection> {
         let wrong = self.stack.publisher.wrong_target(&publish.target)?;
-        Some(Rejection::new(RejectionKind::NotPublished, wrong))
+        Some(Rejection::new(RejectionKind::BadReply, wrong))
     }
 
     pub(super) fn publish_effects(&mut self, batch: Vec<Publish>, about: About) -> Option<Work> {
@@ -191,7 +191,8 @@ impl StompSession {
             return self.default_notice(rejection, about);
         };
         let mut effects = Effects::of(&self.record);
-        if let Err(panic) = caught(|| on_rejection(rejection.clone(), &mut effects)) {
+        let rejected = self.rejected(rejection, about);
+        if let Err(panic) = caught(|| on_rejection(rejected, &mut effects)) {
             let mut notices = self.default_notice(rejection, about);
             for rejection in self.panicked(about, &panic).rejections {
                 self.log_rejection(&rejection, about);
@@ -214,27 +215,50 @@ impl StompSession {
             self.stack.counters.rejected.increment();
         }
         let kind = rejection.kind();
-        log_client!(
+        macro_rules! log {
+            ($level:ident if $may_log:expr, $text:expr) => {
+                log_client!(
+                    $level if $may_log,
+                    { stack = %self.stack.name, session = %self.record.id(), kind = %kind },
+                    $text,
+                    format_args!("to {:?}: {rejection}", about.destination)
+                )
+            };
+        }
+        if rejection.is_fault() {
+            self.stack.counters.faults.increment();
+            // Its text is for the developer, and for no client.
+            let text = format_args!("message rejected: {}", Escaped(rejection));
+            log!(ERROR if self.may_log(), text);
+        } else {
             // The application made its own, and says what it wants said.
-            WARN if kind != RejectionKind::Application && self.may_log(),
-            { stack = %self.stack.name, session = %self.record.id(), kind = %kind },
-            "message rejected",
-            format_args!("to {:?}: {rejection}", about.destination)
-        );
+            let is_ours = kind != RejectionKind::Application;
+            log!(WARN if is_ours && self.may_log(), "message rejected");
+        }
+    }
+
+    /// The rejection as its client may read it, and what it is about.
+    fn rejected(&self, rejection: &Rejection, about: &About) -> RejectedMessage {
+        RejectedMessage {
+            rejection: rejection.for_client(),
+            session: Arc::clone(&self.record),
+            destination: about.destination.clone(),
+            correlation: about.correlation.clone(),
+        }
     }
 
     /// The notice of a rejection where the application has none of its own.
     fn default_notice(&self, rejection: &Rejection, about: &About) -> Vec<Publish> {
-        let Ok(path) = Destination::parse(ByteString::from_static(ERRORS)) else {
+        let notice = self.rejected(rejection, about).notice();
+        let path = Destination::parse(ByteString::from_static(ERRORS)).map_err(Rejection::from);
+        let (Ok(path), Ok((mut headers, body))) = (path, notice.into_message()) else {
             return Vec::new();
         };
         let target = Target::Session {
             id: self.record.id(),
             path,
         };
-        let mut headers = Headers::from_iter([("content-type", "application/json")]);
         about.correlate(&mut headers);
-        let body = rejection.to_json(&about.destination);
         vec![Publish::new(target, headers, body)]
     }
 

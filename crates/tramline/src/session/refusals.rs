@@ -47,6 +47,14 @@ impl Refusal {
             is_overload: false,
         }
     }
+
+    /// A SUBSCRIBE to what does not exist, in the words for a SEND there.
+    pub(super) fn of_nowhere(detail: String) -> Self {
+        Self {
+            message: "bad destination",
+            ..Self::of_subscribe(detail)
+        }
+    }
 }
 
 impl From<&PublishError> for Refusal {

@@ -45,7 +45,7 @@ impl StompSession {
                     )))
                 }
                 Ok(Err(detail)) => {
-                    session.not_subscribed(Refusal::of_subscribe(detail), subscribing)
+                    session.not_subscribed(Refusal::of_nowhere(detail), subscribing)
                 }
                 Err(decision) => session.subscription_denied(&decision, subscribing),
             }

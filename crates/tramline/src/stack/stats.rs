@@ -37,6 +37,9 @@ counters! {
     /// Handlers and checks of the policy that took longer than their time and were dropped, and sessions that gave up
     /// what their client had sent before it left: see [`Limits::handler_time`](crate::Limits::handler_time).
     handler_timeouts,
+    /// Rejections by the application's own fault, each logged at ERROR: a reply that cannot be encoded or that nobody can
+    /// receive, an argument that cannot have a value. Counted in `rejected` too.
+    faults,
     /// Panics of handlers (login included), checks of the policy, interceptors and event listeners.
     handler_panics,
     /// Sessions ended because the client broke STOMP, WebSocket or SockJS.

@@ -266,7 +266,7 @@ async fn a_reply_that_the_broker_does_not_take() {
     let [message, receipt] = got;
     receipt.has("receipt-id", "1");
     let body: Value = serde_json::from_slice(&message.body).unwrap();
-    assert_eq!(body["kind"], "not-published");
+    assert_eq!(body["kind"], "bad-reply");
     assert_eq!(body["destination"], "/app/lost");
 }
 

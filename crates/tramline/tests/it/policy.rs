@@ -2,7 +2,7 @@
 
 use tramline::policy::{Policy, authenticated, deny, permit, role};
 
-use crate::support::{Client, FrameExt, Request, Server, Setup};
+use crate::support::{Client, ERRORS, FrameExt, Request, Server, Setup};
 
 /// Sends `frame` in an anonymous session; it must be denied, loudly, and change nothing.
 async fn is_denied(server: &Server, frame: &str, what: &str) {
@@ -174,6 +174,33 @@ async fn a_login_header_makes_no_user() {
     client.expect_error("access denied", body).await;
 }
 
+/// Where no rule says anything of it, a client may receive what became of its own messages.
+#[tokio::test]
+async fn notices_need_no_rule_and_a_rule_may_deny_them() {
+    let policy = || {
+        Policy::builder()
+            .on_connect(permit())
+            .on_message("/app/**", permit())
+            .on_subscribe("/topic/**", permit())
+            .on_subscribe("/app/**", permit())
+    };
+    let server = Setup::new()
+        .policy(policy().otherwise(deny()))
+        .start()
+        .await;
+    let mut client = Client::subscribed(&server, [ERRORS]).await;
+    client.post("/app/nowhere", "").await;
+    client.expect_rejection("no-route").await;
+    for destination in ["/user/queue/*", "/user/queue/other"] {
+        let frame = format!("SUBSCRIBE\nid:0\ndestination:{destination}\n\n\0");
+        is_denied(&server, &frame, &format!("SUBSCRIBE to {destination:?}")).await;
+    }
+    let denying = policy().on_subscribe("/user/queue/e*", deny());
+    let server = Setup::new().policy(denying.otherwise(deny())).start().await;
+    let frame = format!("SUBSCRIBE\nid:0\ndestination:{ERRORS}\n\n\0");
+    is_denied(&server, &frame, &format!("SUBSCRIBE to {ERRORS:?}")).await;
+}
+
 /// A server whose clients may do everything.
 async fn permissive() -> Server {
     let policy = Policy::builder().otherwise(permit());
@@ -203,7 +230,7 @@ async fn destinations_that_lead_nowhere() {
         .send("SUBSCRIBE\nid:0\ndestination:/elsewhere/**\n\n\0")
         .await;
     client
-        .expect_error("subscription refused", &nowhere("/elsewhere/**"))
+        .expect_error("bad destination", &nowhere("/elsewhere/**"))
         .await;
 
     let mut client = Client::connect(&server).await;

@@ -6,7 +6,9 @@ use tramline::policy::{Policy, permit, role};
 use tramline::reply::IntoEffects;
 use tramline::{Inbound, Json, MessageRouter, Path, Rejection, To, subscribe};
 
-use crate::support::{Client, Door, ERRORS, FrameExt, Log, Request, Setup, Tcp, eventually};
+use crate::support::{
+    Client, Door, ERRORS, Faults, FrameExt, Log, Request, Setup, Tcp, eventually,
+};
 
 async fn room(Path(room): Path<u32>, destination: Destination) -> Json<(u32, String)> {
     Json((room, destination.to_string()))
@@ -169,6 +171,7 @@ async fn what_a_handler_may_return() {
     async fn unwritable() -> Json<std::collections::BTreeMap<Vec<u8>, u8>> {
         Json([(vec![1], 1)].into())
     }
+    let faults = Faults::collect();
     let server = Setup::new()
         .routes(|routes| {
             routes
@@ -200,13 +203,17 @@ async fn what_a_handler_may_return() {
             "bad-message",
             r#"{number} is "x": invalid digit found in string"#,
         ),
-        ("d", "/app/unwritable", "bad-reply", "key must be a string"),
     ] {
         client.subscribe(id, destination).await;
         let rejection = client.expect_rejection(kind).await;
         assert_eq!(rejection["error"], error);
         assert_eq!(rejection["destination"], destination);
     }
+    let unwritable = "/app/unwritable";
+    client.subscribe("d", unwritable).await;
+    faults
+        .expect(&mut client, "bad-reply", unwritable, "key must be a string")
+        .await;
     client.subscribe("own", "/app/own").await;
     client
         .expect_message("/topic/moderation", "somebody asked")

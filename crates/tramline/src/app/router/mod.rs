@@ -27,7 +27,7 @@ use crate::app::login::{ErasedConnect, IntoLogin, erase_connect};
 use crate::model::effects::Effects;
 use crate::model::inbound::Inbound;
 use crate::model::prefix::unslashed;
-use crate::model::rejection::Rejection;
+use crate::model::rejection::RejectedMessage;
 use crate::model::reply::IntoEffects;
 
 /// Maps application destinations to handlers.
@@ -83,7 +83,7 @@ pub struct MessageRouter<S = ()> {
 }
 
 /// An application's handler for rejections.
-pub(crate) type OnRejection = Arc<dyn Fn(Rejection, &mut Effects) + Send + Sync>;
+pub(crate) type OnRejection = Arc<dyn Fn(RejectedMessage, &mut Effects) + Send + Sync>;
 
 impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
     /// A router without routes.
@@ -242,16 +242,18 @@ impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
     /// # Example: another destination, another shape
     ///
     /// ```
-    /// use tramline::{Json, MessageRouter, Rejection, ToUser};
+    /// use tramline::reply::RejectedMessage;
+    /// use tramline::{Json, MessageRouter, ToUser};
     ///
-    /// let routes: MessageRouter = MessageRouter::new().on_rejection(|rejection: Rejection| {
-    ///     ToUser::all("/queue/problems", Json(serde_json::json!({ "problem": rejection.to_string() })))
+    /// let routes: MessageRouter = MessageRouter::new().on_rejection(|rejected: RejectedMessage| {
+    ///     let problem = serde_json::json!({ "problem": rejected.to_string(), "at": rejected.destination() });
+    ///     ToUser::all("/queue/problems", Json(problem))
     /// });
     /// # let _ = routes;
     /// ```
     pub fn on_rejection<F, E>(mut self, told: F) -> Self
     where
-        F: Fn(Rejection) -> E + Send + Sync + 'static,
+        F: Fn(RejectedMessage) -> E + Send + Sync + 'static,
         E: IntoEffects,
     {
         self.on_rejection = Some(Arc::new(move |rejection, effects| {

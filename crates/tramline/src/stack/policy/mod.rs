@@ -39,6 +39,9 @@ use crate::model::user::User;
 /// subscribing to `/topic/public/*` but not to `/topic/**`; and a denying rule in front counts for every subscription
 /// that could receive what it denies.
 ///
+/// One subscription needs no rule: where no rule for it denies or covers it, every client may subscribe to
+/// `/user/queue/errors`, for the notices of its own [rejected](crate::Rejection) messages.
+///
 /// A denied client hears an ERROR that names the frame and the destination, and is closed with 1002.
 ///
 /// # Example: first match decides

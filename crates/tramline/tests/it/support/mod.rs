@@ -2,6 +2,7 @@
 
 mod acking;
 mod client;
+mod faults;
 mod http;
 mod server;
 mod talk;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 pub(crate) use self::acking::{ack, answer, broker, nack, protocol_errors, rejected};
 pub(crate) use self::client::{Client, FrameExt};
+pub(crate) use self::faults::Faults;
 pub(crate) use self::http::{KEY, Request, Response};
 pub(crate) use self::server::{SHORT, Server, Setup, login};
 pub(crate) use self::talk::ERRORS;
