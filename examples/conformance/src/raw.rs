@@ -25,7 +25,11 @@ pub(crate) fn services() -> Result<Services, BuildError> {
     let mut echoed = RawLimits::default();
     echoed.message = 1024 * 1024;
     let echoes = || RawEndpoint::builder(echo).limits(echoed.clone());
-    let streaming = || SockJs::default().response_limit(4096);
+    let streaming = || {
+        SockJs::default()
+            .response_limit(4096)
+            .client_library_url("https://cdn.jsdelivr.net/npm/sockjs-client@1/dist/sockjs.min.js")
+    };
     let services = [
         (
             "/raw",

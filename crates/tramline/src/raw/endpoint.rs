@@ -26,7 +26,7 @@ use crate::model::log::LogBudget;
 use crate::net::compression::Compression;
 use crate::net::drain::drain;
 use crate::net::endpoint::SockJs;
-use crate::net::endpoint::{Body, BoxError, Front, Handle, Mounted, Origins, Proxies};
+use crate::net::endpoint::{Body, BoxError, Front, Handle, Hosts, Mounted, Origins, Proxies};
 use crate::net::open_sessions::OpenSessions;
 use crate::net::wheel::{Driver, Wheel};
 use crate::stack::limits::zero_limits;
@@ -103,6 +103,7 @@ impl RawEndpoint {
             protocols: Vec::new(),
             interceptors: Vec::new(),
             origins: Origins::default(),
+            hosts: Hosts::default(),
             proxies: Proxies::default(),
             keep_headers: Vec::new(),
             compression: Compression::Off,
@@ -190,6 +191,7 @@ pub struct RawEndpointBuilder {
     protocols: Vec<ByteString>,
     interceptors: Vec<Interceptor>,
     origins: Origins,
+    hosts: Hosts,
     proxies: Proxies,
     keep_headers: Vec<HeaderName>,
     compression: Compression,
@@ -272,6 +274,16 @@ impl RawEndpointBuilder {
         origins: impl IntoIterator<Item = O>,
     ) -> Self {
         self.origins = Origins::new(origins.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets the names under which pages reach this server by plain HTTP; as
+    /// [`MessagingBuilder::allowed_hosts`](crate::MessagingBuilder::allowed_hosts). Default: none.
+    pub fn allowed_hosts<N: Into<ByteString>>(
+        mut self,
+        names: impl IntoIterator<Item = N>,
+    ) -> Self {
+        self.hosts = Hosts::new(names.into_iter().map(Into::into));
         self
     }
 
@@ -370,6 +382,7 @@ impl RawEndpointBuilder {
     /// [`BuildError`] with all configuration errors.
     pub fn build(self) -> Result<RawEndpoint, BuildError> {
         let mut errors = self.origins.errors.clone();
+        errors.extend(self.hosts.errors.iter().cloned());
         errors.extend(self.proxies.errors.iter().cloned());
         for (index, protocol) in self.protocols.iter().enumerate() {
             if protocol.is_empty() || !protocol.bytes().all(is_token) {
@@ -406,6 +419,7 @@ impl RawEndpointBuilder {
             pongs: self.pongs,
             front: Front {
                 origins: self.origins,
+                hosts: self.hosts,
                 proxies: self.proxies,
                 keep_headers: self.keep_headers,
                 compression: self.compression,

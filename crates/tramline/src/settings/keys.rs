@@ -12,7 +12,7 @@ use super::value::{Value, Wrong};
 use crate::model::prefix::unslashed;
 use crate::net::compression::Compression;
 use crate::net::endpoint::SockJs;
-use crate::net::endpoint::{Origins, Proxies};
+use crate::net::endpoint::{Hosts, Origins, Proxies};
 use crate::stack::policy::Refusals;
 use tramline_broker::Overflow;
 use tramline_broker::Separator;
@@ -82,6 +82,12 @@ pub(super) static KEYS: &[Key] = &[
         let texts = value.texts()?;
         none_wrong(&Origins::new(texts.iter().cloned()).errors)?;
         to.allowed_origins = texts;
+        Ok(())
+    }),
+    key("allowed_hosts", |to, value| {
+        let texts = value.texts()?;
+        none_wrong(&Hosts::new(texts.iter().cloned()).errors)?;
+        to.allowed_hosts = texts;
         Ok(())
     }),
     key("trusted_proxies", |to, value| {
@@ -224,8 +230,10 @@ pub(super) static KEYS: &[Key] = &[
         sockjs(to, |options| options.session_cookie(set))
     }),
     key("sockjs.client_library_url", |to, value| {
-        let url = value.text()?;
-        sockjs(to, |options| options.client_library_url(url))
+        let url = Some(value.text()?).filter(|url| url != "off");
+        sockjs(to, |options| {
+            options.client_library_url(url.unwrap_or_default())
+        })
     }),
     key("sockjs.cors", |to, value| {
         let on = value.switch()?;

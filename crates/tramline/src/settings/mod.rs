@@ -92,6 +92,8 @@ pub struct Settings {
     pub refusals: Refusals,
     /// [`MessagingBuilder::allowed_origins`].
     pub allowed_origins: Vec<ByteString>,
+    /// [`MessagingBuilder::allowed_hosts`].
+    pub allowed_hosts: Vec<ByteString>,
     /// [`MessagingBuilder::trusted_proxies`].
     pub trusted_proxies: Vec<ByteString>,
     /// [`MessagingBuilder::keep_headers`].
@@ -132,6 +134,7 @@ impl Default for Settings {
             user_prefix: ByteString::from_static("/user"),
             refusals: Refusals::default(),
             allowed_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
             trusted_proxies: Vec::new(),
             keep_headers: Vec::new(),
             compression: Compression::default(),
@@ -231,6 +234,7 @@ impl MessagingBuilder {
             .user_prefix(settings.user_prefix.clone())
             .refusals(settings.refusals)
             .allowed_origins(settings.allowed_origins.iter().cloned())
+            .allowed_hosts(settings.allowed_hosts.iter().cloned())
             .trusted_proxies(settings.trusted_proxies.iter().cloned())
             .keep_headers(settings.keep_headers.iter().cloned())
             .compression(settings.compression)

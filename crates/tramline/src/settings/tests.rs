@@ -123,6 +123,7 @@ fn a_file_sets_what_it_names() {
         r#"
         name = "chat"
         allowed_origins = ["https://a.example:[80,443]", "null"]
+        allowed_hosts = ["intranet"]
         keep_headers = ["User-Agent"]
         compression = "4 KiB"
         [limits]
@@ -143,6 +144,7 @@ fn a_file_sets_what_it_names() {
         settings.allowed_origins,
         ["https://a.example:[80,443]", "null"]
     );
+    assert_eq!(settings.allowed_hosts, ["intranet"]);
     assert_eq!(settings.keep_headers, ["user-agent"]);
     assert_eq!(settings.compression, Compression::AboveSize(4096));
     assert_eq!(settings.limits.body, 1024);

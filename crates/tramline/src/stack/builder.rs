@@ -29,7 +29,7 @@ use crate::model::events::{Event, Listeners};
 use crate::model::log::LogBudget;
 use crate::model::prefix::{below, unslashed};
 use crate::net::compression::Compression;
-use crate::net::endpoint::{Front, Handle, Origins, Proxies, SockJs};
+use crate::net::endpoint::{Front, Handle, Hosts, Origins, Proxies, SockJs};
 use crate::net::lifecycle::Lifecycle;
 use crate::net::wheel::{Driver, TICK, Wheel};
 
@@ -51,6 +51,7 @@ pub struct MessagingBuilder {
     /// The options for [`Endpoint::with_sockjs`].
     pub(crate) sockjs: SockJs,
     origins: Origins,
+    hosts: Hosts,
     proxies: Proxies,
     keep_headers: Vec<HeaderName>,
     compression: Compression,
@@ -85,6 +86,7 @@ impl Default for MessagingBuilder {
             refusals: Refusals::default(),
             sockjs: SockJs::default(),
             origins: Origins::default(),
+            hosts: Hosts::default(),
             proxies: Proxies::default(),
             keep_headers: Vec::new(),
             compression: Compression::Off,
@@ -215,12 +217,16 @@ impl MessagingBuilder {
     /// | `https://app.example` | exactly this origin |
     /// | `https://*.app.example` | what has one character or more in place of each `*`, dots included |
     /// | `https://app.example:[8080,8443]`, `:[*]` | these ports, or any |
-    /// | `null` | sandboxed frames and files, which any page can make |
-    /// | `*` | every page, which can then act with a visitor's cookies |
+    /// | `null` | sandboxed frames and files, which any page can make, without credentials |
+    /// | `*` | every page, without credentials |
     ///
-    /// Default: none besides the same origin. That is judged by host and port of the `Host` header, not by the scheme,
-    /// so it works behind a proxy that terminates TLS; behind one that changes `Host`, see
-    /// [`trusted_proxies`](Self::trusted_proxies). Requests without an `Origin` header do not come from a script in a
+    /// *Without credentials* means that a page which nothing else allows cannot act in its visitor's name: the request's
+    /// cookies, `Authorization` and extensions ([`User`](crate::User) among them) are dropped. A login by CONNECT is not
+    /// concerned.
+    ///
+    /// Default: none besides the same origin. That is judged by host and port of the `Host` header, so it works behind a
+    /// proxy that terminates TLS; behind one that changes `Host`, see [`trusted_proxies`](Self::trusted_proxies), and for
+    /// pages without TLS [`allowed_hosts`](Self::allowed_hosts). Requests without an `Origin` header do not come from a script in a
     /// browser and pass; for the exceptions that browsers make, see [`SockJs`](crate::SockJs).
     ///
     /// # Example: the pages of two sites
@@ -240,10 +246,37 @@ impl MessagingBuilder {
         self
     }
 
-    /// Sets the proxies in front of the server whose `X-Forwarded-Host`, `-Port` and `-For` are trusted: addresses
+    /// Sets the names under which pages reach this server by plain HTTP, such as `app.example` or `*.app.example`; `*`
+    /// for every name. Default: none.
+    ///
+    /// A page is the server's own if it has the host that its request asks for. By TLS, that proves it. Without TLS, any
+    /// page can get there: its owner points its name to this server's address, perhaps one in a private network or
+    /// 127.0.0.1 (*DNS rebinding*). So pages of `http://` names are foreign until their name is here; addresses and
+    /// `localhost` are no such names. Behind a proxy that terminates TLS, pages are `https://`, and nothing needs to be set.
+    ///
+    /// Once names are set, requests for other hosts receive 403, whatever page they come from.
+    ///
+    /// # Example: a server in a private network, without TLS
+    ///
+    /// ```
+    /// use tramline::Messaging;
+    ///
+    /// let builder = Messaging::builder().allowed_hosts(["intranet", "*.intranet.example"]);
+    /// let error = builder.allowed_hosts(["http://intranet"]).build().unwrap_err();
+    /// assert!(error.to_string().contains("allowed host \"http://intranet\": must be a name without scheme"));
+    /// ```
+    pub fn allowed_hosts<N: Into<ByteString>>(
+        mut self,
+        names: impl IntoIterator<Item = N>,
+    ) -> Self {
+        self.hosts = Hosts::new(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets the proxies in front of the server whose `X-Forwarded-Host`, `-Port`, `-Proto` and `-For` are trusted: addresses
     /// (`192.168.1.7`), networks (`10.0.0.0/8`), or `*` for every peer, which is right if only the proxy can connect.
     ///
-    /// The first two then replace `Host` in the check of the server's own origin; the last yields the [remote
+    /// The first two then replace `Host` in the check of the server's own origin, whose scheme must be the third; the last yields the [remote
     /// address](crate::login::Handshake::remote), the last one there that is not a trusted proxy's, with port 0 if it
     /// has none. Default: none, since anybody could send these headers.
     ///
@@ -309,6 +342,7 @@ impl MessagingBuilder {
         errors.extend(wrong);
         errors.extend(self.limits.errors());
         errors.extend(self.origins.errors.iter().cloned());
+        errors.extend(self.hosts.errors.iter().cloned());
         errors.extend(self.proxies.errors.iter().cloned());
         if let Some(hub) = &self.hub {
             errors.extend(hub.errors());
@@ -389,6 +423,7 @@ impl MessagingBuilder {
             stomp: Arc::new(stomp),
             front: Front {
                 origins: self.origins,
+                hosts: self.hosts,
                 proxies: self.proxies,
                 keep_headers: self.keep_headers,
                 compression: self.compression,

@@ -1,6 +1,7 @@
 //! The HTTP endpoints that clients connect to.
 
 mod body;
+mod hosts;
 pub(crate) mod incoming;
 mod origins;
 pub(crate) mod proxies;
@@ -16,11 +17,14 @@ use bytes::{Buf, Bytes};
 use bytestring::ByteString;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::upgrade::OnUpgrade;
 use tramline_sockjs::{GREETING, Route, Transport};
 
 pub use self::body::Body;
+pub(crate) use self::hosts::Hosts;
 use self::incoming::Incoming;
 pub(crate) use self::origins::Origins;
+use self::origins::Verdict;
 pub(crate) use self::proxies::Proxies;
 pub use self::sockjs::SockJs;
 use self::sockjs::SockJsService;
@@ -85,7 +89,7 @@ impl<S: Stack> Mounted<S> {
     {
         let stack = self.stack();
         let front = stack.front();
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         // Each path below drops it, unless it needs it.
         let body = Incoming::new(body);
         let path = parts.uri.path().to_owned();
@@ -97,21 +101,27 @@ impl<S: Stack> Mounted<S> {
         };
         let embedded =
             matches!(route, Route::Transport { transport, .. } if !transport.names_origin());
-        let permitted = front.origins.permit(&parts, &front.proxies)
-            && (!embedded || front.origins.permit_embedded(&parts, &front.proxies));
-        if !permitted {
-            let (origin, path) = (parts.headers.get(header::ORIGIN), parts.uri.path());
-            stack.counters().origins.increment();
-            log_client!(
-                INFO if stack.may_log_request(&parts),
-                { stack = stack.name(), remote = ?front.client(&parts) },
-                "foreign origin refused",
-                format_args!("{origin:?} at {path}")
-            );
-            return text(
-                StatusCode::FORBIDDEN,
-                "this page's origin may not connect here; see `allowed_origins`\n",
-            );
+        let verdict = match embedded {
+            true => front.origins.judge_embedded(&parts, front),
+            false => front.origins.judge(&parts, front),
+        };
+        match verdict {
+            Verdict::Permitted => {}
+            Verdict::WithoutCredentials => without_credentials(&mut parts),
+            refused => {
+                let (origin, host) = (
+                    parts.headers.get(header::ORIGIN),
+                    parts.headers.get(header::HOST),
+                );
+                stack.counters().origins.increment();
+                log_client!(
+                    INFO if stack.may_log_request(&parts),
+                    { stack = stack.name(), remote = ?front.client(&parts) },
+                    format_args!("foreign origin refused; {}", refused.remedy()),
+                    format_args!("{origin:?} to {host:?} at {}", parts.uri.path())
+                );
+                return text(StatusCode::FORBIDDEN, "this page may not connect here\n");
+            }
         }
         let Some(service) = &self.sockjs else {
             return match route {
@@ -122,9 +132,7 @@ impl<S: Stack> Mounted<S> {
         match route {
             Route::Greeting if parts.method != Method::GET => self.refused(not_get()),
             // An endpoint takes WebSocket at its own path; without an upgrade that path returns SockJS's greeting.
-            Route::Greeting if parts.headers.contains_key(header::UPGRADE) => {
-                self.upgrade(parts, |_| Plain).await
-            }
+            Route::Greeting if is_handshake(&parts.headers) => self.upgrade(parts, |_| Plain).await,
             Route::Greeting => text(StatusCode::OK, GREETING),
             Route::RawWebSocket => self.upgrade(parts, |_| Plain).await,
             Route::Iframe => {
@@ -228,6 +236,32 @@ impl<S: Stack> fmt::Debug for Mounted<S> {
 }
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Returns true for a WebSocket handshake, even if a proxy has taken its `Upgrade` off.
+fn is_handshake(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::UPGRADE) || headers.contains_key(header::SEC_WEBSOCKET_KEY)
+}
+
+/// Takes from a request all that says whose it is: any page may have sent it, with its visitor's cookies.
+fn without_credentials(parts: &mut Parts) {
+    let cookies = parts.headers.get_all(header::COOKIE).iter();
+    let cookies = DroppedCookies(cookies.cloned().collect());
+    for name in [header::COOKIE, header::AUTHORIZATION] {
+        parts.headers.remove(name);
+    }
+    let mut extensions = std::mem::take(&mut parts.extensions);
+    if let Some(peer) = extensions.remove::<SocketAddr>() {
+        parts.extensions.insert(peer);
+    }
+    if let Some(upgrade) = extensions.remove::<OnUpgrade>() {
+        parts.extensions.insert(upgrade);
+    }
+    parts.extensions.insert(cookies);
+}
+
+/// Cookies that say nothing here but to a load balancer, which finds its own in the answer again.
+#[derive(Clone)]
+struct DroppedCookies(Vec<HeaderValue>);
 
 /// The part of its request that a session keeps.
 pub(crate) fn session_info(front: &Front, parts: &Parts) -> SessionInfo {

@@ -8,6 +8,7 @@ use http::uri::Authority;
 use http::{HeaderMap, Uri, header};
 
 use super::proxies::Proxies;
+use super::stack::Front;
 
 /// The origins that may connect besides the endpoint's own.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +18,33 @@ pub(crate) struct Origins {
     null: bool,
     allowed: Vec<Pattern>,
     pub(crate) errors: Vec<String>,
+}
+
+/// What is said to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Permitted,
+    /// Any page may ask, but not in its visitor's name.
+    WithoutCredentials,
+    ForeignOrigin,
+    /// The page has the host that was asked for, by a name that nothing vouches for.
+    UnknownName,
+    ForeignHost,
+}
+
+impl Verdict {
+    /// What the operator can do about a refusal.
+    pub(crate) fn remedy(self) -> &'static str {
+        match self {
+            Self::Permitted | Self::WithoutCredentials => "",
+            Self::ForeignOrigin => "if the page is yours, name its origin in `allowed_origins`",
+            Self::UnknownName => {
+                "a page without TLS has the name that it asks for, and any page can get that by DNS; if the name is yours, \
+                 name it in `allowed_hosts`"
+            }
+            Self::ForeignHost => "if the host is yours, name it in `allowed_hosts`",
+        }
+    }
 }
 
 /// An allowed origin; `*` in its host stands for any characters.
@@ -62,46 +90,67 @@ impl Origins {
         origins
     }
 
-    /// Returns true if a request may proceed: it has no `Origin`, or one that is the endpoint's own by `Host`, or an
-    /// allowed one.
-    ///
-    /// Host and port are compared, not the scheme: a proxy in front of us may have terminated TLS.
-    pub(crate) fn permit(&self, request: &Parts, proxies: &Proxies) -> bool {
+    /// Judges a request: it has no `Origin`, or one that is the endpoint's own by `Host`, or an allowed one.
+    pub(crate) fn judge(&self, request: &Parts, front: &Front) -> Verdict {
+        if front.hosts.is_set()
+            && !requested_host(request, &front.proxies)
+                .is_some_and(|host| front.hosts.contain(&host))
+        {
+            return Verdict::ForeignHost;
+        }
         let mut origins = request.headers.get_all(header::ORIGIN).iter();
         let Some(origin) = origins.next() else {
-            return true;
+            return Verdict::Permitted;
         };
         // A browser sends one; with several, it is unclear which one to check.
         if origins.next().is_some() {
-            return false;
-        }
-        if self.any {
-            return true;
+            return Verdict::ForeignOrigin;
         }
         match origin.to_str() {
-            Ok("null") => self.null,
-            Ok(origin) => Origin::parse(origin)
-                .is_some_and(|origin| self.permit_origin(&origin, request, proxies)),
-            Err(_) => false,
+            Ok("null") if self.null => Verdict::WithoutCredentials,
+            Ok(origin) => self.judge_origin(Origin::parse(origin), request, front),
+            Err(_) => self.judge_origin(None, request, front),
         }
     }
 
-    /// Returns true if a request may proceed that browsers send without an `Origin`, with the visitor's cookies, for
-    /// any page that embeds a script or a frame: the page must be allowed by `Referer`, or be one of ours by
-    /// `Sec-Fetch-Site`.
-    pub(crate) fn permit_embedded(&self, request: &Parts, proxies: &Proxies) -> bool {
-        let text = |name| request.headers.get(name).map(|value| value.to_str());
-        if self.any || request.headers.contains_key(header::ORIGIN) {
-            return self.permit(request, proxies);
+    /// Judges a request that browsers send without an `Origin`, with the visitor's cookies, for any page that embeds a
+    /// script or a frame: the page must be allowed by `Referer`, or be one of ours by `Sec-Fetch-Site`.
+    pub(crate) fn judge_embedded(&self, request: &Parts, front: &Front) -> Verdict {
+        let verdict = self.judge(request, front);
+        if verdict != Verdict::Permitted || request.headers.contains_key(header::ORIGIN) {
+            return verdict;
         }
+        let text = |name| request.headers.get(name).map(|value| value.to_str());
         match (text(header::REFERER.as_str()), text("sec-fetch-site")) {
-            (Some(referer), _) => referer
-                .ok()
-                .and_then(|referer| Origin::of(&referer.parse().ok()?))
-                .is_some_and(|origin| self.permit_origin(&origin, request, proxies)),
+            (Some(referer), _) => {
+                let page = referer.ok().and_then(|referer| referer.parse().ok());
+                self.judge_origin(page.and_then(|page| Origin::of(&page)), request, front)
+            }
             // `none` means that the visitor typed the address.
-            (None, Some(site)) => matches!(site, Ok("same-origin" | "none")),
-            (None, None) => false,
+            (None, Some(Ok("same-origin" | "none"))) => Verdict::Permitted,
+            (None, _) => self.judge_origin(None, request, front),
+        }
+    }
+
+    /// Judges the page that asks; `None` is a page whose origin is not known.
+    fn judge_origin(&self, origin: Option<Origin>, request: &Parts, front: &Front) -> Verdict {
+        let own = match &origin {
+            Some(origin) if self.allowed.iter().any(|pattern| pattern.matches(origin)) => {
+                return Verdict::Permitted;
+            }
+            Some(origin) if origin.is_same_host(request, &front.proxies) => {
+                // A page got by TLS is from the host that it names. Without, its name may have been pointed here by a
+                // stranger: DNS rebinding.
+                match origin.scheme == "https" || front.hosts.contain(&origin.host) {
+                    true => return Verdict::Permitted,
+                    false => Verdict::UnknownName,
+                }
+            }
+            _ => Verdict::ForeignOrigin,
+        };
+        match self.any {
+            true => Verdict::WithoutCredentials,
+            false => own,
         }
     }
 
@@ -130,11 +179,6 @@ impl Origins {
             }
         }
         Some(sources)
-    }
-
-    fn permit_origin(&self, origin: &Origin, request: &Parts, proxies: &Proxies) -> bool {
-        self.allowed.iter().any(|pattern| pattern.matches(origin))
-            || origin.is_same_host(request, proxies)
     }
 }
 
@@ -191,7 +235,7 @@ impl Ports {
 ///
 /// Strangers choose the host, so this takes time of at most the product of the lengths: only the last `*` passed is
 /// ever extended, since whatever a longer match of an earlier one would allow, that one allows too.
-fn glob(pattern: &[u8], host: &[u8]) -> bool {
+pub(super) fn glob(pattern: &[u8], host: &[u8]) -> bool {
     let (mut at, mut seen) = (0, 0);
     // The last `*`, and the first character that it stands for.
     let mut star = None;
@@ -240,6 +284,11 @@ impl Origin {
 
     fn is_same_host(&self, request: &Parts, proxies: &Proxies) -> bool {
         let peer = request.extensions.get::<SocketAddr>().copied();
+        if let Some(scheme) = proxies.scheme(&request.headers, peer)
+            && !self.scheme.eq_ignore_ascii_case(scheme)
+        {
+            return false;
+        }
         if let Some(told) = proxies.host(&request.headers, peer) {
             let beside = told.authority.port().is_none() && told.port == Some(self.port);
             return self.is_at(&told.authority)
@@ -259,6 +308,17 @@ impl Origin {
     }
 }
 
+/// The host that the client asked for, without its port.
+fn requested_host(request: &Parts, proxies: &Proxies) -> Option<String> {
+    let peer = request.extensions.get::<SocketAddr>().copied();
+    let told = proxies.host(&request.headers, peer);
+    let asked = told
+        .map(|told| told.authority)
+        .or_else(|| host(&request.headers));
+    let asked = asked.or_else(|| request.uri.authority().cloned())?;
+    Some(asked.host().to_owned())
+}
+
 fn host(headers: &HeaderMap) -> Option<Authority> {
     headers.get(header::HOST)?.to_str().ok()?.parse().ok()
 }
@@ -274,6 +334,8 @@ fn default_port(scheme: &str) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use http::Request;
+
+    use super::super::hosts::Hosts;
 
     use super::*;
 
@@ -292,7 +354,22 @@ mod tests {
     fn permit(origins: &Origins, origin: Option<&str>, host: &str) -> bool {
         let mut headers = vec![("host", host)];
         headers.extend(origin.map(|origin| ("origin", origin)));
-        origins.permit(&request("/ws", &headers), &Proxies::default())
+        permits(origins, &request("/ws", &headers), Proxies::default())
+    }
+
+    /// Whether a request passes, with credentials or without, where these names are the server's.
+    fn permits(origins: &Origins, request: &Parts, proxies: Proxies) -> bool {
+        let verdict = origins.judge(request, &front(&[], proxies));
+        matches!(verdict, Verdict::Permitted | Verdict::WithoutCredentials)
+    }
+
+    fn front(names: &[&'static str], proxies: Proxies) -> Front {
+        let names = names.iter().map(|name| ByteString::from_static(name));
+        Front {
+            hosts: Hosts::new(names),
+            proxies,
+            ..Front::default()
+        }
     }
 
     #[test]
@@ -300,11 +377,13 @@ mod tests {
         let origins = Origins::default();
         for (origin, host, permitted) in [
             (None, "app.example", true),
-            (Some("http://app.example"), "app.example", true),
+            (Some("http://app.example"), "app.example", false),
             (Some("https://app.example"), "app.example", true),
             (Some("https://APP.example"), "app.EXAMPLE", true),
             (Some("https://app.example"), "app.example:443", true),
-            (Some("http://app.example:8080"), "app.example:8080", true),
+            (Some("http://app.example:8080"), "app.example:8080", false),
+            (Some("http://localhost:8080"), "localhost:8080", true),
+            (Some("http://192.168.0.7"), "192.168.0.7", true),
             (Some("http://[::1]:8080"), "[::1]:8080", true),
             (Some("https://app.example"), "app.example:8443", false),
             (Some("http://app.example:8080"), "app.example", false),
@@ -344,7 +423,7 @@ mod tests {
     fn without_a_host_header_the_uri_has_the_host() {
         let permit = |uri| {
             let request = request(uri, &[("origin", "https://app.example")]);
-            Origins::default().permit(&request, &Proxies::default())
+            permits(&Origins::default(), &request, Proxies::default())
         };
         assert!(permit("https://app.example/ws/info"));
         assert!(!permit("https://other.example/ws/info"));
@@ -475,6 +554,85 @@ mod tests {
         assert!(fits > 1000, "{fits}");
     }
 
+    /// A page of `http://evil.example` whose name was pointed here asks for the host that it has.
+    #[test]
+    fn a_name_that_was_pointed_here_is_not_ours() {
+        let judge = |names: &[&'static str], origin: Option<&str>, host: &str| {
+            let mut headers = vec![("host", host)];
+            headers.extend(origin.map(|origin| ("origin", origin)));
+            let request = request("/ws", &headers);
+            Origins::default().judge(&request, &front(names, Proxies::default()))
+        };
+        let evil = Some("http://evil.example:8080");
+        let at_evil = "evil.example:8080";
+        assert_eq!(judge(&[], evil, at_evil), Verdict::UnknownName);
+        assert_eq!(judge(&["intranet"], evil, at_evil), Verdict::ForeignHost);
+        assert_eq!(judge(&["intranet"], None, at_evil), Verdict::ForeignHost);
+        let named = |host| judge(&["intranet"], Some("http://intranet"), host);
+        assert_eq!(named("intranet"), Verdict::Permitted);
+        assert_eq!(named("intranet:8080"), Verdict::ForeignOrigin);
+        assert_eq!(
+            judge(&["intranet"], None, "127.0.0.1:80"),
+            Verdict::Permitted
+        );
+        assert_eq!(judge(&["*"], evil, at_evil), Verdict::Permitted);
+    }
+
+    /// A page without TLS is not the same origin as one with it, where the proxy tells which was asked.
+    #[test]
+    fn schemes_are_compared_where_they_are_known() {
+        let proxies = Proxies::new([ByteString::from_static("*")].into_iter());
+        let judge = |origin: &str, proto: &str| {
+            let headers = [
+                ("host", "app.example"),
+                ("origin", origin),
+                ("x-forwarded-proto", proto),
+            ];
+            Origins::default().judge(
+                &request("/ws", &headers),
+                &front(&["app.example"], proxies.clone()),
+            )
+        };
+        assert_eq!(judge("https://app.example", "https"), Verdict::Permitted);
+        assert_eq!(judge("http://app.example", "http"), Verdict::Permitted);
+        assert_eq!(judge("http://app.example", "https"), Verdict::ForeignOrigin);
+        assert_eq!(judge("https://app.example", "http"), Verdict::ForeignOrigin);
+    }
+
+    #[test]
+    fn what_any_page_may_ask_has_no_credentials() {
+        let judge = |texts, headers: &[(&str, &str)]| {
+            origins(texts).judge(&request("/ws", headers), &Front::default())
+        };
+        let (null, any): (&[&'static str], &[&'static str]) =
+            (&["null"], &["*", "https://app.example"]);
+        let from = |origin| [("host", "api.example"), ("origin", origin)];
+        assert_eq!(judge(null, &from("null")), Verdict::WithoutCredentials);
+        assert_eq!(judge(any, &from("null")), Verdict::WithoutCredentials);
+        assert_eq!(
+            judge(any, &from("https://evil.example")),
+            Verdict::WithoutCredentials
+        );
+        assert_eq!(judge(any, &from("https://app.example")), Verdict::Permitted);
+        assert_eq!(judge(any, &from("https://api.example")), Verdict::Permitted);
+        let embedded = |headers: &[(&str, &str)]| {
+            origins(any).judge_embedded(&request("/ws/0/a/jsonp", headers), &Front::default())
+        };
+        assert_eq!(embedded(&[]), Verdict::WithoutCredentials);
+        assert_eq!(
+            embedded(&[("referer", "https://evil.example/x")]),
+            Verdict::WithoutCredentials
+        );
+        assert_eq!(
+            embedded(&[("referer", "https://app.example/x")]),
+            Verdict::Permitted
+        );
+        assert_eq!(
+            embedded(&[("sec-fetch-site", "same-origin")]),
+            Verdict::Permitted
+        );
+    }
+
     #[test]
     fn null_and_everybody_must_be_said() {
         assert!(permit(&origins(&["null"]), Some("null"), "api.example"));
@@ -525,7 +683,7 @@ mod tests {
             let mut request = request("/ws", &headers);
             let peer: SocketAddr = peer.parse().unwrap();
             request.extensions.insert(peer);
-            Origins::default().permit(&request, &proxies)
+            permits(&Origins::default(), &request, proxies.clone())
         };
         let app = "https://app.example";
         let rewritten = [("host", "inner:8080"), ("x-forwarded-host", "app.example")];
@@ -557,7 +715,9 @@ mod tests {
         let listed = origins(&["https://app.example"]);
         let permit = |origins: &Origins, headers: &[(&str, &str)]| {
             let headers = [headers, &[("host", "api.example")]].concat();
-            origins.permit_embedded(&request("/ws/0/a/jsonp", &headers), &Proxies::default())
+            let request = request("/ws/0/a/jsonp", &headers);
+            let verdict = origins.judge_embedded(&request, &Front::default());
+            matches!(verdict, Verdict::Permitted | Verdict::WithoutCredentials)
         };
         for (headers, permitted) in [
             (&[][..], false),

@@ -64,6 +64,17 @@ impl Proxies {
         })
     }
 
+    /// The scheme that the client asked with, from `X-Forwarded-Proto`.
+    pub(super) fn scheme<'a>(
+        &self,
+        headers: &'a HeaderMap,
+        peer: Option<SocketAddr>,
+    ) -> Option<&'a str> {
+        let told = text(headers, "x-forwarded-proto").next()?;
+        let first = told.split(',').next()?.trim();
+        self.trust(peer).then_some(first)
+    }
+
     /// The client's address: the last of `X-Forwarded-For` that is no proxy's, with port 0 if it has none; else the
     /// peer's.
     pub(super) fn client(

@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, Response};
 use tramline_sockjs::PayloadLimits;
 use tramline_websocket::Config;
 
-use super::{Body, Origins, Proxies};
+use super::{Body, Hosts, Origins, Proxies};
 use crate::model::counter::Counter;
 use crate::model::log::{Source, log_client};
 use crate::model::network::network;
@@ -106,6 +106,7 @@ pub(crate) struct Admitted<O> {
 #[derive(Debug, Default)]
 pub(crate) struct Front {
     pub(crate) origins: Origins,
+    pub(crate) hosts: Hosts,
     pub(crate) proxies: Proxies,
     pub(crate) keep_headers: Vec<HeaderName>,
     pub(crate) compression: Compression,

@@ -56,6 +56,15 @@ pub(super) fn check<S: Stack>(
             "\"Sec-WebSocket-Key\" and \"Sec-WebSocket-Version\" must stand once\n",
         ));
     }
+    let is_without = |name| !headers.contains_key(name);
+    if !is_without(header::SEC_WEBSOCKET_KEY)
+        && (is_without(header::UPGRADE) || is_without(header::CONNECTION))
+    {
+        return Err(text(
+            StatusCode::BAD_REQUEST,
+            "this handshake lost its \"Upgrade\" or \"Connection\" header on the way: a proxy in between has to pass both on\n",
+        ));
+    }
     if !has_token(headers, header::UPGRADE, "websocket") {
         return Err(text(
             StatusCode::BAD_REQUEST,

@@ -7,11 +7,14 @@ use super::*;
 /// Where `//` is told from `/`.
 const BASE: &str = "/sockjs-at";
 
+/// What the iframe page loads.
+const LIBRARY: &str = "https://cdn.jsdelivr.net/npm/sockjs-client@1/dist/sockjs.min.js";
+
 /// A server as the script wants it: every origin, responses of 4096 bytes.
 async fn start(change: impl FnOnce(SockJs) -> SockJs) -> Server {
     Setup::new()
         .origin("*")
-        .sockjs(|options| change(options.response_limit(4096)))
+        .sockjs(|options| change(options.response_limit(4096).client_library_url(LIBRARY)))
         .start()
         .await
 }
@@ -143,7 +146,8 @@ async fn the_iframe_page_is_the_same_under_every_version() {
 async fn the_iframe_page_is_embedded_by_allowed_pages_only() {
     let setup = Setup::new()
         .origin("https://app.example")
-        .origin("https://*.example.org:[8080,8443]");
+        .origin("https://*.example.org:[8080,8443]")
+        .sockjs(|options| options.client_library_url(LIBRARY));
     let server = setup.start().await;
     let page = Request::get("/sockjs/iframe.html").send(&server).await;
     page.has("x-frame-options", "SAMEORIGIN").has(

@@ -31,7 +31,13 @@ impl Services {
             socket.close(CloseCode::new(3000).unwrap(), "Go away!");
         }
 
-        let options = || change(SockJs::default().response_limit(4096));
+        let options = || {
+            change(
+                SockJs::default()
+                    .response_limit(4096)
+                    .client_library_url("/sockjs.min.js"),
+            )
+        };
         let echo = RawEndpoint::builder(echo).allowed_origins(["*"]);
         let close = RawEndpoint::builder(close).allowed_origins(["*"]);
         let echo = echo.sockjs(options()).build().unwrap();

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use tramline_sockjs::{IframePage, headers};
 
-use super::super::Body;
+use super::super::{Body, DroppedCookies};
 
 /// Tells nginx, and proxies that adopted the header, whether they may buffer an answer.
 pub(super) const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -82,8 +83,14 @@ pub(super) fn cross_origin(
 }
 
 /// Sets the cookie by which a load balancer keeps a client on one server.
-pub(super) fn session_cookie(request: &HeaderMap, response: &mut Response<Body>) {
-    let cookies = request.get_all(header::COOKIE).iter();
+pub(super) fn session_cookie(request: &Parts, response: &mut Response<Body>) {
+    let dropped = request.extensions.get::<DroppedCookies>();
+    let dropped = dropped.iter().flat_map(|dropped| &dropped.0);
+    let cookies = request
+        .headers
+        .get_all(header::COOKIE)
+        .iter()
+        .chain(dropped);
     let cookies = cookies.filter_map(|cookies| cookies.to_str().ok());
     set(
         response,

@@ -58,6 +58,7 @@ impl SockJsService {
     pub(crate) fn route<'a>(&self, path: &'a str) -> Route<'a> {
         match route(path) {
             Route::RawWebSocket if !self.config.websocket => Route::NotFound,
+            Route::Iframe if self.options.client_library_url.is_empty() => Route::NotFound,
             Route::Transport { transport, .. } if !self.options.offers(transport) => {
                 Route::NotFound
             }
@@ -127,7 +128,7 @@ impl SockJsService {
             };
             answers::never_cached(&mut response);
             if self.options.session_cookie {
-                answers::session_cookie(&parts.headers, &mut response);
+                answers::session_cookie(&parts, &mut response);
             }
             response
         };

@@ -70,9 +70,7 @@ impl Default for SockJs {
         Self {
             config: Config::default(),
             transports: Transport::ALL.to_vec(),
-            client_library_url: ByteString::from_static(
-                "https://cdn.jsdelivr.net/npm/sockjs-client@1/dist/sockjs.min.js",
-            ),
+            client_library_url: ByteString::new(),
             cors: true,
             session_cookie: false,
             message_cache: 100,
@@ -193,9 +191,10 @@ impl SockJs {
         self
     }
 
-    /// Sets the URL of the client library for the iframe page: absolute, or a path that begins with a slash. It must
-    /// suit the library that the pages use. Default: `sockjs-client` 1 at jsdelivr, as Spring's `clientLibraryUrl`;
-    /// serve it yourself if you do not want third-party scripts.
+    /// Offers the iframe page, for old browsers whose pages are of another origin, and sets the URL of the client library
+    /// that it loads: absolute, or a path that begins with a slash. It must suit the library that the pages use. Whoever
+    /// serves that file can act in every visitor's name, so serve it yourself. Default: no page, which is 404; Spring's
+    /// `clientLibraryUrl` is a CDN's.
     pub fn client_library_url(mut self, url: impl Into<ByteString>) -> Self {
         self.client_library_url = url.into();
         self
