@@ -160,8 +160,8 @@ pub use crate::{
 pub mod router {
     pub use crate::app::handler::Handler;
     pub use crate::app::router::{
-        IntoRoute, MessageHandler, MessageRouter, MessageService, ReplyingHandler, Route,
-        SubscribeHandler, message, subscribe,
+        CompleteRoutes, IntoRoute, MessageHandler, MessageRouter, MessageService, ReplyingHandler,
+        Route, SubscribeHandler, message, subscribe,
     };
 }
 

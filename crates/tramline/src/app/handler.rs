@@ -1,6 +1,7 @@
 //! Plain async functions as message handlers.
 
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -31,12 +32,8 @@ use crate::model::reply::{IntoEffects, IntoReply};
 /// `T` exists for the compiler only.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot handle messages",
-    note = "a handler is an `async fn` whose arguments are extractors; only the last may take the body",
-    note = "it has eight arguments at most: more are joined in a tuple, `(user, room): (User, Path<u32>)`",
-    note = "`Session<T>` wants `T: Default + Send + Sync`, `Json<T>` and `Path<T>` want `T: serde::de::DeserializeOwned`",
-    note = "as an `Option` it takes only what can be absent: `Json<T>`, `Encoded<T>`, `Header<H>`, `User`, `Extension<T>`",
-    note = "its future must be `Send`: nothing like an `Rc` or a lock's guard may live across an `await`",
-    note = "the state `{S}` must be what its extractors want: for `State<T>`, `impl FromRef<{S}> for T`"
+    note = "a handler is an `async fn` whose arguments are extractors, or such a closure that is `Clone + Send + Sync`",
+    note = "it has eight arguments at most: more are joined in a tuple, `(user, room): (User, Path<u32>)`"
 )]
 pub trait Handler<T, S>: Clone + Send + Sync + 'static {
     /// The function's return type.
@@ -50,52 +47,118 @@ pub trait Handler<T, S>: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Output, Rejection>> + Send;
 }
 
-macro_rules! impl_handler {
+/// The one implementation, so that the compiler names the one thing that is missing: the argument that is no extractor,
+/// what makes the future not `Send`, that the function is not async.
+impl<H, T, S> Handler<T, S> for H
+where
+    H: Function<T> + Clone + Send + Sync + 'static,
+    H::Returned: IsFuture + Send,
+    <H::Returned as IsFuture>::Output: Send + 'static,
+    T: Arguments<S> + Send,
+    S: Send + Sync + 'static,
+{
+    type Output = <H::Returned as IsFuture>::Output;
+
+    async fn call(self, message: Inbound, state: S) -> Result<Self::Output, Rejection> {
+        let arguments = T::extract(message, &state).await?;
+        Ok(self.apply(arguments).into_future().await)
+    }
+}
+
+/// A function or closure with the arguments `T`.
+pub trait Function<T> {
+    type Returned;
+
+    fn apply(self, arguments: T) -> Self::Returned;
+}
+
+/// What an async function returns.
+#[diagnostic::on_unimplemented(
+    message = "a handler must be an `async fn`, and this one returns `{Self}`",
+    note = "write `async fn` in place of `fn`"
+)]
+pub trait IsFuture {
+    type Output;
+
+    fn into_future(self) -> impl Future<Output = Self::Output> + Send
+    where
+        Self: Send;
+}
+
+#[diagnostic::do_not_recommend]
+impl<F: Future> IsFuture for F {
+    type Output = F::Output;
+
+    fn into_future(self) -> impl Future<Output = F::Output> + Send
+    where
+        Self: Send,
+    {
+        self
+    }
+}
+
+/// Arguments that are extractors: the last takes the message, the others leave its body alone.
+pub trait Arguments<S>: Sized {
+    fn extract(message: Inbound, state: &S)
+    -> impl Future<Output = Result<Self, Rejection>> + Send;
+}
+
+/// How the last argument is extracted; for the compiler only.
+#[derive(Debug)]
+pub struct Via<M>(PhantomData<fn() -> M>);
+
+macro_rules! functions {
     ($($part:ident)*; $last:ident) => {
-        #[diagnostic::do_not_recommend]
-        #[allow(non_snake_case, unused_mut, reason = "type parameters name the values too")]
-        impl<F, Fut, S, M, $($part,)* $last> Handler<(M, $($part,)* $last,), S> for F
+        #[allow(non_snake_case, reason = "type parameters name the values too")]
+        impl<F, R, M, $($part,)* $last> Function<(Via<M>, $($part,)* $last)> for F
         where
-            F: FnOnce($($part,)* $last) -> Fut + Clone + Send + Sync + 'static,
-            Fut: Future + Send,
-            Fut::Output: Send + 'static,
-            S: Send + Sync + 'static,
+            F: FnOnce($($part,)* $last) -> R,
+        {
+            type Returned = R;
+
+            fn apply(self, (_, $($part,)* $last): (Via<M>, $($part,)* $last)) -> R {
+                self($($part,)* $last)
+            }
+        }
+
+        impl<S: Sync, M, $($part,)* $last> Arguments<S> for (Via<M>, $($part,)* $last)
+        where
             $($part: FromMessageParts<S> + Send,)*
             $last: FromMessage<S, M> + Send,
         {
-            type Output = Fut::Output;
-
-            async fn call(self, message: Inbound, state: S) -> Result<Self::Output, Rejection> {
-                $(let $part = $part::from_message_parts(&message, &state).await.map_err(Into::into)?;)*
-                let $last = $last::from_message(message, &state).await.map_err(Into::into)?;
-                Ok(self($($part,)* $last).await)
+            async fn extract(message: Inbound, state: &S) -> Result<Self, Rejection> {
+                Ok((
+                    Via(PhantomData),
+                    $($part::from_message_parts(&message, state).await.map_err(Into::into)?,)*
+                    $last::from_message(message, state).await.map_err(Into::into)?,
+                ))
             }
         }
     };
 }
 
-impl<F, Fut, S> Handler<((),), S> for F
-where
-    F: FnOnce() -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future + Send,
-    Fut::Output: Send + 'static,
-    S: Send + Sync + 'static,
-{
-    type Output = Fut::Output;
+impl<F: FnOnce() -> R, R> Function<((),)> for F {
+    type Returned = R;
 
-    async fn call(self, _: Inbound, _: S) -> Result<Self::Output, Rejection> {
-        Ok(self().await)
+    fn apply(self, _: ((),)) -> R {
+        self()
     }
 }
 
-impl_handler!(; A);
-impl_handler!(A; B);
-impl_handler!(A B; C);
-impl_handler!(A B C; D);
-impl_handler!(A B C D; E);
-impl_handler!(A B C D E; G);
-impl_handler!(A B C D E G; H);
-impl_handler!(A B C D E G H; I);
+impl<S: Sync> Arguments<S> for ((),) {
+    async fn extract(_: Inbound, _: &S) -> Result<Self, Rejection> {
+        Ok(((),))
+    }
+}
+
+functions!(; A);
+functions!(A; B);
+functions!(A B; C);
+functions!(A B C; D);
+functions!(A B C D; E);
+functions!(A B C D E; G);
+functions!(A B C D E G; H);
+functions!(A B C D E G H; I);
 
 /// A future of a [`Handler`]'s effects: how a route sees the handler's work.
 pub(crate) type EffectsFuture = Pin<Box<dyn Future<Output = Effects> + Send>>;
@@ -104,11 +167,11 @@ pub(crate) type EffectsFuture = Pin<Box<dyn Future<Output = Effects> + Send>>;
 pub(crate) type ErasedHandler<S> =
     Arc<dyn Fn(Inbound, S, Vec<Target>) -> EffectsFuture + Send + Sync>;
 
+/// Turns the output of a handler into effects.
+pub(crate) type Finish<O> = fn(O, Vec<Target>, &mut Effects);
+
 /// Erases the types of a handler; `finish` turns its output into effects.
-pub(crate) fn erase<H, T, S>(
-    handler: H,
-    finish: fn(H::Output, Vec<Target>, &mut Effects),
-) -> ErasedHandler<S>
+pub(crate) fn erase<H, T, S>(handler: H, finish: Finish<H::Output>) -> ErasedHandler<S>
 where
     H: Handler<T, S>,
     S: Clone + Send + Sync + 'static,

@@ -22,7 +22,7 @@ use super::review::Prefixes;
 use super::shared::MessagingStack;
 use crate::app::interceptor::{Interceptor, Interceptors};
 use crate::app::publisher::Publisher;
-use crate::app::router::{MessageRouter, RouteTable};
+use crate::app::router::{CompleteRoutes, MessageRouter, RouteTable};
 use crate::model::build_error::BuildError;
 use crate::model::clock::now;
 use crate::model::events::{Event, Listeners};
@@ -102,8 +102,8 @@ impl MessagingBuilder {
     }
 
     /// Sets the handlers, below the application prefixes.
-    pub fn routes(mut self, routes: MessageRouter) -> Self {
-        self.routes = routes;
+    pub fn routes(mut self, routes: impl CompleteRoutes) -> Self {
+        self.routes = routes.into_routes();
         self
     }
 

@@ -10,15 +10,40 @@ const FIXES: &[(&str, &[&str])] = &[
         "bare_string",
         &["message(handler).send_to(\"/topic/...\")", "To::topic("],
     ),
-    ("body_first", &["only the last may take the body"]),
+    (
+        "body_first",
+        &["the argument `Json<String>`", "must be the last argument"],
+    ),
+    (
+        "axum_json",
+        &["the argument `axum::Json<Hello>`", "`use tramline::Json`"],
+    ),
+    (
+        "axum_path",
+        &[
+            "the argument `axum::extract::Path<u32>`",
+            "of axum are not those of `tramline`",
+        ],
+    ),
+    (
+        "sync_fn",
+        &["must be an `async fn`, and this one returns `String`"],
+    ),
+    (
+        "missing_deserialize",
+        &[
+            "the argument `Json<Hello>`",
+            "`#[derive(serde::Deserialize)]` on `T`",
+        ],
+    ),
     (
         "missing_state",
         &[
-            "expected struct `MessageRouter<()>`",
-            "found struct `MessageRouter<Greeting>`",
+            "the handlers of `MessageRouter<Greeting>` have no state yet",
+            "`.with_state(state)`",
         ],
     ),
-    ("not_an_extractor", &["whose arguments are extractors"]),
+    ("not_an_extractor", &["is not an extractor"]),
     (
         "reply_not_sendable",
         &["cannot be sent as a message", "return `Json(value)`"],
@@ -48,12 +73,18 @@ const FIXES: &[(&str, &[&str])] = &[
         "no_part_of_the_state",
         &["expected `Accounts`, found `App`"],
     ),
-    ("session_without_default", &["wants `T: Default"]),
+    (
+        "session_without_default",
+        &["`Sent: Default` is not satisfied"],
+    ),
     (
         "too_many_arguments",
         &["eight arguments at most: more are joined in a tuple"],
     ),
-    ("not_send", &["its future must be `Send`", "`Rc`"]),
+    (
+        "not_send",
+        &["future is not `Send`", "`count` maybe used later"],
+    ),
 ];
 
 #[test]
@@ -61,6 +92,7 @@ fn expected_messages_name_the_fix() {
     for (name, fixes) in FIXES {
         let path = format!("{}/tests/ui/{name}.stderr", env!("CARGO_MANIFEST_DIR"));
         let message = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(message.matches("error").count(), 1, "{path} says it twice");
         for fix in *fixes {
             assert!(
                 message.contains(fix),

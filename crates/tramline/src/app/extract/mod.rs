@@ -46,8 +46,10 @@ use crate::model::rejection::Rejection;
 /// # let _ = handler;
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not an extractor that can stand before the last argument",
-    note = "extractors that take the body (`Json`, `Text`, `String`, `Bytes`) must be the last argument"
+    message = "the argument `{Self}` is not an extractor that can stand before the last argument",
+    label = "this argument",
+    note = "what takes the body (`Json`, `Text`, `String`, `Bytes`) must be the last argument",
+    note = "`Path`, `State` and others of axum are not those of `tramline`"
 )]
 pub trait FromMessageParts<S>: Sized {
     /// The rejection when it cannot be made.
@@ -64,8 +66,10 @@ pub trait FromMessageParts<S>: Sized {
 ///
 /// `M` exists for the compiler only.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not an extractor",
-    note = "the last argument of a handler may be any extractor: `Json<T>`, `Text`, `String`, `Bytes`, `Path<T>`, `State<T>`, ..."
+    message = "the argument `{Self}` is not an extractor",
+    note = "the last argument of a handler may be any extractor: `Json<T>`, `Text`, `String`, `Bytes`, `Path<T>`, `State<T>`, ...",
+    note = "`Json<T>` and `Path<T>` want `#[derive(serde::Deserialize)]` on `T`",
+    note = "`Json` and others of axum are not those of `tramline`: `use tramline::Json`"
 )]
 pub trait FromMessage<S, M = private::ViaMessage>: Sized {
     /// The rejection when it cannot be made.
@@ -80,7 +84,8 @@ pub trait FromMessage<S, M = private::ViaMessage>: Sized {
 
 /// A type that a handler can take as an `Option`: absent is `None`, invalid is still rejected.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be absent, so it is no extractor as an `Option`"
+    message = "`{Self}` cannot be absent, so it is no extractor as an `Option`",
+    note = "as an `Option` there is only what can be absent: `Json<T>`, `Encoded<T>`, `Header<H>`, `User`, `Extension<T>`"
 )]
 pub trait OptionalFromMessageParts<S>: Sized {
     /// The rejection when it is present but cannot be made.
@@ -98,7 +103,8 @@ pub trait OptionalFromMessageParts<S>: Sized {
 ///
 /// `Option<Json<T>>` and `Option<Encoded<T>>` are `None` for an empty body.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be absent, so it is no extractor as an `Option`"
+    message = "`{Self}` cannot be absent, so it is no extractor as an `Option`",
+    note = "as an `Option` there is only what can be absent: `Json<T>`, `Encoded<T>`, `Header<H>`, `User`, `Extension<T>`"
 )]
 pub trait OptionalFromMessage<S>: Sized {
     /// The rejection when it is present but cannot be made.

@@ -212,8 +212,10 @@ impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
         H: Handler<T, S>,
         H::Output: IntoEffects,
     {
-        self.disconnect
-            .push(Endpoint::of::<H>(erase(handler, finish_effects)));
+        self.disconnect.push(Endpoint::of(
+            type_name::<H>(),
+            erase(handler, finish_effects),
+        ));
         self
     }
 
@@ -229,7 +231,10 @@ impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
         if self.fallback.is_some() {
             self.errors.push("two fallbacks: there can be one".into());
         }
-        self.fallback = Some(Endpoint::of::<H>(erase(handler, finish_effects)));
+        self.fallback = Some(Endpoint::of(
+            type_name::<H>(),
+            erase(handler, finish_effects),
+        ));
         self
     }
 
@@ -393,6 +398,24 @@ impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
     /// The paths, in the order they were added.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.routes.iter().map(|(path, _)| &**path)
+    }
+}
+
+/// Routes whose handlers have their state: a [`MessageRouter`] after [`with_state`](MessageRouter::with_state), or one that
+/// needs none. Not for implementing elsewhere.
+#[diagnostic::on_unimplemented(
+    message = "the handlers of `{Self}` have no state yet",
+    label = "without its state",
+    note = "give it to the routes: `.with_state(state)`"
+)]
+pub trait CompleteRoutes {
+    #[doc(hidden)]
+    fn into_routes(self) -> MessageRouter;
+}
+
+impl CompleteRoutes for MessageRouter {
+    fn into_routes(self) -> MessageRouter {
+        self
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::any::type_name;
 use std::fmt;
-use std::marker::PhantomData;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use tower_service::Service;
 use super::layer::{LayerFn, erase_layer};
 use super::{BoxError, MessageService, OnRejection};
 use crate::app::handler::{
-    ErasedHandler, Handler, erase, finish_direct, finish_effects, finish_reply,
+    ErasedHandler, Finish, Handler, erase, finish_direct, finish_effects, finish_reply,
 };
 use crate::app::template::ReplyTo;
 use crate::model::effects::Effects;
@@ -25,14 +24,15 @@ use crate::model::reply::{IntoEffects, IntoReply};
 ///
 /// A handler whose return type determines [its own effects](IntoEffects) is complete; one that returns a
 /// [reply](IntoReply) needs [`send_to`](MessageHandler::send_to) or one of its like.
-pub fn message<H, T, S>(handler: H) -> MessageHandler<H, T, S>
+pub fn message<H, T, S, O>(handler: H) -> MessageHandler<O, S>
 where
-    H: Handler<T, S>,
+    H: Handler<T, S, Output = O>,
+    O: 'static,
+    S: Clone + Send + Sync + 'static,
 {
     MessageHandler {
-        handler,
+        handler: Unfinished::new(handler),
         options: Options::default(),
-        types: PhantomData,
     }
 }
 
@@ -57,57 +57,73 @@ where
 /// let routes: MessageRouter = MessageRouter::new().route("/rooms/{room}", subscribe(last_lines));
 /// # let _ = routes;
 /// ```
-pub fn subscribe<H, T, S>(handler: H) -> SubscribeHandler<H, T, S>
+pub fn subscribe<H, T, S, O>(handler: H) -> SubscribeHandler<O, S>
 where
-    H: Handler<T, S>,
+    H: Handler<T, S, Output = O>,
+    O: 'static,
+    S: Clone + Send + Sync + 'static,
 {
     SubscribeHandler {
-        handler,
+        handler: Unfinished::new(handler),
         options: Options::default(),
-        types: PhantomData,
     }
 }
 
 /// A handler for messages, on its way into a route: made by [`message`].
 #[must_use = "give it to `MessageRouter::route`"]
-pub struct MessageHandler<H, T, S> {
-    handler: H,
+pub struct MessageHandler<O, S> {
+    handler: Unfinished<O, S>,
     options: Options,
-    types: PhantomData<fn() -> (T, S)>,
 }
 
 /// A handler whose replies have a destination.
 #[must_use = "give it to `MessageRouter::route`"]
-pub struct ReplyingHandler<H, T, S> {
-    /// Type-erased here already, so that every reply that cannot be sent is the same compile error.
+pub struct ReplyingHandler<S> {
+    name: &'static str,
     handler: ErasedHandler<S>,
     options: Options,
     replies: Vec<ReplyTo>,
     subscribes: bool,
-    types: PhantomData<fn() -> (H, T)>,
+}
+
+/// A handler of which only the type of its output `O` is left, so that what is no handler is one compile error.
+struct Unfinished<O, S> {
+    name: &'static str,
+    erase: Box<dyn FnOnce(Finish<O>) -> ErasedHandler<S> + Send>,
+}
+
+impl<O: 'static, S: Clone + Send + Sync + 'static> Unfinished<O, S> {
+    fn new<H, T>(handler: H) -> Self
+    where
+        H: Handler<T, S, Output = O>,
+    {
+        Self {
+            name: type_name::<H>(),
+            erase: Box::new(move |finish| erase(handler, finish)),
+        }
+    }
 }
 
 /// A handler that answers subscriptions, on its way into a route: made by [`subscribe`].
 #[must_use = "give it to `MessageRouter::route`"]
-pub struct SubscribeHandler<H, T, S> {
-    handler: H,
+pub struct SubscribeHandler<O, S> {
+    handler: Unfinished<O, S>,
     options: Options,
-    types: PhantomData<fn() -> (T, S)>,
 }
 
-impl<H, T, S> ReplyingHandler<H, T, S>
-where
-    H: Handler<T, S>,
-    H::Output: IntoReply,
-    S: Clone + Send + Sync + 'static,
-{
-    fn new(handler: H, options: Options, subscribes: bool, reply: ReplyTo) -> Self {
+impl<S> ReplyingHandler<S> {
+    fn new<O: IntoReply>(
+        handler: Unfinished<O, S>,
+        options: Options,
+        subscribes: bool,
+        reply: ReplyTo,
+    ) -> Self {
         Self {
-            handler: erase(handler, finish_reply),
+            name: handler.name,
+            handler: (handler.erase)(finish_reply),
             options,
             replies: vec![reply],
             subscribes,
-            types: PhantomData,
         }
     }
 }
@@ -132,35 +148,31 @@ pub(crate) struct RunOptions {
 /// Methods that set the destinations of replies; each call adds one.
 macro_rules! reply_methods {
     ($($(#[$doc:meta])* $name:ident $kind:ident,)*) => {
-        impl<H, T, S> MessageHandler<H, T, S> {$(
+        impl<O, S> MessageHandler<O, S> {$(
             $(#[$doc])*
-            pub fn $name(self, destination: impl Into<ByteString>) -> ReplyingHandler<H, T, S>
+            pub fn $name(self, destination: impl Into<ByteString>) -> ReplyingHandler<S>
             where
-                H: Handler<T, S>,
-                H::Output: IntoReply,
-                S: Clone + Send + Sync + 'static,
+                O: IntoReply,
             {
                 let reply = ReplyTo::$kind(destination.into());
                 ReplyingHandler::new(self.handler, self.options, false, reply)
             }
         )*}
 
-        impl<H, T, S> SubscribeHandler<H, T, S> {$(
+        impl<O, S> SubscribeHandler<O, S> {$(
             $(#[$doc])*
             ///
             /// The subscription itself then gets no answer.
-            pub fn $name(self, destination: impl Into<ByteString>) -> ReplyingHandler<H, T, S>
+            pub fn $name(self, destination: impl Into<ByteString>) -> ReplyingHandler<S>
             where
-                H: Handler<T, S>,
-                H::Output: IntoReply,
-                S: Clone + Send + Sync + 'static,
+                O: IntoReply,
             {
                 let reply = ReplyTo::$kind(destination.into());
                 ReplyingHandler::new(self.handler, self.options, true, reply)
             }
         )*}
 
-        impl<H, T, S> ReplyingHandler<H, T, S> {$(
+        impl<S> ReplyingHandler<S> {$(
             $(#[$doc])*
             pub fn $name(mut self, destination: impl Into<ByteString>) -> Self {
                 self.replies.push(ReplyTo::$kind(destination.into()));
@@ -185,8 +197,8 @@ reply_methods! {
 
 /// Options of any handler.
 macro_rules! option_methods {
-    ($($builder:ident)*) => {$(
-        impl<H, T, S> $builder<H, T, S> {
+    ($($builder:ident [$($type:ident)*])*) => {$(
+        impl<$($type),*> $builder<$($type),*> {
             /// Puts a tower layer around this handler alone; see [`MessageRouter::layer`](crate::MessageRouter::layer).
             pub fn layer<L>(mut self, layer: L) -> Self
             where
@@ -290,23 +302,23 @@ macro_rules! option_methods {
     )*};
 }
 
-option_methods!(MessageHandler ReplyingHandler SubscribeHandler);
+option_methods!(MessageHandler[O S] ReplyingHandler[S] SubscribeHandler[O S]);
 
-impl<H, T, S> fmt::Debug for MessageHandler<H, T, S> {
+impl<O, S> fmt::Debug for MessageHandler<O, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "message({})", type_name::<H>())
+        write!(f, "message({})", self.handler.name)
     }
 }
 
-impl<H, T, S> fmt::Debug for SubscribeHandler<H, T, S> {
+impl<O, S> fmt::Debug for SubscribeHandler<O, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "subscribe({})", type_name::<H>())
+        write!(f, "subscribe({})", self.handler.name)
     }
 }
 
-impl<H, T, S> fmt::Debug for ReplyingHandler<H, T, S> {
+impl<S> fmt::Debug for ReplyingHandler<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} to {:?}", type_name::<H>(), self.replies)
+        write!(f, "{} to {:?}", self.name, self.replies)
     }
 }
 
@@ -369,33 +381,25 @@ impl<S> IntoRoute<S> for Route<S> {
     }
 }
 
-impl<H, T, S> IntoRoute<S> for MessageHandler<H, T, S>
-where
-    H: Handler<T, S>,
-    H::Output: IntoEffects,
-    S: Clone + Send + Sync + 'static,
-{
+impl<O: IntoEffects, S> IntoRoute<S> for MessageHandler<O, S> {
     fn into_route(self) -> Route<S> {
-        let handler = erase(self.handler, finish_effects);
-        Route::new(false, Endpoint::of::<H>(handler).with(self.options))
+        let handler = (self.handler.erase)(finish_effects);
+        let endpoint = Endpoint::of(self.handler.name, handler);
+        Route::new(false, endpoint.with(self.options))
     }
 }
 
-impl<H, T, S> IntoRoute<S> for SubscribeHandler<H, T, S>
-where
-    H: Handler<T, S>,
-    H::Output: IntoReply,
-    S: Clone + Send + Sync + 'static,
-{
+impl<O: IntoReply, S> IntoRoute<S> for SubscribeHandler<O, S> {
     fn into_route(self) -> Route<S> {
-        let handler = erase(self.handler, finish_direct);
-        Route::new(true, Endpoint::of::<H>(handler).with(self.options))
+        let handler = (self.handler.erase)(finish_direct);
+        let endpoint = Endpoint::of(self.handler.name, handler);
+        Route::new(true, endpoint.with(self.options))
     }
 }
 
-impl<H, T, S> IntoRoute<S> for ReplyingHandler<H, T, S> {
+impl<S> IntoRoute<S> for ReplyingHandler<S> {
     fn into_route(self) -> Route<S> {
-        let mut endpoint = Endpoint::of::<H>(self.handler).with(self.options);
+        let mut endpoint = Endpoint::of(self.name, self.handler).with(self.options);
         endpoint.replies = self.replies;
         Route::new(self.subscribes, endpoint)
     }
@@ -413,9 +417,9 @@ pub(super) struct Endpoint<S> {
 }
 
 impl<S> Endpoint<S> {
-    pub(super) fn of<H>(handler: ErasedHandler<S>) -> Self {
+    pub(super) fn of(name: &'static str, handler: ErasedHandler<S>) -> Self {
         Self {
-            name: type_name::<H>(),
+            name,
             handler,
             replies: Vec::new(),
             layers: Vec::new(),
