@@ -177,7 +177,7 @@ pub mod extract {
         State, Text,
     };
     pub use crate::model::attributes::Session;
-    pub use crate::model::inbound::Inbound;
+    pub use crate::model::inbound::{Inbound, InboundKind};
 }
 
 /// Return types of handlers, and their destinations: see [replies](crate::guide::replies) and

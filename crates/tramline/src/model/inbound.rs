@@ -106,6 +106,20 @@ pub struct Inbound {
     pub(crate) extensions: Extensions,
 }
 
+/// What a client did, for layers and handlers that take several kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InboundKind {
+    /// It sent a message.
+    Message,
+    /// It subscribed.
+    Subscribe,
+    /// It connects.
+    Connect,
+    /// It has disconnected.
+    Disconnect,
+}
+
 /// The event that starts a handler.
 #[derive(Clone, Debug)]
 pub(crate) enum Cause {
@@ -125,6 +139,16 @@ impl Inbound {
             headers: Headers::new(),
             body: Bytes::new(),
             extensions: Extensions::new(),
+        }
+    }
+
+    /// What the client did: Spring's `simpMessageType`.
+    pub fn kind(&self) -> InboundKind {
+        match self.cause {
+            Cause::Message => InboundKind::Message,
+            Cause::Subscribe => InboundKind::Subscribe,
+            Cause::Connect(_) => InboundKind::Connect,
+            Cause::Disconnect(_) => InboundKind::Disconnect,
         }
     }
 

@@ -1,10 +1,11 @@
 //! The user of a session, and what is kept of its HTTP request.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytestring::ByteString;
-use http::{HeaderMap, HeaderName};
+use http::{Extensions, HeaderMap, HeaderName};
 use tramline_stomp::Headers;
 
 use super::network::network;
@@ -99,14 +100,27 @@ const REMOTE: &str = "remote";
 
 /// The parts of its HTTP request that a session keeps; over TCP that is the remote address alone.
 ///
-/// It holds only the headers asked for: a browser sends some 4 KiB of headers, and an idle session should not hold
-/// them.
-#[derive(Clone, Debug, Default)]
+/// It holds only the headers and extensions asked for: a browser sends some 4 KiB of headers, and an idle session should
+/// not hold them.
+#[derive(Clone, Default)]
 pub struct Handshake {
     pub(crate) path: Box<str>,
+    pub(crate) query: Option<Box<str>>,
     pub(crate) origin: Option<Box<str>>,
     pub(crate) remote: Option<SocketAddr>,
     pub(crate) headers: Option<Box<HeaderMap>>,
+    pub(crate) extensions: Option<Box<Extensions>>,
+}
+
+/// Without query, headers and extensions, which may have tokens.
+impl fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handshake")
+            .field("path", &self.path)
+            .field("origin", &self.origin)
+            .field("remote", &self.remote)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Handshake {
@@ -129,13 +143,24 @@ impl Handshake {
             path: details.get(PATH).unwrap_or_default().into(),
             origin: details.get(ORIGIN).map(Into::into),
             remote: details.get(REMOTE).and_then(|text| text.parse().ok()),
-            headers: None,
+            ..Self::default()
         }
     }
 
     /// The request's path, as the endpoint saw it; empty over TCP, which has no request.
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// The request's query, without its `?`: `room=7` of `/ws?room=7`.
+    pub fn query(&self) -> Option<&str> {
+        self.query.as_deref()
+    }
+
+    /// A value that a middleware left in the request's extensions, if its type was named by
+    /// [`MessagingBuilder::keep_extension`](crate::MessagingBuilder::keep_extension).
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.extensions.as_ref()?.get()
     }
 
     /// The `Origin` header: the web page that the client's script came from. Programs other than browsers send none.

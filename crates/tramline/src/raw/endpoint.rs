@@ -422,6 +422,7 @@ impl RawEndpointBuilder {
                 hosts: self.hosts,
                 proxies: self.proxies,
                 keep_headers: self.keep_headers,
+                keep_extensions: Vec::new(),
                 compression: self.compression,
             },
             wheel: Arc::new(Wheel::new(now())),

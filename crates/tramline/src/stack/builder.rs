@@ -29,7 +29,9 @@ use crate::model::events::{Event, Listeners};
 use crate::model::log::LogBudget;
 use crate::model::prefix::{below, unslashed};
 use crate::net::compression::Compression;
-use crate::net::endpoint::{Front, Handle, Hosts, Origins, Proxies, SockJs};
+use crate::net::endpoint::{
+    Front, Handle, Hosts, KeepExtension, Origins, Proxies, SockJs, keep_extension,
+};
 use crate::net::lifecycle::Lifecycle;
 use crate::net::wheel::{Driver, TICK, Wheel};
 
@@ -54,6 +56,7 @@ pub struct MessagingBuilder {
     hosts: Hosts,
     proxies: Proxies,
     keep_headers: Vec<HeaderName>,
+    keep_extensions: Vec<KeepExtension>,
     compression: Compression,
 }
 
@@ -89,6 +92,7 @@ impl Default for MessagingBuilder {
             hosts: Hosts::default(),
             proxies: Proxies::default(),
             keep_headers: Vec::new(),
+            keep_extensions: Vec::new(),
             compression: Compression::Off,
         }
     }
@@ -319,6 +323,47 @@ impl MessagingBuilder {
         self
     }
 
+    /// Keeps a value for the session that a middleware of the web framework leaves in the extensions of its HTTP request:
+    /// what a login found out, a tenant. Handlers take it by [`Extension<T>`](crate::extract::Extension), and
+    /// [`Handshake::extension`](crate::login::Handshake::extension) has it elsewhere. May be called for several types. A
+    /// [`User`](crate::User) needs no call.
+    ///
+    /// # Example: the tenant that a middleware looked up
+    ///
+    /// ```
+    /// use axum::extract::Request;
+    /// use axum::middleware::{Next, from_fn};
+    /// use axum::response::Response;
+    /// use tramline::extract::Extension;
+    /// use tramline::{MessageRouter, Messaging, message};
+    ///
+    /// #[derive(Clone)]
+    /// struct Tenant(String);
+    ///
+    /// async fn tenant(mut request: Request, next: Next) -> Response {
+    ///     request.extensions_mut().insert(Tenant("acme".into()));
+    ///     next.run(request).await
+    /// }
+    ///
+    /// async fn news(Extension(Tenant(tenant)): Extension<Tenant>, line: String) -> String {
+    ///     format!("[{tenant}] {line}")
+    /// }
+    ///
+    /// let routes = MessageRouter::new().route("/news", message(news).send_to("/topic/news"));
+    /// let builder = Messaging::builder().routes(routes).keep_extension::<Tenant>();
+    /// # fn mount(messaging: Messaging) {
+    /// let app: axum::Router = axum::Router::new()
+    ///     .nest_service("/ws", messaging.endpoint())
+    ///     .layer(from_fn(tenant));
+    /// # let _ = app;
+    /// # }
+    /// # let _ = (builder, mount);
+    /// ```
+    pub fn keep_extension<T: Clone + Send + Sync + 'static>(mut self) -> Self {
+        self.keep_extensions.push(keep_extension::<T>);
+        self
+    }
+
     /// Builds the stack. Starts nothing.
     ///
     /// # Errors
@@ -426,6 +471,7 @@ impl MessagingBuilder {
                 hosts: self.hosts,
                 proxies: self.proxies,
                 keep_headers: self.keep_headers,
+                keep_extensions: self.keep_extensions,
                 compression: self.compression,
             },
             sockjs: self.sockjs,

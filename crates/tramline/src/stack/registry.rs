@@ -117,6 +117,33 @@ impl Registry {
             .collect()
     }
 
+    /// The subscriptions of all sessions that `wanted` takes, in no order; each names its session, user and destination.
+    ///
+    /// Scans every subscription of every session, as [`subscriptions`](Self::subscriptions) does.
+    ///
+    /// # Example: what a user is subscribed to below a topic
+    ///
+    /// ```
+    /// # fn count(registry: &tramline::Registry) -> usize {
+    /// let found = registry.find_subscriptions(|subscription| {
+    ///     subscription.destination.starts_with("/topic/rooms/")
+    ///         && subscription.session.user().is_some_and(|user| user.name() == "alice")
+    /// });
+    /// # found.len()
+    /// # }
+    /// # let _ = count;
+    /// ```
+    pub fn find_subscriptions(
+        &self,
+        wanted: impl Fn(&ConnectedSubscription) -> bool,
+    ) -> Vec<ConnectedSubscription> {
+        let sessions = self.sessions().into_iter();
+        sessions
+            .flat_map(|session| session.subscriptions())
+            .filter(wanted)
+            .collect()
+    }
+
     /// Ends the session `id`: its client is closed with 1008 and `reason` (at most 123 bytes of it, over WebSocket),
     /// after the messages queued for it. Returns false if there is no such session.
     ///

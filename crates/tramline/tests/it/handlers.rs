@@ -1,6 +1,11 @@
 //! Handlers: what reaches them, what they answer, and what happens when they cannot.
 
+use std::net::SocketAddr;
+
 use serde_json::{Value, json};
+use tramline::extract::Extension;
+use tramline::login::Handshake;
+use tramline::{Inbound, User, message};
 
 use crate::support::{Client, FrameExt, Request, SHORT, Server, Setup, eventually};
 
@@ -305,6 +310,59 @@ async fn handlers_see_what_is_kept_of_the_handshake() {
         serde_json::from_slice::<Value>(&message.body).unwrap(),
         expected
     );
+}
+
+/// Over WebSocket and SockJS: the query, and what a middleware left, if the stack keeps its type.
+#[tokio::test]
+async fn what_a_middleware_left_reaches_handlers() {
+    async fn facts(
+        handshake: Handshake,
+        Extension(peer): Extension<SocketAddr>,
+        user: Option<Extension<User>>,
+        message: Inbound,
+    ) -> String {
+        assert_eq!(handshake.extension(), Some(&peer));
+        format!(
+            "{peer} {:?} {} {:?}",
+            handshake.query(),
+            user.is_some(),
+            message.kind()
+        )
+    }
+    let server = Setup::new()
+        .builder(|builder| builder.keep_extension::<SocketAddr>())
+        .routes(|routes| {
+            let facts = message(facts).send_to("/topic/facts").subscribe(facts);
+            routes.route("/facts", facts)
+        })
+        .start()
+        .await;
+    for path in ["/ws", "/sockjs/websocket"] {
+        let request = Request::upgrade(&format!("{path}?room=7&token=secret"))
+            .by_user("alice")
+            .with("x-peer", "10.0.0.1:9");
+        let mut client = request.open(&server).await.connected().await;
+        client.subscribe("0", "/topic/facts").await;
+        client.post("/app/facts", "").await;
+        let facts = "10.0.0.1:9 Some(\"room=7&token=secret\") false";
+        client
+            .expect_message("/topic/facts", &format!("{facts} Message"))
+            .await;
+        client.subscribe("1", "/app/facts").await;
+        client
+            .expect_message("/app/facts", &format!("{facts} Subscribe"))
+            .await;
+    }
+    // The log of a session has no tokens.
+    let sessions = server.messaging().registry().sessions();
+    assert!(!sessions.is_empty());
+    for session in sessions {
+        let shown = format!("{session:?}");
+        assert!(
+            shown.contains("path") && !shown.contains("secret"),
+            "{shown}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The registry: who is connected, to what, and how an application ends it.
 
 use tramline::registry::ConnectedSession;
+use tramline::registry::ConnectedSubscription;
 use tramline::{MessageRouter, Registry, SessionId, message, subscribe};
 use tramline_broker::Prefix;
 
@@ -132,6 +133,12 @@ async fn subscriptions_by_destination_and_by_pattern() {
         assert_eq!(ids(destination), expected, "{destination:?}");
     }
     assert_eq!(registry.sessions()[0].subscriptions().len(), 9);
+    let below = registry.find_subscriptions(|found| found.destination.starts_with("/topic/rooms/"));
+    let mut below: Vec<String> = below.iter().map(|found| found.id.to_string()).collect();
+    below.sort();
+    assert_eq!(below, ["braces", "exact", "letter", "one"]);
+    let strangers = |found: &ConnectedSubscription| found.session.user().is_none();
+    assert!(registry.find_subscriptions(strangers).is_empty());
     client.send("UNSUBSCRIBE\nid:all\nreceipt:r\n\n\0").await;
     client.expect("RECEIPT").await;
     assert_eq!(ids("/topic/rooms/77"), "one");

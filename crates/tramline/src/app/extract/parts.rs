@@ -52,7 +52,8 @@ pub struct Path<T>(pub T);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct State<T>(pub T);
 
-/// A value that a [layer](crate::MessageRouter::layer) left for the handler, by its type.
+/// A value that a [layer](crate::MessageRouter::layer) left for the handler, by its type; or else one that a middleware left
+/// in the HTTP request of the session, if the stack [keeps](crate::MessagingBuilder::keep_extension) that type.
 ///
 /// A message without a value of the type is rejected, as the application's fault; `Option<Extension<T>>` is `None`
 /// instead.
@@ -189,10 +190,10 @@ impl<S: Sync, T: Clone + Send + Sync + 'static> FromMessageParts<S> for Extensio
     type Rejection = Rejection;
 
     async fn from_message_parts(message: &Inbound, _: &S) -> Result<Self, Rejection> {
-        let found = message.extensions.get().cloned().map(Self);
+        let found = extension(message).map(Self);
         found.ok_or_else(|| {
             misplaced(&format!(
-                "no layer left an extension of the type {}",
+                "no layer left an extension of the type {0}, and no middleware one that `keep_extension::<{0}>()` keeps",
                 std::any::type_name::<T>()
             ))
         })
@@ -203,8 +204,14 @@ impl<S: Sync, T: Clone + Send + Sync + 'static> OptionalFromMessageParts<S> for 
     type Rejection = Infallible;
 
     async fn from_message_parts(message: &Inbound, _: &S) -> Result<Option<Self>, Infallible> {
-        Ok(message.extensions.get().cloned().map(Self))
+        Ok(extension(message).map(Self))
     }
+}
+
+/// The value of a layer, or of the session's HTTP request.
+fn extension<T: Clone + Send + Sync + 'static>(message: &Inbound) -> Option<T> {
+    let left = message.extensions.get();
+    left.or_else(|| message.handshake().extension()).cloned()
 }
 
 impl<S: Sync> FromMessageParts<S> for Connect {

@@ -28,7 +28,9 @@ use self::origins::Verdict;
 pub(crate) use self::proxies::Proxies;
 pub use self::sockjs::SockJs;
 use self::sockjs::SockJsService;
-pub(crate) use self::stack::{Admitted, Front, Handle, Refusals, Stack};
+pub(crate) use self::stack::{
+    Admitted, Front, Handle, KeepExtension, Refusals, Stack, keep_extension,
+};
 pub(crate) use self::upgrade::offered_protocols;
 
 use crate::model::inbound::SessionInfo;
@@ -284,11 +286,13 @@ pub(crate) fn session_info(front: &Front, parts: &Parts) -> SessionInfo {
         user: parts.extensions.get::<User>().cloned(),
         handshake: Handshake {
             path: parts.uri.path().into(),
+            query: parts.uri.query().map(Into::into),
             origin: origin
                 .and_then(|origin| origin.to_str().ok())
                 .map(Into::into),
             remote,
             headers,
+            extensions: front.kept_extensions(&parts.extensions),
         },
     }
 }

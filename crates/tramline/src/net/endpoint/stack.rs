@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Response};
+use http::{Extensions, HeaderName, HeaderValue, Response};
 use tramline_sockjs::PayloadLimits;
 use tramline_websocket::Config;
 
@@ -109,7 +109,21 @@ pub(crate) struct Front {
     pub(crate) hosts: Hosts,
     pub(crate) proxies: Proxies,
     pub(crate) keep_headers: Vec<HeaderName>,
+    pub(crate) keep_extensions: Vec<KeepExtension>,
     pub(crate) compression: Compression,
+}
+
+/// Copies the value of one type.
+pub(crate) type KeepExtension = fn(&Extensions, &mut Extensions);
+
+/// Copies the value of type `T`, if there is one.
+pub(crate) fn keep_extension<T: Clone + Send + Sync + 'static>(
+    from: &Extensions,
+    to: &mut Extensions,
+) {
+    if let Some(value) = from.get::<T>() {
+        to.insert(value.clone());
+    }
 }
 
 impl Front {
@@ -124,6 +138,15 @@ impl Front {
         let client = self.client(parts);
         let client = client.filter(|_| !self.proxies.trust(client));
         client.map(|client| network(client.ip()))
+    }
+
+    /// The values that a session keeps of its request's.
+    pub(crate) fn kept_extensions(&self, all: &Extensions) -> Option<Box<Extensions>> {
+        let mut kept = Extensions::new();
+        for keep in &self.keep_extensions {
+            keep(all, &mut kept);
+        }
+        (!kept.is_empty()).then(|| Box::new(kept))
     }
 }
 
