@@ -26,7 +26,8 @@ use crate::headers::Headers;
 pub struct ErrorReply {
     /// The `message` header: one line.
     pub message: ByteString,
-    /// The body, as plain text unless `headers` has a `content-type`; may be empty.
+    /// The body, as plain text unless `headers` has a `content-type`. If it is empty, the frame's body is the message: front
+    /// ends show the body.
     pub body: String,
     /// The `receipt` of the frame that failed, if it asked for one.
     pub receipt: Option<ByteString>,
@@ -35,7 +36,7 @@ pub struct ErrorReply {
 }
 
 impl ErrorReply {
-    /// Creates a reply with only a `message` header.
+    /// Creates a reply with this message, as header and as body.
     pub fn new(message: impl Into<ByteString>) -> Self {
         Self {
             message: message.into(),
@@ -71,14 +72,18 @@ impl ErrorReply {
     pub fn into_frame(self) -> Frame {
         let mut frame = Frame::new(Command::Error);
         let name = ByteString::from_static;
+        let body = match self.body.is_empty() && self.headers.get("content-type").is_none() {
+            true => self.message.to_string(),
+            false => self.body,
+        };
         frame.headers.push(name("message"), self.message);
         if let Some(receipt) = self.receipt {
             frame.headers.push(name("receipt-id"), receipt);
         }
-        if !self.body.is_empty() && self.headers.get("content-type").is_none() {
+        if !body.is_empty() && self.headers.get("content-type").is_none() {
             frame.headers.push(name("content-type"), name("text/plain"));
         }
         frame.headers.extend(self.headers);
-        frame.body(self.body)
+        frame.body(body)
     }
 }

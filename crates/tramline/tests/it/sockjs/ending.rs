@@ -10,7 +10,10 @@ async fn errors_end_a_polling_session_with_a_close_frame_that_can_be_asked_for_a
     let text = "`HELLO` is not a STOMP command; send one such as CONNECT or SEND, in capitals, on a line of its own";
     assert_eq!(
         session.frames().await,
-        format!(r#"a["ERROR\nmessage:{text}\ncontent-length:0\n\n\u0000"]"#)
+        format!(
+            r#"a["ERROR\nmessage:{text}\ncontent-type:text/plain\ncontent-length:{}\n\n{text}\u0000"]"#,
+            text.len()
+        )
     );
     for _ in 0..2 {
         assert_eq!(session.frames().await, format!(r#"c[1002,"{text}"]"#));

@@ -60,7 +60,10 @@ async fn errors_end_a_sockjs_websocket_with_a_close_frame() {
     let text = "SEND came before the session was open; send CONNECT or STOMP first";
     assert_eq!(
         client.expect_text().await,
-        format!(r#"a["ERROR\nmessage:{text}\ncontent-length:0\n\n\u0000"]"#)
+        format!(
+            r#"a["ERROR\nmessage:{text}\ncontent-type:text/plain\ncontent-length:{}\n\n{text}\u0000"]"#,
+            text.len()
+        )
     );
     assert_eq!(client.expect_text().await, format!(r#"c[1002,"{text}"]"#));
     client.expect_close(1002, text).await;

@@ -270,6 +270,8 @@ impl Client {
         async move {
             let frame = self.frame(at, "ERROR").await;
             let [message, body] = &[message, body].map(|text| text.replace("$KEY", &self.key));
+            // Without more to say, the body has the message.
+            let body = if body.is_empty() { message } else { body };
             let (message, body) = (message.as_str(), body.as_str());
             assert_eq!(
                 (frame.headers.get("message"), frame.text()),
@@ -277,7 +279,7 @@ impl Client {
                 "{at}\n{}",
                 self.transcript
             );
-            let reason = if body.is_empty() { message } else { body };
+            let reason = body;
             self.closed(at, 1002, &cut(reason)).await;
             frame
         }
