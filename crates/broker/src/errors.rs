@@ -122,8 +122,8 @@ pub enum PublishError {
     ShareUsedUp(#[from] ShareUsedUp),
     /// The queue stayed full for as long as the publisher may wait.
     #[error(
-        "the queue {queue:?} is full: {messages} messages of {max_messages}, {bytes} bytes of {max_bytes}; send less, add \
-         consumers or raise its limits"
+        "the queue {queue:?} has no room: it holds {messages} messages of {max_messages}, {bytes} bytes of {max_bytes}; send \
+         less, add consumers or raise its limits"
     )]
     QueueFull {
         /// The queue.

@@ -85,7 +85,7 @@ fn without_time_a_publisher_is_refused_at_once() {
     send(&broker, "/queue/a", &["1"]);
     let text = refused(&broker, to("/queue/a", "2")).to_string();
     assert!(
-        text.starts_with(r#"the queue "/queue/a" is full: 1 messages of 1, "#),
+        text.starts_with(r#"the queue "/queue/a" has no room: it holds 1 messages of 1, "#),
         "{text}"
     );
     assert_eq!(counts(&broker, "/queue/a").refused, 1);

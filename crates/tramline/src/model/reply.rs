@@ -213,6 +213,11 @@ impl<R> To<R> {
             reply,
         }
     }
+
+    /// Sends `reply` to one consumer of the queue `destination`, `/queue/...`.
+    pub fn queue(destination: impl Into<ByteString>, reply: R) -> Self {
+        Self::topic(destination, reply)
+    }
 }
 
 /// A reply to a user, by the name that the session's login gave: at `/user/queue/x` for those who subscribed there.

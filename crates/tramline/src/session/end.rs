@@ -199,7 +199,14 @@ impl fmt::Display for End {
         match self {
             Self::Disconnected => f.write_str("the client disconnected"),
             Self::PeerClosed { code, reason } => {
-                write!(f, "the client closed with {code:?} {reason:?}")
+                f.write_str("the client closed")?;
+                if let Some(code) = code {
+                    write!(f, " with {code}")?;
+                }
+                if !reason.is_empty() {
+                    write!(f, ": {reason:?}")?;
+                }
+                Ok(())
             }
             Self::Vanished(how) | Self::Silent(how) => write!(f, "the client vanished: {how}"),
             Self::HalfClosed => f.write_str("the client ended its side without DISCONNECT"),

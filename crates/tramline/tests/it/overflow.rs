@@ -37,7 +37,7 @@ async fn full(wait: Duration) -> Server {
 fn is_full(server: &Server) -> String {
     let queue = server.of("/queue/x");
     format!(
-        "the queue \"/queue/x\" is full: {} messages of 2, {} bytes of 67108864; send less, add consumers or raise its \
+        "the queue \"/queue/x\" has no room: it holds {} messages of 2, {} bytes of 67108864; send less, add consumers or raise its \
          limits",
         queue.depth + queue.unsettled,
         queue.bytes
@@ -353,7 +353,7 @@ async fn queues_are_bounded_in_bytes_too() {
     sender.expect("RECEIPT").await;
     let bytes = server.of("/queue/x").bytes;
     let body = format!(
-        "the queue \"/queue/x\" is full: 1 messages of 100000, {bytes} bytes of 1000; send less, add consumers or raise \
+        "the queue \"/queue/x\" has no room: it holds 1 messages of 100000, {bytes} bytes of 1000; send less, add consumers or raise \
          its limits"
     );
     server.has_no_room(&mut sender, &send(600), &body).await;

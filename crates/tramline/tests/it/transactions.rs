@@ -434,7 +434,7 @@ async fn a_denied_frame_ends_the_transaction_with_its_session() {
 /// One part that cannot be done, and nothing is done: no message, no ACK, no handler.
 #[tokio::test]
 async fn all_or_nothing() {
-    let full = "the queue \"/queue/full\" is full: ";
+    let full = "the queue \"/queue/full\" has no room: it holds ";
     let too_soon = "no delivery 1 waits to be acknowledged; acknowledge each once, and none after its subscription ended \
                     or after a later one in the mode `client`";
     let unknown = too_soon.replacen('1', "9", 1);
@@ -593,8 +593,8 @@ async fn a_commit_that_waited_in_vain_is_refused_whole() {
     for body in ["1", "2", "3"] {
         client.done(send("/queue/x", body)).await;
     }
-    let text = "nothing of the transaction was done: the queue \"/queue/x\" is full: 0 messages of 2, 0 bytes of \
-                67108864; send less, add consumers or raise its limits";
+    let text = "nothing of the transaction was done: the queue \"/queue/x\" has no room: it holds 0 messages of 2, 0 bytes \
+                of 67108864; send less, add consumers or raise its limits";
     let frame = COMMIT.replacen('\n', "\nreceipt:7\n", 1);
     server.has_no_room(&mut client, &frame, text).await;
     witness.hears_nothing().await;

@@ -34,12 +34,19 @@ impl<S: Sync, T: DeserializeOwned> FromMessage<S> for Json<T> {
     async fn from_message(message: Inbound, _: &S) -> Result<Self, Rejection> {
         let parsed = serde_json::from_slice(&message.body);
         parsed.map(Json).map_err(|error| {
+            let mark = match message.body.starts_with(BYTE_ORDER_MARK) {
+                true => "it begins with a byte order mark (EF BB BF), which JSON has not; ",
+                false => "",
+            };
             Rejection::bad_message(format!(
-                "the body is not the JSON this destination takes: {error}"
+                "the body is not the JSON this destination takes: {mark}{error}"
             ))
         })
     }
 }
+
+/// What some editors put in front of a text, where nobody sees it.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 impl<S: Sync, T: DeserializeOwned> OptionalFromMessage<S> for Json<T> {
     type Rejection = Rejection;
