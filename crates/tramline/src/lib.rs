@@ -229,7 +229,7 @@ pub mod endpoint {
 
     pub use crate::net::compression::Compression;
     pub use crate::net::endpoint::{Body, SockJs};
-    pub use crate::session::endpoint::Endpoint;
+    pub use crate::session::endpoint::{Accepted, Endpoint};
     pub use crate::session::tcp::DEFAULT_STOMP_PORT;
 }
 

@@ -14,6 +14,7 @@
 //! 9. [Deploying](deploying): shutdown, counters, logs, several nodes
 //!
 //! About transports: [which one, or none](which_transport), [SockJS](sockjs), [behind a proxy](behind_a_proxy),
+//! [mounting](mounting) in axum, hyper and others,
 //! [WebSocket without STOMP](crate::raw).
 //!
 //! To look things up: [timeouts and limits](timeouts_and_limits).
@@ -74,6 +75,9 @@ pub mod sockjs {}
 
 #[doc = include_str!("behind-a-proxy.md")]
 pub mod behind_a_proxy {}
+
+#[doc = include_str!("mounting.md")]
+pub mod mounting {}
 
 #[doc = include_str!("timeouts-and-limits.md")]
 pub mod timeouts_and_limits {}

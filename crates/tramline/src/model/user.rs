@@ -105,11 +105,17 @@ const REMOTE: &str = "remote";
 #[derive(Clone, Default)]
 pub struct Handshake {
     pub(crate) path: Box<str>,
-    pub(crate) query: Option<Box<str>>,
     pub(crate) origin: Option<Box<str>>,
     pub(crate) remote: Option<SocketAddr>,
-    pub(crate) headers: Option<Box<HeaderMap>>,
-    pub(crate) extensions: Option<Box<Extensions>>,
+    /// What few requests have, or few stacks keep.
+    kept: Option<Box<Kept>>,
+}
+
+#[derive(Clone, Default)]
+struct Kept {
+    query: Option<Box<str>>,
+    headers: HeaderMap,
+    extensions: Extensions,
 }
 
 /// Without query, headers and extensions, which may have tokens.
@@ -124,6 +130,26 @@ impl fmt::Debug for Handshake {
 }
 
 impl Handshake {
+    pub(crate) fn new(path: &str, origin: Option<&str>, remote: Option<SocketAddr>) -> Self {
+        Self {
+            path: path.into(),
+            origin: origin.map(Into::into),
+            remote,
+            kept: None,
+        }
+    }
+
+    /// Keeps what there is of these.
+    pub(crate) fn keep(&mut self, query: Option<&str>, headers: HeaderMap, extensions: Extensions) {
+        if query.is_some() || !headers.is_empty() || !extensions.is_empty() {
+            self.kept = Some(Box::new(Kept {
+                query: query.map(Into::into),
+                headers,
+                extensions,
+            }));
+        }
+    }
+
     /// Describes it for other nodes.
     pub(crate) fn describe(&self) -> Headers {
         let mut details = Headers::new();
@@ -154,13 +180,13 @@ impl Handshake {
 
     /// The request's query, without its `?`: `room=7` of `/ws?room=7`.
     pub fn query(&self) -> Option<&str> {
-        self.query.as_deref()
+        self.kept.as_ref()?.query.as_deref()
     }
 
     /// A value that a middleware left in the request's extensions, if its type was named by
     /// [`MessagingBuilder::keep_extension`](crate::MessagingBuilder::keep_extension).
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
-        self.extensions.as_ref()?.get()
+        self.kept.as_ref()?.extensions.get()
     }
 
     /// The `Origin` header: the web page that the client's script came from. Programs other than browsers send none.
@@ -184,6 +210,6 @@ impl Handshake {
 
     /// A header that was named in [`MessagingBuilder::keep_headers`](crate::MessagingBuilder::keep_headers).
     pub fn header(&self, name: &HeaderName) -> Option<&str> {
-        self.headers.as_ref()?.get(name)?.to_str().ok()
+        self.kept.as_ref()?.headers.get(name)?.to_str().ok()
     }
 }

@@ -431,9 +431,7 @@ impl RawEndpointBuilder {
             log_budget: LogBudget::new(now()),
             sessions: OpenSessions::default(),
         };
-        let handle = Handle {
-            stack: Arc::new(stack),
-        };
+        let handle = Handle::new(Arc::new(stack));
         let mut mounted = Mounted::new(Arc::new(handle));
         if let Some(options) = self.sockjs {
             mounted.sockjs(options);

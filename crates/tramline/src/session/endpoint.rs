@@ -9,9 +9,12 @@ use std::task::{Context, Poll};
 
 use bytes::Buf;
 use bytestring::ByteString;
+use http::request::Parts;
 use http::{Request, Response};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tower_service::Service;
 
+use crate::net;
 use crate::net::endpoint::{Body, BoxError, Handle, Mounted, SockJs};
 use crate::stack::messaging::Messaging;
 use crate::stack::shared::MessagingStack;
@@ -67,12 +70,44 @@ impl Endpoint {
 
     /// Offers SockJS with these options.
     ///
-    /// The endpoint has sessions of its own: clones of it share them, another one of the same
-    /// [`Messaging`](crate::Messaging) does not.
+    /// Endpoints of one [`Messaging`](crate::Messaging) that have the same options share their SockJS sessions, so an
+    /// endpoint may be made for each connection or request.
     #[must_use]
     pub fn sockjs(mut self, options: SockJs) -> Self {
         self.0.sockjs(options);
         self
+    }
+
+    /// Accepts a WebSocket handshake whose connection a server without tower services holds: checks it as a request to the
+    /// endpoint's own path, and gives the answer to write. `parts` is the head of the request, with what its middleware
+    /// knows in the extensions: the [`User`](crate::User), the peer's `std::net::SocketAddr`. SockJS has more requests
+    /// than this one, and is not served so.
+    ///
+    /// # Errors
+    ///
+    /// The answer that refuses: 400, 403, 405, 426 or 503, with a text that says why.
+    ///
+    /// # Example: below any server that gives its socket away
+    ///
+    /// ```
+    /// use http::request::Parts;
+    /// use tokio::net::TcpStream;
+    /// use tramline::Messaging;
+    ///
+    /// # async fn write(_: &mut TcpStream, _: &http::Response<impl Sized>) {}
+    /// async fn upgrade(messaging: Messaging, head: Parts, mut socket: TcpStream) {
+    ///     match messaging.endpoint().accept(head).await {
+    ///         Ok(accepted) => {
+    ///             write(&mut socket, accepted.response()).await; // 101, its headers, and an empty line
+    ///             accepted.serve_upgraded(socket).await;
+    ///         }
+    ///         Err(refused) => write(&mut socket, &refused).await,
+    ///     }
+    /// }
+    /// # let _ = upgrade;
+    /// ```
+    pub async fn accept(&self, parts: Parts) -> Result<Accepted, Response<Body>> {
+        self.0.accept(parts).await.map(Accepted)
     }
 
     /// Takes requests whose path still has the place where the endpoint is mounted: for `route_service` on `/ws`,
@@ -81,6 +116,32 @@ impl Endpoint {
     pub fn at(mut self, path: impl Into<ByteString>) -> Self {
         self.0.at(&path.into());
         self
+    }
+}
+
+/// A WebSocket handshake that was accepted: made by [`Endpoint::accept`].
+#[must_use = "write its response, then serve it"]
+pub struct Accepted(net::endpoint::Accepted<MessagingStack>);
+
+impl Accepted {
+    /// The answer to write: 101 with its headers.
+    pub fn response(&self) -> &Response<()> {
+        self.0.response()
+    }
+
+    /// Runs the session to its end on the connection, of which the answer was the last that HTTP has written, and the
+    /// request the last that it has read. Set `TCP_NODELAY` on a TCP socket below it.
+    pub async fn serve_upgraded<T>(self, io: T)
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.0.serve(io).await;
+    }
+}
+
+impl fmt::Debug for Accepted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Accepted").field(self.response()).finish()
     }
 }
 

@@ -143,10 +143,7 @@ fn session(stack: Arc<MessagingStack>, io: Io, remote: Option<SocketAddr>) -> Se
     let info = SessionInfo {
         id: SessionId::random(),
         user: None,
-        handshake: Handshake {
-            remote,
-            ..Handshake::default()
-        },
+        handshake: Handshake::new("", None, remote),
     };
     SessionTask::new(stack, info, Tcp::new(io))
 }

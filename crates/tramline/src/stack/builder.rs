@@ -489,7 +489,7 @@ impl MessagingBuilder {
         let observer = StackObserver(Arc::downgrade(&stack));
         stack.hub.observe(Arc::new(observer));
         Ok(Messaging {
-            handle: Arc::new(Handle { stack }),
+            handle: Arc::new(Handle::new(stack)),
         })
     }
 }

@@ -18,6 +18,7 @@ mod interceptors;
 mod late_broker;
 mod log;
 mod login;
+mod mounting;
 mod overflow;
 mod policy;
 mod presence;

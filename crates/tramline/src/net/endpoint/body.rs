@@ -79,3 +79,6 @@ impl fmt::Debug for Body {
         })
     }
 }
+
+/// An error of any type, from the body of a request.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;

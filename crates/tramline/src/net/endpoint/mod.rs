@@ -1,10 +1,14 @@
 //! The HTTP endpoints that clients connect to.
 
+mod accept;
 mod body;
+mod credentials;
+mod handle;
 mod hosts;
 pub(crate) mod incoming;
 mod origins;
 pub(crate) mod proxies;
+mod refusals;
 pub(crate) mod sockjs;
 mod stack;
 mod upgrade;
@@ -13,31 +17,35 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use bytestring::ByteString;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 use tramline_sockjs::{GREETING, Route, Transport};
+use tramline_websocket::Agreement;
 
+pub(crate) use self::accept::Accepted;
 pub use self::body::Body;
+pub(crate) use self::body::BoxError;
+use self::credentials::without_credentials;
+pub(crate) use self::handle::Handle;
 pub(crate) use self::hosts::Hosts;
 use self::incoming::Incoming;
 pub(crate) use self::origins::Origins;
 use self::origins::Verdict;
 pub(crate) use self::proxies::Proxies;
+pub(crate) use self::refusals::text;
+use self::refusals::{going_away, not_allowed, not_found, not_get};
 pub use self::sockjs::SockJs;
 use self::sockjs::SockJsService;
-pub(crate) use self::stack::{
-    Admitted, Front, Handle, KeepExtension, Refusals, Stack, keep_extension,
-};
+pub(crate) use self::stack::{Admitted, Front, KeepExtension, Refusals, Stack, keep_extension};
 pub(crate) use self::upgrade::offered_protocols;
 
 use crate::model::inbound::SessionInfo;
 use crate::model::log::log_client;
 use crate::model::user::Handshake;
 use crate::model::user::User;
-use crate::net::lifecycle::Lifecycle;
 use crate::net::transport::messages::RawFraming;
 use crate::net::transport::websocket::{Plain, SockJs as SockJsFrames};
 use tramline_broker::SessionId;
@@ -60,7 +68,7 @@ impl<S: Stack> Mounted<S> {
     }
 
     pub(crate) fn sockjs(&mut self, options: SockJs) {
-        self.sockjs = Some(Arc::new(SockJsService::new(options)));
+        self.sockjs = Some(self.handle.sockjs(options));
     }
 
     pub(crate) fn at(&mut self, path: &str) {
@@ -103,27 +111,8 @@ impl<S: Stack> Mounted<S> {
         };
         let embedded =
             matches!(route, Route::Transport { transport, .. } if !transport.names_origin());
-        let verdict = match embedded {
-            true => front.origins.judge_embedded(&parts, front),
-            false => front.origins.judge(&parts, front),
-        };
-        match verdict {
-            Verdict::Permitted => {}
-            Verdict::WithoutCredentials => without_credentials(&mut parts),
-            refused => {
-                let (origin, host) = (
-                    parts.headers.get(header::ORIGIN),
-                    parts.headers.get(header::HOST),
-                );
-                stack.counters().origins.increment();
-                log_client!(
-                    INFO if stack.may_log_request(&parts),
-                    { stack = stack.name(), remote = ?front.client(&parts) },
-                    format_args!("foreign origin refused; {}", refused.remedy()),
-                    format_args!("{origin:?} to {host:?} at {}", parts.uri.path())
-                );
-                return text(StatusCode::FORBIDDEN, "this page may not connect here\n");
-            }
+        if let Err(refused) = self.judge(&mut parts, embedded) {
+            return refused;
         }
         let Some(service) = &self.sockjs else {
             return match route {
@@ -167,6 +156,42 @@ impl<S: Stack> Mounted<S> {
         }
     }
 
+    /// Refuses a request from a foreign page, and takes its credentials from one that any page may have sent.
+    #[expect(
+        clippy::result_large_err,
+        reason = "once per request, and it is the answer"
+    )]
+    fn judge(&self, parts: &mut Parts, embedded: bool) -> Result<(), Response<Body>> {
+        let stack = self.stack();
+        let front = stack.front();
+        let verdict = match embedded {
+            true => front.origins.judge_embedded(parts, front),
+            false => front.origins.judge(parts, front),
+        };
+        match verdict {
+            Verdict::Permitted => {}
+            Verdict::WithoutCredentials => without_credentials(parts),
+            refused => {
+                let (origin, host) = (
+                    parts.headers.get(header::ORIGIN),
+                    parts.headers.get(header::HOST),
+                );
+                stack.counters().origins.increment();
+                log_client!(
+                    INFO if stack.may_log_request(parts),
+                    { stack = stack.name(), remote = ?front.client(parts) },
+                    format_args!("foreign origin refused; {}", refused.remedy()),
+                    format_args!("{origin:?} to {host:?} at {}", parts.uri.path())
+                );
+                return Err(text(
+                    StatusCode::FORBIDDEN,
+                    "this page may not connect here\n",
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Answers a WebSocket handshake and starts the session behind it.
     async fn upgrade<F: RawFraming>(
         &self,
@@ -174,25 +199,38 @@ impl<S: Stack> Mounted<S> {
         framing: impl FnOnce(Instant) -> F + Send + 'static,
     ) -> Response<Body> {
         let stack = self.stack();
-        if stack.lifecycle().is_closing() {
-            return self.refused(going_away(stack.lifecycle()));
-        }
-        let (mut response, upgrade) = match upgrade::check(&**stack, F::NAME, &mut parts) {
-            Ok(accepted) => accepted,
-            Err(response) => return self.refused(response),
-        };
-        match stack.admit(&mut parts).await {
-            Ok(Admitted { opening, protocol }) => {
-                if let Some(protocol) = protocol {
-                    response
-                        .headers_mut()
-                        .insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
-                }
-                upgrade::start(Arc::clone(stack), opening, upgrade, framing);
+        let connection = parts.extensions.remove::<OnUpgrade>();
+        match self.begin(&mut parts).await {
+            Ok((response, agreement, opening)) => {
+                let Some(connection) = connection else {
+                    return self.refused(upgrade::impossible(&**stack, &parts, F::NAME));
+                };
+                let stack = Arc::clone(stack);
+                upgrade::start(stack, opening, connection, agreement, framing);
                 response
             }
-            Err(response) => self.refused(response),
+            Err(response) => response,
         }
+    }
+
+    /// Checks a WebSocket handshake, and begins its session; returns the answer that accepts or refuses it.
+    async fn begin(
+        &self,
+        parts: &mut Parts,
+    ) -> Result<(Response<Body>, Option<Agreement>, S::Opening), Response<Body>> {
+        let stack = self.stack();
+        if stack.lifecycle().is_closing() {
+            return Err(self.refused(going_away(stack.lifecycle())));
+        }
+        let checked = upgrade::check(&**stack, parts);
+        let (mut response, agreement) = checked.map_err(|refused| self.refused(refused))?;
+        let admitted = stack.admit(parts).await;
+        let Admitted { opening, protocol } = admitted.map_err(|refused| self.refused(refused))?;
+        if let Some(protocol) = protocol {
+            let headers = response.headers_mut();
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+        }
+        Ok((response, agreement, opening))
     }
 
     /// Counts an answer that refuses the method, finds no room or throttles.
@@ -237,33 +275,10 @@ impl<S: Stack> fmt::Debug for Mounted<S> {
     }
 }
 
-pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
 /// Returns true for a WebSocket handshake, even if a proxy has taken its `Upgrade` off.
 fn is_handshake(headers: &HeaderMap) -> bool {
     headers.contains_key(header::UPGRADE) || headers.contains_key(header::SEC_WEBSOCKET_KEY)
 }
-
-/// Takes from a request all that says whose it is: any page may have sent it, with its visitor's cookies.
-fn without_credentials(parts: &mut Parts) {
-    let cookies = parts.headers.get_all(header::COOKIE).iter();
-    let cookies = DroppedCookies(cookies.cloned().collect());
-    for name in [header::COOKIE, header::AUTHORIZATION] {
-        parts.headers.remove(name);
-    }
-    let mut extensions = std::mem::take(&mut parts.extensions);
-    if let Some(peer) = extensions.remove::<SocketAddr>() {
-        parts.extensions.insert(peer);
-    }
-    if let Some(upgrade) = extensions.remove::<OnUpgrade>() {
-        parts.extensions.insert(upgrade);
-    }
-    parts.extensions.insert(cookies);
-}
-
-/// Cookies that say nothing here but to a load balancer, which finds its own in the answer again.
-#[derive(Clone)]
-struct DroppedCookies(Vec<HeaderValue>);
 
 /// The part of its request that a session keeps.
 pub(crate) fn session_info(front: &Front, parts: &Parts) -> SessionInfo {
@@ -278,68 +293,15 @@ pub(crate) fn session_info(front: &Front, parts: &Parts) -> SessionInfo {
             ))
         })
     });
-    let headers = (!keep.is_empty()).then(|| Box::new(kept.collect::<HeaderMap<HeaderValue>>()));
     let origin = parts.headers.get(header::ORIGIN);
     let remote = front.client(parts);
+    let origin = origin.and_then(|origin| origin.to_str().ok());
+    let mut handshake = Handshake::new(parts.uri.path(), origin, remote);
+    let extensions = front.kept_extensions(&parts.extensions);
+    handshake.keep(parts.uri.query(), kept.collect(), extensions);
     SessionInfo {
         id: SessionId::random(),
         user: parts.extensions.get::<User>().cloned(),
-        handshake: Handshake {
-            path: parts.uri.path().into(),
-            query: parts.uri.query().map(Into::into),
-            origin: origin
-                .and_then(|origin| origin.to_str().ok())
-                .map(Into::into),
-            remote,
-            headers,
-            extensions: front.kept_extensions(&parts.extensions),
-        },
+        handshake,
     }
-}
-
-pub(crate) fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
-    let mut response = Response::new(Body::from(text.into()));
-    *response.status_mut() = status;
-    let content_type = HeaderValue::from_static("text/plain; charset=UTF-8");
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, content_type);
-    response
-}
-
-/// Refuses new clients during shutdown; existing sessions may still fetch their messages.
-fn going_away(lifecycle: &Lifecycle) -> Response<Body> {
-    let mut response = text(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "the server is going away\n",
-    );
-    let seconds = HeaderValue::from(lifecycle.retry_after());
-    response.headers_mut().insert(header::RETRY_AFTER, seconds);
-    response
-}
-
-fn not_get() -> Response<Body> {
-    let mut response = text(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "a WebSocket handshake is a GET\n",
-    );
-    let get = HeaderValue::from_static("GET");
-    response.headers_mut().insert(header::ALLOW, get);
-    response
-}
-
-/// Without body and content type, as the SockJS test script demands.
-fn not_allowed(allow: &'static str) -> Response<Body> {
-    let mut response = Response::new(Body::default());
-    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-    let allow = HeaderValue::from_static(allow);
-    response.headers_mut().insert(header::ALLOW, allow);
-    response
-}
-
-fn not_found() -> Response<Body> {
-    text(
-        StatusCode::NOT_FOUND,
-        "there is nothing here; clients connect to the endpoint's own path\n",
-    )
 }

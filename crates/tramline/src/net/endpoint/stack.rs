@@ -10,7 +10,10 @@ use http::{Extensions, HeaderName, HeaderValue, Response};
 use tramline_sockjs::PayloadLimits;
 use tramline_websocket::Config;
 
-use super::{Body, Hosts, Origins, Proxies};
+use super::body::Body;
+use super::hosts::Hosts;
+use super::origins::Origins;
+use super::proxies::Proxies;
 use crate::model::counter::Counter;
 use crate::model::log::{Source, log_client};
 use crate::model::network::network;
@@ -141,12 +144,12 @@ impl Front {
     }
 
     /// The values that a session keeps of its request's.
-    pub(crate) fn kept_extensions(&self, all: &Extensions) -> Option<Box<Extensions>> {
+    pub(crate) fn kept_extensions(&self, all: &Extensions) -> Extensions {
         let mut kept = Extensions::new();
         for keep in &self.keep_extensions {
             keep(all, &mut kept);
         }
-        (!kept.is_empty()).then(|| Box::new(kept))
+        kept
     }
 }
 
@@ -155,16 +158,4 @@ pub(crate) struct Refusals<'a> {
     pub(crate) origins: &'a Counter,
     pub(crate) requests: &'a Counter,
     pub(crate) protocol_errors: &'a Counter,
-}
-
-/// Ends the sessions when its last clone is dropped.
-#[derive(Debug)]
-pub(crate) struct Handle<S: Stack> {
-    pub(crate) stack: Arc<S>,
-}
-
-impl<S: Stack> Drop for Handle<S> {
-    fn drop(&mut self) {
-        self.stack.close();
-    }
 }

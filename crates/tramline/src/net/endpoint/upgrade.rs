@@ -13,8 +13,10 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tramline_websocket::{Agreement, accept_key, is_valid_key};
 
-use super::{Body, Stack, not_get, text};
-use crate::model::log::log_client;
+use super::body::Body;
+use super::refusals::{not_get, text};
+use super::stack::Stack;
+use crate::model::log::{Source, log_client};
 use crate::net::compression;
 #[cfg(feature = "serve")]
 use crate::net::served::Served;
@@ -23,12 +25,6 @@ use crate::net::transport::messages::RawFraming;
 use crate::net::transport::websocket::WebSocket;
 use crate::net::wheel::Driver;
 
-/// A connection that is about to leave HTTP, and the results of its negotiation.
-pub(super) struct Upgrade {
-    connection: OnUpgrade,
-    agreement: Option<Agreement>,
-}
-
 /// Checks a handshake; returns the response that accepts it, or one with the error.
 #[expect(
     clippy::result_large_err,
@@ -36,9 +32,8 @@ pub(super) struct Upgrade {
 )]
 pub(super) fn check<S: Stack>(
     stack: &S,
-    transport: &'static str,
-    parts: &mut Parts,
-) -> Result<(Response<Body>, Upgrade), Response<Body>> {
+    parts: &Parts,
+) -> Result<(Response<Body>, Option<Agreement>), Response<Body>> {
     if parts.method != Method::GET {
         return Err(not_get());
     }
@@ -104,16 +99,6 @@ pub(super) fn check<S: Stack>(
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let accept = HeaderValue::try_from(accept_key(key));
     let agreement = stack.front().compression.negotiate(headers);
-    let Some(connection) = parts.extensions.remove::<OnUpgrade>() else {
-        log_client!(
-            ERROR if stack.may_log_request(parts),
-            { stack = stack.name(), transport },
-            "the web server does not let connections be upgraded",
-            parts.uri.path()
-        );
-        let error = "this web server does not let connections be upgraded\n";
-        return Err(text(StatusCode::INTERNAL_SERVER_ERROR, error));
-    };
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -123,11 +108,23 @@ pub(super) fn check<S: Stack>(
     if let Some(agreement) = &agreement {
         compression::answer(agreement, headers);
     }
-    let upgrade = Upgrade {
-        connection,
-        agreement,
-    };
-    Ok((response, upgrade))
+    Ok((response, agreement))
+}
+
+/// The answer where the web server keeps the connection.
+pub(super) fn impossible<S: Stack>(
+    stack: &S,
+    parts: &Parts,
+    transport: &'static str,
+) -> Response<Body> {
+    log_client!(
+        ERROR if stack.may_log_request(parts),
+        { stack = stack.name(), transport },
+        "the web server does not let connections be upgraded",
+        parts.uri.path()
+    );
+    let error = "this web server does not let connections be upgraded\n";
+    text(StatusCode::INTERNAL_SERVER_ERROR, error)
 }
 
 /// The sub-protocols that a client offers, in its order.
@@ -154,12 +151,24 @@ fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool
 pub(super) fn start<S: Stack, F: RawFraming>(
     stack: Arc<S>,
     mut opening: S::Opening,
-    upgrade: Upgrade,
+    connection: OnUpgrade,
+    agreement: Option<Agreement>,
     framing: impl FnOnce(Instant) -> F + Send + 'static,
 ) {
     tokio::spawn(async move {
-        let upgraded = match upgrade.connection.await {
+        let upgraded = match connection.await {
             Ok(upgraded) => upgraded,
+            Err(error) if error.is_user() => {
+                stack.counters().requests.increment();
+                log_client!(
+                    ERROR if stack.may_log(Source::default()),
+                    { stack = stack.name() },
+                    "the web server keeps connections that it has said to upgrade; with hyper, serve them by \
+                     `serve_connection(..).with_upgrades()`",
+                    error
+                );
+                return;
+            }
             Err(error) => {
                 log_client!(
                     DEBUG,
@@ -175,21 +184,27 @@ pub(super) fn start<S: Stack, F: RawFraming>(
             S::connected(&mut opening, remote, socket.local_addr().ok());
             prepare(socket);
         });
-        Driver::start(&stack);
-        let (config, keep_alive) = stack.websocket();
-        let framing = framing(stack.wheel().now());
-        let config = (config, S::LIMITS_OF);
-        let transport = WebSocket::new(
-            io,
-            config,
-            stack.before_login(),
-            upgrade.agreement,
-            framing,
-            keep_alive,
-        );
+        let session = run(stack, opening, io, agreement, framing);
         // A separate task: that of the handshake is larger, and its memory is freed for the next one.
-        tokio::spawn(stack.session(opening, transport));
+        tokio::spawn(session);
     });
+}
+
+/// The session on a connection that has left HTTP.
+pub(super) fn run<S: Stack, F: RawFraming>(
+    stack: Arc<S>,
+    opening: S::Opening,
+    io: Io,
+    agreement: Option<Agreement>,
+    framing: impl FnOnce(Instant) -> F,
+) -> impl Future<Output = ()> + Send + 'static {
+    Driver::start(&stack);
+    let (config, keep_alive) = stack.websocket();
+    let framing = framing(stack.wheel().now());
+    let config = (config, S::LIMITS_OF);
+    let before_login = stack.before_login();
+    let transport = WebSocket::new(io, config, before_login, agreement, framing, keep_alive);
+    stack.session(opening, transport)
 }
 
 /// The socket below the HTTP connection, if there is one and HTTP left nothing unread; else its wrapper. `on_socket`

@@ -6,7 +6,8 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use tramline_sockjs::{IframePage, headers};
 
-use super::super::{Body, DroppedCookies};
+use crate::net::endpoint::body::Body;
+use crate::net::endpoint::credentials::DroppedCookies;
 
 /// Tells nginx, and proxies that adopted the header, whether they may buffer an answer.
 pub(super) const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");

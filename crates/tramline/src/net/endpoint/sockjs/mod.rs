@@ -18,8 +18,10 @@ use tramline_sockjs::{
 
 pub use self::options::SockJs;
 use self::sessions::{Asker, Found, LOOKUP_TIME, Opened, Sessions};
+use super::body::{Body, BoxError};
 use super::incoming::{Discarded, Incoming};
-use super::{Body, BoxError, Stack, going_away, not_allowed, text};
+use super::refusals::{going_away, not_allowed, text};
+use super::stack::Stack;
 use crate::model::log::log_client;
 use crate::model::user::User;
 use crate::net::places::Full;

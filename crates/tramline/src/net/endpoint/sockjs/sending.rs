@@ -15,8 +15,10 @@ use tramline_sockjs::{PayloadError, Transport, form_field, parse_messages};
 
 use super::sessions::{Asker, Found};
 use super::{SockJs, SockJsService, not_yours, owner, throttled};
+use crate::net::endpoint::body::{Body, BoxError};
 use crate::net::endpoint::incoming::{Discarded, Incoming};
-use crate::net::endpoint::{Body, BoxError, Stack, text};
+use crate::net::endpoint::refusals::text;
+use crate::net::endpoint::stack::Stack;
 use crate::net::transport::sockjs::HttpLink;
 use crate::net::transport::violation::{self, BEFORE_LOGIN};
 
