@@ -56,6 +56,10 @@ async fn json_that_does_not_fit() {
         ),
         ("{\"item\":", "EOF while parsing a value at line 1 column 8"),
         ("", "EOF while parsing a value at line 1 column 0"),
+        (
+            "\u{feff}{}",
+            "it begins with a byte order mark (EF BB BF), which JSON has not; expected value at line 1 column 1",
+        ),
     ]
     .into_iter()
     .enumerate()
@@ -81,7 +85,7 @@ async fn json_that_does_not_fit() {
             expected
         );
     }
-    assert_eq!(server.stats().rejected, 4);
+    assert_eq!(server.stats().rejected, 5);
     client
         .send("SEND\ndestination:/app/order\n\n{\"quantity\":3,\"item\":\"tea\"}\0")
         .await;

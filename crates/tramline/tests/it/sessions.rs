@@ -278,6 +278,15 @@ async fn the_reason_is_in_words() {
     expected.push("the server closed it with 1008 \"enough\"");
     log.reads([expected[0], expected[1], expected[2]]).await;
     drop(forced);
+    let [denied, forced] = [expected[1], expected[2]];
+    let mut closing = Client::connect(&server).await;
+    closing.close(1000, "").await;
+    let closed = "the client closed with 1000";
+    log.reads([expected[0], denied, forced, closed]).await;
+    let mut telling = Client::connect(&server).await;
+    telling.close(1001, "tab closed").await;
+    let told = "the client closed with 1001: \"tab closed\"";
+    log.reads([expected[0], denied, forced, closed, told]).await;
 }
 
 /// The handler comes after the session's last one, and still sees its values; what it sends goes to others.

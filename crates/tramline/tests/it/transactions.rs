@@ -386,12 +386,7 @@ async fn handlers_that_fail_inside_a_transaction() {
     assert_eq!(receipts, 1);
     assert_eq!(
         kinds,
-        [
-            "handler-panicked",
-            "bad-message",
-            "no-route",
-            "not-published"
-        ]
+        ["handler-panicked", "bad-message", "no-route", "bad-reply"]
     );
     assert_eq!(server.gate.log(), ["1", "2", "3"]);
     let stats = server.stats();
