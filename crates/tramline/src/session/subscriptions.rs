@@ -44,9 +44,7 @@ impl StompSession {
                         Box::new(subscribing),
                     )))
                 }
-                Ok(Err(detail)) => {
-                    session.not_subscribed(Refusal::of_nowhere(detail), subscribing)
-                }
+                Ok(Err(detail)) => session.not_subscribed(Refusal::of_nowhere(detail), subscribing),
                 Err(decision) => session.subscription_denied(&decision, subscribing),
             }
         })

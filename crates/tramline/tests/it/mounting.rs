@@ -15,7 +15,7 @@ use tower_service::Service;
 use tramline::policy::{Policy, permit};
 use tramline::{EmbeddedBroker, MessageRouter, Messaging, User, message};
 
-use crate::support::{Client, FrameExt, Listens, Request, eventually};
+use crate::support::{Client, Listens, Request, eventually};
 
 /// A server made by hand: each connection is given to a function.
 struct Bare {

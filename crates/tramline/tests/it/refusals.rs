@@ -3,7 +3,8 @@
 use serde_json::Value;
 use tramline::broker::Shares;
 use tramline::policy::{Policy, Refusals, deny, permit};
-use tramline::{MessageRouter, Rejection, ToUser};
+use tramline::reply::RejectedMessage;
+use tramline::{MessageRouter, ToUser};
 
 use crate::support::{Client, ERRORS, FrameExt, Server, Setup, broker};
 
@@ -122,7 +123,7 @@ async fn the_applications_own_notices_take_their_place() {
     let setup = Setup::new()
         .broker(broker())
         .routes(|routes: MessageRouter| {
-            routes.on_rejection(|rejection: Rejection| {
+            routes.on_rejection(|rejection: RejectedMessage| {
                 ToUser::session("/queue/mine", rejection.kind().to_string())
             })
         });
