@@ -18,7 +18,7 @@ pub struct Refused {
     #[source]
     pub error: PublishError,
     /// The destination of the refused message, where the engine names it.
-    pub destination: Option<ByteString>,
+    pub destination: Option<Box<str>>,
     /// The messages behind it, unpublished: they are independent of it, and their publisher may go on with them. Empty
     /// where their outcome is unknown.
     pub rest: Vec<Publish>,
@@ -39,8 +39,7 @@ impl Refused {
     pub fn first_of(batch: Vec<Publish>, error: PublishError) -> Self {
         let mut rest = batch.into_iter();
         let first = rest.next();
-        let destination =
-            first.and_then(|first| Some(first.destination()?.as_bytestring().clone()));
+        let destination = first.and_then(|first| Some(first.destination()?.as_str().into()));
         Self {
             destination,
             ..Self::new(0, error).with_rest(rest)
@@ -49,7 +48,7 @@ impl Refused {
 
     /// Names the destination of the refused message.
     #[must_use]
-    pub fn named(mut self, destination: impl Into<ByteString>) -> Self {
+    pub fn named(mut self, destination: impl Into<Box<str>>) -> Self {
         self.destination = Some(destination.into());
         self
     }

@@ -79,7 +79,7 @@ impl Batch {
     pub(super) fn refused(self, error: PublishError) -> Refused {
         let waited = self.waiting.map(|waiting| waiting.queue.name().clone());
         let mut refused = Refused::new(self.done, error).with_rest(self.rest);
-        refused.destination = self.refused.or(waited);
+        refused.destination = self.refused.or(waited).map(|name| (*name).into());
         refused
     }
 }

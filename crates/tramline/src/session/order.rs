@@ -170,8 +170,8 @@ impl StompSession {
             }
         }
         let refused = refused?;
-        let destination = refused.destination.clone();
-        let mut about = About::new(destination.unwrap_or_default(), None);
+        let destination = refused.destination.as_deref().unwrap_or_default();
+        let mut about = About::new(destination.into(), None);
         about.receipt = of_refused;
         let notice = match &refused.error {
             // Of those behind it, it is not known either.

@@ -108,7 +108,7 @@ impl Origins {
         }
         match origin.to_str() {
             Ok("null") if self.null => Verdict::WithoutCredentials,
-            Ok(origin) => self.judge_origin(Origin::parse(origin), request, front),
+            Ok(origin) => self.judge_origin(Origin::parse(origin).as_ref(), request, front),
             Err(_) => self.judge_origin(None, request, front),
         }
     }
@@ -124,7 +124,8 @@ impl Origins {
         match (text(header::REFERER.as_str()), text("sec-fetch-site")) {
             (Some(referer), _) => {
                 let page = referer.ok().and_then(|referer| referer.parse().ok());
-                self.judge_origin(page.and_then(|page| Origin::of(&page)), request, front)
+                let page = page.and_then(|page| Origin::of(&page));
+                self.judge_origin(page.as_ref(), request, front)
             }
             // `none` means that the visitor typed the address.
             (None, Some(Ok("same-origin" | "none"))) => Verdict::Permitted,
@@ -133,8 +134,8 @@ impl Origins {
     }
 
     /// Judges the page that asks; `None` is a page whose origin is not known.
-    fn judge_origin(&self, origin: Option<Origin>, request: &Parts, front: &Front) -> Verdict {
-        let own = match &origin {
+    fn judge_origin(&self, origin: Option<&Origin>, request: &Parts, front: &Front) -> Verdict {
+        let own = match origin {
             Some(origin) if self.allowed.iter().any(|pattern| pattern.matches(origin)) => {
                 return Verdict::Permitted;
             }
