@@ -136,7 +136,8 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     fn room_again(&self, _consumer: &Arc<Consumer>) {}
 
     /// Announces a change in a session of this node to the other nodes. Only for an engine that joins [several
-    /// nodes](Capabilities::nodes). Default: nothing to do.
+    /// nodes](Capabilities::nodes): when it does, it calls [`LocalHub::announce_members`]. Calls come one at a time, in the
+    /// order of the changes; an engine whose link is lost drops them. Default: nothing to do.
     fn announce(&self, _event: MemberEvent) {}
 
     /// Passes a command to another node, whose engine calls [`LocalHub::command`] with it. Default: nothing to do.

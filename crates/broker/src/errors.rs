@@ -65,8 +65,8 @@ impl Refused {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The session was closed already.
-    #[error("the session is closed")]
+    /// The session was opened or closed before.
+    #[error("the session was opened or closed before")]
     Closed,
     /// The engine refused.
     #[error("the broker refused: {reason}")]

@@ -79,16 +79,12 @@ impl State {
     }
 
     pub(crate) fn join(&mut self, hub: Arc<LocalHub>) {
-        for Node { hub: other, .. } in self.nodes.values() {
-            for (of, to) in [(other, &hub), (&hub, other)] {
-                for member in of.described_members() {
-                    to.announced(of.node(), MemberEvent::Opened(member));
-                }
-            }
-        }
         hub.set_available(true);
         let feeds = HashMap::new();
         self.nodes.insert(hub.node(), Node { hub, feeds });
+        // Each comes back as an announcement, behind those that are queued.
+        let nodes = self.nodes.values();
+        nodes.for_each(|node| node.hub.announce_members());
     }
 
     pub(crate) fn leave(&mut self, node: NodeId) {

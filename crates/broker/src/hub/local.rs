@@ -10,10 +10,10 @@ use super::accounts::{Account, Accounts, Payer, Resource, Share};
 use super::budget::Budget;
 use super::clock::{Clock, Periodic};
 use super::consumer::Consumer;
-use super::members::Place;
-use super::members::{Member, Members, Released};
+use super::events::{Change, Events};
+use super::members::{Member, Members, Place};
 use super::names::{NameQuota, NoMoreNames};
-use super::nodes::{Command, MemberDescription, MemberEvent, NodeId, Observer, Remote};
+use super::nodes::{Command, MemberEvent, NodeId, Observer, Remote};
 use super::settings::HubSettings;
 use super::sources::{Answered, Sources};
 use super::topics::Topics;
@@ -46,10 +46,12 @@ pub struct LocalHub {
     pub(super) budget: Arc<Budget>,
     pub(super) totals: Arc<Counters>,
     pub(super) clock: Clock,
+    events: Events,
     topics_swept: Periodic,
     available: AtomicBool,
     observer: OnceLock<Arc<dyn Observer>>,
-    watched: AtomicBool,
+    /// True if the observer wants the events of sessions.
+    observed: AtomicBool,
     /// The prefix of every message id since this hub was created.
     id_prefix: String,
     next_id: AtomicU64,
@@ -84,10 +86,11 @@ impl LocalHub {
             quota,
             totals,
             clock: Clock::default(),
+            events: Events::default(),
             topics_swept: Periodic::default(),
             available: AtomicBool::new(false),
             observer: OnceLock::new(),
-            watched: AtomicBool::new(false),
+            observed: AtomicBool::new(false),
             id_prefix: format!("{:x}-", start as u32),
             next_id: AtomicU64::new(1),
         }
@@ -337,26 +340,39 @@ impl LocalHub {
         self.available.load(Ordering::Acquire)
     }
 
-    /// The open sessions of this node, for a node that joins the others: to be [announced](Self::announced) there as
-    /// [`Opened`](MemberEvent::Opened), in order with the events of [`Broker::announce`]. A concurrent event may repeat
-    /// part of a description.
-    pub fn described_members(&self) -> Vec<MemberDescription> {
-        let members = self.members.all().into_iter();
-        let open = members.filter(|member| member.is_open());
-        open.map(|member| member.described(self.node)).collect()
+    /// Announces every open session of this node, with its subscriptions, by [`Broker::announce`]: for an engine that
+    /// joins the other nodes, or joins them again after its link was lost. The announcements are in order with those of
+    /// changes, and change nothing on a node that knows them already.
+    pub fn announce_members(&self) {
+        for member in self.members.all() {
+            member.announce(self.node, &self.events);
+            self.report();
+        }
     }
 
-    /// Applies another node's announcement. A node's own announcements that come back are ignored.
+    /// Applies another node's announcement. The announcements of a node, and [`node_gone`](Self::node_gone) about it, are
+    /// to be passed on in the order in which they were made. A node's own announcements that come back are ignored.
     pub fn announced(&self, node: NodeId, event: MemberEvent) {
-        if node == self.node {
-            return;
+        if node != self.node {
+            self.remote.note(node, event, self.queue_from(node));
+            self.report();
         }
-        self.observe(node, &self.remote.note(node, event));
     }
 
     /// Removes the sessions of another node: it is gone, or this one has lost its link to it and misses its announcements.
     pub fn node_gone(&self, node: NodeId) {
-        self.observe(node, &self.remote.lost(node));
+        self.remote.lost(node, self.queue_from(node));
+        self.report();
+    }
+
+    /// Queues the events of another node for the observer, if it wants them.
+    fn queue_from(&self, node: NodeId) -> impl FnMut(MemberEvent) {
+        let events = self.is_observed().then_some(&self.events);
+        move |event| {
+            if let Some(events) = events {
+                events.push(Change::Elsewhere(node), event);
+            }
+        }
     }
 
     /// Carries out another node's command.
@@ -375,7 +391,7 @@ impl LocalHub {
         let wants_members = observer.wants_members();
         let set = self.observer.set(observer).is_ok();
         if set {
-            self.watched.store(wants_members, Ordering::Release);
+            self.observed.store(wants_members, Ordering::Release);
         }
         if let (true, true, Some(observer)) = (set, self.is_available(), self.observer.get()) {
             observer.available(true);
@@ -399,29 +415,17 @@ impl LocalHub {
         }
     }
 
+    /// Opens a session that the engine has confirmed; returns false if it has closed meanwhile.
+    pub(super) fn opened(&self, member: &Arc<Member>) -> bool {
+        let opened = self.members.open(member, (self.node, self.events()));
+        self.report();
+        opened
+    }
+
     /// Makes a subscription active and announces it; returns false if its session has closed meanwhile.
     pub(super) fn activate(&self, member: &Member, slot: u32) -> bool {
-        if !self.is_watched() {
-            return member.activate(slot);
-        }
-        let Some(subscription) = member.describe(slot) else {
-            return false;
-        };
-        let (session, user) = (member.id(), member.user());
-        // First, since closing the session announces the end of active subscriptions.
-        self.tell(MemberEvent::Subscribed {
-            session,
-            user: user.clone(),
-            subscription: subscription.clone(),
-        });
-        let active = member.activate(slot);
-        if !active {
-            self.tell(MemberEvent::Unsubscribed {
-                session,
-                user,
-                subscription,
-            });
-        }
+        let active = member.activate(slot, self.events());
+        self.report();
         active
     }
 
@@ -447,42 +451,43 @@ impl LocalHub {
 
     /// Ends a member's subscriptions. May be called repeatedly.
     pub(super) fn close(&self, broker: &dyn Broker, member: &Member) {
-        let (released, was_open) = self.members.close(member);
+        let (places, was_open) = self.members.close(member, self.events());
         // Seal first: a queue's message released by one of its subscriptions must not go to another of them.
         member.outbox().seal();
         // All before the engine cancels the first: a dead letter that this makes is not for another of them.
-        let released = released.into_iter();
-        let consumers: Vec<_> = released
-            .filter_map(|released| self.detach(broker, member, released))
+        let places = places.into_iter();
+        let consumers: Vec<_> = places
+            .filter_map(|place| self.detach(broker, member, place))
             .collect();
         if !consumers.is_empty() {
             broker.cancel_all(&consumers);
         }
-        if !was_open {
-            return;
+        if was_open {
+            self.leave(
+                broker,
+                &Source::Session(member.id()),
+                (member.id(), u32::MAX),
+            );
+            if let Some(user) = member.user() {
+                self.leave(broker, &Source::User(user), (member.id(), u32::MAX));
+            }
         }
-        self.leave(
-            broker,
-            &Source::Session(member.id()),
-            (member.id(), u32::MAX),
-        );
-        if let Some(user) = member.user() {
-            self.leave(broker, &Source::User(user), (member.id(), u32::MAX));
-        }
-        if self.is_watched() {
-            let session = member.id();
-            self.tell(MemberEvent::Closed { session });
-        }
+        self.report();
     }
 
-    /// Ends a subscription that was removed from its member's record.
-    pub(super) fn let_go(
+    /// Ends a subscription, if it has not ended.
+    pub(super) fn unsubscribe(
         &self,
         broker: &dyn Broker,
         member: &Member,
-        released: (u32, Released),
+        slot: u32,
     ) -> Confirm<()> {
-        match self.detach(broker, member, released) {
+        let Some(place) = member.release(slot, self.events()) else {
+            return Confirm::ready(());
+        };
+        let consumer = self.detach(broker, member, (slot, place));
+        self.report();
+        match consumer {
             Some(consumer) => broker.cancel(&consumer),
             None => Confirm::ready(()),
         }
@@ -493,16 +498,9 @@ impl LocalHub {
         &self,
         broker: &dyn Broker,
         member: &Member,
-        (slot, released): (u32, Released),
+        (slot, place): (u32, Place),
     ) -> Option<Arc<Consumer>> {
-        if let Some(subscription) = released.described.filter(|_| self.is_watched()) {
-            self.tell(MemberEvent::Unsubscribed {
-                session: member.id(),
-                user: member.user(),
-                subscription,
-            });
-        }
-        if let Place::Topic(place, _) = &released.place {
+        if let Place::Topic(place, _) = &place {
             self.topics.unsubscribe(place);
             if self.capabilities.interest
                 && let Some(pattern) = place.pattern()
@@ -510,17 +508,17 @@ impl LocalHub {
                 self.leave(broker, &Source::Pattern(pattern), (member.id(), slot));
             }
         }
-        if let Some(window) = released.place.window() {
+        if let Some(window) = place.window() {
             // A transaction that waits for room may hold the window for some time yet.
             window.end();
         }
-        match released.place {
+        match place {
             Place::Consumer(consumer) => consumer.end().then_some(consumer),
             Place::User(..) | Place::Topic(..) | Place::Application => None,
         }
     }
 
-    /// Joins a source for an open session.
+    /// Joins a source for a session that opens.
     pub(super) fn join_open(
         self: &Arc<Self>,
         broker: &dyn Broker,
@@ -530,7 +528,7 @@ impl LocalHub {
     ) {
         let user = (member.id(), u32::MAX);
         self.sources.join(self, broker, source, user, answered);
-        if !member.is_open() {
+        if member.is_closed() {
             // The session closed before it joined.
             self.leave(broker, source, user);
         }
@@ -542,28 +540,37 @@ impl LocalHub {
         }
     }
 
-    /// Returns true if an observer or other nodes want member events.
-    pub(super) fn is_watched(&self) -> bool {
-        self.capabilities.nodes || self.watched.load(Ordering::Acquire)
+    /// The queue of events of this node's sessions, if an observer or other nodes want them.
+    pub(super) fn events(&self) -> Option<&Events> {
+        (self.capabilities.nodes || self.is_observed()).then_some(&self.events)
     }
 
-    /// Reports a change here to the observer and the other nodes.
-    pub(super) fn tell(&self, event: MemberEvent) {
-        self.observe(self.node, std::slice::from_ref(&event));
-        if self.capabilities.nodes
-            && let Some(broker) = self.broker.upgrade()
-        {
-            broker.announce(event);
+    fn is_observed(&self) -> bool {
+        self.observed.load(Ordering::Acquire)
+    }
+
+    /// Reports the queued events to the observer and the other nodes. Called without a lock held.
+    pub(super) fn report(&self) {
+        if self.events().is_none() {
+            return;
         }
-    }
-
-    fn observe(&self, node: NodeId, events: &[MemberEvent]) {
-        let watched = self.watched.load(Ordering::Acquire);
-        if let Some(observer) = self.observer.get().filter(|_| watched) {
-            for event in events {
-                observer.member(node, event);
+        let observer = self.observer.get().filter(|_| self.is_observed());
+        self.events.report(|change, event| {
+            let node = match change {
+                Change::Here => Some(self.node),
+                Change::Repeated => None,
+                Change::Elsewhere(node) => Some(node),
+            };
+            if let (Some(observer), Some(node)) = (observer, node) {
+                observer.member(node, &event);
             }
-        }
+            if self.capabilities.nodes
+                && !matches!(change, Change::Elsewhere(_))
+                && let Some(broker) = self.broker.upgrade()
+            {
+                broker.announce(event);
+            }
+        });
     }
 
     /// Drops what is no longer used.

@@ -11,7 +11,8 @@ use bytestring::ByteString;
 
 use super::accounts::{Account, Accounts, Share};
 use super::consumer::Consumer;
-use super::nodes::{MemberDescription, NodeId, SubscriptionDescription};
+use super::events::{Change, Events};
+use super::nodes::{MemberDescription, MemberEvent, NodeId, SubscriptionDescription};
 use super::topics;
 use super::window::Window;
 use crate::Headers;
@@ -57,6 +58,8 @@ enum Phase {
     /// Registered, and not open.
     #[default]
     Connecting,
+    /// The engine has not confirmed it: it is no target, and not announced.
+    Opening,
     Open,
     /// Its subscriptions have ended, and it makes no new ones.
     Closed,
@@ -117,22 +120,8 @@ impl Place {
     }
 }
 
-/// A subscription that was removed from its member's record.
-#[derive(Debug)]
-pub(super) struct Released {
-    pub(super) place: Place,
-    /// `None` if it was never active.
-    pub(super) described: Option<SubscriptionDescription>,
-}
-
-impl From<Held> for Released {
-    fn from(held: Held) -> Self {
-        Self {
-            described: held.active.then(|| held.described()),
-            place: held.place,
-        }
-    }
-}
+/// This node, and where its events are queued if anyone receives them.
+pub(super) type Watched<'a> = (NodeId, Option<&'a Events>);
 
 impl Default for Members {
     fn default() -> Self {
@@ -161,24 +150,22 @@ impl Members {
         member
     }
 
-    /// Makes a member a target of messages; returns false if it is closed already.
-    pub(super) fn open(
-        &self,
-        member: &Arc<Member>,
-        user: Option<ByteString>,
-        address: Option<ByteString>,
-    ) -> bool {
+    /// Makes an opening member a target of messages, and queues that for `events`; returns false if it was closed
+    /// meanwhile.
+    pub(super) fn open(&self, member: &Arc<Member>, (node, events): Watched<'_>) -> bool {
+        // Without the lock, since it is the application's code.
+        let details = events.map(|_| member.details());
         let mut state = member.state.lock();
-        if state.phase == Phase::Closed {
+        if state.phase != Phase::Opening {
             return false;
         }
         state.phase = Phase::Open;
-        state.user.clone_from(&user);
-        if user.is_none() {
-            state.address = address.map(|address| (*address).into());
+        if let (Some(events), Some(details)) = (events, details) {
+            let described = member.described(&state, node, details);
+            events.push(Change::Here, MemberEvent::Opened(described));
         }
         // Under the member's lock, so that a concurrent close finds it in the map.
-        if let Some(user) = user {
+        if let Some(user) = state.user.clone() {
             let mut users = self.user_shard(&user).lock();
             let members = users.entry(user).or_default();
             if members.is_empty() {
@@ -189,8 +176,13 @@ impl Members {
         true
     }
 
-    /// Ends a member's subscriptions and stops it being a target; returns them, and whether it was open.
-    pub(super) fn close(&self, member: &Member) -> (Vec<(u32, Released)>, bool) {
+    /// Ends a member's subscriptions and stops it being a target; returns their places, and whether it was open or
+    /// opening.
+    pub(super) fn close(
+        &self,
+        member: &Member,
+        events: Option<&Events>,
+    ) -> (Vec<(u32, Place)>, bool) {
         let mut state = member.state.lock();
         if state.phase == Phase::Connecting {
             // It has no subscriptions yet, and frames that its client sent before it left may still open it.
@@ -212,8 +204,17 @@ impl Members {
             }
         }
         let held = std::mem::take(&mut state.held);
-        let released = held.into_iter().map(|held| (held.slot, held.into()));
-        (released.collect(), was == Phase::Open)
+        if let Some(events) = events {
+            for held in held.iter().filter(|held| held.active) {
+                events.push(Change::Here, member.unsubscribed(&state, held));
+            }
+            if was == Phase::Open {
+                let session = member.id;
+                events.push(Change::Here, MemberEvent::Closed { session });
+            }
+        }
+        let places = held.into_iter().map(|held| (held.slot, held.place));
+        (places.collect(), was != Phase::Closed)
     }
 
     pub(super) fn remove(&self, id: SessionId) {
@@ -279,6 +280,20 @@ impl Member {
         self.state.lock().user.clone()
     }
 
+    /// Begins to open the session; returns false if it was opened or closed before.
+    pub(super) fn begin_open(&self, user: Option<ByteString>, address: Option<ByteString>) -> bool {
+        let mut state = self.state.lock();
+        if state.phase != Phase::Connecting {
+            return false;
+        }
+        state.phase = Phase::Opening;
+        if user.is_none() {
+            state.address = address.map(|address| (*address).into());
+        }
+        state.user = user;
+        true
+    }
+
     /// The account that the session's shares are counted in.
     pub(super) fn account(&self, accounts: &Arc<Accounts>) -> Arc<Account> {
         let mut state = self.state.lock();
@@ -304,6 +319,11 @@ impl Member {
         self.state.lock().phase == Phase::Open
     }
 
+    /// Returns true once it is closed.
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.lock().phase == Phase::Closed
+    }
+
     /// The record it was [registered](crate::Hub::register) with.
     pub fn context<T: SessionContext>(&self) -> Option<Arc<T>> {
         let context: Arc<dyn Any + Send + Sync> = self.context.clone()?;
@@ -326,16 +346,37 @@ impl Member {
             .collect()
     }
 
-    pub(super) fn described(&self, node: NodeId) -> MemberDescription {
+    /// Queues a description of the session for the other nodes, if it is open.
+    pub(super) fn announce(&self, node: NodeId, events: &Events) {
+        let details = self.details();
+        let state = self.state.lock();
+        if state.phase == Phase::Open {
+            let described = self.described(&state, node, details);
+            events.push(Change::Repeated, MemberEvent::Opened(described));
+        }
+    }
+
+    fn details(&self) -> Headers {
+        let context = self.context.as_ref();
+        context.map_or_else(Headers::new, |context| context.describe())
+    }
+
+    fn described(&self, state: &MemberState, node: NodeId, details: Headers) -> MemberDescription {
+        let active = state.held.iter().filter(|held| held.active);
         MemberDescription {
             node,
             session: self.id,
-            user: self.user(),
-            details: self
-                .context
-                .as_ref()
-                .map_or_else(Headers::new, |context| context.describe()),
-            subscriptions: self.subscriptions(|_, _| true),
+            user: state.user.clone(),
+            details,
+            subscriptions: active.map(Held::described).collect(),
+        }
+    }
+
+    fn unsubscribed(&self, state: &MemberState, held: &Held) -> MemberEvent {
+        MemberEvent::Unsubscribed {
+            session: self.id,
+            user: state.user.clone(),
+            subscription: held.described(),
         }
     }
 
@@ -368,11 +409,23 @@ impl Member {
     }
 
     /// Makes a recorded subscription active; returns false if it has ended.
-    pub(super) fn activate(&self, slot: u32) -> bool {
+    pub(super) fn activate(&self, slot: u32, events: Option<&Events>) -> bool {
         let mut state = self.state.lock();
+        let MemberState { held, user, .. } = &mut *state;
         // Usually the one that was recorded last.
-        let held = state.held.iter_mut().rfind(|held| held.slot == slot);
-        held.map(|held| held.active = true).is_some()
+        let Some(held) = held.iter_mut().rfind(|held| held.slot == slot) else {
+            return false;
+        };
+        held.active = true;
+        if let Some(events) = events {
+            let event = MemberEvent::Subscribed {
+                session: self.id,
+                user: user.clone(),
+                subscription: held.described(),
+            };
+            events.push(Change::Here, event);
+        }
+        true
     }
 
     /// Describes the subscription `slot`, if it is active.
@@ -382,18 +435,15 @@ impl Member {
         Some(active.find(|held| held.slot == slot)?.described())
     }
 
-    /// Describes the subscription `slot`, active or not.
-    pub(super) fn describe(&self, slot: u32) -> Option<SubscriptionDescription> {
-        let state = self.state.lock();
-        let held = state.held.iter().rfind(|held| held.slot == slot)?;
-        Some(held.described())
-    }
-
-    /// Removes the record of a subscription.
-    pub(super) fn release(&self, slot: u32) -> Option<Released> {
+    /// Removes the record of a subscription; returns its place.
+    pub(super) fn release(&self, slot: u32, events: Option<&Events>) -> Option<Place> {
         let mut state = self.state.lock();
         let at = state.held.iter().rposition(|held| held.slot == slot)?;
-        Some(state.held.remove(at).into())
+        let held = state.held.remove(at);
+        if let Some(events) = events.filter(|_| held.active) {
+            events.push(Change::Here, self.unsubscribed(&state, &held));
+        }
+        Some(held.place)
     }
 
     /// The place of the subscription `slot`.

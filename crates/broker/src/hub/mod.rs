@@ -10,6 +10,7 @@ mod clock;
 mod commit;
 mod consumer;
 mod deadlines;
+mod events;
 mod local;
 mod members;
 mod names;
@@ -274,31 +275,31 @@ impl Hub {
         let local = self.local();
         let known = local.members.get(id);
         let member = known.unwrap_or_else(|| local.members.register(id, outbox, None));
-        if !local.members.open(&member, user.clone(), address) {
+        if !member.begin_open(user.clone(), address) {
             return Confirm::ready(Err(OpenError::Closed));
         }
-        if local.is_watched() {
-            local.tell(MemberEvent::Opened(member.described(local.node())));
-            if !member.is_open() {
-                // Closed meanwhile by another thread, which may have told so before.
-                local.tell(MemberEvent::Closed { session: id });
-                self.close(id);
-                return Confirm::ready(Err(OpenError::Closed));
-            }
-        }
+        let open = |local: &LocalHub, member: &Arc<Member>| match local.opened(member) {
+            true => Ok(()),
+            false => Err(OpenError::Closed),
+        };
         if !local.capabilities.interest {
-            return Confirm::ready(Ok(()));
+            return Confirm::ready(open(local, &member));
         }
         let (promise, confirm) = Promise::new();
-        let (broker, opened) = (Arc::clone(self.broker()), Arc::clone(&member));
+        let (broker, opening) = (Arc::clone(self.broker()), Arc::clone(&member));
         let of_session: Answered = Box::new(move |local, answer| match (answer, user) {
             (Ok(_), Some(user)) => {
-                let answered: Answered = Box::new(move |_, answer| {
-                    promise.keep(answer.map(drop).map_err(OpenError::from));
+                let member = Arc::clone(&opening);
+                let answered: Answered = Box::new(move |local, answer| {
+                    let answer = answer.map_err(OpenError::from);
+                    promise.keep(answer.and_then(|_| open(local, &member)));
                 });
-                local.join_open(&*broker, &Source::User(user), &opened, answered);
+                local.join_open(&*broker, &Source::User(user), &opening, answered);
             }
-            (answer, _) => promise.keep(answer.map(drop).map_err(OpenError::from)),
+            (answer, _) => {
+                let answer = answer.map_err(OpenError::from);
+                promise.keep(answer.and_then(|_| open(local, &opening)));
+            }
         });
         local.join_open(&**self.broker(), &Source::Session(id), &member, of_session);
         let hub = self.clone();
@@ -371,14 +372,8 @@ impl Hub {
         let Some(member) = self.local().members.get(session) else {
             return Confirm::ready(());
         };
-        match member.release(slot) {
-            Some(released) => {
-                let broker = &**self.broker();
-                let ended = self.local().let_go(broker, &member, (slot, released));
-                self.in_time(ended)
-            }
-            None => Confirm::ready(()),
-        }
+        let ended = self.local().unsubscribe(&**self.broker(), &member, slot);
+        self.in_time(ended)
     }
 
     /// Publishes independent messages, in order. The first that is refused ends the batch: those before it are
@@ -696,9 +691,7 @@ impl Hub {
                     Ok(subscribed) if local.activate(&member, slot) => Ok(subscribed),
                     Ok(_) => Err(SubscribeError::UnknownSession { session }),
                     Err(error) => {
-                        if let Some(released) = member.release(slot)
-                            && let Place::Topic(place, _) = &released.place
-                        {
+                        if let Some(Place::Topic(place, _)) = &member.release(slot, None) {
                             local.topics.unsubscribe(place);
                         }
                         Err(error)
@@ -716,11 +709,8 @@ impl Hub {
         }
         let (hub, member) = (self.clone(), Arc::clone(member));
         self.in_time(confirm).then(move |answer| {
-            if answer == Err(SubscribeError::OutcomeUnknown)
-                && let Some(released) = member.release(slot)
-            {
-                let broker = &**hub.broker();
-                drop(hub.local().let_go(broker, &member, (slot, released)));
+            if answer == Err(SubscribeError::OutcomeUnknown) {
+                drop(hub.local().unsubscribe(&**hub.broker(), &member, slot));
             }
             answer
         })
@@ -739,9 +729,7 @@ impl Hub {
                 session: member.id(),
             }),
             Err(error) => {
-                if let Some(Place::Consumer(consumer)) =
-                    member.release(slot).map(|released| released.place)
-                {
+                if let Some(Place::Consumer(consumer)) = member.release(slot, None) {
                     let asked = consumer.end();
                     if asked && error == SubscribeError::OutcomeUnknown {
                         // The engine may have the consumer.

@@ -53,6 +53,12 @@ pub struct MemberDescription {
     pub subscriptions: Vec<SubscriptionDescription>,
 }
 
+impl MemberDescription {
+    fn has(&self, slot: u32) -> bool {
+        self.subscriptions.iter().any(|known| known.slot == slot)
+    }
+}
+
 /// A subscription, described for other nodes and for registries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -67,12 +73,12 @@ pub struct SubscriptionDescription {
 
 /// A change in a session, announced by its node to the others, and to each node's [`Observer`].
 ///
-/// The events of one session come in order: `Opened` first, `Closed` last. `Closed` may come twice, and also before
-/// `Opened`, if the session is closed while it opens.
+/// The events of one session come in the order of its changes: `Opened` first, `Closed` last. Other nodes may receive
+/// `Opened` again, with all subscriptions: see [`LocalHub::announce_members`](crate::LocalHub::announce_members).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum MemberEvent {
-    /// A session was opened.
+    /// A session was opened: the engine has confirmed it.
     Opened(MemberDescription),
     /// A subscription became active.
     Subscribed {
@@ -121,8 +127,8 @@ pub trait Observer: Send + Sync {
         true
     }
 
-    /// A session of `node`, this one or another, changed. Called without a lock held; the events of one session come in
-    /// order.
+    /// A session of `node`, this one or another, changed. Called without a lock held, one event at a time, in the order of
+    /// the changes; perhaps by another thread than the one that made the change.
     fn member(&self, node: NodeId, event: &MemberEvent);
 
     /// The application, here or on another node, ends the session. Called before it leaves the hub.
@@ -142,26 +148,18 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    /// Applies an event of another node; returns the resulting events here: none if the session is unknown.
-    pub(super) fn note(&self, node: NodeId, event: MemberEvent) -> Vec<MemberEvent> {
+    /// Applies an event of another node, and passes the resulting events to `report`, in order and under the lock that
+    /// decides them: none if nothing changes.
+    pub(super) fn note(
+        &self,
+        node: NodeId,
+        event: MemberEvent,
+        mut report: impl FnMut(MemberEvent),
+    ) {
         let mut nodes = self.nodes.lock();
         match event {
-            MemberEvent::Opened(member) => {
-                let known = nodes.entry(node).or_default();
-                let mut opened = member.clone();
-                let subscriptions = std::mem::take(&mut opened.subscriptions);
-                let before = known.insert(member.session, member);
-                let mut events = before.map_or_else(Vec::new, gone);
-                let (session, user) = (opened.session, opened.user.clone());
-                events.push(MemberEvent::Opened(opened));
-                events.extend(subscriptions.into_iter().map(|subscription| {
-                    MemberEvent::Subscribed {
-                        session,
-                        user: user.clone(),
-                        subscription,
-                    }
-                }));
-                events
+            MemberEvent::Opened(described) => {
+                described_anew(nodes.entry(node).or_default(), described, report);
             }
             MemberEvent::Subscribed {
                 session,
@@ -169,19 +167,17 @@ impl Remote {
                 subscription,
             } => {
                 let Some(member) = member(&mut nodes, node, session) else {
-                    return Vec::new();
+                    return;
                 };
-                let mut known = member.subscriptions.iter();
-                if known.any(|known| known.slot == subscription.slot) {
-                    // Its description included it already.
-                    return Vec::new();
+                // Its description may have included it.
+                if !member.has(subscription.slot) {
+                    member.subscriptions.push(subscription.clone());
+                    report(MemberEvent::Subscribed {
+                        session,
+                        user,
+                        subscription,
+                    });
                 }
-                member.subscriptions.push(subscription.clone());
-                vec![MemberEvent::Subscribed {
-                    session,
-                    user,
-                    subscription,
-                }]
             }
             MemberEvent::Unsubscribed {
                 session,
@@ -189,34 +185,31 @@ impl Remote {
                 subscription,
             } => {
                 let Some(member) = member(&mut nodes, node, session) else {
-                    return Vec::new();
+                    return;
                 };
-                let before = member.subscriptions.len();
-                member
-                    .subscriptions
-                    .retain(|known| known.slot != subscription.slot);
-                if member.subscriptions.len() == before {
-                    return Vec::new();
+                if member.has(subscription.slot) {
+                    let ended = subscription.slot;
+                    member.subscriptions.retain(|known| known.slot != ended);
+                    report(MemberEvent::Unsubscribed {
+                        session,
+                        user,
+                        subscription,
+                    });
                 }
-                vec![MemberEvent::Unsubscribed {
-                    session,
-                    user,
-                    subscription,
-                }]
             }
             MemberEvent::Closed { session } => {
-                let known = nodes
-                    .get_mut(&node)
-                    .and_then(|known| known.remove(&session));
-                known.map_or_else(Vec::new, gone)
+                let known = nodes.get_mut(&node);
+                let known = known.and_then(|known| known.remove(&session));
+                known.into_iter().flat_map(gone).for_each(report);
             }
         }
     }
 
-    /// Removes a node; returns the resulting events here.
-    pub(super) fn lost(&self, node: NodeId) -> Vec<MemberEvent> {
-        let known = self.nodes.lock().remove(&node).unwrap_or_default();
-        known.into_values().flat_map(gone).collect()
+    /// Removes a node, and passes the resulting events to `report`, as [`note`](Self::note) does.
+    pub(super) fn lost(&self, node: NodeId, report: impl FnMut(MemberEvent)) {
+        let mut nodes = self.nodes.lock();
+        let known = nodes.remove(&node).unwrap_or_default();
+        known.into_values().flat_map(gone).for_each(report);
     }
 
     pub(super) fn all(&self) -> Vec<MemberDescription> {
@@ -240,6 +233,46 @@ impl Remote {
     }
 }
 
+/// Applies a description of a session, which may be known already.
+fn described_anew(
+    members: &mut BTreeMap<SessionId, MemberDescription>,
+    described: MemberDescription,
+    mut report: impl FnMut(MemberEvent),
+) {
+    let session = described.session;
+    let known = members.remove(&session);
+    let known = match known {
+        Some(known) if known.user == described.user => known.subscriptions,
+        other => {
+            other.into_iter().flat_map(gone).for_each(&mut report);
+            let mut opened = described.clone();
+            opened.subscriptions.clear();
+            report(MemberEvent::Opened(opened));
+            Vec::new()
+        }
+    };
+    let user = &described.user;
+    for subscription in &known {
+        if !described.has(subscription.slot) {
+            report(MemberEvent::Unsubscribed {
+                session,
+                user: user.clone(),
+                subscription: subscription.clone(),
+            });
+        }
+    }
+    for subscription in &described.subscriptions {
+        if !known.iter().any(|known| known.slot == subscription.slot) {
+            report(MemberEvent::Subscribed {
+                session,
+                user: user.clone(),
+                subscription: subscription.clone(),
+            });
+        }
+    }
+    members.insert(session, described);
+}
+
 fn member(
     nodes: &mut HashMap<NodeId, BTreeMap<SessionId, MemberDescription>>,
     node: NodeId,
@@ -249,7 +282,7 @@ fn member(
 }
 
 /// The events of a session's end.
-fn gone(member: MemberDescription) -> Vec<MemberEvent> {
+fn gone(member: MemberDescription) -> impl Iterator<Item = MemberEvent> {
     let MemberDescription {
         session,
         user,
@@ -258,11 +291,11 @@ fn gone(member: MemberDescription) -> Vec<MemberEvent> {
     } = member;
     let ended = subscriptions
         .into_iter()
-        .map(|subscription| MemberEvent::Unsubscribed {
+        .map(move |subscription| MemberEvent::Unsubscribed {
             session,
             user: user.clone(),
             subscription,
         });
     let closed = std::iter::once(MemberEvent::Closed { session });
-    ended.chain(closed).collect()
+    ended.chain(closed)
 }

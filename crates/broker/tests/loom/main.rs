@@ -7,6 +7,7 @@
 //! `LOOM_MAX_PREEMPTIONS=5` searches deeper; `LOOM_LOG=trace LOOM_LOCATION=1` shows the interleaving of a failure.
 #![cfg(loom)]
 
+mod nodes;
 mod outbox;
 mod queues;
 mod topics;

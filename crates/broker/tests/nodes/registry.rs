@@ -3,11 +3,15 @@
 use std::sync::Arc;
 use std::thread;
 
-use tramline_broker::{Ending, Headers, Hub, MemberEvent, OpenError, SessionContext, SessionId};
+use tramline_broker::{
+    Ending, Feed, Headers, Hub, MemberDescription, MemberEvent, OpenError, SessionContext,
+    SessionId, SubscribeError,
+};
 
 use crate::engine::server::Server;
 use crate::harsh::Harsh;
-use crate::support::{NOW, Seen, Session, body, message, send, to_user, until, wait};
+use crate::manual::Manual;
+use crate::support::{NOW, Seen, Session, body, message, now, send, to_user, until, wait};
 
 const PATH: &str = "/queue/errors";
 
@@ -118,25 +122,76 @@ fn a_node_that_is_gone_ends_all_of_its_sessions() {
 }
 
 #[test]
-fn an_event_that_repeats_a_description_changes_nothing() {
+fn a_repeated_description_changes_only_what_differs() {
     let ([here, there], engines) = Harsh::nodes(|engine| engine);
-    engines[1].lose();
     let ann = Session::open_user(&here, "ann");
     ann.subscribe(0, "/topic/a");
+    ann.subscribe(1, "/topic/b");
+    let with = |count| {
+        until(|| {
+            let known = there.remote_member(ann.id)?;
+            (known.subscriptions.len() == count).then_some(known)
+        })
+    };
+    let before = with(2);
+    wait(here.unsubscribe(ann.id, 0));
+    ann.subscribe(2, "/topic/c");
+    until(|| {
+        let known = there.remote_member(ann.id)?;
+        known
+            .subscriptions
+            .iter()
+            .any(|known| known.slot == 2)
+            .then_some(())
+    });
+    let now = with(2);
+    engines[1].lose();
     let seen = Seen::of(&there);
-    let member = engines[0].local().described_members().remove(0);
-    let subscription = member.subscriptions[0].clone();
+    let local = engines[1].local();
+    let describe = |member: &MemberDescription| {
+        local.announced(here.node(), MemberEvent::Opened(member.clone()));
+    };
+    describe(&before);
+    describe(&before);
     let repeated = MemberEvent::Subscribed {
         session: ann.id,
-        user: member.user.clone(),
-        subscription,
+        user: before.user.clone(),
+        subscription: before.subscriptions[0].clone(),
     };
-    let local = engines[1].local();
-    local.announced(here.node(), MemberEvent::Opened(member));
     local.announced(here.node(), repeated);
-    assert_eq!(seen.all(), ["ann opened", "ann subscribed /topic/a"]);
-    let known = there.remote_member(ann.id).unwrap();
-    assert_eq!(known.subscriptions.len(), 1);
+    let opened = [
+        "ann opened",
+        "ann subscribed /topic/a",
+        "ann subscribed /topic/b",
+    ];
+    assert_eq!(seen.all(), opened);
+    describe(&now);
+    let changed = ["ann unsubscribed /topic/a", "ann subscribed /topic/c"];
+    assert_eq!(seen.all()[opened.len()..], changed);
+    assert_eq!(with(2), now);
+}
+
+#[test]
+fn announcements_from_two_threads_are_seen_in_the_order_that_counts() {
+    let ([here, there], engines) = Harsh::nodes(|engine| engine);
+    let ann = Session::open_user(&here, "ann");
+    let opened = MemberEvent::Opened(until(|| there.remote_member(ann.id)));
+    engines[1].lose();
+    let seen = Seen::of(&there);
+    let (local, node, session) = (engines[1].local(), here.node(), ann.id);
+    thread::scope(|scope| {
+        for event in [opened, MemberEvent::Closed { session }] {
+            scope.spawn(move || {
+                for _ in 0..2_000 {
+                    local.announced(node, event.clone());
+                }
+            });
+        }
+    });
+    let seen = seen.all();
+    let expected = ["ann opened", "closed"].into_iter().cycle();
+    assert!(expected.zip(&seen).all(|(expected, seen)| expected == seen));
+    assert_eq!(there.remote_member(session).is_some(), seen.len() % 2 == 1);
 }
 
 #[test]
@@ -196,31 +251,51 @@ fn every_node_sees_one_order() {
     assert!(of_one.eq(expected.collect::<Vec<_>>().iter()));
 }
 
-/// Another thread ends the session while it is described.
+/// Another thread closes the session while it is described.
 #[derive(Debug)]
-struct EndedMeanwhile(Hub, SessionId);
+struct ClosedMeanwhile(Hub, SessionId);
 
-impl SessionContext for EndedMeanwhile {
+impl SessionContext for ClosedMeanwhile {
     fn describe(&self) -> Headers {
-        let end = || self.0.end_session(self.1, 4000, "away");
-        thread::scope(|scope| scope.spawn(end).join().unwrap());
+        let close = || self.0.close(self.1);
+        thread::scope(|scope| scope.spawn(close).join().unwrap());
         Headers::new()
     }
 }
 
 #[test]
-fn a_session_that_is_ended_while_it_opens_is_closed_for_all() {
+fn a_session_that_is_closed_while_it_opens_was_never_there() {
     let ([here, there], _engines) = Harsh::nodes(|engine| engine);
-    let seen = Seen::of(&here);
+    let seen = [&here, &there].map(Seen::of);
     let session = Session::new(&here, 1_000);
-    let context = Arc::new(EndedMeanwhile(here.clone(), session.id));
+    let context = Arc::new(ClosedMeanwhile(here.clone(), session.id));
     here.register(session.id, Arc::clone(&session.outbox), context);
     let opened = wait(session.opening(Some("ann")));
     assert_eq!(opened, Err(OpenError::Closed));
-    seen.ends_with(&["ending 4000 away", "closed", "ann opened", "closed"]);
     here.unregister(session.id);
     let next = Session::open(&here);
-    until(|| there.remote_member(next.id));
+    for seen in seen {
+        seen.ends_with(&["available true", "nobody opened"]);
+    }
     assert_eq!(there.remote_member(session.id), None);
     here.close(next.id);
+}
+
+#[test]
+fn a_session_is_announced_when_the_engine_has_confirmed_it() {
+    let (hub, engine) = Manual::hub_asked_for_sessions();
+    let seen = Seen::of(&hub);
+    let (ann, bob) = (Session::new(&hub, 1_000), Session::new(&hub, 1_000));
+    let (mut refused, mut opening) = (ann.opening(None), bob.opening(Some("bob")));
+    let (of_ann, of_bob) = (engine.activation(), engine.activation());
+    of_bob.confirm(Feed(1));
+    let user_bob = engine.activation();
+    assert_eq!((hub.sessions(), hub.users().len()), (0, 0));
+    assert_eq!(seen.all(), [""; 0]);
+    of_ann.refuse(SubscribeError::BrokerUnavailable);
+    user_bob.confirm(Feed(2));
+    assert_eq!(now(&mut refused), Some(Err(OpenError::BrokerUnavailable)));
+    assert_eq!(now(&mut opening), Some(Ok(())));
+    assert_eq!(seen.all(), ["bob opened"]);
+    assert_eq!((hub.sessions(), hub.users().len()), (1, 1));
 }

@@ -209,7 +209,7 @@ fn a_refused_opening_closes_the_session() {
     let (hub, engine) = Manual::hub_asked_for_sessions();
     let session = Session::new(&hub, 1_000);
     let opening = session.opening(Some("ann"));
-    assert_eq!(hub.sessions(), 1);
+    assert_eq!((hub.sessions(), hub.registered()), (0, 1));
     engine.activation().confirm(Feed(7));
     let of_user = engine.activation();
     assert_eq!(*of_user.source(), Source::User("ann".into()));

@@ -147,8 +147,9 @@ impl Registry {
     /// Ends the session `id`: its client is closed with 1008 and `reason` (at most 123 bytes of it, over WebSocket),
     /// after the messages queued for it. Returns false if there is no such session.
     ///
-    /// When this returns, a session of this node is no longer listed or present, and receives no publishes; a session
-    /// of another node is ended there, and disappears here when that node announces it. Frames that it has sent are not
+    /// When this returns, a session of this node is no longer listed, and receives no publishes; it leaves presence at
+    /// once, perhaps by another thread. A session of another node is ended there, and disappears here when that node
+    /// announces it. Frames that it has sent are not
     /// handled any more. A running handler is waited for, and its connection stays open that long: a handler that may
     /// never end needs a [time limit](crate::MessageRouter::layer). The client may connect again, unless the
     /// [`connect`](crate::MessageRouter::connect) handler refuses it.
