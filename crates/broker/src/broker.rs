@@ -33,6 +33,9 @@ use crate::timestamp::Timestamp;
 /// * The engine holds none of its own locks while it calls a method of [`LocalHub`] or [`Activation`], or drops an
 ///   [`Activation`]: these may call any of the engine's methods before they return. Methods that only read or count,
 ///   such as [`LocalHub::now`], call none.
+/// * What an engine can no longer deliver after a reconnect it ends, by [`LocalHub::end_source`] and
+///   [`LocalHub::end_consumer`]; what was missed it reports by [`LocalHub::missed`] and [`Consumer::missed`]. It keeps the
+///   [`Feed`] of each source for that.
 /// * A [`Token`] is never used again in the life of its [`Consumer`], not even after [`Consumer::void`].
 /// * A settlement that is answered with an error has not removed its messages: the engine keeps them, or delivers them
 ///   again. Only after `OutcomeUnknown` may it have removed them.

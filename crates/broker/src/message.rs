@@ -187,6 +187,13 @@ pub struct Position {
     pub sequence: u64,
 }
 
+impl fmt::Display for Position {
+    /// Writes `EPOCH-SEQUENCE`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.epoch, self.sequence)
+    }
+}
+
 /// The reason why a message became a dead letter, for its header `dead-letter-reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -239,6 +239,17 @@ pub struct Gap {
     pub up_to: Position,
 }
 
+impl Gap {
+    /// Returns the gap from this one to a later one, unless the destination has begun to number anew in between.
+    pub(crate) fn with(self, later: Self) -> Option<Self> {
+        let same = self.after.epoch == later.up_to.epoch;
+        same.then_some(Self {
+            after: self.after,
+            up_to: later.up_to,
+        })
+    }
+}
+
 /// A session's verdict on a delivery that it received, for [`Hub::settle`](crate::Hub::settle).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

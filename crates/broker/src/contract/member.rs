@@ -14,7 +14,7 @@ use crate::broker::Order;
 use crate::confirm::Confirm;
 use crate::destination::{Destination, Pattern, Target};
 use crate::errors::{CommitError, Refused, SettleError, SubscribeError};
-use crate::hub::{Control, Delivery, Ending, Hub, Outbox, Overflow, Taken};
+use crate::hub::{Delivery, Ending, Hub, Outbox, Overflow, Taken};
 use crate::message::Publish;
 use crate::request::{
     Address, DeliveryRef, OpenSession, Outcome, Published, Settle, SubscribeRequest, Transaction,
@@ -274,9 +274,7 @@ impl Member<'_> {
                     }
                 }
                 Taken::Nothing => return,
-                Taken::Control(Control::End(ending)) => {
-                    panic!("the session was ended: {ending:?}")
-                }
+                Taken::Control(control) => panic!("nothing was to end: {control:?}"),
             }
         }
     }

@@ -12,9 +12,9 @@ use super::unsettled::{Identified, Unsettled};
 use crate::AckMode;
 use crate::destination::Pattern;
 use crate::feed::Token;
-use crate::hub::Outbox;
+use crate::hub::{Control, Outbox};
 use crate::message::Message;
-use crate::request::{DeliveryRef, SubscribeOptions};
+use crate::request::{DeliveryRef, Gap, SubscribeOptions};
 use crate::session_id::SessionId;
 use crate::sync::Mutex;
 
@@ -43,7 +43,7 @@ struct Deliveries {
     waiting: VecDeque<Waiting>,
     /// The unsettled deliveries in a commit that the engine has not answered.
     committing: HashSet<Token>,
-    /// True after the call that asked the engine to deliver has returned.
+    /// True after the call that asked the engine to deliver has returned, or the engine has ended the consumer.
     asked: bool,
     ended: bool,
 }
@@ -179,6 +179,13 @@ impl Consumer {
         self.outbox.withdraw(self.slot);
     }
 
+    /// Tells the session that the subscription missed messages, and goes on: a durable subscription whose history was
+    /// lost. `gap` are the missing ones, if the engine knows.
+    pub fn missed(&self, gap: Option<Gap>) {
+        let slot = self.slot;
+        self.outbox.instruct(Control::MessagesMissed { slot, gap });
+    }
+
     /// Stores a record of the engine's own with the consumer. Called once, by
     /// [`Broker::consume`](crate::Broker::consume); returns false if there is a record already.
     pub fn set_record<T: Any + Send + Sync>(&self, record: T) -> bool {
@@ -270,8 +277,8 @@ impl Consumer {
     /// cancelled now.
     pub(super) fn asked(&self) -> bool {
         let mut state = self.state.lock();
-        state.asked = true;
-        state.ended
+        let by_engine = std::mem::replace(&mut state.asked, true);
+        state.ended && !by_engine
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -284,6 +291,15 @@ impl Consumer {
         let first = !std::mem::replace(&mut state.ended, true);
         state.clear();
         first && state.asked
+    }
+
+    /// Takes no more deliveries, at the engine's wish: it is not asked to cancel. Those that are not written are
+    /// withdrawn.
+    pub(super) fn ended_by_engine(&self) {
+        let mut state = self.state.lock();
+        (state.ended, state.asked) = (true, true);
+        state.clear();
+        self.outbox.withdraw(self.slot);
     }
 
     fn refill(&self, state: &mut Deliveries) {

@@ -494,7 +494,7 @@ impl LocalHub {
     }
 
     /// Ends the hub's part of a subscription; gives the consumer that the engine is to cancel.
-    fn detach(
+    pub(super) fn detach(
         &self,
         broker: &dyn Broker,
         member: &Member,

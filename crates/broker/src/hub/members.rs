@@ -437,13 +437,36 @@ impl Member {
 
     /// Removes the record of a subscription; returns its place.
     pub(super) fn release(&self, slot: u32, events: Option<&Events>) -> Option<Place> {
+        let held = self.remove(slot, |_| true, events)?;
+        Some(held.place)
+    }
+
+    /// Removes the record of a subscription whose place `is` confirms; returns place and description.
+    pub(super) fn take(
+        &self,
+        slot: u32,
+        is: impl Fn(&Place) -> bool,
+        events: Option<&Events>,
+    ) -> Option<(Place, SubscriptionDescription)> {
+        let held = self.remove(slot, is, events)?;
+        let described = held.described();
+        Some((held.place, described))
+    }
+
+    fn remove(
+        &self,
+        slot: u32,
+        is: impl Fn(&Place) -> bool,
+        events: Option<&Events>,
+    ) -> Option<Held> {
         let mut state = self.state.lock();
-        let at = state.held.iter().rposition(|held| held.slot == slot)?;
+        let mut held = state.held.iter();
+        let at = held.rposition(|held| held.slot == slot && is(&held.place))?;
         let held = state.held.remove(at);
         if let Some(events) = events.filter(|_| held.active) {
             events.push(Change::Here, self.unsubscribed(&state, &held));
         }
-        Some(held.place)
+        Some(held)
     }
 
     /// The place of the subscription `slot`.

@@ -26,6 +26,7 @@ mod subscribers;
 mod topics;
 mod unsettled;
 mod window;
+mod withdrawal;
 
 use std::fmt;
 use std::future::Future;
@@ -689,7 +690,7 @@ impl Hub {
             Box::new(move |local, answer| {
                 let answer = match answer {
                     Ok(subscribed) if local.activate(&member, slot) => Ok(subscribed),
-                    Ok(_) => Err(SubscribeError::UnknownSession { session }),
+                    Ok(_) => Err(not_activated(&member)),
                     Err(error) => {
                         if let Some(Place::Topic(place, _)) = &member.release(slot, None) {
                             local.topics.unsubscribe(place);
@@ -725,9 +726,7 @@ impl Hub {
     ) -> Result<Subscribed, SubscribeError> {
         match answer {
             Ok(subscribed) if self.local().activate(member, slot) => Ok(subscribed),
-            Ok(_) => Err(SubscribeError::UnknownSession {
-                session: member.id(),
-            }),
+            Ok(_) => Err(not_activated(member)),
             Err(error) => {
                 if let Some(Place::Consumer(consumer)) = member.release(slot, None) {
                     let asked = consumer.end();
@@ -739,6 +738,15 @@ impl Hub {
                 Err(error)
             }
         }
+    }
+}
+
+/// The error of a subscription that was confirmed, and has ended before.
+fn not_activated(member: &Member) -> SubscribeError {
+    let session = member.id();
+    match member.is_open() {
+        true => SubscribeError::BrokerUnavailable,
+        false => SubscribeError::UnknownSession { session },
     }
 }
 

@@ -1,5 +1,6 @@
 //! The bounded queue toward one session.
 
+mod control;
 mod latest;
 
 use std::collections::VecDeque;
@@ -7,8 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use bytestring::ByteString;
-
+use self::control::Instructions;
+pub use self::control::{Control, Ending};
 use self::latest::Latest;
 use crate::message::Message;
 use crate::sync::Mutex;
@@ -56,7 +57,7 @@ struct State {
     empty: u32,
     bytes: usize,
     /// Instructions that the session has not taken.
-    control: Option<Box<Control>>,
+    control: Option<Box<Instructions>>,
     closed: bool,
     /// A delivery with a tag found no room; the session must report room when there is some.
     room_wanted: bool,
@@ -77,14 +78,6 @@ pub struct Delivery {
     pub tag: u32,
     /// How often the message was delivered before, or may have been: 0 the first time, and always for topics.
     pub redeliveries: u32,
-}
-
-/// An instruction to a session, apart from its deliveries.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Control {
-    /// End the session.
-    End(Ending),
 }
 
 /// The treatment of messages for a subscriber whose outbox is full.
@@ -130,30 +123,10 @@ pub enum Taken {
         /// [`Hub::room_again`](crate::Hub::room_again).
         room_wanted: bool,
     },
-    /// An instruction, returned once; an [`End`](Control::End) only when nothing is queued.
+    /// An instruction, returned once: an [`End`](Control::End) only when nothing is queued, others before what is.
     Control(Control),
     /// Nothing is queued.
     Nothing,
-}
-
-/// The reason why a session must end, passed to its task through the outbox.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Ending {
-    /// The session did not take its messages fast enough; its queued messages were dropped.
-    Overflow {
-        /// Bytes queued at that moment, including the message that did not fit.
-        queued: usize,
-        /// The outbox's limit in bytes.
-        limit: usize,
-    },
-    /// The server's side ended it.
-    Requested {
-        /// The WebSocket close code.
-        code: u16,
-        /// The reason shown to the client.
-        reason: ByteString,
-    },
 }
 
 impl Outbox {
@@ -233,7 +206,7 @@ impl Outbox {
     pub fn try_push(&self, slot: u32, tag: u32, message: &Arc<Message>, redeliveries: u32) -> bool {
         let mut state = self.state.lock();
         // Other consumers can have a queue's messages; an ending session would still write them.
-        if state.closed || state.control.is_some() {
+        if state.closed || state.is_ending() {
             return false;
         }
         let queued = state.bytes + message.size();
@@ -259,8 +232,17 @@ impl Outbox {
     /// written, unless the session is too slow for that; the first request counts.
     pub fn end(&self, ending: Ending) {
         let mut state = self.state.lock();
-        if !state.closed && state.control.is_none() {
-            state.control = Some(Box::new(Control::End(ending)));
+        if !state.closed && !state.is_ending() {
+            state.control.get_or_insert_default().end = Some(ending);
+            state.wake();
+        }
+    }
+
+    /// Passes an instruction other than an end to the session.
+    pub(crate) fn instruct(&self, notice: Control) {
+        let mut state = self.state.lock();
+        if !state.closed {
+            state.control.get_or_insert_default().add(notice);
             state.wake();
         }
     }
@@ -302,6 +284,11 @@ impl Outbox {
         max_bytes: usize,
     ) -> Taken {
         let mut state = self.state.lock();
+        if state.control.is_some()
+            && let Some(notice) = state.take_notice()
+        {
+            return Taken::Control(notice);
+        }
         if state.queue.is_empty() {
             state.register(context.waker());
             if std::mem::take(&mut state.room_wanted) {
@@ -311,10 +298,8 @@ impl Outbox {
                     room_wanted: true,
                 };
             }
-            return state
-                .control
-                .take()
-                .map_or(Taken::Nothing, |control| Taken::Control(*control));
+            let end = state.control.take().and_then(|control| control.end);
+            return end.map_or(Taken::Nothing, |end| Taken::Control(Control::End(end)));
         }
         state.take(batch, max_items.saturating_sub(batch.len()), max_bytes);
         // Half of it, so that a full outbox is not refilled one delivery at a time.
@@ -338,14 +323,9 @@ impl Outbox {
     pub fn poll_overflow(&self, context: &mut Context<'_>) -> Option<Ending> {
         let mut state = self.state.lock();
         state.register(context.waker());
-        match state.control.as_deref() {
-            Some(Control::End(ending @ Ending::Overflow { .. })) => {
-                let ending = ending.clone();
-                state.control = None;
-                Some(ending)
-            }
-            _ => None,
-        }
+        let overflowed =
+            |control: &mut Box<Instructions>| matches!(control.end, Some(Ending::Overflow { .. }));
+        state.control.take_if(overflowed)?.end
     }
 
     /// Drops all queued deliveries and takes no more: the session is over.
@@ -448,6 +428,18 @@ impl std::ops::AddAssign for Lost {
 }
 
 impl State {
+    fn is_ending(&self) -> bool {
+        let control = self.control.as_ref();
+        control.is_some_and(|control| control.end.is_some())
+    }
+
+    #[cold]
+    fn take_notice(&mut self) -> Option<Control> {
+        let notice = self.control.as_mut()?.take_notice();
+        self.control.take_if(|control| control.is_empty());
+        notice
+    }
+
     /// Moves deliveries from the front into `batch`, until it has `max_items` or `max_bytes` more.
     fn take(&mut self, batch: &mut Vec<Delivery>, max_items: usize, max_bytes: usize) {
         let (mut places, mut items, mut bytes) = (0, 0, 0);
@@ -540,7 +532,7 @@ impl State {
         self.bytes = 0;
         self.room_wanted = false;
         self.closed = true;
-        self.control = Some(Box::new(Control::End(ending)));
+        self.control = Some(Box::new(Instructions::ending(ending)));
         self.wake();
     }
 

@@ -124,6 +124,26 @@ impl Sources {
         self.call(broker, source, call);
     }
 
+    /// Ends a source that is active by `feed`, at the engine's wish; returns its users, or `None` if it is not.
+    pub(super) fn end(
+        &self,
+        hub: &LocalHub,
+        source: &Source,
+        feed: Feed,
+    ) -> Option<HashSet<SourceUser>> {
+        let mut table = self.0.lock();
+        table.active(source, feed)?;
+        hub.set_feed(source, Feed::NONE);
+        table.known.remove(source).map(|known| known.users)
+    }
+
+    /// Returns the users of a source that is active by `feed`.
+    pub(super) fn users(&self, source: &Source, feed: Feed) -> Vec<SourceUser> {
+        let table = self.0.lock();
+        let known = table.active(source, feed);
+        known.map_or_else(Vec::new, |known| known.users.iter().copied().collect())
+    }
+
     /// Calls the engine with `call`, and then with the calls queued after it.
     fn call(&self, broker: &dyn Broker, source: &Source, mut call: Option<Call>) {
         while let Some(now) = call {
@@ -174,6 +194,12 @@ impl Sources {
 }
 
 impl Table {
+    /// Returns the source if it is active by `feed`.
+    fn active(&self, source: &Source, feed: Feed) -> Option<&Known> {
+        let known = self.known.get(source)?;
+        matches!(known.state, State::Active(by) if by == feed).then_some(known)
+    }
+
     /// Returns the call to make now: none if another thread is calling the engine about the source, which then makes
     /// it.
     fn next_call(&mut self, source: &Source, call: Call) -> Option<Call> {

@@ -134,11 +134,23 @@ impl Harsh {
         drop(std::mem::take(&mut *self.answers.lock().unwrap()));
     }
 
-    /// Restores the link, with the node's sources and consumers.
+    /// Restores the link, with the node's sources and consumers. They missed what was published meanwhile.
     pub(crate) fn restore(&self) {
+        self.restore_without("");
+    }
+
+    /// Like [`restore`](Self::restore), but the server refuses the source, user or queue called `refused`.
+    pub(crate) fn restore_without(&self, refused: &str) {
+        let reason = format!("{refused} was refused");
         let hub = Arc::clone(self.local());
         let mut link = self.link();
         link.is_lost = false;
+        let is_source = |source: &Source, _: &mut Feed| source.to_string() == refused;
+        let ended: Vec<_> = link.feeds.extract_if(is_source).collect();
+        let is_queue =
+            |_: &u64, consumer: &mut Arc<Consumer>| consumer.pattern().as_str() == refused;
+        let cancelled: Vec<_> = link.consumers.extract_if(is_queue).collect();
+        let kept = link.feeds.clone();
         let (feeds, consumers) = (link.feeds.clone(), link.consumers.clone());
         // With the link locked, so that later requests follow it.
         let restored = self.server.ask(move |state| {
@@ -153,6 +165,16 @@ impl Harsh {
         });
         drop(link);
         wait(restored);
+        let local = self.local();
+        for (source, feed) in ended {
+            assert!(local.end_source(&source, feed, reason.clone()));
+        }
+        for (_, consumer) in cancelled {
+            assert!(local.end_consumer(&consumer, reason.clone()));
+        }
+        for (source, feed) in kept {
+            local.missed(&source, feed, None);
+        }
     }
 
     /// Returns true if the node has an active source that `is` picks.

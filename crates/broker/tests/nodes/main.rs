@@ -16,6 +16,7 @@ mod sources;
 mod starts;
 mod support;
 mod unanswered;
+mod withdrawal;
 
 #[test]
 fn the_example_runs() {

@@ -168,6 +168,19 @@ impl Session {
         })
     }
 
+    /// Waits for the next instruction.
+    #[track_caller]
+    pub(crate) fn control(&self) -> Control {
+        let mut context = Context::from_waker(Waker::noop());
+        until(|| {
+            let mut taken = Vec::new();
+            match self.outbox.poll_take(&mut context, &mut taken, 0, 1) {
+                Taken::Control(control) => Some(control),
+                _ => None,
+            }
+        })
+    }
+
     pub(crate) fn settling(&self, delivery: &Delivery) -> Confirm<Result<(), SettleError>> {
         self.hub.settle(self.id, accepting(delivery))
     }

@@ -229,7 +229,8 @@ fn what_cannot_be_chosen() {
 fn every_failure_is_described() {
     use RejectionKind::{
         Anonymous, Application, BadMessage, BadReply, Denied, HandlerPanicked, HandlerTimedOut,
-        Invalid, Misconfigured, NoRoute, NotPublished, NotSubscribed, Refused, UnsupportedFormat,
+        Invalid, MessagesMissed, Misconfigured, NoRoute, NotPublished, NotSubscribed, Refused,
+        UnsupportedFormat,
     };
     let kinds = [
         BadMessage,
@@ -246,6 +247,7 @@ fn every_failure_is_described() {
         NotPublished,
         NotSubscribed,
         Denied,
+        MessagesMissed,
     ];
     let named: Vec<_> = table(ERRORS, "# Rejected messages", "When")
         .into_iter()
@@ -255,7 +257,7 @@ fn every_failure_is_described() {
         // A new kind does not compile without its row.
         BadMessage | UnsupportedFormat | Invalid | Anonymous | NoRoute | Application | Refused
         | Misconfigured | HandlerPanicked | HandlerTimedOut | BadReply | NotPublished
-        | NotSubscribed | Denied => serde_json::to_string(&kind)
+        | NotSubscribed | Denied | MessagesMissed => serde_json::to_string(&kind)
             .expect("a text")
             .replace('"', ""),
     });

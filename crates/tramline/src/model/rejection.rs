@@ -93,6 +93,10 @@ pub enum RejectionKind {
     NotSubscribed,
     /// The policy denies it.
     Denied,
+    /// The broker lost messages on their way to a subscription, which goes on. Not about a message of the client: the
+    /// `destination` is the subscription's, and the `details` have its `id` and, if the broker knows them, the positions
+    /// `after` and `up-to`.
+    MessagesMissed,
 }
 
 impl fmt::Display for RejectionKind {
@@ -112,6 +116,7 @@ impl fmt::Display for RejectionKind {
             Self::NotPublished => "not-published",
             Self::NotSubscribed => "not-subscribed",
             Self::Denied => "denied",
+            Self::MessagesMissed => "messages-missed",
         })
     }
 }

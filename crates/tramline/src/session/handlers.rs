@@ -248,7 +248,7 @@ impl StompSession {
     }
 
     /// The notice of a rejection where the application has none of its own.
-    fn default_notice(&self, rejection: &Rejection, about: &About) -> Vec<Publish> {
+    pub(super) fn default_notice(&self, rejection: &Rejection, about: &About) -> Vec<Publish> {
         let notice = self.rejected(rejection, about).notice();
         let path = Destination::parse(ByteString::from_static(ERRORS)).map_err(Rejection::from);
         let (Ok(path), Ok((mut headers, body))) = (path, notice.into_message()) else {

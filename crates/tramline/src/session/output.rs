@@ -112,10 +112,7 @@ impl StompSession {
                 }
                 more
             }
-            Taken::Control(Control::End(ending)) => {
-                self.take_ending(ending);
-                false
-            }
+            Taken::Control(control) => self.instructed(control),
             _ => false,
         };
         if let Err(error) = written {
@@ -284,6 +281,24 @@ impl StompSession {
             (Headers::new(), Bytes::new())
         });
         message.with_content(headers, body)
+    }
+
+    /// Carries out an instruction of the hub; returns whether more may be written.
+    #[cold]
+    fn instructed(&mut self, control: Control) -> bool {
+        match control {
+            Control::End(ending) => {
+                self.take_ending(ending);
+                return false;
+            }
+            Control::SubscriptionEnded {
+                subscription,
+                reason,
+            } => self.subscription_ended(subscription, &reason),
+            Control::MessagesMissed { slot, gap } => self.messages_missed(slot, gap),
+            _ => {}
+        }
+        !self.state.is_ending()
     }
 
     fn take_ending(&mut self, ending: Ending) {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytestring::ByteString;
+use tramline_broker::{Gap, Headers, SubscriptionDescription};
 use tramline_stomp::{AckMode, Subscribe, Unsubscribe};
 
 use super::StompSession;
@@ -10,6 +12,7 @@ use super::refusals::Refusal;
 use super::turn;
 use crate::model::events::Event;
 use crate::model::inbound::{Cause, Inbound};
+use crate::model::rejection::{Rejection, RejectionKind};
 use crate::stack::intents::SubscribeIntent;
 use crate::stack::policy::{Authorized, Decision};
 
@@ -146,5 +149,57 @@ impl StompSession {
             });
         }
         Work::Unsubscribe(Waiting::new(confirm, receipt))
+    }
+
+    /// The broker has ended a subscription. Only an ERROR can say so to the client, and it ends the session.
+    pub(super) fn subscription_ended(
+        &mut self,
+        subscription: SubscriptionDescription,
+        reason: &ByteString,
+    ) {
+        let SubscriptionDescription {
+            slot,
+            id,
+            destination,
+            ..
+        } = subscription;
+        self.stomp.drop_subscription(slot);
+        let detail =
+            format!("the broker ended the subscription {id:?} to {destination:?}: {reason}");
+        self.tell(|session| Event::Unsubscribed {
+            session,
+            id,
+            destination,
+        });
+        self.refuse("subscription ended", detail, None);
+    }
+
+    /// A subscription goes on, and the broker has lost messages to it.
+    pub(super) fn messages_missed(&self, slot: u32, gap: Option<Gap>) {
+        let Some(SubscriptionDescription {
+            id, destination, ..
+        }) = self.member.subscription(slot)
+        else {
+            return;
+        };
+        self.stack.counters.messages_missed.increment();
+        tracing::debug!(
+            stack = %self.stack.name,
+            session = %self.record.id(),
+            %destination,
+            ?gap,
+            "messages missed"
+        );
+        let mut details = serde_json::json!({ "id": &*id });
+        if let Some(Gap { after, up_to }) = gap {
+            details["after"] = after.to_string().into();
+            details["up-to"] = up_to.to_string().into();
+        }
+        let error = "the broker lost messages to this subscription, which goes on";
+        let rejection = Rejection::new(RejectionKind::MessagesMissed, error).with_details(details);
+        let about = About::of(destination, &Headers::new());
+        let notice = self.default_notice(&rejection, &about);
+        // Ready, since it is delivered on this node.
+        drop(self.stack.publisher.notify(self.record.id(), notice));
     }
 }

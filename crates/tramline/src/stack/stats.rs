@@ -25,6 +25,8 @@ counters! {
     messages_expired,
     /// Messages not written because the session's transport cannot carry them: bodies that are not UTF-8, over SockJS.
     messages_not_carried,
+    /// Times that a subscription was told that it missed messages, which the broker lost on their way.
+    messages_missed,
     /// CONNECT frames whose login was refused, see [`ConnectRefused`](crate::login::ConnectRefused).
     logins_refused,
     /// Frames that the policy denied.

@@ -147,3 +147,66 @@ async fn registry_and_presence_are_right_again_after_it() {
         reads(|| present(node), vec!["ada".to_owned(), "cy".to_owned()]).await;
     }
 }
+
+/// STOMP has only ERROR to say that a subscription is over.
+#[tokio::test]
+async fn a_subscription_that_the_broker_ends_ends_its_session_by_name() {
+    let [here, there] = nodes(|engine| engine).await;
+    let clients = ["ada", "bob", "cy"].map(|name| here.connect(name));
+    let mut connected = Vec::new();
+    for client in clients {
+        connected.push(client.await);
+    }
+    let destinations = ["/topic/a", "/queue/jobs", "/topic/b"];
+    let mut subscriptions = Vec::new();
+    for (client, destination) in connected.iter().zip(destinations) {
+        subscriptions.push(client.subscribe(destination).await);
+    }
+    for (client, destination) in connected.iter().zip(destinations).take(2) {
+        here.engine.lose();
+        here.events();
+        here.engine.restore_without(destination);
+        let end = client.closed().await;
+        assert_eq!(end.error(), Some("subscription ended"));
+        let detail = end.detail().unwrap();
+        let reason = format!("to \"{destination}\": {destination} was refused");
+        assert!(detail.ends_with(&reason), "{detail}");
+        let events = here.events();
+        let ended = |line: &&String| line.contains("unsubscribed") && line.contains(destination);
+        assert_eq!(events.iter().filter(ended).count(), 1, "{events:?}");
+    }
+    assert_eq!(here.app.messaging().stats().rejected, 2);
+    there
+        .connect("eve")
+        .await
+        .send("/topic/b", "still here")
+        .await;
+    assert_eq!(subscriptions[2].next_text().await, "still here");
+
+    here.engine.lose();
+    here.engine.restore_without("user \"cy\"");
+    let end = connected[2].closed().await;
+    assert_eq!(
+        (end.code(), end.reason()),
+        (Some(1013), "user \"cy\" was refused")
+    );
+}
+
+#[tokio::test]
+async fn a_client_is_told_which_subscription_missed_messages() {
+    let [here, there] = nodes(|engine| engine).await;
+    let ada = here.app.connect_as("ada").await;
+    let mut topic = ada.subscribe("/topic/a").await;
+    here.engine.lose();
+    there.connect("bob").await.send("/topic/a", "missed").await;
+    here.engine.restore();
+    let notices = [ada.expect_rejection().await, ada.expect_rejection().await];
+    let mut missed = notices.map(|notice| (notice.kind, notice.destination));
+    missed.sort_unstable();
+    let of = |destination: &str| ("messages-missed".to_owned(), destination.to_owned());
+    assert_eq!(missed, [of("/topic/a"), of("/user/queue/errors")]);
+    there.connect("bob").await.send("/topic/a", "seen").await;
+    assert_eq!(topic.next_text().await, "seen");
+    let stats = here.app.messaging().stats();
+    assert_eq!((stats.messages_missed, stats.rejected), (2, 0));
+}

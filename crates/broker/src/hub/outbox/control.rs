@@ -1,0 +1,90 @@
+//! Instructions to a session, apart from its deliveries.
+
+use std::collections::VecDeque;
+
+use bytestring::ByteString;
+
+use crate::hub::nodes::SubscriptionDescription;
+use crate::request::Gap;
+
+/// An instruction to a session, apart from its deliveries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Control {
+    /// End the session.
+    End(Ending),
+    /// The engine has ended a subscription of the session: the hub no longer has it. Deliveries to it may still be in the
+    /// outbox.
+    SubscriptionEnded {
+        /// The subscription.
+        subscription: SubscriptionDescription,
+        /// The engine's reason.
+        reason: ByteString,
+    },
+    /// A subscription missed messages, and goes on.
+    MessagesMissed {
+        /// The session's number for the subscription.
+        slot: u32,
+        /// The missing messages, if the engine knows.
+        gap: Option<Gap>,
+    },
+}
+
+/// The reason why a session must end, passed to its task through the outbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ending {
+    /// The session did not take its messages fast enough; its queued messages were dropped.
+    Overflow {
+        /// Bytes queued at that moment, including the message that did not fit.
+        queued: usize,
+        /// The outbox's limit in bytes.
+        limit: usize,
+    },
+    /// The server's side ended it.
+    Requested {
+        /// The WebSocket close code.
+        code: u16,
+        /// The reason shown to the client.
+        reason: ByteString,
+    },
+}
+
+/// The instructions that a session has not taken: at most two for each subscription, and its end.
+#[derive(Debug, Default)]
+pub(super) struct Instructions {
+    notices: VecDeque<Control>,
+    pub(super) end: Option<Ending>,
+}
+
+impl Instructions {
+    pub(super) fn ending(end: Ending) -> Self {
+        Self {
+            notices: VecDeque::new(),
+            end: Some(end),
+        }
+    }
+
+    /// Adds a notice. The gaps of a subscription that were not taken become one.
+    pub(super) fn add(&mut self, notice: Control) {
+        if let Control::MessagesMissed { slot, gap } = &notice {
+            for known in &mut self.notices {
+                if let Control::MessagesMissed { slot: of, gap: all } = known
+                    && of == slot
+                {
+                    *all = all.zip(*gap).and_then(|(all, more)| all.with(more));
+                    return;
+                }
+            }
+        }
+        self.notices.push_back(notice);
+    }
+
+    pub(super) fn take_notice(&mut self) -> Option<Control> {
+        self.notices.pop_front()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.notices.is_empty() && self.end.is_none()
+    }
+}
