@@ -85,12 +85,17 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     fn deactivate(&self, _source: &Source) {}
 
     /// Publishes independent messages, in order. The first that is refused ends the batch: those before it are
-    /// published, and the later ones [given back](Refused::rest) for their publisher to go on with.
+    /// published, and the later ones [given back](Refused::rest) for their publisher to go on with. They are of the client
+    /// of `session`, or the application's own; what else is known of that session, [`LocalHub::member`] has.
     ///
     /// The batch includes messages for users and sessions: the engine gives them to its own node with
     /// [`LocalHub::deliver_here`], at their place in the order, and to the other nodes if it joins any. A full queue is
     /// waited for as long as its settings say, unless the message is [immediate](Publish::is_immediate).
-    fn publish(&self, batch: Vec<Publish>) -> Confirm<Result<Published, Refused>>;
+    fn publish(
+        &self,
+        session: Option<SessionId>,
+        batch: Vec<Publish>,
+    ) -> Confirm<Result<Published, Refused>>;
 
     /// Starts to deliver a queue's messages, or a durable subscription's, to `consumer`. At most [`Consumer::credit`]
     /// deliveries may be unsettled. Default: refused, for engines without queues.
@@ -185,8 +190,12 @@ impl<B: Broker + ?Sized> Broker for Arc<B> {
         (**self).deactivate(source);
     }
 
-    fn publish(&self, batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
-        (**self).publish(batch)
+    fn publish(
+        &self,
+        session: Option<SessionId>,
+        batch: Vec<Publish>,
+    ) -> Confirm<Result<Published, Refused>> {
+        (**self).publish(session, batch)
     }
 
     fn consume(&self, consumer: Arc<Consumer>) -> Confirm<Result<Subscribed, SubscribeError>> {

@@ -262,6 +262,11 @@ pub enum SubscribeError {
     /// A share of the client is used up.
     #[error(transparent)]
     ShareUsedUp(#[from] ShareUsedUp),
+    /// A session without a user asked for a durable subscription.
+    #[error(
+        "a durable subscription belongs to a user, and this session is anonymous; log in first"
+    )]
+    AnonymousDurable,
     /// The client asked for an option that the broker does not support, or not for such a destination.
     #[error("this broker does not support the header `{option}` for this destination")]
     Unsupported {

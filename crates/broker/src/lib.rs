@@ -53,8 +53,8 @@ pub use self::hub::{
 };
 pub use self::message::{DeadLetterReason, Message, Position, Publish, is_dead_letter_header};
 pub use self::request::{
-    Address, DeliveryRef, Gap, OpenSession, OptionSupport, Outcome, Published, Settle, Start,
-    SubscribeOptions, SubscribeRequest, Subscribed, Transaction,
+    Address, DeliveryRef, DurableName, Gap, OpenSession, OptionSupport, Outcome, Published, Settle,
+    Start, SubscribeOptions, SubscribeRequest, Subscribed, Transaction,
 };
 pub use self::session_id::SessionId;
 pub use self::statistics::{

@@ -152,13 +152,23 @@ pub struct SubscribeOptions {
     pub start: Start,
     /// Delivers the last value before the live messages. Default false.
     pub retained: bool,
-    /// The name under which the engine keeps the subscription, with its messages, while no session uses it. Default
-    /// none: the subscription ends with its session.
+    /// The client's id of a subscription that the engine keeps, with its messages, while no session uses it; an anonymous
+    /// session has none. The engine receives it with the user's name, as [`Consumer::durable`](crate::Consumer::durable).
+    /// Default none: the subscription ends with its session.
     pub durable: Option<ByteString>,
     /// A condition on a message's headers; only messages that meet it are delivered. Default none.
     pub selector: Option<ByteString>,
     /// Shows a queue's messages without removing them. Default false.
     pub browse: bool,
+}
+
+/// The name of a durable subscription, the same in all sessions of a user.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DurableName {
+    /// The user.
+    pub user: ByteString,
+    /// The client's id of it, unique for the user.
+    pub id: ByteString,
 }
 
 /// The first message of a subscription.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tramline_broker::contract::{self, Options};
 use tramline_broker::{
     Broker, Capabilities, Commit, CommitError, Confirm, Consumer, EmbeddedBroker, Hub, HubSettings,
-    LocalHub, Outcome, Promise, Publish, Published, Refused, SettleError, StartError,
+    LocalHub, Outcome, Promise, Publish, Published, Refused, SessionId, SettleError, StartError,
     SubscribeError, Subscribed, Token, Unanswered,
 };
 
@@ -102,8 +102,12 @@ impl Broker for Late {
         self.later(move |broker| broker.start(hub))
     }
 
-    fn publish(&self, batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
-        self.later(|broker| broker.publish(batch))
+    fn publish(
+        &self,
+        session: Option<SessionId>,
+        batch: Vec<Publish>,
+    ) -> Confirm<Result<Published, Refused>> {
+        self.later(move |broker| broker.publish(session, batch))
     }
 
     fn consume(&self, consumer: Arc<Consumer>) -> Confirm<Result<Subscribed, SubscribeError>> {
@@ -152,8 +156,12 @@ impl Broker for Deaf {
         self.0.start(hub)
     }
 
-    fn publish(&self, batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
-        self.0.publish(batch)
+    fn publish(
+        &self,
+        session: Option<SessionId>,
+        batch: Vec<Publish>,
+    ) -> Confirm<Result<Published, Refused>> {
+        self.0.publish(session, batch)
     }
 
     fn consume(&self, consumer: Arc<Consumer>) -> Confirm<Result<Subscribed, SubscribeError>> {

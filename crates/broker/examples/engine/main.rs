@@ -83,7 +83,11 @@ impl Broker for Engine {
         drop(self.ask(move |state, node| state.deactivate(node, &source)));
     }
 
-    fn publish(&self, batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
+    fn publish(
+        &self,
+        _: Option<SessionId>,
+        batch: Vec<Publish>,
+    ) -> Confirm<Result<Published, Refused>> {
         self.ask(|state, node| state.publish(node, batch))
     }
 

@@ -29,6 +29,7 @@ use crate::hub::{
 };
 use crate::message::Publish;
 use crate::request::{Outcome, Published, Subscribed};
+use crate::session_id::SessionId;
 use crate::statistics::DestinationKind;
 use crate::statistics::DestinationStatistics;
 
@@ -244,7 +245,11 @@ impl Broker for EmbeddedBroker {
         Confirm::ready(started)
     }
 
-    fn publish(&self, batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
+    fn publish(
+        &self,
+        _: Option<SessionId>,
+        batch: Vec<Publish>,
+    ) -> Confirm<Result<Published, Refused>> {
         let Some(engine) = self.engine.get() else {
             let unavailable = Refused::first_of(batch, PublishError::BrokerUnavailable);
             return Confirm::ready(Err(unavailable));

@@ -737,7 +737,7 @@ mod tests {
     fn subscribe(queue: &Arc<Queue>, after: &mut Aftermath) -> SeatKey {
         let consumer = Arc::new(Consumer::new(
             (SessionId::random(), 0),
-            Pattern::parse("/queue/a").unwrap(),
+            (Pattern::parse("/queue/a").unwrap(), None),
             AckMode::Client,
             NonZeroU32::MAX,
             SubscribeOptions::default(),

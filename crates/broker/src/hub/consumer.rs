@@ -14,7 +14,7 @@ use crate::destination::Pattern;
 use crate::feed::Token;
 use crate::hub::{Control, Outbox};
 use crate::message::Message;
-use crate::request::{DeliveryRef, Gap, SubscribeOptions};
+use crate::request::{DeliveryRef, DurableName, Gap, SubscribeOptions};
 use crate::session_id::SessionId;
 use crate::sync::Mutex;
 
@@ -28,6 +28,7 @@ pub struct Consumer {
     session: SessionId,
     slot: u32,
     pattern: Pattern,
+    durable: Option<DurableName>,
     ack: AckMode,
     credit: NonZeroU32,
     options: SubscribeOptions,
@@ -81,7 +82,7 @@ struct Waiting {
 impl Consumer {
     pub(crate) fn new(
         (session, slot): (SessionId, u32),
-        pattern: Pattern,
+        (pattern, durable): (Pattern, Option<DurableName>),
         ack: AckMode,
         credit: NonZeroU32,
         options: SubscribeOptions,
@@ -91,6 +92,7 @@ impl Consumer {
             session,
             slot,
             pattern,
+            durable,
             ack,
             credit,
             options,
@@ -131,7 +133,12 @@ impl Consumer {
         self.credit
     }
 
-    /// The options of the subscription.
+    /// The name of a durable subscription.
+    pub fn durable(&self) -> Option<&DurableName> {
+        self.durable.as_ref()
+    }
+
+    /// The options of the subscription; the name of a durable one is [`durable`](Self::durable).
     pub fn options(&self) -> &SubscribeOptions {
         &self.options
     }
@@ -354,7 +361,7 @@ mod tests {
     fn a_commit_of_deliveries_that_were_just_voided_gives_no_credit() {
         let consumer = Consumer::new(
             (SessionId::random(), 0),
-            Pattern::parse("/queue/a").unwrap(),
+            (Pattern::parse("/queue/a").unwrap(), None),
             AckMode::ClientIndividual,
             NonZeroU32::MIN,
             SubscribeOptions::default(),

@@ -319,6 +319,11 @@ impl LocalHub {
         Ok(Some(share?))
     }
 
+    /// The session `id` of this node, open or not.
+    pub fn member(&self, id: SessionId) -> Option<Arc<Member>> {
+        self.members.get(id)
+    }
+
     /// Returns the account of an open session of this node, for the names that its subscriptions use first.
     pub(crate) fn account_of(&self, session: SessionId) -> Option<Arc<Account>> {
         let member = self.members.get(session)?;

@@ -69,7 +69,7 @@ use crate::errors::{OpenError, PublishError, Refused, StartError, SubscribeError
 use crate::feed::{Feed, Source};
 use crate::message::Publish;
 use crate::request::{
-    Address, OpenSession, OptionSupport, Published, SubscribeRequest, Subscribed,
+    Address, DurableName, OpenSession, OptionSupport, Published, SubscribeRequest, Subscribed,
 };
 use crate::session_id::SessionId;
 use crate::statistics::DestinationKind;
@@ -385,7 +385,7 @@ impl Hub {
         now: Timestamp,
     ) -> Confirm<Result<Published, Refused>> {
         self.local().clock.set(now);
-        self.pass_on(batch)
+        self.pass_on(None, batch)
     }
 
     /// Delivers a message for a user or a session to the subscriptions of this node, without the engine; returns their
@@ -402,8 +402,9 @@ impl Hub {
         mut batch: Vec<Publish>,
         now: Timestamp,
     ) -> Confirm<Result<Published, Refused>> {
+        self.local().clock.set(now);
         self.charge(session, &mut batch);
-        self.publish(batch, now)
+        self.pass_on(Some(session.id()), batch)
     }
 
     /// Sets the account of a client's messages.
@@ -543,12 +544,16 @@ impl Hub {
     }
 
     /// Passes messages on to the engine.
-    fn pass_on(&self, batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
+    fn pass_on(
+        &self,
+        session: Option<SessionId>,
+        batch: Vec<Publish>,
+    ) -> Confirm<Result<Published, Refused>> {
         if !self.ensure_started() {
             let unavailable = Refused::first_of(batch, PublishError::BrokerUnavailable);
             return Confirm::ready(Err(unavailable));
         }
-        self.in_time(self.broker().publish(batch))
+        self.in_time(self.broker().publish(session, batch))
     }
 
     /// Returns the engine's answer, or "unknown" after the engine's answer time is over.
@@ -628,12 +633,18 @@ impl Hub {
                 pattern: text.into(),
             });
         }
+        let mut options = request.options.clone();
+        let durable = match (options.durable.take(), member.user()) {
+            (None, _) => None,
+            (Some(id), Some(user)) => Some(DurableName { user, id }),
+            (Some(_), None) => return Err(SubscribeError::AnonymousDurable),
+        };
         let consumer = Consumer::new(
             (member.id(), slot),
-            pattern.detached(),
+            (pattern.detached(), durable),
             ack,
             prefetch,
-            request.options.clone(),
+            options,
             outbox(),
         );
         Ok((Place::Consumer(Arc::new(consumer)), None))

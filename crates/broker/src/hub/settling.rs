@@ -91,7 +91,7 @@ impl Hub {
             return;
         };
         let letter = entry.message.dead_letter(destination, reason, deliveries);
-        let confirm = self.pass_on(vec![letter]);
+        let confirm = self.pass_on(None, vec![letter]);
         match confirm.into_ready() {
             Ok(answer) => origin.buried(&answer),
             Err(confirm) => self.0.burials.lock().push(DeadLetter { origin, confirm }),

@@ -40,7 +40,11 @@ impl Broker for Link {
         Confirm::ready(Ok(()))
     }
 
-    fn publish(&self, _: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
+    fn publish(
+        &self,
+        _: Option<SessionId>,
+        _: Vec<Publish>,
+    ) -> Confirm<Result<Published, Refused>> {
         Confirm::ready(Ok(Published::default()))
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tramline_broker::{
     Activation, Broker, Capabilities, Command, Commit, CommitError, Confirm, Consumer, Feed, Hub,
     HubSettings, LocalHub, MemberEvent, NodeId, Outcome, Pattern, Promise, Publish, PublishError,
-    Published, Refused, SettleError, Source, StartError, SubscribeError, Subscribed, Timestamp,
-    Token, Unanswered,
+    Published, Refused, SessionId, SettleError, Source, StartError, SubscribeError, Subscribed,
+    Timestamp, Token, Unanswered,
 };
 
 use super::engine::number;
@@ -300,7 +300,11 @@ impl Broker for Harsh {
         }));
     }
 
-    fn publish(&self, batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
+    fn publish(
+        &self,
+        _: Option<SessionId>,
+        batch: Vec<Publish>,
+    ) -> Confirm<Result<Published, Refused>> {
         let refused = |reason: &str| PublishError::Refused {
             reason: reason.into(),
         };

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 
 use tramline_broker::{
     Activation, Broker, Capabilities, Commit, CommitError, Confirm, Consumer, Hub, HubSettings,
-    LocalHub, OptionSupport, Outcome, Promise, Publish, Published, Refused, SettleError, Source,
-    StartError, SubscribeError, Subscribed, Token,
+    LocalHub, OptionSupport, Outcome, Promise, Publish, Published, Refused, SessionId, SettleError,
+    Source, StartError, SubscribeError, Subscribed, Token,
 };
 
 use crate::support::{Session, message, until};
@@ -41,6 +41,7 @@ impl Call {
 pub(crate) struct Manual {
     hub: OnceLock<Arc<LocalHub>>,
     calls: Mutex<Vec<Call>>,
+    publishers: Mutex<Vec<Option<SessionId>>>,
     gate: Mutex<Option<Gate>>,
     /// True if sessions and users are activated at once.
     opens: bool,
@@ -126,6 +127,11 @@ impl Manual {
         self.calls.lock().unwrap().iter().map(Call::name).collect()
     }
 
+    /// The sessions whose messages it was asked to publish.
+    pub(crate) fn publishers(&self) -> Vec<Option<SessionId>> {
+        self.publishers.lock().unwrap().clone()
+    }
+
     /// Blocks the next call about a subscription; returns what signals its arrival, and what unblocks it.
     pub(crate) fn stop(&self) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
         let ((entered, came), (go_on, go)) = (mpsc::channel(), mpsc::channel());
@@ -185,7 +191,12 @@ impl Broker for Manual {
         }
     }
 
-    fn publish(&self, _batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
+    fn publish(
+        &self,
+        session: Option<SessionId>,
+        _batch: Vec<Publish>,
+    ) -> Confirm<Result<Published, Refused>> {
+        self.publishers.lock().unwrap().push(session);
         let (promise, confirm) = Promise::new();
         self.note(Call::Publish(promise));
         confirm

@@ -1,11 +1,12 @@
 //! Options of subscriptions, with an engine that supports all of them.
 
 use tramline_broker::{
-    Address, Pattern, Position, Start, SubscribeError, SubscribeOptions, SubscribeRequest,
+    Address, DurableName, Pattern, Position, Start, SubscribeError, SubscribeOptions,
+    SubscribeRequest,
 };
 
 use crate::manual::{Call, Manual};
-use crate::support::{Session, now, to, wait};
+use crate::support::{NOW, Session, message, now, to, wait};
 
 fn options(set: impl FnOnce(&mut SubscribeOptions)) -> SubscribeOptions {
     let mut options = SubscribeOptions::default();
@@ -28,7 +29,7 @@ fn pattern(text: &'static str) -> Address {
 #[test]
 fn the_engine_sees_those_of_queues_and_durable_subscriptions() {
     let (hub, engine) = Manual::hub();
-    let session = Session::open(&hub);
+    let session = Session::open_user(&hub, "ann");
     let mut selected = durable();
     selected.selector = selector().selector;
     for (slot, (address, wanted)) in (0..).zip([
@@ -41,8 +42,38 @@ fn the_engine_sees_those_of_queues_and_durable_subscriptions() {
         let Call::Consume(consumer, _) = engine.next() else {
             panic!("it is consumed");
         };
-        assert_eq!(*consumer.options(), wanted);
+        let id = wanted.durable.clone();
+        let name = id.map(|id| DurableName {
+            user: "ann".into(),
+            id,
+        });
+        assert_eq!(consumer.durable(), name.as_ref());
+        let mut seen = wanted;
+        seen.durable = None;
+        assert_eq!(*consumer.options(), seen);
     }
+}
+
+#[test]
+fn an_anonymous_session_has_no_durable_subscription() {
+    let (hub, engine) = Manual::hub();
+    let session = Session::open(&hub);
+    let request = SubscribeRequest::new(session.id, 0, pattern("/topic/a"));
+    let answer = now(&mut hub.subscribe(request.options(durable())));
+    assert_eq!(answer, Some(Err(SubscribeError::AnonymousDurable)));
+    assert!(engine.names().is_empty(), "the engine is not asked");
+}
+
+#[test]
+fn the_engine_sees_whose_messages_it_publishes() {
+    let (hub, engine) = Manual::hub();
+    let ann = Session::open_user(&hub, "ann");
+    let member = hub.member(ann.id).unwrap();
+    let _own = hub.publish(vec![message("/topic/a", "x")], NOW);
+    let _ann_s = hub.publish_by(&member, vec![message("/topic/a", "x")], NOW);
+    assert_eq!(engine.publishers(), [None, Some(ann.id)]);
+    let user = engine.local().member(ann.id).unwrap().user();
+    assert_eq!(user.as_deref(), Some("ann"));
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use tramline_broker::{
     Broker, CommitError, Confirm, DestinationStatistics, Hub, HubSettings, LocalHub, OpenError,
-    Pattern, Promise, Publish, PublishError, Published, Refused, StartError, SubscribeError,
-    Transaction,
+    Pattern, Promise, Publish, PublishError, Published, Refused, SessionId, StartError,
+    SubscribeError, Transaction,
 };
 
 use crate::engine::Engine;
@@ -33,7 +33,11 @@ impl Broker for Starting {
         confirm
     }
 
-    fn publish(&self, batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
+    fn publish(
+        &self,
+        _: Option<SessionId>,
+        batch: Vec<Publish>,
+    ) -> Confirm<Result<Published, Refused>> {
         self.check_started();
         Confirm::ready(Err(Refused::first_of(
             batch,

@@ -9,8 +9,8 @@ use tramline::policy::{Policy, check, permit};
 use tramline::{EmbeddedBroker, Path, Rejection};
 use tramline_broker::{
     Activation, Capabilities, Commit, CommitError, Confirm, Consumer, Feed, HubSettings, LocalHub,
-    Outcome, Publish, Published, Refused, SettleError, StartError, SubscribeError, Subscribed,
-    Token,
+    Outcome, Publish, Published, Refused, SessionId, SettleError, StartError, SubscribeError,
+    Subscribed, Token,
 };
 
 use crate::support::{Client, ERRORS, FrameExt, SHORT, Server, Setup, ack, broker, rejected};
@@ -48,8 +48,12 @@ impl Broker for Late {
         });
     }
 
-    fn publish(&self, batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
-        late(self.0.publish(batch))
+    fn publish(
+        &self,
+        session: Option<SessionId>,
+        batch: Vec<Publish>,
+    ) -> Confirm<Result<Published, Refused>> {
+        late(self.0.publish(session, batch))
     }
 
     fn consume(&self, consumer: Arc<Consumer>) -> Confirm<Result<Subscribed, SubscribeError>> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tramline_broker::{
     Activation, Broker, Capabilities, Confirm, HubSettings, LocalHub, Promise, Publish,
-    PublishError, Published, Refused, StartError, SubscribeError,
+    PublishError, Published, Refused, SessionId, StartError, SubscribeError,
 };
 
 use super::engine::Engine;
@@ -36,7 +36,11 @@ impl Broker for Starting {
         activation.refuse(SubscribeError::BrokerUnavailable);
     }
 
-    fn publish(&self, batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
+    fn publish(
+        &self,
+        _: Option<SessionId>,
+        batch: Vec<Publish>,
+    ) -> Confirm<Result<Published, Refused>> {
         Confirm::ready(Err(Refused::first_of(
             batch,
             PublishError::BrokerUnavailable,
