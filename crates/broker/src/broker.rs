@@ -65,8 +65,8 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// engine becomes ready, and whenever that changes, it calls [`LocalHub::set_available`].
     fn start(&self, hub: Arc<LocalHub>) -> Confirm<Result<(), StartError>>;
 
-    /// Finishes pending work, until `deadline` at most. The hub passes on no new subscription, message or transaction
-    /// afterwards. Default: nothing to do.
+    /// Finishes pending work, until `deadline` at most; called once. The hub passes on no new subscription, message or
+    /// transaction afterwards, and waits for the answer no longer than that. Default: nothing to do.
     fn stop(&self, _deadline: Timestamp) -> Confirm<()> {
         Confirm::ready(())
     }

@@ -17,70 +17,86 @@ use crate::timestamp::Timestamp;
 pub(super) struct Deadlines(Mutex<Vec<Owed>>);
 
 struct Owed {
-    /// When it was asked for: 0 if the hub had not received the time yet.
-    since: Timestamp,
-    time: Duration,
-    given: Weak<Mutex<Given>>,
+    until: Until,
+    time_out: Weak<Mutex<TimeOut>>,
+}
+
+/// The end of a wait.
+#[derive(Clone, Copy)]
+pub(super) enum Until {
+    /// When `time` has passed, by the steady clock, `since` the request: 0 if the hub had not received the time yet.
+    Elapsed { since: Timestamp, time: Duration },
+    /// At this time of the callers' clock.
+    At(Timestamp),
+}
+
+impl Until {
+    fn has_come(&mut self, now: Timestamp, steady: Timestamp) -> bool {
+        match self {
+            Self::Elapsed { since, time } => {
+                if *since == Timestamp::default() {
+                    *since = steady;
+                }
+                *since + *time <= steady
+            }
+            Self::At(deadline) => *deadline <= now,
+        }
+    }
 }
 
 /// The flag that an answer timed out, and the task that waits for it.
 #[derive(Default)]
-struct Given {
-    up: bool,
+struct TimeOut {
+    has_come: bool,
     waker: Option<Waker>,
 }
 
 impl Deadlines {
-    /// Returns the answer of `confirm`, or "unanswered" after `time` has passed.
+    /// Returns the answer of `confirm`, or "unanswered" once `until` has come.
     pub(super) fn watch<T: Unanswered + Send + 'static>(
         &self,
         confirm: Confirm<T>,
-        since: Timestamp,
-        time: Duration,
+        until: Until,
     ) -> Confirm<T> {
         let mut confirm = match confirm.into_ready() {
             Ok(answer) => return Confirm::ready(answer),
             Err(confirm) => confirm,
         };
-        let given = Arc::new(Mutex::new(Given::default()));
+        let time_out = Arc::new(Mutex::new(TimeOut::default()));
         let owed = Owed {
-            since,
-            time,
-            given: Arc::downgrade(&given),
+            until,
+            time_out: Arc::downgrade(&time_out),
         };
         self.0.lock().push(owed);
         Confirm::later(std::future::poll_fn(move |context| {
             if let Poll::Ready(answer) = Pin::new(&mut confirm).poll(context) {
                 return Poll::Ready(answer);
             }
-            let mut given = given.lock();
-            if given.up {
+            let mut time_out = time_out.lock();
+            if time_out.has_come {
                 return Poll::Ready(T::unanswered());
             }
-            given.waker = Some(context.waker().clone());
+            time_out.waker = Some(context.waker().clone());
             Poll::Pending
         }))
     }
 
     /// Times out the overdue answers, and wakes the tasks that wait for them.
-    pub(super) fn pass(&self, now: Timestamp) {
+    pub(super) fn pass(&self, now: Timestamp, steady: Timestamp) {
         let mut overdue = Vec::new();
         self.0.lock().retain_mut(|owed| {
-            if owed.since == Timestamp::default() {
-                owed.since = now;
-            }
-            if owed.since + owed.time <= now {
-                overdue.extend(owed.given.upgrade());
+            if owed.until.has_come(now, steady) {
+                overdue.extend(owed.time_out.upgrade());
                 return false;
             }
             // Drops those that were answered, or that no task waits for.
-            owed.given.strong_count() > 0
+            owed.time_out.strong_count() > 0
         });
-        for given in overdue {
-            let mut given = given.lock();
-            given.up = true;
-            if let Some(waker) = given.waker.take() {
-                drop(given);
+        for time_out in overdue {
+            let mut time_out = time_out.lock();
+            time_out.has_come = true;
+            if let Some(waker) = time_out.waker.take() {
+                drop(time_out);
                 waker.wake();
             }
         }

@@ -31,7 +31,7 @@ mod withdrawal;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll, Waker};
 
 use bytestring::ByteString;
@@ -43,7 +43,7 @@ pub use self::accounts::{Holder, Resource, ShareUsedUp, Shares};
 pub(crate) use self::budget::{Budget, Charge};
 pub(crate) use self::clock::Periodic;
 pub use self::consumer::Consumer;
-use self::deadlines::Deadlines;
+use self::deadlines::{Deadlines, Until};
 pub use self::local::LocalHub;
 use self::members::Place;
 pub use self::members::{Member, SessionContext};
@@ -57,7 +57,7 @@ pub use self::settings::{HubSettings, Prefix, TopicSettings};
 use self::settling::DeadLetter;
 pub use self::sources::Activation;
 use self::sources::Answered;
-use self::start::{Awaiting, Start};
+use self::start::SharedAnswer;
 use self::subscribers::{Sink, Subscriber};
 use self::window::Window;
 use crate::AckMode;
@@ -128,9 +128,10 @@ struct Inner {
     /// True after `Broker::start` has returned.
     started: AtomicBool,
     stopped: AtomicBool,
-    start: Mutex<Start>,
-    /// The tasks that wait for the answer to the start.
-    awaiting_start: Arc<Awaiting>,
+    start: SharedAnswer<Result<(), StartError>>,
+    /// True if the first use started it, and no caller receives the answer.
+    at_first_use: AtomicBool,
+    stop: SharedAnswer<()>,
     deadlines: Deadlines,
     /// Dead letters that the engine has not confirmed.
     burials: Mutex<Vec<DeadLetter>>,
@@ -157,8 +158,9 @@ impl Hub {
             start_begun: AtomicBool::new(false),
             started: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
-            start: Mutex::default(),
-            awaiting_start: Arc::default(),
+            start: SharedAnswer::default(),
+            at_first_use: AtomicBool::new(false),
+            stop: SharedAnswer::default(),
             deadlines: Deadlines::default(),
             burials: Mutex::default(),
         }));
@@ -196,13 +198,15 @@ impl Hub {
 
     /// Stops the engine, if it was started: it finishes pending work, until `deadline` at most, and is no longer
     /// available. Later requests to open, subscribe, publish or commit are answered `BrokerUnavailable`.
+    ///
+    /// The answer comes when the engine has stopped or a [sweep](Self::sweep) has passed the deadline, also if the engine
+    /// never answers. The engine is stopped once, with the first caller's deadline, and goes on stopping if the answer is
+    /// dropped; later callers wait for that stop, until their own deadline.
     pub fn stop(&self, deadline: Timestamp) -> Confirm<()> {
-        self.0.stopped.store(true, Ordering::Release);
-        if !self.is_started() {
-            return Confirm::ready(());
+        match self.begin_stop(deadline) {
+            true => self.stopped(deadline),
+            false => Confirm::ready(()),
         }
-        self.local().set_available(false);
-        self.broker().stop(deadline)
     }
 
     /// This node's id.
@@ -444,7 +448,8 @@ impl Hub {
     /// Does the work that is due by now, and drops what is no longer used. Call it about once a second.
     pub fn sweep(&self, now: Timestamp) {
         self.local().clock.set(now);
-        self.0.deadlines.pass(self.local().steady());
+        let local = self.local();
+        self.0.deadlines.pass(local.now(), local.steady());
         self.check_start();
         self.poll_burials();
         if self.is_started() {
@@ -562,7 +567,8 @@ impl Hub {
             None => confirm,
             Some(time) => {
                 let since = self.local().steady();
-                self.0.deadlines.watch(confirm, since, time)
+                let until = Until::Elapsed { since, time };
+                self.0.deadlines.watch(confirm, until)
             }
         }
     }

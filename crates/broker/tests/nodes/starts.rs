@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use tramline_broker::{
     Broker, CommitError, Confirm, DestinationStatistics, Hub, HubSettings, LocalHub, OpenError,
     Pattern, Promise, Publish, PublishError, Published, Refused, SessionId, StartError,
-    SubscribeError, Transaction,
+    SubscribeError, Timestamp, Transaction,
 };
 
 use crate::engine::Engine;
@@ -18,6 +18,7 @@ use crate::support::{NOW, Seen, Session, TOO_LATE, message, now, wait};
 #[derive(Debug, Default)]
 struct Starting {
     start: Mutex<Option<Promise<Result<(), StartError>>>>,
+    stops: Mutex<Vec<Promise<()>>>,
     is_started: AtomicBool,
 }
 
@@ -30,6 +31,13 @@ impl Broker for Starting {
         let (promise, confirm) = Promise::new();
         *self.start.lock().unwrap() = Some(promise);
         self.is_started.store(true, Ordering::Release);
+        confirm
+    }
+
+    fn stop(&self, _deadline: Timestamp) -> Confirm<()> {
+        self.check_started();
+        let (promise, confirm) = Promise::new();
+        self.stops.lock().unwrap().push(promise);
         confirm
     }
 
@@ -145,6 +153,42 @@ fn a_stop_before_the_first_use_prevents_the_start() {
     let mut opened = Session::new(&hub, 1_000).opening(None);
     assert_eq!(now(&mut opened), Some(Err(OpenError::BrokerUnavailable)));
     assert!(!engine.is_started.load(Ordering::Acquire));
+}
+
+#[test]
+fn a_stop_prevents_a_later_start() {
+    let (hub, engine, _seen) = hub();
+    wait(hub.stop(NOW));
+    let error = StartError::new("it was stopped before");
+    assert_eq!(wait(hub.start()), Err(error));
+    assert!(!engine.is_started.load(Ordering::Acquire));
+}
+
+#[test]
+fn a_stop_ends_by_its_deadline() {
+    let (hub, engine, _seen) = hub();
+    drop(hub.start());
+    let mut silent = [hub.stop(NOW), hub.stop(TOO_LATE)];
+    let before = Timestamp::from_millis(NOW.as_millis() - 1);
+    hub.sweep(before);
+    assert_eq!(silent.each_mut().map(now), [None, None]);
+    hub.sweep(NOW);
+    assert_eq!(silent.each_mut().map(now), [Some(()), None]);
+    assert_eq!(engine.stops.lock().unwrap().len(), 1, "it is asked once");
+}
+
+#[test]
+fn a_stop_goes_on_when_its_caller_does_not_wait() {
+    let (hub, engine, _seen) = hub();
+    drop(hub.start());
+    drop(hub.stop(TOO_LATE));
+    let mut later = [hub.stop(TOO_LATE), hub.stop(TOO_LATE)];
+    assert_eq!(later.each_mut().map(now), [None, None]);
+    let mut stops = std::mem::take(&mut *engine.stops.lock().unwrap());
+    assert_eq!(stops.len(), 1);
+    stops.remove(0).keep(());
+    assert_eq!(later.each_mut().map(now), [Some(()), Some(())]);
+    assert_eq!(now(&mut hub.stop(TOO_LATE)), Some(()));
 }
 
 #[test]

@@ -150,15 +150,12 @@ impl Messaging {
     /// stops the waiting, not the ending.
     pub async fn shutdown(&self, deadline: Duration) -> usize {
         let stack = &self.handle.stack;
-        let was_closing = stack.lifecycle.is_closing();
         stack.lifecycle.close_within(deadline);
         stack.close();
-        let until = now() + deadline;
+        let stop = StopBroker::by(stack, now() + deadline);
         let registered = || stack.hub.registered();
         let left = stack.lifecycle.all_gone(deadline, registered).await;
-        if !was_closing {
-            self.stop_broker(until).await;
-        }
+        stop.now().await;
         left
     }
 
@@ -197,8 +194,7 @@ impl Messaging {
     /// ```
     pub async fn drain(&self, over: Duration) -> usize {
         let stack = &self.handle.stack;
-        let was_closing = stack.lifecycle.is_closing();
-        let until = now() + over + CLOSE_TIME;
+        let stop = StopBroker::by(stack, now() + over + CLOSE_TIME);
         let left = drain(
             &stack.lifecycle,
             over,
@@ -208,17 +204,53 @@ impl Messaging {
             || stack.close(),
         )
         .await;
-        if !was_closing {
-            self.stop_broker(until).await;
-        }
+        stop.now().await;
         left
     }
+}
 
-    async fn stop_broker(&self, until: Instant) {
-        let left = until.saturating_duration_since(now());
-        let hub = &self.handle.stack.hub;
-        let stopped = hub.stop(Timestamp::from(wall_clock()) + left);
-        // An engine that does not stop in time is no longer waited for.
-        let _ = tokio::time::timeout(left, stopped).await;
+/// Stops the broker when the sessions are gone, even if the future that waits for them is dropped.
+struct StopBroker {
+    stack: Arc<MessagingStack>,
+    until: Instant,
+    is_begun: bool,
+}
+
+impl StopBroker {
+    fn by(stack: &Arc<MessagingStack>, until: Instant) -> Self {
+        Self {
+            stack: Arc::clone(stack),
+            until,
+            is_begun: false,
+        }
     }
+
+    async fn now(mut self) {
+        self.is_begun = true;
+        stop_broker(&self.stack, self.until).await;
+    }
+}
+
+impl Drop for StopBroker {
+    fn drop(&mut self) {
+        // A runtime that is gone has no sessions left.
+        if !self.is_begun
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let (stack, until) = (Arc::clone(&self.stack), self.until);
+            runtime.spawn(async move {
+                let left = until.saturating_duration_since(now());
+                let registered = || stack.hub.registered();
+                stack.lifecycle.all_gone(left, registered).await;
+                stop_broker(&stack, until).await;
+            });
+        }
+    }
+}
+
+async fn stop_broker(stack: &MessagingStack, until: Instant) {
+    let left = until.saturating_duration_since(now());
+    let stopped = stack.hub.stop(Timestamp::from(wall_clock()) + left);
+    // An engine that does not stop in time is no longer waited for.
+    let _ = tokio::time::timeout(left, stopped).await;
 }

@@ -1,8 +1,11 @@
 //! What each node's listeners are told, and that it is told once.
 
+use std::future::Future;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
-use super::support::nodes;
+use super::support::{node, nodes, reads};
 
 #[tokio::test]
 async fn a_session_s_events_are_its_own_node_s() {
@@ -46,4 +49,27 @@ async fn a_shutdown_is_reported_once() {
     assert_eq!(there.events(), ["disconnected ada Server", "unavailable"]);
     assert_eq!(here.events(), ["available"], "it goes on");
     ada.closed().await;
+}
+
+#[tokio::test]
+async fn a_shutdown_or_drain_that_nobody_waits_for_stops_the_broker() {
+    for drains in [false, true] {
+        let node = node().await;
+        let ada = node.connect("ada").await;
+        node.events();
+        let (app, time) = (node.app.messaging(), Duration::from_secs(10));
+        let polled = std::future::poll_fn(|context| {
+            Poll::Ready(match drains {
+                true => pin!(app.drain(time)).poll(context),
+                false => pin!(app.shutdown(time)).poll(context),
+            })
+        });
+        assert_eq!(polled.await, Poll::Pending);
+        ada.closed().await;
+        let events = || node.log.lock().clone();
+        reads(|| events().last().cloned(), Some("unavailable".to_owned())).await;
+        assert_eq!(app.shutdown(time).await, 0);
+        let unavailable = |line: &&String| *line == "unavailable";
+        assert_eq!(events().iter().filter(unavailable).count(), 1);
+    }
 }
