@@ -132,6 +132,9 @@ counts! {
     discarded = Discarded,
     /// Messages refused because a queue, or the broker's memory, was full.
     refused = Refused,
+    /// Settlements without a waiting caller, as of what was written to clients that send no ACK, that the engine refused
+    /// or did not answer: it may deliver the messages again. Only in the totals.
+    settlements_failed = SettlementFailed,
 }
 
 /// The counters behind [`Counts`].

@@ -20,7 +20,7 @@ use super::topics::Topics;
 use crate::broker::{Broker, Capabilities};
 use crate::confirm::Confirm;
 use crate::destination::{Destination, Pattern, Target};
-use crate::errors::{PublishError, Refused, StartError, SubscribeError};
+use crate::errors::{PublishError, Refused, SettleError, StartError, SubscribeError};
 use crate::expiry::expiry;
 use crate::feed::{Feed, Source};
 use crate::hub::Ending;
@@ -407,6 +407,13 @@ impl LocalHub {
     pub(super) fn start_failed(&self, error: &StartError) {
         if let Some(observer) = self.observer.get() {
             observer.start_failed(error);
+        }
+    }
+
+    pub(super) fn settlement_failed(&self, session: SessionId, error: &SettleError) {
+        self.totals.count(Count::SettlementFailed, 1);
+        if let Some(observer) = self.observer.get() {
+            observer.settlement_failed(session, error);
         }
     }
 

@@ -54,7 +54,7 @@ pub use self::nodes::{
 };
 pub use self::outbox::{Control, Delivery, Ending, Lost, Outbox, Overflow, Taken};
 pub use self::settings::{HubSettings, Prefix, TopicSettings};
-use self::settling::DeadLetter;
+use self::settling::Unawaited;
 pub use self::sources::Activation;
 use self::sources::Answered;
 use self::start::SharedAnswer;
@@ -133,8 +133,7 @@ struct Inner {
     at_first_use: AtomicBool,
     stop: SharedAnswer<()>,
     deadlines: Deadlines,
-    /// Dead letters that the engine has not confirmed.
-    burials: Mutex<Vec<DeadLetter>>,
+    unawaited: Mutex<Vec<Unawaited>>,
 }
 
 impl Hub {
@@ -162,7 +161,7 @@ impl Hub {
             at_first_use: AtomicBool::new(false),
             stop: SharedAnswer::default(),
             deadlines: Deadlines::default(),
-            burials: Mutex::default(),
+            unawaited: Mutex::default(),
         }));
         if hub.local().capabilities.starts_at_once {
             hub.ensure_started();
@@ -451,7 +450,7 @@ impl Hub {
         let local = self.local();
         self.0.deadlines.pass(local.now(), local.steady());
         self.check_start();
-        self.poll_burials();
+        self.poll_unawaited();
         if self.is_started() {
             self.broker().sweep();
         }

@@ -6,7 +6,7 @@ use std::fmt;
 use bytestring::ByteString;
 
 use crate::Headers;
-use crate::errors::StartError;
+use crate::errors::{SettleError, StartError};
 use crate::session_id::SessionId;
 use crate::sync::Mutex;
 
@@ -136,6 +136,10 @@ pub trait Observer: Send + Sync {
 
     /// The engine became available or unavailable.
     fn available(&self, available: bool);
+
+    /// The engine refused or did not answer a settlement that
+    /// [no caller waits for](crate::Hub::settle_unawaited).
+    fn settlement_failed(&self, session: SessionId, error: &SettleError);
 
     /// The engine failed to start at its first use.
     fn start_failed(&self, error: &StartError);

@@ -20,6 +20,12 @@ pub(super) struct DeadLetter {
     confirm: Confirm<Result<Published, Refused>>,
 }
 
+/// An answer of the engine that no caller waits for. Sweeps ask for it.
+pub(super) enum Unawaited {
+    DeadLetter(DeadLetter),
+    Settlement(SessionId, Confirm<Result<(), SettleError>>),
+}
+
 /// The answer to a settlement, if the delivery exists.
 pub(super) type Settled = Option<Confirm<Result<(), SettleError>>>;
 
@@ -48,6 +54,27 @@ impl Hub {
             Err(SettleError::Gone) => Err(SettleError::UnknownDelivery { delivery }),
             answer => answer,
         })
+    }
+
+    /// Like [`settle`](Self::settle), for a caller that does not wait for the answer. A failure is
+    /// [counted](crate::Counts::settlements_failed) and [observed](crate::Observer::settlement_failed), by the next
+    /// [sweep](Self::sweep) if the engine answers late. A delivery that does not exist is no failure: it left with its
+    /// subscription.
+    pub fn settle_unawaited(&self, session: SessionId, settle: Settle) {
+        match self.settle(session, settle).into_ready() {
+            Ok(answer) => self.settled_unawaited(session, answer),
+            Err(confirm) => {
+                let settlement = Unawaited::Settlement(session, confirm);
+                self.0.unawaited.lock().push(settlement);
+            }
+        }
+    }
+
+    fn settled_unawaited(&self, session: SessionId, answer: Result<(), SettleError>) {
+        match answer {
+            Ok(()) | Err(SettleError::UnknownDelivery { .. }) => {}
+            Err(error) => self.local().settlement_failed(session, &error),
+        }
     }
 
     /// Settles a delivery at one subscription.
@@ -94,19 +121,38 @@ impl Hub {
         let confirm = self.pass_on(None, vec![letter]);
         match confirm.into_ready() {
             Ok(answer) => origin.buried(&answer),
-            Err(confirm) => self.0.burials.lock().push(DeadLetter { origin, confirm }),
+            Err(confirm) => {
+                let letter = Unawaited::DeadLetter(DeadLetter { origin, confirm });
+                self.0.unawaited.lock().push(letter);
+            }
         }
     }
 
-    /// Counts the dead letters that the engine has confirmed since.
-    pub(super) fn poll_burials(&self) {
-        self.0.burials.lock().retain_mut(|letter| {
-            let answer = poll_once(&mut letter.confirm);
-            if let Poll::Ready(answer) = &answer {
-                letter.origin.buried(answer);
-            }
-            answer.is_pending()
-        });
+    /// Takes the answers that have come since.
+    pub(super) fn poll_unawaited(&self) {
+        let mut answered = Vec::new();
+        self.0
+            .unawaited
+            .lock()
+            .retain_mut(|unawaited| match unawaited {
+                Unawaited::DeadLetter(letter) => {
+                    let answer = poll_once(&mut letter.confirm);
+                    if let Poll::Ready(answer) = &answer {
+                        letter.origin.buried(answer);
+                    }
+                    answer.is_pending()
+                }
+                Unawaited::Settlement(session, confirm) => match poll_once(confirm) {
+                    Poll::Ready(answer) => {
+                        answered.push((*session, answer));
+                        false
+                    }
+                    Poll::Pending => true,
+                },
+            });
+        for (session, answer) in answered {
+            self.settled_unawaited(session, answer);
+        }
     }
 }
 

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use loom::thread;
 use tramline_broker::{
     Broker, Capabilities, Confirm, Hub, HubSettings, LocalHub, Member, MemberEvent, NodeId,
-    Observer, OpenSession, Outbox, Overflow, Publish, Published, Refused, SessionId, StartError,
+    Observer, OpenSession, Outbox, Overflow, Publish, Published, Refused, SessionId, SettleError,
+    StartError,
 };
 
 use super::model;
@@ -73,6 +74,7 @@ impl Observer for Seen {
 
     fn ending(&self, _: &Member, _: u16, _: &bytestring::ByteString) {}
     fn available(&self, _: bool) {}
+    fn settlement_failed(&self, _: SessionId, _: &SettleError) {}
     fn start_failed(&self, _: &StartError) {}
 }
 

@@ -84,7 +84,13 @@ impl Manual {
     /// Subscribes `session` to a `queue`, and fills the consumer's credit with deliveries, by tokens from 0 on.
     #[track_caller]
     pub(crate) fn filled(&self, session: &Session, queue: &str) -> Arc<Consumer> {
-        drop(session.subscribing(0, queue));
+        self.filled_at(session, 0, queue)
+    }
+
+    /// Like [`filled`](Self::filled), with the number `slot` of the subscription.
+    #[track_caller]
+    pub(crate) fn filled_at(&self, session: &Session, slot: u32, queue: &str) -> Arc<Consumer> {
+        drop(session.subscribing(slot, queue));
         let Call::Consume(consumer, promise) = self.next() else {
             panic!("a queue is consumed");
         };

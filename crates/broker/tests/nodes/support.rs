@@ -272,6 +272,10 @@ impl Observer for Seen {
         self.note(format!("available {available}"));
     }
 
+    fn settlement_failed(&self, _session: SessionId, error: &SettleError) {
+        self.note(format!("not settled: {error}"));
+    }
+
     fn start_failed(&self, error: &StartError) {
         self.note(error.to_string());
     }

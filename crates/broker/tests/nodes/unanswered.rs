@@ -6,7 +6,7 @@ use tramline_broker::{
 };
 
 use crate::manual::{Call, Manual};
-use crate::support::{NOW, Session, TOO_LATE, accepting, message, now, wait};
+use crate::support::{NOW, Seen, Session, TOO_LATE, accepting, message, now, wait};
 
 const ROOM: &str = "/topic/room";
 const QUEUE: &str = "/queue/a";
@@ -100,6 +100,43 @@ fn a_settlement() {
     let mut dropped = session.settling(&delivery);
     drop(engine.next());
     assert_eq!(now(&mut dropped), Some(Err(SettleError::OutcomeUnknown)));
+}
+
+#[test]
+fn a_settlement_that_nobody_waits_for_is_counted_and_observed() {
+    let (session, engine, delivery) = consumer();
+    let hub = &session.hub;
+    let seen = Seen::of(hub);
+    let failed = || {
+        let all = tramline_broker::Pattern::parse("/**").unwrap();
+        hub.statistics(&all, 0).totals.settlements_failed
+    };
+    let settle = || hub.settle_unawaited(session.id, accepting(&delivery));
+    settle();
+    let Call::Settle(promise) = engine.next() else {
+        panic!("it is asked to settle");
+    };
+    promise.keep(Err(SettleError::BrokerUnavailable));
+    settle();
+    assert!(
+        engine.names().is_empty(),
+        "there is no such delivery any more"
+    );
+    hub.sweep(NOW);
+    assert_eq!(failed(), 1);
+    assert_eq!(seen.all(), ["not settled: the broker is not available"]);
+
+    let consumer = engine.filled_at(&session, 1, QUEUE);
+    let delivery = session.take(1).remove(0);
+    assert_eq!(delivery.slot, consumer.slot());
+    hub.settle_unawaited(session.id, accepting(&delivery));
+    let _silent = engine.next();
+    hub.sweep(NOW);
+    assert_eq!(failed(), 1);
+    hub.sweep(TOO_LATE);
+    assert_eq!(failed(), 2);
+    let unknown = format!("not settled: {}", SettleError::OutcomeUnknown);
+    assert_eq!(seen.all().last(), Some(&unknown));
 }
 
 #[test]

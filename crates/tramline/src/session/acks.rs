@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use bytestring::ByteString;
 use tramline_broker::{DeliveryRef, Outcome, Settle, SettleError};
-use tramline_stomp::{Acknowledge, DeliveryId, ServerEvent};
+use tramline_stomp::{Acknowledge, DeliveryId};
 
 use super::StompSession;
 use super::pending::{Waiting, Work};
@@ -24,7 +24,7 @@ impl StompSession {
     }
 
     pub(super) fn acknowledge(&mut self, ack: Acknowledge, outcome: Outcome) -> Option<Work> {
-        let settle = match ack.delivery.clone() {
+        let settle = match ack.delivery {
             DeliveryId::Tag { slot, tag } => {
                 Settle::new(Some(slot), DeliveryRef::Tag(tag), outcome)
             }
@@ -37,16 +37,12 @@ impl StompSession {
             return None;
         }
         let confirm = self.stack.hub.settle(self.record.id(), settle);
-        let receipt = ack.receipt.clone();
+        let receipt = ack.receipt;
         match confirm.into_ready() {
             // A broker in this process lets SENDs wait for room alone, which may take long: then the ERROR does not wait.
-            Ok(Err(_)) if self.work.is_some() && self.stack.hub.answers_late() => {
-                // The ERROR comes after the answers to the SENDs in front: the frame is tried again then.
-                let event = match outcome {
-                    Outcome::Accepted => ServerEvent::Ack(ack),
-                    _ => ServerEvent::Nack(ack),
-                };
-                self.order.hold_back((event, None));
+            Ok(Err(error)) if self.work.is_some() && self.stack.hub.answers_late() => {
+                // The ERROR comes after the answers to the SENDs in front.
+                self.order.hold_back_error(error, receipt);
                 None
             }
             Ok(answer) => {
@@ -78,7 +74,7 @@ impl StompSession {
         if all { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    fn settled(&mut self, answer: Result<(), SettleError>, receipt: Option<ByteString>) {
+    pub(super) fn settled(&mut self, answer: Result<(), SettleError>, receipt: Option<ByteString>) {
         match answer {
             Ok(()) => self.receipt(receipt),
             Err(error) => self.refuse("not acknowledged", error.to_string(), receipt),
@@ -90,7 +86,7 @@ impl StompSession {
     pub(super) fn settle_failed(&self, failed: &[(u32, u32, Outcome)]) {
         for (slot, tag, outcome) in failed {
             let settle = Settle::new(Some(*slot), DeliveryRef::Only(*tag), *outcome);
-            drop(self.stack.hub.settle(self.record.id(), settle));
+            self.stack.hub.settle_unawaited(self.record.id(), settle);
         }
     }
 
@@ -98,8 +94,7 @@ impl StompSession {
     pub(super) fn settle_written(&self, written: &[(u32, u32)]) {
         for (slot, tag) in written {
             let settle = Settle::new(Some(*slot), DeliveryRef::Tag(*tag), Outcome::Accepted);
-            // The answer does not matter: a delivery that is missing left with its subscription.
-            drop(self.stack.hub.settle(self.record.id(), settle));
+            self.stack.hub.settle_unawaited(self.record.id(), settle);
         }
     }
 }

@@ -39,6 +39,15 @@ impl StompSession {
                 self.publish_batch();
                 continue;
             }
+            if self.work.is_none() && self.order.has_error() {
+                self.publish_batch();
+                if self.work.is_none()
+                    && let Some((error, receipt)) = self.order.take_error()
+                {
+                    self.settled(Err(error), receipt);
+                }
+                continue;
+            }
             let seen = match self.order.take_held_back() {
                 Some(seen) => seen,
                 None => match self.stomp.poll_event() {

@@ -1,7 +1,7 @@
 //! Frames that wait for others: for the end of a read, for an answer of the broker, for their COMMIT.
 
 use bytestring::ByteString;
-use tramline_broker::{DeliveryRef, Settle};
+use tramline_broker::{DeliveryRef, Settle, SettleError};
 use tramline_stomp::ServerEvent;
 
 use super::few::Few;
@@ -31,6 +31,8 @@ pub(super) struct Order {
 struct Behind {
     /// A frame that waits for the work before it.
     held_back: Option<Seen>,
+    /// The error of an ACK or NACK behind SENDs that the broker has not confirmed, and its receipt.
+    error: Option<(SettleError, Option<ByteString>)>,
     /// The outcome of the read that brought frames which a turn did not reach: it counts when they are handled.
     rest: Option<Result<(), Lost>>,
 }
@@ -46,9 +48,25 @@ impl Order {
         taken
     }
 
+    pub(super) fn hold_back_error(&mut self, error: SettleError, receipt: Option<ByteString>) {
+        self.behind.get_or_insert_default().error = Some((error, receipt));
+    }
+
+    pub(super) fn has_error(&self) -> bool {
+        let behind = self.behind.as_ref();
+        behind.is_some_and(|behind| behind.error.is_some())
+    }
+
+    pub(super) fn take_error(&mut self) -> Option<(SettleError, Option<ByteString>)> {
+        let taken = self.behind.as_mut()?.error.take();
+        self.trim();
+        taken
+    }
+
+    /// Returns true if a frame waits for the work before it, or the error of one.
     pub(super) fn is_held_back(&self) -> bool {
         let behind = self.behind.as_ref();
-        behind.is_some_and(|behind| behind.held_back.is_some())
+        behind.is_some_and(|behind| behind.held_back.is_some() || behind.error.is_some())
     }
 
     /// Notes that a turn did not reach all frames that have arrived.
@@ -84,7 +102,9 @@ impl Order {
     }
 
     fn trim(&mut self) {
-        let unused = |behind: &mut Box<Behind>| behind.held_back.is_none() && behind.rest.is_none();
+        let unused = |behind: &mut Box<Behind>| {
+            behind.held_back.is_none() && behind.error.is_none() && behind.rest.is_none()
+        };
         self.behind.take_if(unused);
     }
 }

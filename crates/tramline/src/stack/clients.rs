@@ -66,6 +66,12 @@ impl ClientHub {
         self.0.settle(session, settle)
     }
 
+    /// Settles a delivery without waiting for the answer; the hub counts a failure, and the stack's observer logs it.
+    pub(crate) fn settle_unawaited(&self, session: SessionId, settle: Settle) {
+        self.pass_time();
+        self.0.settle_unawaited(session, settle);
+    }
+
     /// Carries out a session's transaction.
     pub(crate) fn commit(
         &self,

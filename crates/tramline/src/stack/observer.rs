@@ -4,7 +4,7 @@ use std::sync::Weak;
 use std::sync::atomic::Ordering;
 
 use bytestring::ByteString;
-use tramline_broker::{Member, MemberEvent, NodeId, Observer, StartError};
+use tramline_broker::{Member, MemberEvent, NodeId, Observer, SessionId, SettleError, StartError};
 
 use super::shared::MessagingStack;
 use crate::model::events::Event;
@@ -52,6 +52,12 @@ impl Observer for StackObserver {
                 true => Event::BrokerAvailable,
                 false => Event::BrokerUnavailable,
             });
+        }
+    }
+
+    fn settlement_failed(&self, session: SessionId, error: &SettleError) {
+        if let Some(stack) = self.0.upgrade() {
+            tracing::warn!(stack = %stack.name, %session, %error, "delivery not settled");
         }
     }
 

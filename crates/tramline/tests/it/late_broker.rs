@@ -17,7 +17,20 @@ use crate::support::{Client, ERRORS, FrameExt, SHORT, Server, Setup, ack, broker
 
 /// Does everything at once and says so after a while.
 #[derive(Debug)]
-struct Late(Arc<EmbeddedBroker>);
+struct Late(Arc<EmbeddedBroker>, Settles);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Settles {
+    Late,
+    /// Settlements are refused at once.
+    Never,
+}
+
+impl Late {
+    fn new(broker: EmbeddedBroker) -> Self {
+        Self(Arc::new(broker), Settles::Late)
+    }
+}
 
 const DELAY: Duration = Duration::from_millis(20);
 
@@ -70,7 +83,10 @@ impl Broker for Late {
         tokens: &[Token],
         outcome: Outcome,
     ) -> Confirm<Result<(), SettleError>> {
-        late(self.0.settle(consumer, tokens, outcome))
+        match self.1 {
+            Settles::Late => late(self.0.settle(consumer, tokens, outcome)),
+            Settles::Never => Confirm::ready(Err(SettleError::BrokerUnavailable)),
+        }
     }
 
     fn commit(&self, commit: Commit) -> Confirm<Result<Published, CommitError>> {
@@ -84,7 +100,7 @@ impl Broker for Late {
 
 async fn server() -> Server {
     Setup::new()
-        .broker(Late(Arc::new(EmbeddedBroker::new().topics("/topic"))))
+        .broker(Late::new(EmbeddedBroker::new().topics("/topic")))
         .limits(|limits| limits.connect_time = SHORT)
         .start()
         .await
@@ -127,7 +143,7 @@ async fn a_checked_frame_keeps_its_place() {
         .on_message("/app/tags/{name}", check(is_known))
         .otherwise(permit());
     let server = Setup::new()
-        .broker(Late(Arc::new(EmbeddedBroker::new().topics("/topic"))))
+        .broker(Late::new(EmbeddedBroker::new().topics("/topic")))
         .policy(policy)
         .start()
         .await;
@@ -178,7 +194,7 @@ async fn a_rejected_send_keeps_its_place() {
         }
     }
     let server = Setup::new()
-        .broker(Late(Arc::new(EmbeddedBroker::new().topics("/topic"))))
+        .broker(Late::new(EmbeddedBroker::new().topics("/topic")))
         .builder(|builder| builder.interceptor(NoSpam))
         .start()
         .await;
@@ -221,7 +237,7 @@ async fn a_goodbye_behind_a_late_confirmation_is_orderly() {
 /// A server with topics and queues, where everybody may do everything.
 async fn with_queues() -> Server {
     Setup::open_to_all(broker())
-        .broker(Late(Arc::new(broker())))
+        .broker(Late::new(broker()))
         .start()
         .await
 }
@@ -291,6 +307,50 @@ async fn a_wrong_ack_is_told_late_and_after_what_stood_before_it() {
         .refuses(&mut client, commit, expected, rejected)
         .await;
     assert!(server.gate.log().is_empty());
+}
+
+/// A server whose broker refuses settlements.
+async fn that_settles_nothing() -> Server {
+    Setup::open_to_all(broker())
+        .broker(Late(Arc::new(broker()), Settles::Never))
+        .start()
+        .await
+}
+
+/// It is asked once: asked again, the hub would know of no such delivery.
+#[tokio::test]
+async fn a_refused_ack_behind_sends_is_told_with_its_own_reason() {
+    let server = that_settles_nothing().await;
+    server.publish("/queue/x", ["1"]).await;
+    let mut client = Client::connect(&server).await;
+    assert_eq!(client.messages_until_done(SUBSCRIBE).await.len(), 1);
+    let frames = [
+        "SEND\nreceipt:1\ndestination:/topic/x\n\nx\0",
+        "SEND\nreceipt:2\ndestination:/topic/x\n\ny\0",
+        "ACK\nreceipt:7\nid:0-1-$KEY\n\n\0",
+        "SEND\nreceipt:8\ndestination:/topic/x\n\nz\0",
+    ];
+    client.send(&frames.concat()).await;
+    for receipt in ["1", "2"] {
+        client.expect("RECEIPT").await.has("receipt-id", receipt);
+    }
+    let text = "the broker is not available";
+    let error = client.expect_error("not acknowledged", text).await;
+    error.has("receipt-id", "7");
+}
+
+#[tokio::test]
+async fn a_settlement_for_a_client_that_sends_no_ack_is_counted_when_it_fails() {
+    let server = that_settles_nothing().await;
+    let mut client = Client::connect(&server).await;
+    client
+        .done("SUBSCRIBE\nid:s\ndestination:/queue/x\n\n\0")
+        .await;
+    server.publish("/queue/x", ["1", "2"]).await;
+    client.expect_bodies(["1", "2"]).await;
+    client.done("SEND\ndestination:/topic/x\n\nx\0").await;
+    let statistics = server.messaging().broker_statistics("/**", 0).unwrap();
+    assert_eq!(statistics.totals.settlements_failed, 2);
 }
 
 /// Many at once, each with its own confirmation.
