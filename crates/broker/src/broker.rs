@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use crate::confirm::Confirm;
 use crate::destination::Pattern;
-use crate::errors::{CommitError, PublishError, Refused, SettleError, StartError, SubscribeError};
+use crate::errors::{
+    CommitError, PublishError, Refused, SettleError, StartError, SubscribeError, UnsubscribeError,
+};
 use crate::feed::{Feed, Source, Token};
 use crate::hub::{Activation, Command, Consumer, HubSettings, LocalHub, MemberEvent, NodeId};
 use crate::message::Publish;
@@ -108,8 +110,8 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// Ends a consumer. Called once, after [`consume`](Self::consume) has returned and perhaps before its answer. Its
     /// unsettled messages go to other consumers, marked as redelivered. A consumer that was refused is not cancelled;
     /// one whose answer is unknown is. Default: nothing to do.
-    fn cancel(&self, _consumer: &Arc<Consumer>) -> Confirm<()> {
-        Confirm::ready(())
+    fn cancel(&self, _consumer: &Arc<Consumer>) -> Confirm<Result<(), UnsubscribeError>> {
+        Confirm::ready(Ok(()))
     }
 
     /// Ends all consumers of a session that closes. An engine in this process returns the messages of all of them to their
@@ -202,7 +204,7 @@ impl<B: Broker + ?Sized> Broker for Arc<B> {
         (**self).consume(consumer)
     }
 
-    fn cancel(&self, consumer: &Arc<Consumer>) -> Confirm<()> {
+    fn cancel(&self, consumer: &Arc<Consumer>) -> Confirm<Result<(), UnsubscribeError>> {
         (**self).cancel(consumer)
     }
 

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::errors::{
     CommitError, OpenError, PublishError, Refused, SettleError, StartError, SubscribeError,
+    UnsubscribeError,
 };
 use crate::request::{Published, Subscribed};
 use crate::sync::Mutex;
@@ -110,6 +111,12 @@ impl Unanswered for Result<Published, CommitError> {
 impl Unanswered for Result<Subscribed, SubscribeError> {
     fn unanswered() -> Self {
         Err(SubscribeError::OutcomeUnknown)
+    }
+}
+
+impl Unanswered for Result<(), UnsubscribeError> {
+    fn unanswered() -> Self {
+        Err(UnsubscribeError)
     }
 }
 

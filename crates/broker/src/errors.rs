@@ -298,6 +298,12 @@ impl SubscribeError {
     }
 }
 
+/// The engine received the end of a queue subscription, or may have, and never answered: it may still hold messages for
+/// it. The hub does not repeat it, and delivers nothing to that subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the broker did not answer; whether it ended the subscription is not known")]
+pub struct UnsubscribeError;
+
 /// An engine did not start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the broker did not start: {reason}")]

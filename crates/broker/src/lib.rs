@@ -43,6 +43,7 @@ pub use self::destination::{Destination, DestinationError, Pattern, Separator, T
 pub use self::embedded::{EmbeddedBroker, QueueSettings, WhenFull};
 pub use self::errors::{
     CommitError, OpenError, PublishError, Refused, SettleError, StartError, SubscribeError,
+    UnsubscribeError,
 };
 pub use self::feed::{Feed, Source, Token};
 pub use self::hub::{

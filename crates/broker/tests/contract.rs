@@ -9,7 +9,7 @@ use tramline_broker::contract::{self, Options};
 use tramline_broker::{
     Broker, Capabilities, Commit, CommitError, Confirm, Consumer, EmbeddedBroker, Hub, HubSettings,
     LocalHub, Outcome, Promise, Publish, Published, Refused, SessionId, SettleError, StartError,
-    SubscribeError, Subscribed, Token, Unanswered,
+    SubscribeError, Subscribed, Token, Unanswered, UnsubscribeError,
 };
 
 fn embedded() -> EmbeddedBroker {
@@ -114,7 +114,7 @@ impl Broker for Late {
         self.later(|broker| broker.consume(consumer))
     }
 
-    fn cancel(&self, consumer: &Arc<Consumer>) -> Confirm<()> {
+    fn cancel(&self, consumer: &Arc<Consumer>) -> Confirm<Result<(), UnsubscribeError>> {
         let consumer = Arc::clone(consumer);
         self.later(move |broker| broker.cancel(&consumer))
     }

@@ -108,8 +108,16 @@ fn a_subscription_ends_with_unsubscribe_and_with_its_session() {
         client.subscribe(&broker, 1, "/topic/*");
     }
     assert_eq!(publish(&broker, vec![to("/topic/a", "x")]), 4);
-    broker.unsubscribe(alice.id, 0).into_ready().unwrap();
-    broker.unsubscribe(alice.id, 42).into_ready().unwrap();
+    broker
+        .unsubscribe(alice.id, 0)
+        .into_ready()
+        .unwrap()
+        .unwrap();
+    broker
+        .unsubscribe(alice.id, 42)
+        .into_ready()
+        .unwrap()
+        .unwrap();
     assert_eq!(publish(&broker, vec![to("/topic/a", "x")]), 3);
     broker.close(bob.id);
     broker.close(bob.id);
@@ -140,7 +148,11 @@ fn positions_count_up_within_an_epoch_and_a_forgotten_topic_starts_a_new_one() {
     assert_eq!(positions[0].epoch, positions[1].epoch);
     assert_eq!([positions[0].sequence, positions[1].sequence], [1, 2]);
 
-    broker.unsubscribe(alice.id, 0).into_ready().unwrap();
+    broker
+        .unsubscribe(alice.id, 0)
+        .into_ready()
+        .unwrap()
+        .unwrap();
     assert_eq!(
         broker.destinations(),
         1,

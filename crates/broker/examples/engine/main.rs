@@ -12,7 +12,7 @@ use tramline_broker::{
     Broker, Capabilities, Command, Commit, CommitError, Confirm, Consumer, Destination, Feed,
     Headers, Hub, HubSettings, LocalHub, MemberEvent, NodeId, OpenSession, Outbox, Outcome,
     Overflow, Pattern, Publish, Published, Refused, SessionId, SettleError, Source, StartError,
-    SubscribeError, SubscribeRequest, Subscribed, Timestamp, Token, Unanswered,
+    SubscribeError, SubscribeRequest, Subscribed, Timestamp, Token, Unanswered, UnsubscribeError,
 };
 
 use self::server::{Server, State};
@@ -99,9 +99,12 @@ impl Broker for Engine {
         })
     }
 
-    fn cancel(&self, consumer: &Arc<Consumer>) -> Confirm<()> {
+    fn cancel(&self, consumer: &Arc<Consumer>) -> Confirm<Result<(), UnsubscribeError>> {
         let consumer = Arc::clone(consumer);
-        self.ask(move |state, _| state.cancel(number(&consumer)))
+        self.ask(move |state, _| {
+            state.cancel(number(&consumer));
+            Ok(())
+        })
     }
 
     fn settle(

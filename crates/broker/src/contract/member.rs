@@ -237,7 +237,8 @@ impl Member<'_> {
     }
 
     pub(super) fn unsubscribe(&self, slot: u32) {
-        self.trial.wait(self.hub.unsubscribe(self.id, slot));
+        let ended = self.trial.wait(self.hub.unsubscribe(self.id, slot));
+        ended.expect("the subscription ends");
     }
 
     pub(super) fn close(&self) {

@@ -21,7 +21,9 @@ pub use self::settings::{QueueSettings, WhenFull};
 use crate::broker::{Broker, Capabilities, Commit};
 use crate::confirm::{Confirm, Promise};
 use crate::destination::{Destination, Pattern};
-use crate::errors::{CommitError, PublishError, Refused, SettleError, StartError, SubscribeError};
+use crate::errors::{
+    CommitError, PublishError, Refused, SettleError, StartError, SubscribeError, UnsubscribeError,
+};
 use crate::feed::Token;
 use crate::hub::{
     Consumer, HubSettings, LocalHub, Names, NoMoreNames, Payer, Periodic, Prefix, Shares,
@@ -276,9 +278,9 @@ impl Broker for EmbeddedBroker {
         })
     }
 
-    fn cancel(&self, consumer: &Arc<Consumer>) -> Confirm<()> {
+    fn cancel(&self, consumer: &Arc<Consumer>) -> Confirm<Result<(), UnsubscribeError>> {
         self.cancel_all(std::slice::from_ref(consumer));
-        Confirm::ready(())
+        Confirm::ready(Ok(()))
     }
 
     fn cancel_all(&self, consumers: &[Arc<Consumer>]) {

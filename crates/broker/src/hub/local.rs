@@ -20,7 +20,9 @@ use super::topics::Topics;
 use crate::broker::{Broker, Capabilities};
 use crate::confirm::Confirm;
 use crate::destination::{Destination, Pattern, Target};
-use crate::errors::{PublishError, Refused, SettleError, StartError, SubscribeError};
+use crate::errors::{
+    PublishError, Refused, SettleError, StartError, SubscribeError, UnsubscribeError,
+};
 use crate::expiry::expiry;
 use crate::feed::{Feed, Source};
 use crate::hub::Ending;
@@ -493,15 +495,15 @@ impl LocalHub {
         broker: &dyn Broker,
         member: &Member,
         slot: u32,
-    ) -> Confirm<()> {
+    ) -> Confirm<Result<(), UnsubscribeError>> {
         let Some(place) = member.release(slot, self.events()) else {
-            return Confirm::ready(());
+            return Confirm::ready(Ok(()));
         };
         let consumer = self.detach(broker, member, (slot, place));
         self.report();
         match consumer {
             Some(consumer) => broker.cancel(&consumer),
-            None => Confirm::ready(()),
+            None => Confirm::ready(Ok(())),
         }
     }
 

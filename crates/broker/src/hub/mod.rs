@@ -65,7 +65,9 @@ use crate::broker::Broker;
 use crate::confirm::Unanswered;
 use crate::confirm::{Confirm, Promise};
 use crate::destination::{Pattern, Separator};
-use crate::errors::{OpenError, PublishError, Refused, StartError, SubscribeError};
+use crate::errors::{
+    OpenError, PublishError, Refused, StartError, SubscribeError, UnsubscribeError,
+};
 use crate::feed::{Feed, Source};
 use crate::message::Publish;
 use crate::request::{
@@ -371,10 +373,15 @@ impl Hub {
         }
     }
 
-    /// Ends the subscription `slot` of a session. Deliveries without a tag that are already in the outbox stay there.
-    pub fn unsubscribe(&self, session: SessionId, slot: u32) -> Confirm<()> {
+    /// Ends the subscription `slot` of a session. Deliveries without a tag that are already in the outbox stay there. A
+    /// subscription that does not exist has ended.
+    pub fn unsubscribe(
+        &self,
+        session: SessionId,
+        slot: u32,
+    ) -> Confirm<Result<(), UnsubscribeError>> {
         let Some(member) = self.local().members.get(session) else {
-            return Confirm::ready(());
+            return Confirm::ready(Ok(()));
         };
         let ended = self.local().unsubscribe(&**self.broker(), &member, slot);
         self.in_time(ended)

@@ -124,7 +124,7 @@ impl Client {
     }
 
     fn unsubscribe(&self) {
-        block_on(self.broker.unsubscribe(self.id, 0));
+        block_on(self.broker.unsubscribe(self.id, 0)).unwrap();
     }
 
     /// Waits for the next delivery.

@@ -9,7 +9,7 @@ use tramline_broker::{
     Activation, Broker, Capabilities, Command, Commit, CommitError, Confirm, Consumer, Feed, Hub,
     HubSettings, LocalHub, MemberEvent, NodeId, Outcome, Pattern, Promise, Publish, PublishError,
     Published, Refused, SessionId, SettleError, Source, StartError, SubscribeError, Subscribed,
-    Timestamp, Token, Unanswered,
+    Timestamp, Token, Unanswered, UnsubscribeError,
 };
 
 use super::engine::number;
@@ -332,13 +332,14 @@ impl Broker for Harsh {
         })
     }
 
-    fn cancel(&self, consumer: &Arc<Consumer>) -> Confirm<()> {
+    fn cancel(&self, consumer: &Arc<Consumer>) -> Confirm<Result<(), UnsubscribeError>> {
         let (consumer, link) = (Arc::clone(consumer), Arc::clone(&self.link));
         self.ask(move |state, _| {
             if let Some(number) = consumer.record::<u64>() {
                 link.lock().unwrap().consumers.remove(number);
                 state.cancel(*number);
             }
+            Ok(())
         })
     }
 

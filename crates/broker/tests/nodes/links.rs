@@ -80,7 +80,7 @@ fn subscriptions_outlive_a_lost_link() {
     assert_eq!(wait(refused), Err(SubscribeError::BrokerUnavailable));
     let refused = session.subscribing(3, QUEUE);
     assert_eq!(wait(refused), Err(SubscribeError::BrokerUnavailable));
-    wait(here.unsubscribe(session.id, 1));
+    wait(here.unsubscribe(session.id, 1)).unwrap();
 
     engines[0].restore();
     assert!(here.is_available());

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use tramline_broker::{
     Activation, Broker, Capabilities, Commit, CommitError, Confirm, Consumer, Hub, HubSettings,
     LocalHub, OptionSupport, Outcome, Promise, Publish, Published, Refused, SessionId, SettleError,
-    Source, StartError, SubscribeError, Subscribed, Token,
+    Source, StartError, SubscribeError, Subscribed, Token, UnsubscribeError,
 };
 
 use crate::support::{Session, message, until};
@@ -17,7 +17,7 @@ pub(crate) enum Call {
     Deactivate(Source),
     Publish(Promise<Result<Published, Refused>>),
     Consume(Arc<Consumer>, Promise<Result<Subscribed, SubscribeError>>),
-    Cancel,
+    Cancel(Promise<Result<(), UnsubscribeError>>),
     Settle(Promise<Result<(), SettleError>>),
     Commit(Promise<Result<Published, CommitError>>),
 }
@@ -29,7 +29,7 @@ impl Call {
             Self::Deactivate(_) => "deactivate",
             Self::Publish(_) => "publish",
             Self::Consume(..) => "consume",
-            Self::Cancel => "cancel",
+            Self::Cancel(_) => "cancel",
             Self::Settle(_) => "settle",
             Self::Commit(_) => "commit",
         }
@@ -215,9 +215,10 @@ impl Broker for Manual {
         confirm
     }
 
-    fn cancel(&self, _consumer: &Arc<Consumer>) -> Confirm<()> {
-        self.note(Call::Cancel);
-        Confirm::ready(())
+    fn cancel(&self, _consumer: &Arc<Consumer>) -> Confirm<Result<(), UnsubscribeError>> {
+        let (promise, confirm) = Promise::new();
+        self.note(Call::Cancel(promise));
+        confirm
     }
 
     fn settle(

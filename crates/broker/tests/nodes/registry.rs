@@ -79,7 +79,7 @@ fn every_node_knows_the_sessions_of_all() {
     );
     assert!(here.remote_member(bob.id).is_some() && here.remote_member(ann.id).is_none());
 
-    wait(here.unsubscribe(ann.id, 0));
+    wait(here.unsubscribe(ann.id, 0)).unwrap();
     here.close(ann.id);
     let expected = [
         "ann unsubscribed /topic/a",
@@ -134,7 +134,7 @@ fn a_repeated_description_changes_only_what_differs() {
         })
     };
     let before = with(2);
-    wait(here.unsubscribe(ann.id, 0));
+    wait(here.unsubscribe(ann.id, 0)).unwrap();
     ann.subscribe(2, "/topic/c");
     until(|| {
         let known = there.remote_member(ann.id)?;

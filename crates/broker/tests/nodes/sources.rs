@@ -27,7 +27,7 @@ fn overlapping(change: impl Fn(Harsh) -> Harsh) {
         slots
     };
     assert_eq!((of("1"), of("2")), (vec![0, 1, 2], vec![1, 2, 3]));
-    wait(session.hub.unsubscribe(session.id, 1));
+    wait(session.hub.unsubscribe(session.id, 1)).unwrap();
     send(&there, "/topic/a/b", "3");
     let slots: Vec<u32> = session.take(2).iter().map(|taken| taken.slot).collect();
     assert!(!slots.contains(&1), "{slots:?}");
@@ -55,7 +55,7 @@ fn a_late_message_for_an_ended_source_reaches_nobody() {
     engine.activation().confirm(Feed(7));
     wait(first).unwrap();
     assert_eq!(deliver(7), Ok(1));
-    wait(hub.unsubscribe(session.id, 0));
+    wait(hub.unsubscribe(session.id, 0)).unwrap();
     assert_eq!(deliver(7), Ok(0));
     assert!(matches!(engine.next(), Call::Deactivate(_)));
 
@@ -81,8 +81,8 @@ fn those_who_join_while_the_answer_is_pending_share_it() {
     let delivered = engine.local().deliver(Feed(7), vec![message(ROOM, "x")]);
     assert_eq!(delivered, Ok(3));
 
-    wait(hub.unsubscribe(one.id, 0));
-    wait(hub.unsubscribe(two.id, 0));
+    wait(hub.unsubscribe(one.id, 0)).unwrap();
+    wait(hub.unsubscribe(two.id, 0)).unwrap();
     assert!(engine.names().is_empty(), "it still has a subscriber");
     hub.close(two.id);
     assert_eq!(engine.names(), ["deactivate"]);
@@ -114,7 +114,7 @@ fn those_who_share_an_answer_are_all_refused_by_it() {
     for pending in pending {
         assert_eq!(wait(pending), Err(refused.clone()));
     }
-    wait(hub.unsubscribe(one.id, 0));
+    wait(hub.unsubscribe(one.id, 0)).unwrap();
     hub.close(two.id);
     assert!(engine.names().is_empty(), "there is nothing to end");
     let again = one.subscribing(1, ROOM);
@@ -128,7 +128,7 @@ fn a_source_may_end_before_its_answer() {
     let session = Session::open(&hub);
     let first = session.subscribing(0, ROOM);
     let late = engine.activation();
-    wait(hub.unsubscribe(session.id, 0));
+    wait(hub.unsubscribe(session.id, 0)).unwrap();
     assert_eq!(wait(first), Err(SubscribeError::OutcomeUnknown));
     let source = late.source().clone();
     assert!(matches!(engine.next(), Call::Deactivate(ended) if ended == source));
@@ -149,7 +149,7 @@ fn a_late_refusal_does_not_end_the_next_life() {
     let first = session.subscribing(0, ROOM);
     let late = engine.activation();
     drop(first);
-    wait(hub.unsubscribe(session.id, 0));
+    wait(hub.unsubscribe(session.id, 0)).unwrap();
     assert!(matches!(engine.next(), Call::Deactivate(_)));
     let second = session.subscribing(1, ROOM);
     late.refuse(SubscribeError::BrokerUnavailable);

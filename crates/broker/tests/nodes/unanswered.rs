@@ -2,7 +2,7 @@
 
 use tramline_broker::{
     CommitError, Feed, OpenError, PublishError, Refused, SettleError, SubscribeError, Timestamp,
-    Token, Transaction,
+    Token, Transaction, UnsubscribeError,
 };
 
 use crate::manual::{Call, Manual};
@@ -86,6 +86,25 @@ fn a_subscription_to_a_queue() {
     late.keep(Ok(Default::default()));
     let sent = engine.local().message(message(QUEUE, "x"));
     assert!(!consumer.deliver(Token(1), sent, 0));
+}
+
+#[test]
+fn an_end_of_a_subscription() {
+    let (session, engine, _delivery) = consumer();
+    let mut silent = session.hub.unsubscribe(session.id, 0);
+    let Call::Cancel(late) = engine.next() else {
+        panic!("it is asked to cancel");
+    };
+    session.hub.sweep(NOW);
+    assert_eq!(now(&mut silent), None);
+    session.hub.sweep(TOO_LATE);
+    assert_eq!(now(&mut silent), Some(Err(UnsubscribeError)));
+    late.keep(Ok(()));
+
+    let (session, engine, _delivery) = consumer();
+    let mut dropped = session.hub.unsubscribe(session.id, 0);
+    drop(engine.next());
+    assert_eq!(now(&mut dropped), Some(Err(UnsubscribeError)));
 }
 
 #[test]

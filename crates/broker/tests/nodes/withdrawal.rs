@@ -51,7 +51,7 @@ fn a_source_that_a_restored_link_is_refused_ends_for_its_subscribers() {
     send(&there, ROOM, "after");
     let taken = bob.take(1);
     assert_eq!(taken[0].slot, 1);
-    wait(here.unsubscribe(bob.id, 1));
+    wait(here.unsubscribe(bob.id, 1)).unwrap();
     until(|| (!engines[0].has_source(|source| source.to_string() == ROOM)).then_some(()));
 }
 
@@ -68,7 +68,7 @@ fn a_consumer_that_a_restored_link_is_refused_ends() {
     let delivery = DeliveryRef::Tag(taken[0].tag);
     let unknown = Err(SettleError::UnknownDelivery { delivery });
     assert_eq!(wait(session.settling(&taken[0])), unknown);
-    wait(here.unsubscribe(session.id, 0));
+    wait(here.unsubscribe(session.id, 0)).unwrap();
     session.subscribe(1, QUEUE);
     assert_eq!(session.bodies(1), ["1"]);
 }

@@ -86,7 +86,7 @@ impl<'b> Client<'b> {
     }
 
     pub(crate) fn unsubscribe(&self, slot: u32) {
-        ready(self.broker.unsubscribe(self.id, slot));
+        ready(self.broker.unsubscribe(self.id, slot)).unwrap();
     }
 
     pub(crate) fn close(&self) {

@@ -10,7 +10,7 @@ use std::time::Instant;
 use bytestring::ByteString;
 use tramline_broker::{
     CommitError, Confirm, Headers, OpenError, Publish, Published, Refused, SettleError,
-    SubscribeError, Subscribed,
+    SubscribeError, Subscribed, UnsubscribeError,
 };
 use tramline_stomp::Connect;
 
@@ -53,7 +53,7 @@ pub(super) enum Work {
     /// The broker confirms a subscription.
     Subscribe(Waiting<Confirm<Result<Subscribed, SubscribeError>>, Box<Subscribing>>),
     /// The broker confirms the end of a subscription; then its receipt is owed.
-    Unsubscribe(Waiting<Confirm<()>, Option<ByteString>>),
+    Unsubscribe(Waiting<Confirm<Result<(), UnsubscribeError>>, Option<ByteString>>),
     /// The client sent DISCONNECT, and concurrent handlers still run.
     Disconnect { receipt: Option<ByteString> },
 }

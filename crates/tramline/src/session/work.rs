@@ -159,8 +159,17 @@ impl StompSession {
                 }
             }
             Work::Unsubscribe(unsubscribe) => {
-                let ((), receipt) = ready!(unsubscribe.poll(context));
-                self.receipt(receipt);
+                let (answer, receipt) = ready!(unsubscribe.poll(context));
+                match (answer, receipt) {
+                    (Ok(()), receipt) => self.receipt(receipt),
+                    // A client that does not ask needs no answer: nothing is delivered to it any more.
+                    (Err(error), None) => {
+                        tracing::warn!(stack = %self.stack.name, session = %self.record.id(), %error, "subscription not ended");
+                    }
+                    (Err(error), receipt) => {
+                        self.refuse("subscription not ended", error.to_string(), receipt);
+                    }
+                }
                 None
             }
             Work::Disconnect { receipt } => {

@@ -8,7 +8,7 @@ use tramline_broker::{
     Address, BrokerStatistics, CommitError, Confirm, Hub, Member, MemberDescription, NodeId,
     Observer, OpenError, OpenSession, Outbox, Pattern, Published, Refused, Separator, SessionId,
     Settle, SettleError, StartError, SubscribeError, SubscribeRequest, Subscribed, Timestamp,
-    Transaction,
+    Transaction, UnsubscribeError,
 };
 
 use super::batch::Batch;
@@ -112,7 +112,11 @@ impl ClientHub {
     }
 
     /// Ends a subscription; needs no permission.
-    pub(crate) fn unsubscribe(&self, session: SessionId, slot: u32) -> Confirm<()> {
+    pub(crate) fn unsubscribe(
+        &self,
+        session: SessionId,
+        slot: u32,
+    ) -> Confirm<Result<(), UnsubscribeError>> {
         self.pass_time();
         self.0.unsubscribe(session, slot)
     }

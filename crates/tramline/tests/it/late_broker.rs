@@ -10,7 +10,7 @@ use tramline::{EmbeddedBroker, Path, Rejection};
 use tramline_broker::{
     Activation, Capabilities, Commit, CommitError, Confirm, Consumer, Feed, HubSettings, LocalHub,
     Outcome, Publish, Published, Refused, SessionId, SettleError, StartError, SubscribeError,
-    Subscribed, Token,
+    Subscribed, Token, UnsubscribeError,
 };
 
 use crate::support::{Client, ERRORS, FrameExt, SHORT, Server, Setup, ack, broker, rejected};
@@ -73,7 +73,7 @@ impl Broker for Late {
         late(self.0.consume(consumer))
     }
 
-    fn cancel(&self, consumer: &Arc<Consumer>) -> Confirm<()> {
+    fn cancel(&self, consumer: &Arc<Consumer>) -> Confirm<Result<(), UnsubscribeError>> {
         late(self.0.cancel(consumer))
     }
 

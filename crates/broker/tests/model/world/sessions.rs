@@ -177,7 +177,8 @@ impl World {
             return;
         };
         let answer = self.broker.unsubscribe(known.id, slot).into_ready();
-        answer.expect("the embedded broker knows at once");
+        let ended = answer.expect("the embedded broker knows at once");
+        ended.expect("it ends");
         if self.held(session).contains(&slot) {
             self.end(&[slot]);
         }

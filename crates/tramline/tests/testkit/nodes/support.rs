@@ -249,6 +249,17 @@ impl Raw {
         }
     }
 
+    /// Sends `frames`, and reads until the server has said `answer`.
+    pub(crate) async fn until(&mut self, answer: &str, frames: &str) {
+        self.stream.write_all(frames.as_bytes()).await.unwrap();
+        while !self.said.contains(answer) {
+            let mut more = Vec::new();
+            self.stream.read_buf(&mut more).await.unwrap();
+            assert!(!more.is_empty(), "{}", self.said);
+            self.said.push_str(std::str::from_utf8(&more).unwrap());
+        }
+    }
+
     /// Sends `frames`; gives what the server said, to the end of the session.
     pub(crate) async fn last(mut self, frames: &str) -> String {
         self.stream.write_all(frames.as_bytes()).await.unwrap();

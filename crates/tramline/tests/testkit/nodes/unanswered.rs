@@ -78,15 +78,29 @@ async fn a_subscribe() {
 }
 
 #[tokio::test]
-async fn an_unsubscribe_and_a_goodbye() {
+async fn an_unsubscribe() {
     let node = node().await;
     let (ada, jobs, _job) = consumer(&node).await;
     let topic = ada.subscribe("/topic/a").await;
     never_answer(&node);
+    // That a topic is no longer wanted needs no answer.
     topic.unsubscribe().await;
-    jobs.unsubscribe().await;
-    ada.disconnect().await;
-    assert_eq!(node.events().last().unwrap(), "disconnected ada Client");
+    let unsubscribed = tokio::spawn(jobs.unsubscribe());
+    ends(&ada, "subscription not ended", "ended the subscription").await;
+    assert!(unsubscribed.await.is_err(), "there is no receipt");
+    assert_eq!(node.events().last().unwrap(), "disconnected ada Refused");
+}
+
+#[tokio::test]
+async fn an_unsubscribe_that_asks_for_no_receipt_and_a_goodbye() {
+    let node = node().await;
+    let mut raw = Raw::connect(&node.app).await;
+    let subscribe = "SUBSCRIBE\nid:0\ndestination:/queue/jobs\nreceipt:1\n\n\0";
+    raw.until("receipt-id:1\n", subscribe).await;
+    never_answer(&node);
+    let frames = "UNSUBSCRIBE\nid:0\n\n\0\
+                  DISCONNECT\nreceipt:2\n\n\0";
+    assert_eq!(answers(&raw.last(frames).await), ["RECEIPT 1", "RECEIPT 2"]);
 }
 
 #[tokio::test]
