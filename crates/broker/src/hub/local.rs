@@ -173,7 +173,7 @@ impl LocalHub {
         };
         match self
             .topics
-            .deliver(feed, destination, separator, &mut messages, make)
+            .deliver(|of| of == feed, destination, separator, &mut messages, make)
         {
             Ok(Some(receivers)) => Ok(receivers),
             Ok(None) => {
@@ -187,7 +187,8 @@ impl LocalHub {
         }
     }
 
-    /// Delivers a message for a user or a session to the subscriptions of this node; returns their number.
+    /// Delivers a message to the subscriptions of this node, whatever their feed; returns their number. One to a topic gets
+    /// no position; one to a queue reaches nobody.
     pub fn deliver_here(&self, publish: Publish) -> usize {
         let (members, path) = match &publish.target {
             Target::User { name, path } => (self.members.of_user(name), path.clone()),
@@ -195,7 +196,10 @@ impl LocalHub {
                 let member = self.members.get(*id);
                 (member.into_iter().collect(), path.clone())
             }
-            Target::Destination(_) => return 0,
+            Target::Destination(destination) => {
+                let destination = destination.clone();
+                return self.deliver_on_topic(&destination, publish);
+            }
         };
         let message = self.message(publish);
         let mut receivers = 0;
@@ -207,6 +211,22 @@ impl LocalHub {
         self.totals.count(Count::Published, 1);
         self.totals.count(Count::Delivered, receivers);
         receivers
+    }
+
+    fn deliver_on_topic(&self, destination: &Destination, publish: Publish) -> usize {
+        let separator = self.settings.separator(destination);
+        let make = |publish, _| self.numbered(publish, None);
+        let mut messages = vec![publish];
+        let delivered = self
+            .topics
+            .deliver(|_| true, destination, separator, &mut messages, make);
+        match delivered {
+            Ok(receivers) => receivers.unwrap_or(0),
+            Err(error) => {
+                drop(self.refused_name(&error));
+                0
+            }
+        }
     }
 
     /// Makes sure that the next message to a topic with subscribers finds a place for the topic's name: for

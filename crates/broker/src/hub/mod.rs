@@ -225,6 +225,13 @@ impl Hub {
         self.local().settings.texts_of_prefixes()
     }
 
+    /// Returns true if `destination` is a topic of an engine that joins [several nodes](crate::Capabilities::nodes).
+    pub fn is_topic_of_nodes(&self, destination: &str) -> bool {
+        let local = self.local();
+        let kind = local.settings.kind(destination);
+        local.capabilities.nodes && kind.is_some_and(|(kind, _)| kind == DestinationKind::Topic)
+    }
+
     /// The separator of the segments of `destination`, which may be a pattern's text.
     pub fn separator(&self, destination: &str) -> Separator {
         self.local().settings.separator(destination)
@@ -398,8 +405,8 @@ impl Hub {
         self.pass_on(None, batch)
     }
 
-    /// Delivers a message for a user or a session to the subscriptions of this node, without the engine; returns their
-    /// number. [`publish`](Self::publish) reaches those of all nodes.
+    /// Delivers a message to the subscriptions of this node, without the engine; returns their number. One to a topic gets
+    /// no position; one to a queue reaches nobody. [`publish`](Self::publish) reaches those of all nodes.
     pub fn deliver_here(&self, publish: Publish) -> usize {
         self.local().deliver_here(publish)
     }

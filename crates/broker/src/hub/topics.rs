@@ -163,11 +163,11 @@ impl Topics {
         }
     }
 
-    /// Delivers messages of `feed` that all go to `destination`, in one turn; returns the number of subscriptions they
-    /// reached, and `None` if there is no subscription at all. Messages that are refused stay in `messages`.
+    /// Delivers messages that all go to `destination`, in one turn, to the subscriptions whose feed `is_theirs`; returns
+    /// the number of those, and `None` if there is no subscription at all. Messages that are refused stay in `messages`.
     pub(super) fn deliver(
         &self,
-        feed: Feed,
+        is_theirs: impl Fn(Feed) -> bool,
         destination: &Destination,
         separator: Separator,
         messages: &mut Vec<Publish>,
@@ -196,11 +196,11 @@ impl Topics {
             let overflow = &topic.settings.overflow;
             let burst = Burst::new(&messages, overflow);
             let (mut lost, mut receivers) = (Lost::default(), 0);
-            if state.feed == feed {
+            if is_theirs(state.feed) {
                 lost = state.subscribers.deliver(&messages, &burst, &topic.origin);
                 receivers = state.subscribers.len();
             }
-            for group in state.groups.iter().filter(|group| group.feed() == feed) {
+            for group in state.groups.iter().filter(|group| is_theirs(group.feed())) {
                 let subscribers = group.subscribers.lock();
                 lost += subscribers.deliver(&messages, &burst, &topic.origin);
                 receivers += subscribers.len();

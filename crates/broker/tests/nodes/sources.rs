@@ -245,3 +245,20 @@ fn a_destination_too_many_does_not_keep_others_from_their_messages() {
     let all = Pattern::parse("/**").unwrap();
     assert_eq!(hub.statistics(&all, 1).totals.refused, 3);
 }
+
+#[test]
+fn what_is_delivered_here_reaches_the_subscribers_of_any_feed_and_no_other_node() {
+    let ([here, there], _engines) = Harsh::nodes(|engine| engine);
+    let (session, other) = (Session::open(&here), Session::open(&there));
+    session.subscribe(0, ROOM);
+    session.subscribe(1, "/topic/*");
+    other.subscribe(0, ROOM);
+    assert!(here.is_topic_of_nodes(ROOM) && !here.is_topic_of_nodes("/queue/a"));
+    assert_eq!(here.deliver_here(message(ROOM, "here")), 2);
+    assert_eq!(here.deliver_here(message("/queue/a", "here")), 0);
+    send(&here, ROOM, "all");
+    let taken = session.take(4);
+    let here: Vec<_> = taken.iter().filter(|taken| body(taken) == "here").collect();
+    assert!(here.len() == 2 && here.iter().all(|taken| taken.message.position().is_none()));
+    assert_eq!(other.bodies(1), ["all"]);
+}

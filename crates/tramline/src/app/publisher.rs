@@ -142,6 +142,13 @@ impl Publisher {
         self.hub.publish(shown.collect(), wall_clock().into())
     }
 
+    /// Delivers messages to the subscribers of this node, without the broker.
+    pub(crate) fn deliver_here(&self, batch: Vec<Publish>) {
+        for publish in batch {
+            self.hub.deliver_here(self.shown(publish));
+        }
+    }
+
     /// Publishes notices for `session`, a session of this node. Notices for that session alone need no broker, which may
     /// be what failed.
     pub(crate) fn notify(

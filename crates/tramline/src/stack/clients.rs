@@ -145,6 +145,10 @@ impl ClientHub {
         self.0.serves(destination)
     }
 
+    pub(crate) fn is_topic_of_nodes(&self, destination: &str) -> bool {
+        self.0.is_topic_of_nodes(destination)
+    }
+
     pub(crate) fn separator(&self, destination: &str) -> Separator {
         self.0.separator(destination)
     }

@@ -71,6 +71,9 @@ impl Presences {
     /// A client that subscribes to `topic` before the destination itself receives its own `joined` too. If `.`
     /// separates the segments of `topic`, and not those of the destination, a captured value with a `.` is not
     /// announced, and the log has a line.
+    ///
+    /// Where the broker joins several nodes, each announces to its own clients what it sees: when another node is gone,
+    /// its users have left.
     pub fn announce(
         mut self,
         pattern: impl Into<ByteString>,
@@ -269,8 +272,9 @@ impl MessagingStack {
         let Some(topic) = table.topic(destination, separator, failed) else {
             return;
         };
-        // Only the node that has the session announces, so that there is one announcement.
-        let topic = topic.filter(|_| here);
+        // Each node knows all users, and announces what it sees to its own subscribers: so these receive `left` when a node
+        // is gone, and when a user leaves two nodes at once. To a queue only the session's node announces.
+        let topic = topic.filter(|topic| here || self.hub.is_topic_of_nodes(topic));
         let mut state = table.state.lock();
         let here = state.here.entry(destination.into()).or_default();
         let event = change(here, user);
@@ -341,11 +345,15 @@ impl MessagingStack {
         }
     }
 
-    /// Publishes for the stack itself; a failure is logged.
+    /// Publishes for the stack itself, on this node if all nodes do; a failure is logged.
     fn publish_unwatched(&self, destination: Destination, payload: Payload) {
         let mut effects = crate::model::effects::Effects::default();
         let failed = self.not_announced(destination.to_string().into());
+        let is_told_here = self.hub.is_topic_of_nodes(&destination);
         effects.publish(destination, payload);
+        if is_told_here {
+            return self.publisher.deliver_here(effects.publishes);
+        }
         let confirm = self.publisher.publish_all(effects.publishes);
         match confirm.into_ready() {
             Ok(Ok(_)) => {}
