@@ -34,9 +34,9 @@ use crate::sync::Mutex;
 /// assert_eq!(refused.error, PublishError::OutcomeUnknown);
 /// ```
 #[must_use = "the answer may be an error"]
-pub struct Confirm<T>(Inner<T>);
+pub struct Confirm<T>(Answer<T>);
 
-enum Inner<T> {
+enum Answer<T> {
     Ready(Option<T>),
     Promised(Arc<Mutex<Promised<T>>>),
     Later(Pin<Box<dyn Future<Output = T> + Send>>),
@@ -45,12 +45,12 @@ enum Inner<T> {
 impl<T> Confirm<T> {
     /// Creates an answer that is already known.
     pub fn ready(answer: T) -> Self {
-        Self(Inner::Ready(Some(answer)))
+        Self(Answer::Ready(Some(answer)))
     }
 
     /// Creates an answer that arrives later. The work must progress without this future being polled.
     pub fn later(answer: impl Future<Output = T> + Send + 'static) -> Self {
-        Self(Inner::Later(Box::pin(answer)))
+        Self(Answer::Later(Box::pin(answer)))
     }
 
     /// Returns the answer if it is known.
@@ -60,12 +60,12 @@ impl<T> Confirm<T> {
     /// `Err(self)`, to wait for, while it is not.
     pub fn into_ready(mut self) -> Result<T, Self> {
         match &mut self.0 {
-            Inner::Ready(answer) => answer.take().ok_or(self),
-            Inner::Promised(promised) => {
+            Answer::Ready(answer) => answer.take().ok_or(self),
+            Answer::Promised(promised) => {
                 let answer = promised.lock().answer.take();
                 answer.ok_or(self)
             }
-            Inner::Later(_) => Err(self),
+            Answer::Later(_) => Err(self),
         }
     }
 }
@@ -149,7 +149,7 @@ impl<T: Unanswered + Send + 'static> Promise<T> {
             answer: None,
             waker: None,
         }));
-        let confirm = Confirm(Inner::Promised(Arc::clone(&promised)));
+        let confirm = Confirm(Answer::Promised(Arc::clone(&promised)));
         (Self(Some(promised)), confirm)
     }
 
@@ -195,8 +195,8 @@ impl<T> Future for Confirm<T> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         match &mut self.0 {
-            Inner::Ready(answer) => answer.take().map_or(Poll::Pending, Poll::Ready),
-            Inner::Promised(promised) => {
+            Answer::Ready(answer) => answer.take().map_or(Poll::Pending, Poll::Ready),
+            Answer::Promised(promised) => {
                 let mut promised = promised.lock();
                 if let Some(answer) = promised.answer.take() {
                     return Poll::Ready(answer);
@@ -204,7 +204,7 @@ impl<T> Future for Confirm<T> {
                 promised.waker = Some(context.waker().clone());
                 Poll::Pending
             }
-            Inner::Later(answer) => answer.as_mut().poll(context),
+            Answer::Later(answer) => answer.as_mut().poll(context),
         }
     }
 }
@@ -212,8 +212,8 @@ impl<T> Future for Confirm<T> {
 impl<T> fmt::Debug for Confirm<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.0 {
-            Inner::Ready(_) => "Confirm::Ready",
-            Inner::Promised(_) | Inner::Later(_) => "Confirm::Later",
+            Answer::Ready(_) => "Confirm::Ready",
+            Answer::Promised(_) | Answer::Later(_) => "Confirm::Later",
         })
     }
 }

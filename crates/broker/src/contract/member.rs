@@ -37,7 +37,7 @@ pub(super) struct Trial<'a> {
 }
 
 /// A session of a trial.
-pub(super) struct Member<'a> {
+pub(super) struct TrialMember<'a> {
     trial: &'a Trial<'a>,
     hub: &'a Hub,
     pub(super) id: SessionId,
@@ -92,20 +92,20 @@ impl<'a> Trial<'a> {
     }
 
     /// Opens a session on the next node.
-    pub(super) fn open(&'a self) -> Member<'a> {
+    pub(super) fn open(&'a self) -> TrialMember<'a> {
         self.open_with(None, ROOMY)
     }
 
-    pub(super) fn open_user(&'a self, user: &str) -> Member<'a> {
+    pub(super) fn open_user(&'a self, user: &str) -> TrialMember<'a> {
         self.open_with(Some(user), ROOMY)
     }
 
     /// Opens a session whose outbox holds `limit` bytes.
-    pub(super) fn open_slow(&'a self, limit: usize) -> Member<'a> {
+    pub(super) fn open_slow(&'a self, limit: usize) -> TrialMember<'a> {
         self.open_with(None, limit)
     }
 
-    fn open_with(&'a self, user: Option<&str>, limit: usize) -> Member<'a> {
+    fn open_with(&'a self, user: Option<&str>, limit: usize) -> TrialMember<'a> {
         let id = SessionId::random();
         let outbox = Arc::new(Outbox::new(limit, Overflow::Close));
         let user = user.map(|user| user.to_owned().into());
@@ -113,7 +113,7 @@ impl<'a> Trial<'a> {
         let opened = self.opened.fetch_add(1, Ordering::Relaxed);
         let hub = &self.nodes[opened % self.nodes.len()];
         self.wait(hub.open(open)).expect("a session is opened");
-        Member {
+        TrialMember {
             trial: self,
             hub,
             id,
@@ -147,7 +147,7 @@ impl<'a> Trial<'a> {
     }
 
     /// Waits until `members` together have received `count` deliveries.
-    pub(super) fn take(&self, members: &[Member<'_>], count: usize) -> Vec<Delivery> {
+    pub(super) fn take(&self, members: &[TrialMember<'_>], count: usize) -> Vec<Delivery> {
         let mut taken = Vec::new();
         self.until(self.options.patience, |context| {
             for member in members {
@@ -200,7 +200,7 @@ impl<'a> Trial<'a> {
     }
 }
 
-impl Member<'_> {
+impl TrialMember<'_> {
     /// Subscribes to `pattern`, without acknowledgement on topics.
     pub(super) fn subscribe(&self, slot: u32, pattern: &str) {
         self.subscribe_as(slot, pattern, AckMode::Auto, 100);

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::member::{Member, Trial, body, by_tag, tries};
+use super::member::{Trial, TrialMember, body, by_tag, tries};
 use crate::AckMode::{Client, ClientIndividual};
 use crate::errors::SettleError;
 use crate::hub::Delivery;
@@ -77,7 +77,7 @@ fn consumer<'a>(
     trial: &'a Trial<'a>,
     ack: crate::AckMode,
     count: usize,
-) -> (Member<'a>, Vec<Delivery>) {
+) -> (TrialMember<'a>, Vec<Delivery>) {
     let queue = trial.queue("a");
     let member = trial.open();
     member.subscribe_as(0, &queue, ack, 100);
@@ -170,7 +170,7 @@ pub(super) fn what_was_rejected_never_comes_back(trial: &Trial<'_>) {
 
 pub(super) fn settling_what_is_not_there_is_an_error(trial: &Trial<'_>) {
     let (member, taken) = consumer(trial, Client, 3);
-    let unknown = |member: &Member<'_>, slot: Option<u32>, delivery: DeliveryRef| {
+    let unknown = |member: &TrialMember<'_>, slot: Option<u32>, delivery: DeliveryRef| {
         let answer = member.settle(slot, delivery.clone(), Outcome::Accepted);
         assert_eq!(answer, Err(SettleError::UnknownDelivery { delivery }));
     };

@@ -1,13 +1,13 @@
 //! The contract's clauses about transactions.
 
-use super::member::{Member, Trial, accepting, body, to};
+use super::member::{Trial, TrialMember, accepting, body, to};
 use crate::AckMode;
 use crate::errors::CommitError;
 use crate::hub::Delivery;
 use crate::request::{DeliveryRef, Outcome, Settle};
 
 /// Returns a consumer that has received one message.
-fn consumer<'a>(trial: &'a Trial<'a>) -> (Member<'a>, Delivery) {
+fn consumer<'a>(trial: &'a Trial<'a>) -> (TrialMember<'a>, Delivery) {
     let member = trial.open();
     member.subscribe_as(0, &trial.queue("a"), AckMode::ClientIndividual, 1);
     member.subscribe(1, &trial.topic("a"));
@@ -17,7 +17,7 @@ fn consumer<'a>(trial: &'a Trial<'a>) -> (Member<'a>, Delivery) {
 }
 
 /// Checks that the consumer still has its message, and received nothing else.
-fn nothing_was_done(trial: &Trial<'_>, member: &Member<'_>, taken: &Delivery) {
+fn nothing_was_done(trial: &Trial<'_>, member: &TrialMember<'_>, taken: &Delivery) {
     member.nothing();
     trial.send(&trial.queue("a"), &["2"]);
     member.nothing();

@@ -7,7 +7,7 @@ use super::job::{Job, Work};
 use super::ledger::Load;
 use super::publishing::expiring;
 use super::queue::{Aftermath, Needs, NotTaken, Queue};
-use super::seat::Held;
+use super::seat::HeldMessages;
 use super::{Engine, Seating};
 use crate::broker::Commit;
 use crate::confirm::{Confirm, Promise};
@@ -114,7 +114,7 @@ impl Engine {
         &self,
         commit: &Commit,
         after: &mut Aftermath,
-    ) -> Result<Vec<(Arc<Queue>, Held)>, SettleError> {
+    ) -> Result<Vec<(Arc<Queue>, HeldMessages)>, SettleError> {
         let mut all = Vec::with_capacity(commit.settlements.len());
         for settlement in &commit.settlements {
             let seating = settlement.consumer.record::<Seating>();
@@ -132,7 +132,7 @@ impl Engine {
         Ok(all)
     }
 
-    fn put_back(&self, held: Vec<(Arc<Queue>, Held)>, after: &mut Aftermath) {
+    fn put_back(&self, held: Vec<(Arc<Queue>, HeldMessages)>, after: &mut Aftermath) {
         for (queue, held) in held {
             queue.put_back(held, self.hub.now(), after);
         }
@@ -142,7 +142,7 @@ impl Engine {
     fn reserve(
         &self,
         publishes: &[Publish],
-        held: &[(Arc<Queue>, Held)],
+        held: &[(Arc<Queue>, HeldMessages)],
         waited: bool,
         after: &mut Aftermath,
     ) -> Result<Reservations, NotNow> {

@@ -41,7 +41,7 @@ pub(super) enum Work {
 #[derive(Debug)]
 pub(super) struct Batch {
     /// The message that found no room.
-    pub(super) waiting: Option<Waiting>,
+    pub(super) waiting: Option<ParkedMessage>,
     pub(super) rest: Peekable<vec::IntoIter<Publish>>,
     pub(super) done: usize,
     pub(super) receivers: usize,
@@ -51,7 +51,7 @@ pub(super) struct Batch {
 
 /// A message for a queue that is full.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct ParkedMessage {
     pub(super) queue: Arc<Queue>,
     pub(super) message: Arc<Message>,
     pub(super) expires_at: Option<Timestamp>,

@@ -44,12 +44,12 @@ impl Load {
 /// The states of a queue's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum At {
-    /// Waiting for a consumer.
+    /// ParkedMessage for a consumer.
     Ready,
     /// Delivered to a consumer, and not settled.
     Given,
     /// Delivered to a consumer, and being settled by a transaction.
-    Held,
+    HeldMessages,
     /// Not published yet: room reserved by a transaction.
     Reserved,
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Engine;
-use super::job::{Batch, Job, Waiting, Work};
+use super::job::{Batch, Job, ParkedMessage, Work};
 use super::ledger::Load;
 use super::queue::{Aftermath, Dead, Needs, NotTaken, Queue};
 use super::settings::WhenFull;
@@ -101,14 +101,14 @@ impl Engine {
         &self,
         destination: &Destination,
         publish: Publish,
-    ) -> Result<Waiting, NotTaken> {
+    ) -> Result<ParkedMessage, NotTaken> {
         let queue = self
             .queue(destination, &|| publish.account().cloned())
             .map_err(|error| NotTaken::Refused(self.hub.refused_name(&error)))?;
         let expires_at = self
             .expires_at(&queue, &publish.headers)
             .map_err(NotTaken::Refused)?;
-        Ok(Waiting {
+        Ok(ParkedMessage {
             immediate: publish.is_immediate(),
             message: self.hub.message(expiring(publish, expires_at)),
             queue,
@@ -118,13 +118,13 @@ impl Engine {
 
     pub(super) fn enqueue(
         &self,
-        mut waiting: Waiting,
+        mut waiting: ParkedMessage,
         waited: bool,
         batch: &mut Batch,
         after: &mut Aftermath,
     ) -> Result<(), NotTaken> {
         loop {
-            let Waiting {
+            let ParkedMessage {
                 queue,
                 message,
                 expires_at,

@@ -10,7 +10,7 @@ use bytestring::ByteString;
 use super::Seating;
 use super::job::Job;
 use super::ledger::{At, Ledger, Load};
-use super::seat::{Entry, Held, Seat, SeatKey};
+use super::seat::{HeldMessages, QueuedMessage, Seat, SeatKey};
 use super::settings::{QueueSettings, WhenFull};
 use crate::errors::PublishError;
 use crate::feed::Token;
@@ -34,7 +34,7 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct Contents {
     /// The messages that wait for a consumer, by sequence.
-    ready: VecDeque<Entry>,
+    ready: VecDeque<QueuedMessage>,
     seats: Vec<Option<Seat>>,
     free_seats: Vec<u32>,
     /// The number of the next consumer.
@@ -333,7 +333,12 @@ impl Queue {
     }
 
     /// Takes deliveries from their consumer for a transaction; `None` if the consumer no longer has one of them.
-    pub(super) fn hold(&self, key: SeatKey, tokens: &[Token], outcome: Outcome) -> Option<Held> {
+    pub(super) fn hold(
+        &self,
+        key: SeatKey,
+        tokens: &[Token],
+        outcome: Outcome,
+    ) -> Option<HeldMessages> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         let seat = state.seats.get_mut(key.at as usize)?.as_mut();
@@ -350,9 +355,11 @@ impl Queue {
         }
         seat.held += entries.len();
         for (_, entry) in &entries {
-            state.ledger.shift(At::Given, At::Held, entry.load());
+            state
+                .ledger
+                .shift(At::Given, At::HeldMessages, entry.load());
         }
-        Some(Held {
+        Some(HeldMessages {
             key,
             entries,
             outcome,
@@ -360,7 +367,12 @@ impl Queue {
     }
 
     /// Puts back deliveries that a transaction did not settle.
-    pub(super) fn put_back(self: &Arc<Self>, held: Held, now: Timestamp, after: &mut Aftermath) {
+    pub(super) fn put_back(
+        self: &Arc<Self>,
+        held: HeldMessages,
+        now: Timestamp,
+        after: &mut Aftermath,
+    ) {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         if let Some(seat) = state.seat_mut(held.key) {
@@ -369,20 +381,25 @@ impl Queue {
                 let load = entry.load();
                 if let Some(seat) = state.seat_mut(held.key) {
                     seat.put_back(token, entry);
-                    state.ledger.shift(At::Held, At::Given, load);
+                    state.ledger.shift(At::HeldMessages, At::Given, load);
                 }
             }
             return;
         }
         // The consumer ended meanwhile.
         for (_, entry) in held.entries {
-            self.come_back(state, At::Held, entry, after);
+            self.come_back(state, At::HeldMessages, entry, after);
         }
         self.hand_out(state, now, after);
     }
 
     /// Settles deliveries that a transaction holds.
-    pub(super) fn settle_held(self: &Arc<Self>, held: Held, now: Timestamp, after: &mut Aftermath) {
+    pub(super) fn settle_held(
+        self: &Arc<Self>,
+        held: HeldMessages,
+        now: Timestamp,
+        after: &mut Aftermath,
+    ) {
         let mut state = self.state.lock();
         state.used = true;
         let count = held.entries.len();
@@ -390,7 +407,7 @@ impl Queue {
             seat.held -= count;
         }
         for (_, entry) in held.entries {
-            self.settle_entry(&mut state, At::Held, entry, held.outcome, after);
+            self.settle_entry(&mut state, At::HeldMessages, entry, held.outcome, after);
         }
         self.settled(&mut state, held.key, count, held.outcome, now, after);
     }
@@ -399,7 +416,7 @@ impl Queue {
         self: &Arc<Self>,
         state: &mut Contents,
         at: At,
-        mut entry: Entry,
+        mut entry: QueuedMessage,
         outcome: Outcome,
         after: &mut Aftermath,
     ) {
@@ -511,7 +528,8 @@ impl Queue {
             kind: DestinationKind::Queue,
             subscribers: state.seats.len() - state.free_seats.len(),
             depth: state.ready.len(),
-            unsettled: state.ledger.at(At::Given).messages + state.ledger.at(At::Held).messages,
+            unsettled: state.ledger.at(At::Given).messages
+                + state.ledger.at(At::HeldMessages).messages,
             bytes: state.ledger.total().bytes,
             counts: self.meter.counts(),
             published_per_second: self.meter.published_per_second(),
@@ -589,7 +607,7 @@ impl Queue {
         let sequence = state.next_sequence;
         state.next_sequence += 1;
         state.ledger.add(At::Ready, Load::one(message.size()));
-        state.ready.push_back(Entry {
+        state.ready.push_back(QueuedMessage {
             sequence,
             message: Arc::clone(message),
             expires_at,
@@ -658,7 +676,7 @@ impl Queue {
         self: &Arc<Self>,
         state: &mut Contents,
         from: At,
-        mut entry: Entry,
+        mut entry: QueuedMessage,
         after: &mut Aftermath,
     ) {
         entry.redeliveries += 1;
@@ -681,7 +699,7 @@ impl Queue {
         self: &Arc<Self>,
         state: &mut Contents,
         from: At,
-        entry: Entry,
+        entry: QueuedMessage,
         reason: DeadLetterReason,
         after: &mut Aftermath,
     ) {

@@ -12,7 +12,7 @@ use crate::timestamp::Timestamp;
 
 /// A message in a queue.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct QueuedMessage {
     /// Its place in the queue, kept for when it comes back.
     pub(super) sequence: u64,
     pub(super) message: Arc<Message>,
@@ -21,7 +21,7 @@ pub(super) struct Entry {
     pub(super) redeliveries: u32,
 }
 
-impl Entry {
+impl QueuedMessage {
     pub(super) fn load(&self) -> Load {
         Load::one(self.message.size())
     }
@@ -35,14 +35,14 @@ pub(super) struct Seat {
     pub(super) in_turn: bool,
     pub(super) last_token: u64,
     /// By token.
-    pub(super) given: VecDeque<(Token, Entry)>,
+    pub(super) given: VecDeque<(Token, QueuedMessage)>,
     /// The number of its messages that a transaction is settling.
     pub(super) held: usize,
 }
 
 impl Seat {
     /// Delivers a message to the consumer, or returns it if there is no credit or no room.
-    pub(super) fn offer(&mut self, entry: Entry) -> Result<(), Entry> {
+    pub(super) fn offer(&mut self, entry: QueuedMessage) -> Result<(), QueuedMessage> {
         let token = Token(self.last_token + 1);
         let credit = self.given.len() + self.held < self.consumer.credit().get() as usize;
         if !credit
@@ -57,7 +57,7 @@ impl Seat {
         Ok(())
     }
 
-    pub(super) fn take(&mut self, token: Token) -> Option<Entry> {
+    pub(super) fn take(&mut self, token: Token) -> Option<QueuedMessage> {
         let at = self.given.binary_search_by_key(&token, |(token, _)| *token);
         let (_, entry) = self.given.remove(at.ok()?)?;
         if self.given.is_empty() && self.given.capacity() > KEPT_GIVEN {
@@ -66,7 +66,7 @@ impl Seat {
         Some(entry)
     }
 
-    pub(super) fn put_back(&mut self, token: Token, entry: Entry) {
+    pub(super) fn put_back(&mut self, token: Token, entry: QueuedMessage) {
         let at = self.given.partition_point(|(other, _)| *other < token);
         self.given.insert(at, (token, entry));
     }
@@ -81,13 +81,13 @@ pub(super) struct SeatKey {
 
 /// Messages that a transaction has taken from their consumer, to settle or put back.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct HeldMessages {
     pub(super) key: SeatKey,
-    pub(super) entries: Vec<(Token, Entry)>,
+    pub(super) entries: Vec<(Token, QueuedMessage)>,
     pub(super) outcome: Outcome,
 }
 
-impl Held {
+impl HeldMessages {
     /// The room that settling frees in the queue.
     pub(super) fn frees(&self) -> Load {
         let mut freed = Load::default();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Hub;
-use super::members::{Member, Place};
+use super::members::{Member, SubscriptionPlace};
 use crate::broker::{Commit, Settlement};
 use crate::confirm::Confirm;
 use crate::errors::{CommitError, PublishError, SettleError};
@@ -15,7 +15,7 @@ use crate::timestamp::Timestamp;
 /// A transaction's deliveries at one subscription, in order.
 struct Settling {
     slot: u32,
-    place: Place,
+    place: SubscriptionPlace,
     deliveries: Vec<DeliveryRef>,
     outcomes: Vec<Outcome>,
 }
@@ -152,10 +152,10 @@ fn settling(member: Option<&Member>, settles: Vec<Settle>) -> Result<Vec<Settlin
     Ok(all)
 }
 
-fn has(place: &Place, delivery: &DeliveryRef) -> bool {
+fn has(place: &SubscriptionPlace, delivery: &DeliveryRef) -> bool {
     let one = std::slice::from_ref(delivery);
     match place {
-        Place::Consumer(consumer) => consumer.would_settle(one).is_ok(),
+        SubscriptionPlace::Consumer(consumer) => consumer.would_settle(one).is_ok(),
         place => place
             .window()
             .is_some_and(|window| window.check(one).is_ok()),
@@ -171,7 +171,7 @@ fn check(all: &[Settling]) -> Result<Vec<Settlement>, SettleError> {
             delivery: delivery.clone(),
         };
         match &settling.place {
-            Place::Consumer(consumer) => {
+            SubscriptionPlace::Consumer(consumer) => {
                 let tokens = consumer.would_settle(deliveries).map_err(unknown)?;
                 let outcome = |(at, _): &(usize, Token)| settling.outcomes[*at];
                 // Messages that are released one after the other return to the queue one after the other.

@@ -39,9 +39,9 @@ pub struct Consumer {
 
 #[derive(Debug)]
 struct Deliveries {
-    unsettled: Unsettled<Entry>,
+    unsettled: Unsettled<ConsumerDelivery>,
     /// Delivered by a remote engine, and not in the outbox for lack of room; at most the credit.
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<WaitingDelivery>,
     /// The unsettled deliveries in a commit that the engine has not answered.
     committing: HashSet<Token>,
     /// True after the call that asked the engine to deliver has returned, or the engine has ended the consumer.
@@ -51,7 +51,7 @@ struct Deliveries {
 
 /// A delivery that the session has.
 #[derive(Debug)]
-struct Entry {
+struct ConsumerDelivery {
     token: Token,
     message: Kept,
 }
@@ -63,7 +63,7 @@ enum Kept {
     Here(Arc<Message>),
 }
 
-impl Identified for Entry {
+impl Identified for ConsumerDelivery {
     fn id(&self) -> Option<ByteString> {
         match &self.message {
             Kept::ByEngine(message) => Some(message.upgrade()?.id().clone()),
@@ -73,7 +73,7 @@ impl Identified for Entry {
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct WaitingDelivery {
     token: Token,
     message: Arc<Message>,
     redeliveries: u32,
@@ -149,7 +149,7 @@ impl Consumer {
     pub fn offer(&self, token: Token, message: &Arc<Message>, redeliveries: u32) -> bool {
         let mut state = self.state.lock();
         let place = (&*self.outbox, self.slot);
-        let entry = || Entry {
+        let entry = || ConsumerDelivery {
             token,
             message: Kept::ByEngine(Arc::downgrade(message)),
         };
@@ -169,7 +169,7 @@ impl Consumer {
         if state.ended || unsettled >= allowed {
             return false;
         }
-        state.waiting.push_back(Waiting {
+        state.waiting.push_back(WaitingDelivery {
             token,
             message,
             redeliveries,
@@ -312,7 +312,7 @@ impl Consumer {
     fn refill(&self, state: &mut Deliveries) {
         let place = (&*self.outbox, self.slot);
         while let Some(next) = state.waiting.front() {
-            let entry = || Entry {
+            let entry = || ConsumerDelivery {
                 token: next.token,
                 message: Kept::Here(Arc::clone(&next.message)),
             };

@@ -11,7 +11,7 @@ use super::budget::Budget;
 use super::clock::{Clock, Periodic};
 use super::consumer::Consumer;
 use super::events::{Change, Events};
-use super::members::{Member, Members, Place};
+use super::members::{Member, Members, SubscriptionPlace};
 use super::names::{NameQuota, NoMoreNames};
 use super::nodes::{Command, MemberEvent, NodeId, Observer, Remote};
 use super::settings::HubSettings;
@@ -532,9 +532,9 @@ impl LocalHub {
         &self,
         broker: &dyn Broker,
         member: &Member,
-        (slot, place): (u32, Place),
+        (slot, place): (u32, SubscriptionPlace),
     ) -> Option<Arc<Consumer>> {
-        if let Place::Topic(place, _) = &place {
+        if let SubscriptionPlace::Topic(place, _) = &place {
             self.topics.unsubscribe(place);
             if self.capabilities.interest
                 && let Some(pattern) = place.pattern()
@@ -547,8 +547,10 @@ impl LocalHub {
             window.end();
         }
         match place {
-            Place::Consumer(consumer) => consumer.end().then_some(consumer),
-            Place::User(..) | Place::Topic(..) | Place::Application => None,
+            SubscriptionPlace::Consumer(consumer) => consumer.end().then_some(consumer),
+            SubscriptionPlace::User(..)
+            | SubscriptionPlace::Topic(..)
+            | SubscriptionPlace::Application => None,
         }
     }
 

@@ -50,7 +50,7 @@ struct MemberState {
     address: Option<Box<str>>,
     /// Made when it is first needed.
     account: Option<Arc<Account>>,
-    held: Vec<Held>,
+    held: Vec<HeldSubscription>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,19 +75,19 @@ pub trait SessionContext: Any + fmt::Debug + Send + Sync {
 
 /// A subscription of a member.
 #[derive(Debug)]
-struct Held {
+struct HeldSubscription {
     slot: u32,
     /// The length of the id in `texts`, in bytes.
     id_len: u32,
     /// The client's id, followed by the destination as the client wrote it: one allocation.
     texts: Box<str>,
     active: bool,
-    place: Place,
+    place: SubscriptionPlace,
     /// The session's share that a pattern takes.
     _share: Option<Share>,
 }
 
-impl Held {
+impl HeldSubscription {
     fn described(&self) -> SubscriptionDescription {
         let (id, destination) = self.texts.split_at(self.id_len as usize);
         SubscriptionDescription {
@@ -100,18 +100,18 @@ impl Held {
 
 /// The origin of a subscription's messages.
 #[derive(Clone, Debug)]
-pub(super) enum Place {
+pub(super) enum SubscriptionPlace {
     /// One of the session's user destinations.
     User(Destination, Option<Arc<Window>>),
     /// A topic or a pattern of topics.
-    Topic(topics::Place, Option<Arc<Window>>),
+    Topic(topics::TopicPlace, Option<Arc<Window>>),
     /// The engine.
     Consumer(Arc<Consumer>),
     /// The application.
     Application,
 }
 
-impl Place {
+impl SubscriptionPlace {
     pub(super) fn window(&self) -> Option<&Arc<Window>> {
         match self {
             Self::User(_, window) | Self::Topic(_, window) => window.as_ref(),
@@ -182,7 +182,7 @@ impl Members {
         &self,
         member: &Member,
         events: Option<&Events>,
-    ) -> (Vec<(u32, Place)>, bool) {
+    ) -> (Vec<(u32, SubscriptionPlace)>, bool) {
         let mut state = member.state.lock();
         if state.phase == Phase::Connecting {
             // It has no subscriptions yet, and frames that its client sent before it left may still open it.
@@ -342,7 +342,7 @@ impl Member {
                 let (id, destination) = held.texts.split_at(held.id_len as usize);
                 wanted(id, destination)
             })
-            .map(Held::described)
+            .map(HeldSubscription::described)
             .collect()
     }
 
@@ -368,11 +368,11 @@ impl Member {
             session: self.id,
             user: state.user.clone(),
             details,
-            subscriptions: active.map(Held::described).collect(),
+            subscriptions: active.map(HeldSubscription::described).collect(),
         }
     }
 
-    fn unsubscribed(&self, state: &MemberState, held: &Held) -> MemberEvent {
+    fn unsubscribed(&self, state: &MemberState, held: &HeldSubscription) -> MemberEvent {
         MemberEvent::Unsubscribed {
             session: self.id,
             user: state.user.clone(),
@@ -386,8 +386,8 @@ impl Member {
         slot: u32,
         id: &str,
         destination: &str,
-        (place, share): (Place, Option<Share>),
-    ) -> Result<(), Place> {
+        (place, share): (SubscriptionPlace, Option<Share>),
+    ) -> Result<(), SubscriptionPlace> {
         let mut state = self.state.lock();
         if state.phase != Phase::Open {
             return Err(place);
@@ -397,7 +397,7 @@ impl Member {
         if held.len() == held.capacity() && held.len() < 4 {
             held.reserve_exact(1);
         }
-        held.push(Held {
+        held.push(HeldSubscription {
             slot,
             id_len: u32::try_from(id.len()).unwrap_or(u32::MAX),
             texts: [id, destination].concat().into(),
@@ -436,7 +436,7 @@ impl Member {
     }
 
     /// Removes the record of a subscription; returns its place.
-    pub(super) fn release(&self, slot: u32, events: Option<&Events>) -> Option<Place> {
+    pub(super) fn release(&self, slot: u32, events: Option<&Events>) -> Option<SubscriptionPlace> {
         let held = self.remove(slot, |_| true, events)?;
         Some(held.place)
     }
@@ -445,9 +445,9 @@ impl Member {
     pub(super) fn take(
         &self,
         slot: u32,
-        is: impl Fn(&Place) -> bool,
+        is: impl Fn(&SubscriptionPlace) -> bool,
         events: Option<&Events>,
-    ) -> Option<(Place, SubscriptionDescription)> {
+    ) -> Option<(SubscriptionPlace, SubscriptionDescription)> {
         let held = self.remove(slot, is, events)?;
         let described = held.described();
         Some((held.place, described))
@@ -456,9 +456,9 @@ impl Member {
     fn remove(
         &self,
         slot: u32,
-        is: impl Fn(&Place) -> bool,
+        is: impl Fn(&SubscriptionPlace) -> bool,
         events: Option<&Events>,
-    ) -> Option<Held> {
+    ) -> Option<HeldSubscription> {
         let mut state = self.state.lock();
         let mut held = state.held.iter();
         let at = held.rposition(|held| held.slot == slot && is(&held.place))?;
@@ -470,14 +470,14 @@ impl Member {
     }
 
     /// The place of the subscription `slot`.
-    pub(super) fn place(&self, slot: u32) -> Option<Place> {
+    pub(super) fn place(&self, slot: u32) -> Option<SubscriptionPlace> {
         let state = self.state.lock();
         let held = state.held.iter().find(|held| held.slot == slot)?;
         Some(held.place.clone())
     }
 
     /// The places of all subscriptions, by their slots.
-    pub(super) fn places(&self) -> Vec<(u32, Place)> {
+    pub(super) fn places(&self) -> Vec<(u32, SubscriptionPlace)> {
         let state = self.state.lock();
         let held = state.held.iter();
         held.map(|held| (held.slot, held.place.clone())).collect()
@@ -490,7 +490,7 @@ impl Member {
         let (mut receivers, mut lost) = (0, Lost::default());
         for held in &state.held {
             match &held.place {
-                Place::User(subscribed, window) if subscribed == path => {
+                SubscriptionPlace::User(subscribed, window) if subscribed == path => {
                     lost += match window {
                         Some(window) => window.push(message, self.outbox.policy(), None),
                         None => self.outbox.push(held.slot, message),

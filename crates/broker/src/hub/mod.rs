@@ -45,7 +45,7 @@ pub(crate) use self::clock::Periodic;
 pub use self::consumer::Consumer;
 use self::deadlines::{Deadlines, Until};
 pub use self::local::LocalHub;
-use self::members::Place;
+use self::members::SubscriptionPlace;
 pub use self::members::{Member, SessionContext};
 pub use self::names::NameQuota;
 pub(crate) use self::names::{Names, NoMoreNames};
@@ -120,9 +120,9 @@ use crate::timestamp::Timestamp;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct Hub(Arc<Inner>);
+pub struct Hub(Arc<HubInner>);
 
-struct Inner {
+struct HubInner {
     local: Arc<LocalHub>,
     broker: Arc<dyn Broker>,
     start_turn: ReentrantMutex<()>,
@@ -152,7 +152,7 @@ impl Hub {
             broker.capabilities(),
             Arc::downgrade(&broker),
         );
-        let hub = Self(Arc::new(Inner {
+        let hub = Self(Arc::new(HubInner {
             local: Arc::new(local),
             broker,
             start_turn: ReentrantMutex::new(()),
@@ -445,7 +445,7 @@ impl Hub {
         };
         for (_, place) in member.places() {
             match &place {
-                Place::Consumer(consumer) => {
+                SubscriptionPlace::Consumer(consumer) => {
                     consumer.room_again();
                     self.broker().room_again(consumer);
                 }
@@ -591,7 +591,7 @@ impl Hub {
         &self,
         member: &Member,
         request: &SubscribeRequest,
-    ) -> Result<(Place, Option<Share>), SubscribeError> {
+    ) -> Result<(SubscriptionPlace, Option<Share>), SubscribeError> {
         let local = self.local();
         let (slot, ack) = (request.slot, request.ack);
         let prefetch = local.settings.prefetch_of(request.prefetch);
@@ -612,11 +612,11 @@ impl Hub {
         let pattern = match &request.address {
             Address::Application => {
                 no_options()?;
-                return Ok((Place::Application, None));
+                return Ok((SubscriptionPlace::Application, None));
             }
             Address::User { path } => {
                 no_options()?;
-                return Ok((Place::User(path.clone(), window()), None));
+                return Ok((SubscriptionPlace::User(path.clone(), window()), None));
             }
             Address::Pattern(pattern) => pattern,
         };
@@ -645,7 +645,7 @@ impl Hub {
             let payer = || Some(member.account(&local.accounts));
             let place = local.topics.subscribe(pattern, &payer, sink, feed);
             let place = place.map_err(|error| local.refused_subscription(&error))?;
-            return Ok((Place::Topic(place, window), share));
+            return Ok((SubscriptionPlace::Topic(place, window), share));
         }
         if kind == DestinationKind::Queue && pattern.as_destination().is_none() {
             return Err(SubscribeError::PatternOnQueue {
@@ -666,7 +666,7 @@ impl Hub {
             options,
             outbox(),
         );
-        Ok((Place::Consumer(Arc::new(consumer)), None))
+        Ok((SubscriptionPlace::Consumer(Arc::new(consumer)), None))
     }
 
     /// Records a subscription and makes it active once the engine delivers its source.
@@ -674,7 +674,7 @@ impl Hub {
         &self,
         member: &Arc<Member>,
         request: SubscribeRequest,
-        place: Place,
+        place: SubscriptionPlace,
         share: Option<Share>,
     ) -> Confirm<Result<Subscribed, SubscribeError>> {
         let local = self.local();
@@ -686,15 +686,15 @@ impl Hub {
             ..
         } = request;
         let consumer = match &place {
-            Place::Consumer(consumer) => Some(Arc::clone(consumer)),
+            SubscriptionPlace::Consumer(consumer) => Some(Arc::clone(consumer)),
             _ => None,
         };
         let source = match &place {
-            Place::Topic(place, _) if local.capabilities.interest => place.pattern(),
+            SubscriptionPlace::Topic(place, _) if local.capabilities.interest => place.pattern(),
             _ => None,
         };
         if let Err(place) = member.hold(slot, &id, &destination, (place, share)) {
-            if let Place::Topic(place, _) = &place {
+            if let SubscriptionPlace::Topic(place, _) = &place {
                 local.topics.unsubscribe(place);
             }
             return Confirm::ready(Err(SubscribeError::UnknownSession { session }));
@@ -722,7 +722,9 @@ impl Hub {
                     Ok(subscribed) if local.activate(&member, slot) => Ok(subscribed),
                     Ok(_) => Err(not_activated(&member)),
                     Err(error) => {
-                        if let Some(Place::Topic(place, _)) = &member.release(slot, None) {
+                        if let Some(SubscriptionPlace::Topic(place, _)) =
+                            &member.release(slot, None)
+                        {
                             local.topics.unsubscribe(place);
                         }
                         Err(error)
@@ -758,7 +760,7 @@ impl Hub {
             Ok(subscribed) if self.local().activate(member, slot) => Ok(subscribed),
             Ok(_) => Err(not_activated(member)),
             Err(error) => {
-                if let Some(Place::Consumer(consumer)) = member.release(slot, None) {
+                if let Some(SubscriptionPlace::Consumer(consumer)) = member.release(slot, None) {
                     let asked = consumer.end();
                     if asked && error == SubscribeError::OutcomeUnknown {
                         // The engine may have the consumer.

@@ -18,13 +18,13 @@ const SHARDS: usize = if cfg!(loom) { 1 } else { 64 };
 /// A map from destinations whose size counts against a quota.
 #[derive(Debug)]
 pub(crate) struct Names<T> {
-    shards: [RwLock<HashMap<ByteString, Entry<T>>>; SHARDS],
+    shards: [RwLock<HashMap<ByteString, NameEntry<T>>>; SHARDS],
     hasher: RandomState,
     quota: Arc<NameQuota>,
 }
 
 #[derive(Debug)]
-struct Entry<T> {
+struct NameEntry<T> {
     value: Arc<T>,
     /// The share of the client that first used the name.
     _share: Option<Share>,
@@ -141,7 +141,7 @@ impl<T> Names<T> {
         // A copy: the text may be a slice of a whole frame, which must not be kept alive.
         let name = ByteString::from(destination.as_str());
         let value = Arc::new(make(name.clone()));
-        let entry = Entry {
+        let entry = NameEntry {
             value: Arc::clone(&value),
             _share: share,
         };
@@ -175,7 +175,7 @@ impl<T> Names<T> {
         selected
     }
 
-    fn shard(&self, destination: &str) -> &RwLock<HashMap<ByteString, Entry<T>>> {
+    fn shard(&self, destination: &str) -> &RwLock<HashMap<ByteString, NameEntry<T>>> {
         &self.shards[self.hasher.hash_one(destination) as usize % SHARDS]
     }
 }

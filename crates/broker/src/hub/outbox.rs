@@ -46,11 +46,11 @@ use crate::sync::Mutex;
 pub struct Outbox {
     limit: usize,
     overflow: Overflow,
-    state: Mutex<State>,
+    state: Mutex<OutboxState>,
 }
 
 #[derive(Default)]
-struct State {
+struct OutboxState {
     /// `None` for a withdrawn delivery; never at the front.
     queue: VecDeque<Option<Delivery>>,
     /// The number of `None`s.
@@ -331,9 +331,9 @@ impl Outbox {
     /// Drops all queued deliveries and takes no more: the session is over.
     pub fn close(&self) {
         let mut state = self.state.lock();
-        *state = State {
+        *state = OutboxState {
             closed: true,
-            ..State::default()
+            ..OutboxState::default()
         };
     }
 
@@ -427,7 +427,7 @@ impl std::ops::AddAssign for Lost {
     }
 }
 
-impl State {
+impl OutboxState {
     fn is_ending(&self) -> bool {
         let control = self.control.as_ref();
         control.is_some_and(|control| control.end.is_some())
@@ -668,7 +668,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blocked_session_hears_of_its_overflow() {
+    fn a_blocked_session_receives_its_overflow() {
         let outbox = Outbox::new(15, Overflow::Close);
         let mut context = Context::from_waker(Waker::noop());
         outbox.push(0, &[message(10)]);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::members::Place;
-use super::window::{Entry, Origin};
+use super::members::SubscriptionPlace;
+use super::window::{Origin, WindowMessage};
 use super::{Hub, poll_once};
 use crate::confirm::Confirm;
 use crate::destination::Destination;
@@ -27,7 +27,7 @@ pub(super) enum Unawaited {
 }
 
 /// The answer to a settlement, if the delivery exists.
-pub(super) type Settled = Option<Confirm<Result<(), SettleError>>>;
+pub(super) type SettleAnswer = Option<Confirm<Result<(), SettleError>>>;
 
 impl Hub {
     /// Settles a delivery that has a tag, and all before it of the same subscription, unless that acknowledges
@@ -38,7 +38,7 @@ impl Hub {
             delivery,
             outcome,
         } = settle;
-        let settle = |place: Place| self.settle_at(&place, &delivery, outcome);
+        let settle = |place: SubscriptionPlace| self.settle_at(&place, &delivery, outcome);
         let member = self.local().members.get(session);
         let settled = member.and_then(|member| match slot {
             Some(slot) => member.place(slot).and_then(settle),
@@ -80,11 +80,11 @@ impl Hub {
     /// Settles a delivery at one subscription.
     pub(super) fn settle_at(
         &self,
-        place: &Place,
+        place: &SubscriptionPlace,
         delivery: &DeliveryRef,
         outcome: Outcome,
-    ) -> Settled {
-        if let Place::Consumer(consumer) = place {
+    ) -> SettleAnswer {
+        if let SubscriptionPlace::Consumer(consumer) = place {
             return consumer.settle(delivery, |tokens| {
                 self.in_time(self.broker().settle(consumer, tokens, outcome))
             });
@@ -95,7 +95,7 @@ impl Hub {
         Some(Confirm::ready(Ok(())))
     }
 
-    fn settled_on_topic(&self, entry: Entry, outcome: Outcome) {
+    fn settled_on_topic(&self, entry: WindowMessage, outcome: Outcome) {
         let Some(origin) = entry.origin else {
             return;
         };

@@ -16,36 +16,36 @@ use crate::sync::Mutex;
 /// The sources with subscribers on this node, for engines with
 /// [`Capabilities::interest`](crate::Capabilities::interest).
 #[derive(Debug, Default)]
-pub(super) struct Sources(Mutex<Table>);
+pub(super) struct Sources(Mutex<SourceTable>);
 
 #[derive(Debug, Default)]
-struct Table {
-    known: HashMap<Source, Known>,
+struct SourceTable {
+    known: HashMap<Source, KnownSource>,
     /// The sources with a call to the engine in progress, and the calls that follow it: one thread at a time makes
     /// them, so that the calls about a source come in order without a lock being held.
-    calls: HashMap<Source, VecDeque<Call>>,
+    calls: HashMap<Source, VecDeque<SourceCall>>,
     next: u64,
 }
 
 /// A call to the engine about a source.
 #[derive(Debug)]
-enum Call {
+enum SourceCall {
     Activate(Activation),
     Deactivate,
 }
 
 #[derive(Debug)]
-struct Known {
+struct KnownSource {
     /// Distinguishes this life of the source from an earlier one, whose answer may still arrive.
     life: u64,
     users: HashSet<SourceUser>,
-    state: State,
+    state: SourceState,
 }
 
 /// A subscription, by its session and slot.
 pub(super) type SourceUser = (SessionId, u32);
 
-enum State {
+enum SourceState {
     /// The engine has not answered; all who wait share its answer.
     Asked(Vec<Answered>),
     Active(Feed),
@@ -72,8 +72,8 @@ impl Sources {
                 let known = known.get_mut();
                 known.users.insert(user);
                 match &mut known.state {
-                    State::Asked(waiting) => waiting.push(answered),
-                    State::Active(feed) => {
+                    SourceState::Asked(waiting) => waiting.push(answered),
+                    SourceState::Active(feed) => {
                         // The last subscriber may just have left.
                         hub.set_feed(source, *feed);
                         drop(table);
@@ -84,15 +84,15 @@ impl Sources {
                 return;
             }
             Entry::Vacant(vacant) => {
-                vacant.insert(Known {
+                vacant.insert(KnownSource {
                     life,
                     users: HashSet::from([user]),
-                    state: State::Asked(vec![answered]),
+                    state: SourceState::Asked(vec![answered]),
                 });
                 // A subscriber that left may have had another feed.
                 hub.set_feed(source, Feed::NONE);
                 table.next += 1;
-                Call::Activate(Activation {
+                SourceCall::Activate(Activation {
                     hub: Arc::downgrade(hub),
                     source: source.clone(),
                     life,
@@ -117,7 +117,7 @@ impl Sources {
             return;
         }
         let ended = known.remove();
-        let call = table.next_call(source, Call::Deactivate);
+        let call = table.next_call(source, SourceCall::Deactivate);
         drop(table);
         // The waiting users get no answer: dropped outside the lock, since this wakes them.
         drop(ended);
@@ -145,11 +145,11 @@ impl Sources {
     }
 
     /// Calls the engine with `call`, and then with the calls queued after it.
-    fn call(&self, broker: &dyn Broker, source: &Source, mut call: Option<Call>) {
+    fn call(&self, broker: &dyn Broker, source: &Source, mut call: Option<SourceCall>) {
         while let Some(now) = call {
             match now {
-                Call::Activate(activation) => broker.activate(activation),
-                Call::Deactivate => broker.deactivate(source),
+                SourceCall::Activate(activation) => broker.activate(activation),
+                SourceCall::Deactivate => broker.deactivate(source),
             }
             let mut table = self.0.lock();
             call = table.calls.get_mut(source).and_then(VecDeque::pop_front);
@@ -167,9 +167,9 @@ impl Sources {
             return Vec::new();
         };
         hub.set_feed(source, feed);
-        match std::mem::replace(&mut known.state, State::Active(feed)) {
-            State::Asked(waiting) => waiting,
-            State::Active(_) => Vec::new(),
+        match std::mem::replace(&mut known.state, SourceState::Active(feed)) {
+            SourceState::Asked(waiting) => waiting,
+            SourceState::Active(_) => Vec::new(),
         }
     }
 
@@ -183,8 +183,8 @@ impl Sources {
             return Vec::new();
         }
         match &mut known.get_mut().state {
-            State::Active(_) => Vec::new(),
-            State::Asked(waiting) => {
+            SourceState::Active(_) => Vec::new(),
+            SourceState::Asked(waiting) => {
                 let waiting = std::mem::take(waiting);
                 known.remove();
                 waiting
@@ -193,16 +193,16 @@ impl Sources {
     }
 }
 
-impl Table {
+impl SourceTable {
     /// Returns the source if it is active by `feed`.
-    fn active(&self, source: &Source, feed: Feed) -> Option<&Known> {
+    fn active(&self, source: &Source, feed: Feed) -> Option<&KnownSource> {
         let known = self.known.get(source)?;
-        matches!(known.state, State::Active(by) if by == feed).then_some(known)
+        matches!(known.state, SourceState::Active(by) if by == feed).then_some(known)
     }
 
     /// Returns the call to make now: none if another thread is calling the engine about the source, which then makes
     /// it.
-    fn next_call(&mut self, source: &Source, call: Call) -> Option<Call> {
+    fn next_call(&mut self, source: &Source, call: SourceCall) -> Option<SourceCall> {
         match self.calls.entry(source.clone()) {
             Entry::Occupied(mut calls) => {
                 calls.get_mut().push_back(call);
@@ -289,7 +289,7 @@ impl fmt::Debug for Activation {
     }
 }
 
-impl fmt::Debug for State {
+impl fmt::Debug for SourceState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Asked(waiting) => write!(f, "Asked, {} wait", waiting.len()),

@@ -58,12 +58,12 @@ struct TopicState {
 
 /// A subscription's place, by which it is removed.
 #[derive(Clone, Debug)]
-pub(super) enum Place {
+pub(super) enum TopicPlace {
     Topic(Arc<Topic>, Key),
     Group(Arc<Group>, Key),
 }
 
-impl Place {
+impl TopicPlace {
     /// The pattern of the subscription.
     pub(super) fn pattern(&self) -> Option<Pattern> {
         match self {
@@ -100,7 +100,7 @@ impl Topics {
         payer: Payer<'_>,
         sink: Sink,
         feed: Feed,
-    ) -> Result<Place, NoMoreNames> {
+    ) -> Result<TopicPlace, NoMoreNames> {
         let Some(destination) = pattern.as_destination() else {
             // Under the index's lock, so that the group is not removed between lookup and use.
             let mut patterns = self.patterns.write();
@@ -110,7 +110,7 @@ impl Topics {
                 group.set_feed(feed);
                 self.patterns_version.fetch_add(1, Ordering::Release);
             }
-            return Ok(Place::Group(group, key));
+            return Ok(TopicPlace::Group(group, key));
         };
         loop {
             let topic = self.topic(&destination, payer, (Vec::new(), 0))?;
@@ -122,15 +122,15 @@ impl Topics {
                 }
                 let key = state.subscribers.add(sink);
                 drop(state);
-                return Ok(Place::Topic(topic, key));
+                return Ok(TopicPlace::Topic(topic, key));
             }
         }
     }
 
-    pub(super) fn unsubscribe(&self, place: &Place) {
+    pub(super) fn unsubscribe(&self, place: &TopicPlace) {
         match place {
-            Place::Topic(topic, key) => topic.state.lock().subscribers.remove(key),
-            Place::Group(group, key) => {
+            TopicPlace::Topic(topic, key) => topic.state.lock().subscribers.remove(key),
+            TopicPlace::Group(group, key) => {
                 let mut subscribers = group.subscribers.lock();
                 subscribers.remove(key);
                 let unused = subscribers.is_empty();

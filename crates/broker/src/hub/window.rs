@@ -21,20 +21,20 @@ pub(crate) struct Window {
     outbox: Arc<Outbox>,
     slot: u32,
     prefetch: u32,
-    state: Mutex<Waiting>,
+    state: Mutex<WindowState>,
 }
 
 #[derive(Debug)]
-struct Waiting {
-    unsettled: Unsettled<Entry>,
-    waiting: VecDeque<Entry>,
+struct WindowState {
+    unsettled: Unsettled<WindowMessage>,
+    waiting: VecDeque<WindowMessage>,
     /// The bytes of `waiting`.
     bytes: usize,
 }
 
 /// A message in a window, and its topic; a user destination has none.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
+pub(crate) struct WindowMessage {
     pub(crate) message: Arc<Message>,
     pub(crate) origin: Option<Arc<Origin>>,
 }
@@ -46,7 +46,7 @@ pub(crate) struct Origin {
     pub(crate) dead_letters: Option<ByteString>,
 }
 
-impl Identified for Entry {
+impl Identified for WindowMessage {
     fn id(&self) -> Option<ByteString> {
         Some(self.message.id().clone())
     }
@@ -58,7 +58,7 @@ impl Window {
             outbox,
             slot,
             prefetch: prefetch.get(),
-            state: Mutex::new(Waiting {
+            state: Mutex::new(WindowState {
                 unsettled: Unsettled::new(ack),
                 waiting: VecDeque::new(),
                 bytes: 0,
@@ -75,7 +75,7 @@ impl Window {
         let mut lost = Lost::default();
         let mut state = self.state.lock();
         for message in messages {
-            let entry = Entry {
+            let entry = WindowMessage {
                 message: Arc::clone(message),
                 origin: origin.cloned(),
             };
@@ -98,7 +98,7 @@ impl Window {
     }
 
     /// Settles `delivery`, and delivers messages that waited for that; returns the settled entries.
-    pub(crate) fn settle(&self, delivery: &DeliveryRef) -> Option<Settled<Entry>> {
+    pub(crate) fn settle(&self, delivery: &DeliveryRef) -> Option<Settled<WindowMessage>> {
         let mut state = self.state.lock();
         let settled = state.unsettled.settle(delivery)?;
         self.refill(&mut state);
@@ -118,7 +118,7 @@ impl Window {
         state.bytes = 0;
     }
 
-    fn offer(&self, state: &mut Waiting, entry: &Entry) -> bool {
+    fn offer(&self, state: &mut WindowState, entry: &WindowMessage) -> bool {
         let has_room = state.unsettled.len() < self.prefetch as usize;
         let place = (&*self.outbox, self.slot);
         has_room
@@ -127,7 +127,7 @@ impl Window {
                 .offer(&entry.message, 0, place, || entry.clone())
     }
 
-    fn refill(&self, state: &mut Waiting) {
+    fn refill(&self, state: &mut WindowState) {
         while let Some(entry) = state.waiting.pop_front() {
             let size = entry.message.size();
             if !self.offer(state, &entry) {
@@ -140,8 +140,8 @@ impl Window {
     }
 }
 
-impl Waiting {
-    fn wait(&mut self, entry: Entry, overflow: &Overflow, outbox: &Outbox) -> Lost {
+impl WindowState {
+    fn wait(&mut self, entry: WindowMessage, overflow: &Overflow, outbox: &Outbox) -> Lost {
         let mut lost = Lost::default();
         if let Overflow::Latest { key } = overflow
             && let Some(older) = self.waiting.iter().position(|older| {

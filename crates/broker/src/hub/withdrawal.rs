@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use super::local::LocalHub;
-use super::members::{Member, Place};
+use super::members::{Member, SubscriptionPlace};
 use super::outbox::Control;
 use crate::broker::Broker;
 use crate::feed::{Feed, Source};
@@ -40,7 +40,8 @@ impl LocalHub {
             };
             match source {
                 Source::Pattern(_) => {
-                    let of_topic = |place: &Place| matches!(place, Place::Topic(..));
+                    let of_topic =
+                        |place: &SubscriptionPlace| matches!(place, SubscriptionPlace::Topic(..));
                     self.end_subscription(&*broker, &member, slot, of_topic, &reason);
                 }
                 Source::User(_) | Source::Session(_) => {
@@ -70,7 +71,8 @@ impl LocalHub {
                 Source::Pattern(_) => miss(slot),
                 Source::User(_) | Source::Session(_) => {
                     let places = member.places().into_iter();
-                    let own = places.filter(|(_, place)| matches!(place, Place::User(..)));
+                    let own =
+                        places.filter(|(_, place)| matches!(place, SubscriptionPlace::User(..)));
                     own.for_each(|(slot, _)| miss(slot));
                 }
             }
@@ -91,8 +93,7 @@ impl LocalHub {
         else {
             return false;
         };
-        let is =
-            |place: &Place| matches!(place, Place::Consumer(other) if Arc::ptr_eq(other, consumer));
+        let is = |place: &SubscriptionPlace| matches!(place, SubscriptionPlace::Consumer(other) if Arc::ptr_eq(other, consumer));
         let slot = consumer.slot();
         self.end_subscription(&*broker, &member, slot, is, &reason.into())
     }
@@ -102,13 +103,13 @@ impl LocalHub {
         broker: &dyn Broker,
         member: &Member,
         slot: u32,
-        is: impl Fn(&Place) -> bool,
+        is: impl Fn(&SubscriptionPlace) -> bool,
         reason: &ByteString,
     ) -> bool {
         let Some((place, subscription)) = member.take(slot, is, self.events()) else {
             return false;
         };
-        if let Place::Consumer(consumer) = &place {
+        if let SubscriptionPlace::Consumer(consumer) = &place {
             consumer.ended_by_engine();
         }
         let to_cancel = self.detach(broker, member, (slot, place));

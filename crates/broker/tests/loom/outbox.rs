@@ -37,7 +37,7 @@ fn no_push_is_missed_and_each_publisher_s_order_is_kept() {
 }
 
 #[test]
-fn an_end_is_heard_behind_what_was_queued() {
+fn an_end_comes_behind_what_was_queued() {
     model(|| {
         let outbox = Arc::new(Outbox::new(1_000, Overflow::Close));
         let ending = Ending::Requested {
@@ -52,7 +52,7 @@ fn an_end_is_heard_behind_what_was_queued() {
             })
         };
         let mut batch = Vec::new();
-        let heard = block_on(poll_fn(|context| {
+        let received = block_on(poll_fn(|context| {
             loop {
                 match outbox.poll_take(context, &mut batch, 64, usize::MAX) {
                     Taken::Some { more: true, .. } => {}
@@ -63,13 +63,13 @@ fn an_end_is_heard_behind_what_was_queued() {
                 }
             }
         }));
-        assert_eq!((heard, batch.len()), (ending, 1));
+        assert_eq!((received, batch.len()), (ending, 1));
         other.join().unwrap();
     });
 }
 
 #[test]
-fn a_session_that_cannot_write_hears_of_its_overflow() {
+fn a_session_that_cannot_write_receives_its_overflow() {
     model(|| {
         let outbox = Arc::new(Outbox::new(1, Overflow::Close));
         let publisher = {

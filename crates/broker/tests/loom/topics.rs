@@ -60,7 +60,7 @@ fn a_subscriber_sees_what_comes_after_it_whoever_else_publishes() {
 }
 
 #[test]
-fn a_topic_that_is_known_hears_of_new_patterns() {
+fn a_known_topic_sees_new_patterns() {
     beside_a_new_subscriber(
         "/t/*",
         |broker| Client::new(broker).subscribe("/t/a"),

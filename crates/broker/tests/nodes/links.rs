@@ -6,7 +6,7 @@ use tramline_broker::{
 
 use crate::harsh::Harsh;
 use crate::manual::{Call, Manual};
-use crate::support::{NOW, Seen, Session, accepting, body, message, now, send, until, wait};
+use crate::support::{NOW, NodeSession, Seen, accepting, body, message, now, send, until, wait};
 
 const ROOM: &str = "/topic/room";
 const QUEUE: &str = "/queue/a";
@@ -14,7 +14,7 @@ const QUEUE: &str = "/queue/a";
 #[test]
 fn what_a_lost_link_had_comes_back_redelivered() {
     let ([here, there], engines) = Harsh::nodes(|engine| engine);
-    let session = Session::open(&here);
+    let session = NodeSession::open(&here);
     session.subscribe(0, QUEUE);
     for text in ["1", "2", "3"] {
         send(&there, QUEUE, text);
@@ -52,7 +52,7 @@ fn what_a_lost_link_had_comes_back_redelivered() {
 #[test]
 fn what_a_lost_link_had_goes_to_other_nodes() {
     let ([here, there], engines) = Harsh::nodes(|engine| engine);
-    let (lost, other) = (Session::open(&here), Session::open(&there));
+    let (lost, other) = (NodeSession::open(&here), NodeSession::open(&there));
     lost.subscribe(0, QUEUE);
     send(&there, QUEUE, "1");
     lost.take(1);
@@ -69,7 +69,7 @@ fn what_a_lost_link_had_goes_to_other_nodes() {
 fn subscriptions_outlive_a_lost_link() {
     let ([here, there], engines) = Harsh::nodes(|engine| engine);
     let seen = Seen::of(&here);
-    let session = Session::open_user(&here, "ann");
+    let session = NodeSession::open_user(&here, "ann");
     session.subscribe(0, ROOM);
     session.subscribe(1, "/topic/*");
     engines[0].lose();
@@ -94,7 +94,7 @@ fn subscriptions_outlive_a_lost_link() {
 #[test]
 fn what_is_under_way_when_a_link_is_lost_is_unknown_and_the_rest_unavailable() {
     let ([here, there], engines) = Harsh::nodes(|engine| engine);
-    let (session, other) = (Session::open(&here), Session::open(&there));
+    let (session, other) = (NodeSession::open(&here), NodeSession::open(&there));
     session.subscribe(0, QUEUE);
     other.subscribe(0, ROOM);
     send(&here, QUEUE, "1");
@@ -133,7 +133,7 @@ fn what_is_under_way_when_a_link_is_lost_is_unknown_and_the_rest_unavailable() {
 #[test]
 fn answers_that_come_late_still_count() {
     let ([here, there], engines) = Harsh::nodes(|engine| engine);
-    let session = Session::open(&here);
+    let session = NodeSession::open(&here);
     engines[0].hold();
     let (mut topic, mut queue) = (session.subscribing(0, ROOM), session.subscribing(1, QUEUE));
     until(|| (engines[0].held() == 2).then_some(()));
@@ -152,7 +152,7 @@ fn answers_that_come_late_still_count() {
 #[test]
 fn what_the_engine_refuses_is_refused() {
     let ([here, _there], engines) = Harsh::nodes(|engine| engine);
-    let session = Session::open(&here);
+    let session = NodeSession::open(&here);
     engines[0].refuse();
     let reason = || "not today".into();
     let refused = Err(SubscribeError::Refused { reason: reason() });
@@ -163,7 +163,7 @@ fn what_the_engine_refuses_is_refused() {
     assert_eq!(published, Err(Refused::new(0, refused).named(ROOM)));
     let member = here.member(session.id).unwrap();
     assert!(member.subscriptions(|_, _| true).is_empty());
-    let refused = wait(Session::new(&here, 1_000).opening(None)).unwrap_err();
+    let refused = wait(NodeSession::new(&here, 1_000).opening(None)).unwrap_err();
     assert!(matches!(
         refused,
         tramline_broker::OpenError::Refused { .. }
@@ -174,7 +174,7 @@ fn what_the_engine_refuses_is_refused() {
 #[test]
 fn credit_is_free_as_soon_as_the_engine_has_committed() {
     let (hub, engine) = Manual::hub();
-    let session = Session::open(&hub);
+    let session = NodeSession::open(&hub);
     let consumer = engine.filled(&session, QUEUE);
     let credit = u64::from(consumer.credit().get());
     let deliver = |token| engine.deliver(&consumer, token);
@@ -194,7 +194,7 @@ fn credit_is_free_as_soon_as_the_engine_has_committed() {
 #[test]
 fn room_that_a_withdrawal_makes_is_for_the_other_consumers() {
     let (hub, engine) = Manual::hub();
-    let session = Session::new(&hub, 1_000);
+    let session = NodeSession::new(&hub, 1_000);
     wait(session.opening(None)).unwrap();
     let consumers = [0, 1].map(|slot| {
         drop(session.subscribing(slot, QUEUE));

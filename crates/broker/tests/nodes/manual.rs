@@ -8,7 +8,7 @@ use tramline_broker::{
     Source, StartError, SubscribeError, Subscribed, Token, UnsubscribeError,
 };
 
-use crate::support::{Session, message, until};
+use crate::support::{NodeSession, message, until};
 
 /// A call by the hub, with the means to answer it.
 #[derive(Debug)]
@@ -83,13 +83,13 @@ impl Manual {
 
     /// Subscribes `session` to a `queue`, and fills the consumer's credit with deliveries, by tokens from 0 on.
     #[track_caller]
-    pub(crate) fn filled(&self, session: &Session, queue: &str) -> Arc<Consumer> {
+    pub(crate) fn filled(&self, session: &NodeSession, queue: &str) -> Arc<Consumer> {
         self.filled_at(session, 0, queue)
     }
 
     /// Like [`filled`](Self::filled), with the number `slot` of the subscription.
     #[track_caller]
-    pub(crate) fn filled_at(&self, session: &Session, slot: u32, queue: &str) -> Arc<Consumer> {
+    pub(crate) fn filled_at(&self, session: &NodeSession, slot: u32, queue: &str) -> Arc<Consumer> {
         drop(session.subscribing(slot, queue));
         let Call::Consume(consumer, promise) = self.next() else {
             panic!("a queue is consumed");

@@ -6,7 +6,7 @@ use tramline_broker::{
 };
 
 use crate::manual::{Call, Manual};
-use crate::support::{NOW, Session, message, now, to, wait};
+use crate::support::{NOW, NodeSession, message, now, to, wait};
 
 fn options(set: impl FnOnce(&mut SubscribeOptions)) -> SubscribeOptions {
     let mut options = SubscribeOptions::default();
@@ -29,7 +29,7 @@ fn pattern(text: &'static str) -> Address {
 #[test]
 fn the_engine_sees_those_of_queues_and_durable_subscriptions() {
     let (hub, engine) = Manual::hub();
-    let session = Session::open_user(&hub, "ann");
+    let session = NodeSession::open_user(&hub, "ann");
     let mut selected = durable();
     selected.selector = selector().selector;
     for (slot, (address, wanted)) in (0..).zip([
@@ -57,7 +57,7 @@ fn the_engine_sees_those_of_queues_and_durable_subscriptions() {
 #[test]
 fn an_anonymous_session_has_no_durable_subscription() {
     let (hub, engine) = Manual::hub();
-    let session = Session::open(&hub);
+    let session = NodeSession::open(&hub);
     let request = SubscribeRequest::new(session.id, 0, pattern("/topic/a"));
     let answer = now(&mut hub.subscribe(request.options(durable())));
     assert_eq!(answer, Some(Err(SubscribeError::AnonymousDurable)));
@@ -67,7 +67,7 @@ fn an_anonymous_session_has_no_durable_subscription() {
 #[test]
 fn the_engine_sees_whose_messages_it_publishes() {
     let (hub, engine) = Manual::hub();
-    let ann = Session::open_user(&hub, "ann");
+    let ann = NodeSession::open_user(&hub, "ann");
     let member = hub.member(ann.id).unwrap();
     let _own = hub.publish(vec![message("/topic/a", "x")], NOW);
     let _ann_s = hub.publish_by(&member, vec![message("/topic/a", "x")], NOW);
@@ -79,7 +79,7 @@ fn the_engine_sees_whose_messages_it_publishes() {
 #[test]
 fn others_are_refused_by_name() {
     let (hub, engine) = Manual::hub();
-    let session = Session::open(&hub);
+    let session = NodeSession::open(&hub);
     let (epoch, sequence) = (1, 1);
     let start = Start::After(Position { epoch, sequence });
     let [topic, topics] = [pattern("/topic/a"), pattern("/topic/*")];

@@ -11,15 +11,17 @@ use tramline_broker::{
 use crate::engine::server::Server;
 use crate::harsh::Harsh;
 use crate::manual::Manual;
-use crate::support::{NOW, Seen, Session, body, message, now, send, to_user, until, wait};
+use crate::support::{NOW, NodeSession, Seen, body, message, now, send, to_user, until, wait};
 
 const PATH: &str = "/queue/errors";
 
 #[test]
 fn a_user_s_messages_reach_the_sessions_on_all_nodes() {
     let (hubs, _engines) = Harsh::nodes::<3>(|engine| engine);
-    let anns = hubs.each_ref().map(|hub| Session::open_user(hub, "ann"));
-    let bob = Session::open_user(&hubs[1], "bob");
+    let anns = hubs
+        .each_ref()
+        .map(|hub| NodeSession::open_user(hub, "ann"));
+    let bob = NodeSession::open_user(&hubs[1], "bob");
     for session in anns.iter().chain([&bob]) {
         session.subscribe_user(0, PATH);
     }
@@ -45,7 +47,7 @@ fn every_node_knows_the_sessions_of_all() {
     let seen = hubs.each_ref().map(Seen::of);
     seen.iter()
         .for_each(|seen| seen.ends_with(&["available true"]));
-    let ann = Session::open_user(here, "ann");
+    let ann = NodeSession::open_user(here, "ann");
     ann.subscribe(0, "/topic/a");
     ann.subscribe(1, "/queue/a");
     seen.iter().for_each(|seen| {
@@ -55,7 +57,10 @@ fn every_node_knows_the_sessions_of_all() {
             "ann subscribed /queue/a",
         ]);
     });
-    let (bob, _other) = (Session::open_user(there, "bob"), Session::open(there));
+    let (bob, _other) = (
+        NodeSession::open_user(there, "bob"),
+        NodeSession::open(there),
+    );
     seen.iter()
         .for_each(|seen| seen.ends_with(&["bob opened", "nobody opened"]));
 
@@ -93,11 +98,11 @@ fn every_node_knows_the_sessions_of_all() {
 #[test]
 fn a_node_that_joins_later_knows_who_is_there() {
     let ([here, there], engines) = Harsh::nodes(|engine| engine);
-    let ann = Session::open_user(&here, "ann");
+    let ann = NodeSession::open_user(&here, "ann");
     ann.subscribe(0, "/topic/a");
     engines[1].lose();
     until(|| here.remote_members().is_empty().then_some(()));
-    let bob = Session::open_user(&here, "bob");
+    let bob = NodeSession::open_user(&here, "bob");
     let seen = Seen::of(&there);
     engines[1].restore();
     until(|| (there.users() == ["ann", "bob"]).then_some(()));
@@ -112,7 +117,7 @@ fn a_node_that_is_gone_ends_all_of_its_sessions() {
     let here = tramline_broker::Hub::new(Harsh::new(server.clone()));
     let there = tramline_broker::Hub::new(Harsh::new(server));
     wait(here.start()).unwrap();
-    let ann = Session::open_user(&there, "ann");
+    let ann = NodeSession::open_user(&there, "ann");
     ann.subscribe(0, "/topic/a");
     let seen = Seen::of(&here);
     until(|| (here.remote_member(ann.id)?.subscriptions.len() == 1).then_some(()));
@@ -124,7 +129,7 @@ fn a_node_that_is_gone_ends_all_of_its_sessions() {
 #[test]
 fn a_repeated_description_changes_only_what_differs() {
     let ([here, there], engines) = Harsh::nodes(|engine| engine);
-    let ann = Session::open_user(&here, "ann");
+    let ann = NodeSession::open_user(&here, "ann");
     ann.subscribe(0, "/topic/a");
     ann.subscribe(1, "/topic/b");
     let with = |count| {
@@ -174,7 +179,7 @@ fn a_repeated_description_changes_only_what_differs() {
 #[test]
 fn announcements_from_two_threads_are_seen_in_the_order_that_counts() {
     let ([here, there], engines) = Harsh::nodes(|engine| engine);
-    let ann = Session::open_user(&here, "ann");
+    let ann = NodeSession::open_user(&here, "ann");
     let opened = MemberEvent::Opened(until(|| there.remote_member(ann.id)));
     engines[1].lose();
     let seen = Seen::of(&there);
@@ -199,7 +204,7 @@ fn a_session_is_ended_from_another_node() {
     let (hubs, _engines) = Harsh::nodes::<2>(|engine| engine);
     let [here, there] = &hubs;
     let seen = hubs.each_ref().map(Seen::of);
-    let ann = Session::open_user(here, "ann");
+    let ann = NodeSession::open_user(here, "ann");
     ann.subscribe(0, "/topic/a");
     send(there, "/topic/a", "the last");
     until(|| there.remote_member(ann.id));
@@ -222,7 +227,7 @@ fn a_session_is_ended_from_another_node() {
 fn every_node_sees_one_order() {
     const EACH: usize = 100;
     let (hubs, _engines) = Harsh::nodes::<3>(Harsh::late);
-    let sessions = hubs.each_ref().map(Session::open);
+    let sessions = hubs.each_ref().map(NodeSession::open);
     for (session, pattern) in sessions.iter().zip(["/topic/a", "/topic/*", "/topic/a"]) {
         session.subscribe(0, pattern);
     }
@@ -267,13 +272,13 @@ impl SessionContext for ClosedMeanwhile {
 fn a_session_that_is_closed_while_it_opens_was_never_there() {
     let ([here, there], _engines) = Harsh::nodes(|engine| engine);
     let seen = [&here, &there].map(Seen::of);
-    let session = Session::new(&here, 1_000);
+    let session = NodeSession::new(&here, 1_000);
     let context = Arc::new(ClosedMeanwhile(here.clone(), session.id));
     here.register(session.id, Arc::clone(&session.outbox), context);
     let opened = wait(session.opening(Some("ann")));
     assert_eq!(opened, Err(OpenError::Closed));
     here.unregister(session.id);
-    let next = Session::open(&here);
+    let next = NodeSession::open(&here);
     for seen in seen {
         seen.ends_with(&["available true", "nobody opened"]);
     }
@@ -285,7 +290,7 @@ fn a_session_that_is_closed_while_it_opens_was_never_there() {
 fn a_session_is_announced_when_the_engine_has_confirmed_it() {
     let (hub, engine) = Manual::hub_asked_for_sessions();
     let seen = Seen::of(&hub);
-    let (ann, bob) = (Session::new(&hub, 1_000), Session::new(&hub, 1_000));
+    let (ann, bob) = (NodeSession::new(&hub, 1_000), NodeSession::new(&hub, 1_000));
     let (mut refused, mut opening) = (ann.opening(None), bob.opening(Some("bob")));
     let (of_ann, of_bob) = (engine.activation(), engine.activation());
     of_bob.confirm(Feed(1));

@@ -6,13 +6,13 @@ use tramline_broker::{Feed, Pattern, Position, PublishError, Source, SubscribeEr
 
 use crate::harsh::Harsh;
 use crate::manual::{Call, Manual};
-use crate::support::{Session, body, message, now, send, until, wait};
+use crate::support::{NodeSession, body, message, now, send, until, wait};
 
 const ROOM: &str = "/topic/room";
 
 fn overlapping(change: impl Fn(Harsh) -> Harsh) {
     let ([here, there], _engines) = Harsh::nodes(change);
-    let session = Session::open(&here);
+    let session = NodeSession::open(&here);
     let patterns = ["/topic/a/b", "/topic/a/*", "/topic/**", "/topic/a/c"];
     for (slot, pattern) in (0..).zip(patterns) {
         session.subscribe(slot, pattern);
@@ -48,7 +48,7 @@ fn overlapping_patterns_deliver_once_each_where_one_feed_brings_all() {
 #[test]
 fn a_late_message_for_an_ended_source_reaches_nobody() {
     let (hub, engine) = Manual::hub();
-    let session = Session::open(&hub);
+    let session = NodeSession::open(&hub);
     let deliver = |feed| engine.local().deliver(Feed(feed), vec![message(ROOM, "x")]);
     let first = session.subscribing(0, ROOM);
     assert_eq!(deliver(7), Ok(0), "it is not active");
@@ -69,7 +69,7 @@ fn a_late_message_for_an_ended_source_reaches_nobody() {
 #[test]
 fn those_who_join_while_the_answer_is_pending_share_it() {
     let (hub, engine) = Manual::hub();
-    let (one, two) = (Session::open(&hub), Session::open(&hub));
+    let (one, two) = (NodeSession::open(&hub), NodeSession::open(&hub));
     let mut pending = [one.subscribing(0, ROOM), two.subscribing(0, ROOM)];
     assert_eq!(engine.names(), ["activate"], "the engine is asked once");
     assert!(pending.iter_mut().all(|pending| now(pending).is_none()));
@@ -91,7 +91,7 @@ fn those_who_join_while_the_answer_is_pending_share_it() {
 #[test]
 fn a_later_subscription_to_an_active_source_does_not_get_its_start() {
     let (hub, engine) = Manual::hub();
-    let session = Session::open(&hub);
+    let session = NodeSession::open(&hub);
     let pending = [0, 1].map(|slot| session.subscribing(slot, ROOM));
     let (epoch, sequence) = (1, 5);
     let start = Subscribed::after(Position { epoch, sequence });
@@ -106,7 +106,7 @@ fn a_later_subscription_to_an_active_source_does_not_get_its_start() {
 #[test]
 fn those_who_share_an_answer_are_all_refused_by_it() {
     let (hub, engine) = Manual::hub();
-    let (one, two) = (Session::open(&hub), Session::open(&hub));
+    let (one, two) = (NodeSession::open(&hub), NodeSession::open(&hub));
     let pending = [one.subscribing(0, ROOM), two.subscribing(0, ROOM)];
     let reason = "no such room".into();
     let refused = SubscribeError::Refused { reason };
@@ -125,7 +125,7 @@ fn those_who_share_an_answer_are_all_refused_by_it() {
 #[test]
 fn a_source_may_end_before_its_answer() {
     let (hub, engine) = Manual::hub();
-    let session = Session::open(&hub);
+    let session = NodeSession::open(&hub);
     let first = session.subscribing(0, ROOM);
     let late = engine.activation();
     wait(hub.unsubscribe(session.id, 0)).unwrap();
@@ -145,7 +145,7 @@ fn a_source_may_end_before_its_answer() {
 #[test]
 fn a_late_refusal_does_not_end_the_next_life() {
     let (hub, engine) = Manual::hub();
-    let session = Session::open(&hub);
+    let session = NodeSession::open(&hub);
     let first = session.subscribing(0, ROOM);
     let late = engine.activation();
     drop(first);
@@ -164,7 +164,7 @@ fn a_session_that_closes_while_the_engine_is_called_leaves_nothing_there() {
         (ROOM, ["activate", "deactivate"]),
         ("/queue/a", ["consume", "cancel"]),
     ] {
-        let session = Session::open(&hub);
+        let session = NodeSession::open(&hub);
         let (came, go_on) = engine.stop();
         let meanwhile = thread::scope(|scope| {
             let subscribing = scope.spawn(|| session.subscribing(0, destination));
@@ -187,7 +187,7 @@ fn a_source_that_is_left_and_joined_at_once_stays_with_its_subscribers() {
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                let session = Session::open(&here);
+                let session = NodeSession::open(&here);
                 for slot in 0..200 {
                     session.subscribe(slot, ROOM);
                     drop(here.unsubscribe(session.id, slot));
@@ -195,7 +195,7 @@ fn a_source_that_is_left_and_joined_at_once_stays_with_its_subscribers() {
             });
         }
     });
-    let session = Session::open(&here);
+    let session = NodeSession::open(&here);
     session.subscribe(0, ROOM);
     send(&there, ROOM, "x");
     assert_eq!(session.bodies(1), ["x"]);
@@ -207,7 +207,7 @@ fn a_source_that_is_left_and_joined_at_once_stays_with_its_subscribers() {
 #[test]
 fn a_refused_opening_closes_the_session() {
     let (hub, engine) = Manual::hub_asked_for_sessions();
-    let session = Session::new(&hub, 1_000);
+    let session = NodeSession::new(&hub, 1_000);
     let opening = session.opening(Some("ann"));
     assert_eq!((hub.sessions(), hub.registered()), (0, 1));
     engine.activation().confirm(Feed(7));
@@ -224,7 +224,7 @@ fn a_refused_opening_closes_the_session() {
 #[test]
 fn a_destination_too_many_does_not_keep_others_from_their_messages() {
     let (hub, engine) = Manual::hub_of_destinations(1);
-    let session = Session::open(&hub);
+    let session = NodeSession::open(&hub);
     for (slot, pattern) in [(0, ROOM), (1, "/topic/new/*")] {
         let subscribing = session.subscribing(slot, pattern);
         engine.activation().confirm(Feed(7));
@@ -249,7 +249,7 @@ fn a_destination_too_many_does_not_keep_others_from_their_messages() {
 #[test]
 fn what_is_delivered_here_reaches_the_subscribers_of_any_feed_and_no_other_node() {
     let ([here, there], _engines) = Harsh::nodes(|engine| engine);
-    let (session, other) = (Session::open(&here), Session::open(&there));
+    let (session, other) = (NodeSession::open(&here), NodeSession::open(&there));
     session.subscribe(0, ROOM);
     session.subscribe(1, "/topic/*");
     other.subscribe(0, ROOM);

@@ -12,7 +12,7 @@ use tramline_broker::{
 use crate::engine::Engine;
 use crate::engine::server::Server;
 use crate::manual::Manual;
-use crate::support::{NOW, Seen, Session, TOO_LATE, message, now, wait};
+use crate::support::{NOW, NodeSession, Seen, TOO_LATE, message, now, wait};
 
 /// The test answers its start, which has to be the first call.
 #[derive(Debug, Default)]
@@ -128,7 +128,7 @@ fn a_sweep_and_statistics_do_not_reach_an_engine_that_was_not_started() {
 #[test]
 fn a_stopped_engine_receives_no_more_requests() {
     let (hub, engine) = Manual::hub();
-    let session = Session::open(&hub);
+    let session = NodeSession::open(&hub);
     wait(hub.stop(NOW));
     let unavailable = PublishError::BrokerUnavailable;
     let mut published = hub.publish(vec![message("/topic/a", "x")], NOW);
@@ -150,7 +150,7 @@ fn a_stopped_engine_receives_no_more_requests() {
 fn a_stop_before_the_first_use_prevents_the_start() {
     let (hub, engine, _seen) = hub();
     wait(hub.stop(NOW));
-    let mut opened = Session::new(&hub, 1_000).opening(None);
+    let mut opened = NodeSession::new(&hub, 1_000).opening(None);
     assert_eq!(now(&mut opened), Some(Err(OpenError::BrokerUnavailable)));
     assert!(!engine.is_started.load(Ordering::Acquire));
 }

@@ -59,13 +59,13 @@ pub(crate) fn now<T>(confirm: &mut Confirm<T>) -> Option<T> {
 }
 
 /// A session of a node.
-pub(crate) struct Session {
+pub(crate) struct NodeSession {
     pub(crate) hub: Hub,
     pub(crate) id: SessionId,
     pub(crate) outbox: Arc<Outbox>,
 }
 
-impl Session {
+impl NodeSession {
     /// Creates a session that is not open yet.
     pub(crate) fn new(hub: &Hub, limit: usize) -> Self {
         Self {

@@ -6,16 +6,20 @@ use tramline_broker::{
 };
 
 use crate::manual::{Call, Manual};
-use crate::support::{NOW, Seen, Session, TOO_LATE, accepting, message, now, wait};
+use crate::support::{NOW, NodeSession, Seen, TOO_LATE, accepting, message, now, wait};
 
 const ROOM: &str = "/topic/room";
 const QUEUE: &str = "/queue/a";
 
 /// Returns a consumer with one delivery.
-fn consumer() -> (Session, std::sync::Arc<Manual>, tramline_broker::Delivery) {
+fn consumer() -> (
+    NodeSession,
+    std::sync::Arc<Manual>,
+    tramline_broker::Delivery,
+) {
     let (hub, engine) = Manual::hub();
     hub.sweep(NOW);
-    let session = Session::open(&hub);
+    let session = NodeSession::open(&hub);
     let subscribing = session.subscribing(0, QUEUE);
     let Call::Consume(consumer, promise) = engine.next() else {
         panic!("a queue is consumed");
@@ -51,7 +55,7 @@ fn a_publish() {
 fn a_subscription_to_a_topic() {
     let (hub, engine) = Manual::hub();
     hub.sweep(NOW);
-    let (one, two) = (Session::open(&hub), Session::open(&hub));
+    let (one, two) = (NodeSession::open(&hub), NodeSession::open(&hub));
     let mut silent = [one.subscribing(0, ROOM), two.subscribing(0, ROOM)];
     let late = engine.activation();
     hub.sweep(TOO_LATE);
@@ -75,7 +79,7 @@ fn a_subscription_to_a_topic() {
 fn a_subscription_to_a_queue() {
     let (hub, engine) = Manual::hub();
     hub.sweep(NOW);
-    let session = Session::open(&hub);
+    let session = NodeSession::open(&hub);
     let mut silent = session.subscribing(0, QUEUE);
     let Call::Consume(consumer, late) = engine.next() else {
         panic!("a queue is consumed");
@@ -179,7 +183,7 @@ fn a_commit() {
 fn an_opening() {
     let (hub, engine) = Manual::hub_asked_for_sessions();
     hub.sweep(NOW);
-    let session = Session::new(&hub, 1_000);
+    let session = NodeSession::new(&hub, 1_000);
     let mut silent = session.opening(Some("ann"));
     let _kept = engine.activation();
     hub.sweep(TOO_LATE);
@@ -190,7 +194,7 @@ fn an_opening() {
 #[test]
 fn no_time_passes_before_somebody_says_it() {
     let (hub, engine) = Manual::hub();
-    let session = Session::open(&hub);
+    let session = NodeSession::open(&hub);
     let mut silent = session.subscribing(0, ROOM);
     let _kept = engine.activation();
     hub.sweep(NOW);
@@ -230,7 +234,7 @@ fn a_commit_of_unknown_outcome_leaves_room_for_what_the_engine_sends_after_it() 
         CommitError::Settle(SettleError::OutcomeUnknown),
     ] {
         let (hub, engine) = Manual::hub();
-        let session = Session::open(&hub);
+        let session = NodeSession::open(&hub);
         let consumer = engine.filled(&session, QUEUE);
         let credit = u64::from(consumer.credit().get());
         let settles = session.take(2).iter().map(accepting).collect();

@@ -7,13 +7,13 @@ use tramline_broker::{
 
 use crate::harsh::Harsh;
 use crate::manual::{Call, Manual};
-use crate::support::{Session, message, now, send, until, wait};
+use crate::support::{NodeSession, message, now, send, until, wait};
 
 const ROOM: &str = "/topic/room";
 const QUEUE: &str = "/queue/a";
 
 /// The slot of the subscription that `session` is told has ended, and the reason.
-fn ended(session: &Session) -> (u32, String) {
+fn ended(session: &NodeSession) -> (u32, String) {
     match session.control() {
         Control::SubscriptionEnded {
             subscription,
@@ -26,7 +26,10 @@ fn ended(session: &Session) -> (u32, String) {
 #[test]
 fn a_source_that_a_restored_link_is_refused_ends_for_its_subscribers() {
     let ([here, there], engines) = Harsh::nodes(|engine| engine);
-    let (ann, bob) = (Session::open_user(&here, "ann"), Session::open(&here));
+    let (ann, bob) = (
+        NodeSession::open_user(&here, "ann"),
+        NodeSession::open(&here),
+    );
     ann.subscribe(0, "/topic/other");
     ann.subscribe(1, ROOM);
     bob.subscribe(0, ROOM);
@@ -39,7 +42,7 @@ fn a_source_that_a_restored_link_is_refused_ends_for_its_subscribers() {
     assert_eq!(ended(&ann), (1, reason.clone()));
     assert_eq!(ended(&bob), (0, reason));
     assert_eq!(bob.bodies(1), ["before"], "it can still be written");
-    let subscriptions = |session: &Session| {
+    let subscriptions = |session: &NodeSession| {
         let member = here.member(session.id).unwrap();
         member.subscriptions(|_, _| true).len()
     };
@@ -58,7 +61,7 @@ fn a_source_that_a_restored_link_is_refused_ends_for_its_subscribers() {
 #[test]
 fn a_consumer_that_a_restored_link_is_refused_ends() {
     let ([here, there], engines) = Harsh::nodes(|engine| engine);
-    let session = Session::open(&here);
+    let session = NodeSession::open(&here);
     session.subscribe(0, QUEUE);
     send(&there, QUEUE, "1");
     let taken = session.take(1);
@@ -77,8 +80,8 @@ fn a_consumer_that_a_restored_link_is_refused_ends() {
 fn the_sessions_of_a_user_that_a_restored_link_is_refused_end() {
     let ([here, there], engines) = Harsh::nodes(|engine| engine);
     let (ann, bob) = (
-        Session::open_user(&here, "ann"),
-        Session::open_user(&here, "bob"),
+        NodeSession::open_user(&here, "ann"),
+        NodeSession::open_user(&here, "bob"),
     );
     engines[0].lose();
     engines[0].restore_without("user \"ann\"");
@@ -94,7 +97,7 @@ fn the_sessions_of_a_user_that_a_restored_link_is_refused_end() {
 #[test]
 fn subscriptions_are_told_what_a_restored_link_missed() {
     let ([here, _there], engines) = Harsh::nodes(|engine| engine);
-    let session = Session::open_user(&here, "ann");
+    let session = NodeSession::open_user(&here, "ann");
     session.subscribe(0, ROOM);
     session.subscribe_user(1, "/queue/x");
     engines[0].lose();
@@ -111,7 +114,7 @@ fn subscriptions_are_told_what_a_restored_link_missed() {
 #[test]
 fn gaps_that_a_session_has_not_taken_become_one() {
     let (hub, engine) = Manual::hub();
-    let session = Session::open(&hub);
+    let session = NodeSession::open(&hub);
     let subscribing = session.subscribing(0, ROOM);
     engine.activation().confirm(Feed(7));
     wait(subscribing).unwrap();
@@ -141,7 +144,7 @@ fn gaps_that_a_session_has_not_taken_become_one() {
 #[test]
 fn an_instruction_does_not_wait_for_deliveries_and_an_end_is_the_last() {
     let (hub, engine) = Manual::hub();
-    let session = Session::open(&hub);
+    let session = NodeSession::open(&hub);
     let consumer = engine.filled(&session, QUEUE);
     consumer.missed(None);
     assert!(hub.end_session(session.id, 4000, "away"));
@@ -159,7 +162,7 @@ fn an_instruction_does_not_wait_for_deliveries_and_an_end_is_the_last() {
 #[test]
 fn an_end_by_the_engine_is_not_asked_of_it() {
     let (hub, engine) = Manual::hub();
-    let session = Session::open(&hub);
+    let session = NodeSession::open(&hub);
     let local = engine.local();
     let consumer = engine.filled(&session, QUEUE);
     let subscribing = session.subscribing(1, ROOM);
@@ -181,7 +184,7 @@ fn an_end_by_the_engine_is_not_asked_of_it() {
 #[test]
 fn a_subscription_that_ends_before_its_answer_is_seen_is_unavailable() {
     let (hub, engine) = Manual::hub();
-    let session = Session::open(&hub);
+    let session = NodeSession::open(&hub);
     let mut subscribing = session.subscribing(0, QUEUE);
     let Call::Consume(consumer, promise) = engine.next() else {
         panic!("a queue is consumed");
@@ -196,7 +199,7 @@ fn a_subscription_that_ends_before_its_answer_is_seen_is_unavailable() {
 #[test]
 fn a_session_whose_source_ends_while_it_opens_is_not_opened() {
     let (hub, engine) = Manual::hub_asked_for_sessions();
-    let session = Session::new(&hub, 1_000);
+    let session = NodeSession::new(&hub, 1_000);
     let mut opening = session.opening(Some("ann"));
     engine.activation().confirm(Feed(1));
     let of_user = engine.activation();

@@ -98,7 +98,7 @@ pub(crate) struct World {
     broker: Hub,
     now: u64,
     swept: Option<u64>,
-    sessions: Vec<Session>,
+    sessions: Vec<ModelSession>,
     /// By slot, including ended ones.
     subscriptions: Vec<Subscription>,
     messages: Vec<Message>,
@@ -118,7 +118,7 @@ pub(crate) struct World {
     turns: usize,
 }
 
-struct Session {
+struct ModelSession {
     id: SessionId,
     user: Option<String>,
     outbox: Arc<Outbox>,

@@ -9,7 +9,7 @@ use tramline_broker::{
 };
 
 use super::rules::{Rules, limit};
-use super::{SESSIONS, Session, Source, Subscription, Topic, Wanted, World, patterns};
+use super::{ModelSession, SESSIONS, Source, Subscription, Topic, Wanted, World, patterns};
 
 /// The maximum number of unsettled deliveries of a subscription.
 const MAX_PREFETCH: u32 = 10_000;
@@ -23,7 +23,7 @@ impl World {
 
     pub(super) fn open_anyhow(&mut self, user: Option<String>, units: Option<usize>) {
         let bytes = units.map_or(usize::MAX / 2, limit);
-        let session = Session {
+        let session = ModelSession {
             id: SessionId::random(),
             user,
             outbox: Arc::new(Outbox::new(bytes, Overflow::Close)),
