@@ -52,9 +52,9 @@ pub use self::hub::{
     Prefix, Resource, SessionContext, ShareUsedUp, Shares, SubscriptionDescription, Taken,
     TopicSettings,
 };
-pub use self::message::{DeadLetterReason, Message, Position, Publish, is_dead_letter_header};
+pub use self::message::{DeadLetterReason, Gap, Message, Position, Publish, is_dead_letter_header};
 pub use self::request::{
-    Address, DeliveryRef, DurableName, Gap, OpenSession, OptionSupport, Outcome, Published, Settle,
+    Address, DeliveryRef, DurableName, OpenSession, OptionSupport, Outcome, Published, Settle,
     Start, SubscribeOptions, SubscribeRequest, Subscribed, Transaction,
 };
 pub use self::session_id::SessionId;

@@ -194,6 +194,26 @@ impl fmt::Display for Position {
     }
 }
 
+/// Messages that a subscription misses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The last position that the client had.
+    pub after: Position,
+    /// The last position that is missing.
+    pub up_to: Position,
+}
+
+impl Gap {
+    /// Returns the gap from this one to a later one, unless the destination has begun to number anew in between.
+    pub(crate) fn with(self, later: Self) -> Option<Self> {
+        let same = self.after.epoch == later.up_to.epoch;
+        same.then_some(Self {
+            after: self.after,
+            up_to: later.up_to,
+        })
+    }
+}
+
 /// The reason why a message became a dead letter, for its header `dead-letter-reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

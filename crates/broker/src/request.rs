@@ -9,7 +9,7 @@ use bytestring::ByteString;
 use crate::AckMode;
 use crate::destination::{Destination, Pattern};
 use crate::hub::Outbox;
-use crate::message::{Position, Publish};
+use crate::message::{Gap, Position, Publish};
 use crate::session_id::SessionId;
 
 /// A session that [`Hub::open`](crate::Hub::open) makes a member of the hub.
@@ -237,26 +237,6 @@ impl Subscribed {
     pub fn gap(mut self, gap: Gap) -> Self {
         self.gap = Some(gap);
         self
-    }
-}
-
-/// Messages that a subscription misses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gap {
-    /// The last position that the client had.
-    pub after: Position,
-    /// The last position that is missing.
-    pub up_to: Position,
-}
-
-impl Gap {
-    /// Returns the gap from this one to a later one, unless the destination has begun to number anew in between.
-    pub(crate) fn with(self, later: Self) -> Option<Self> {
-        let same = self.after.epoch == later.up_to.epoch;
-        same.then_some(Self {
-            after: self.after,
-            up_to: later.up_to,
-        })
     }
 }
 

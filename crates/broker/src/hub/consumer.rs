@@ -13,8 +13,8 @@ use crate::AckMode;
 use crate::destination::Pattern;
 use crate::feed::Token;
 use crate::hub::{Control, Outbox};
-use crate::message::Message;
-use crate::request::{DeliveryRef, DurableName, Gap, SubscribeOptions};
+use crate::message::{Gap, Message};
+use crate::request::{DeliveryRef, DurableName, SubscribeOptions};
 use crate::session_id::SessionId;
 use crate::sync::Mutex;
 

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use super::nodes::{MemberEvent, NodeId};
+use super::descriptions::NodeId;
+use super::nodes::MemberEvent;
 use crate::sync::Mutex;
 
 /// Events to report. Each is queued under the lock that decides it, and reported without a lock, by one thread at a

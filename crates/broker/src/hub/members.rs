@@ -11,8 +11,9 @@ use bytestring::ByteString;
 
 use super::accounts::{Account, Accounts, Share};
 use super::consumer::Consumer;
+use super::descriptions::{MemberDescription, NodeId, SubscriptionDescription};
 use super::events::{Change, Events};
-use super::nodes::{MemberDescription, MemberEvent, NodeId, SubscriptionDescription};
+use super::nodes::MemberEvent;
 use super::topics;
 use super::window::Window;
 use crate::Headers;

@@ -10,6 +10,7 @@ mod clock;
 mod commit;
 mod consumer;
 mod deadlines;
+mod descriptions;
 mod events;
 mod local;
 mod members;
@@ -44,14 +45,13 @@ pub(crate) use self::budget::{Budget, Charge};
 pub(crate) use self::clock::Periodic;
 pub use self::consumer::Consumer;
 use self::deadlines::{Deadlines, Until};
+pub use self::descriptions::{MemberDescription, NodeId, SubscriptionDescription};
 pub use self::local::LocalHub;
 use self::members::SubscriptionPlace;
 pub use self::members::{Member, SessionContext};
 pub use self::names::NameQuota;
 pub(crate) use self::names::{Names, NoMoreNames};
-pub use self::nodes::{
-    Command, MemberDescription, MemberEvent, NodeId, Observer, SubscriptionDescription,
-};
+pub use self::nodes::{Command, MemberEvent, Observer};
 pub use self::outbox::{Control, Delivery, Ending, Lost, Outbox, Overflow, Taken};
 pub use self::settings::{HubSettings, Prefix, TopicSettings};
 use self::settling::Unawaited;

@@ -10,7 +10,7 @@ use super::outbox::Control;
 use crate::broker::Broker;
 use crate::feed::{Feed, Source};
 use crate::hub::Consumer;
-use crate::request::Gap;
+use crate::message::Gap;
 
 /// The close code of sessions whose messages the engine no longer delivers: "try again later".
 const TRY_AGAIN_LATER: u16 = 1013;

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use bytestring::ByteString;
 
-use crate::hub::nodes::SubscriptionDescription;
-use crate::request::Gap;
+use crate::hub::descriptions::SubscriptionDescription;
+use crate::message::Gap;
 
 /// An instruction to a session, apart from its deliveries.
 #[derive(Clone, Debug, PartialEq, Eq)]
