@@ -12,6 +12,7 @@ use super::refusals::Refusal;
 use super::turn;
 use crate::model::events::Event;
 use crate::model::inbound::{Cause, Inbound};
+use crate::model::log::log_client;
 use crate::model::rejection::{Rejection, RejectionKind};
 use crate::stack::intents::SubscribeIntent;
 use crate::stack::policy::{Authorized, Decision};
@@ -183,12 +184,11 @@ impl StompSession {
             return;
         };
         self.stack.counters.messages_missed.increment();
-        tracing::debug!(
-            stack = %self.stack.name,
-            session = %self.record.id(),
-            %destination,
-            ?gap,
-            "messages missed"
+        log_client!(
+            DEBUG,
+            { stack = %self.stack.name, session = %self.record.id(), %destination },
+            "messages missed",
+            format_args!("{gap:?}")
         );
         let mut details = serde_json::json!({ "id": &*id });
         if let Some(Gap { after, up_to }) = gap {

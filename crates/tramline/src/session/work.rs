@@ -164,7 +164,12 @@ impl StompSession {
                     (Ok(()), receipt) => self.receipt(receipt),
                     // A client that does not ask needs no answer: nothing is delivered to it any more.
                     (Err(error), None) => {
-                        tracing::warn!(stack = %self.stack.name, session = %self.record.id(), %error, "subscription not ended");
+                        log_client!(
+                            WARN if self.may_log(),
+                            { stack = %self.stack.name, session = %self.record.id() },
+                            "subscription not ended",
+                            error
+                        );
                     }
                     (Err(error), receipt) => {
                         self.refuse("subscription not ended", error.to_string(), receipt);

@@ -7,8 +7,10 @@ use bytestring::ByteString;
 use tramline_broker::{Member, MemberEvent, NodeId, Observer, SessionId, SettleError, StartError};
 
 use super::shared::MessagingStack;
+use crate::model::clock::now;
 use crate::model::events::Event;
 use crate::model::inbound::SessionRecord;
+use crate::model::log::{Source, log_client};
 
 /// Passes the hub's events to a stack as long as it exists.
 pub(super) struct StackObserver(pub(super) Weak<MessagingStack>);
@@ -57,7 +59,13 @@ impl Observer for StackObserver {
 
     fn settlement_failed(&self, session: SessionId, error: &SettleError) {
         if let Some(stack) = self.0.upgrade() {
-            tracing::warn!(stack = %stack.name, %session, %error, "delivery not settled");
+            let suppressed = &stack.counters.log_lines_suppressed;
+            log_client!(
+                WARN if stack.log_budget.admit(Source::default(), now(), suppressed),
+                { stack = %stack.name, %session },
+                "delivery not settled",
+                error
+            );
         }
     }
 
