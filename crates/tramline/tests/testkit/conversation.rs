@@ -1,6 +1,6 @@
 //! Sending, receiving, and that nothing is received.
 
-use tramline::policy::{Policy, deny, permit, role};
+use tramline::policy::{Policy, permit, role};
 use tramline::reply::{IntoReply, Payload};
 use tramline::test::{AckMode, TestMessaging, inbound};
 use tramline::{Json, User};
@@ -262,7 +262,7 @@ async fn who_hears_of_rejections_is_for_the_policy_to_say() {
     }
     let policy = Policy::builder()
         .on_subscribe("/user/queue/errors", role("admin"))
-        .on_subscribe("/**", deny())
+        .on_subscribe("/**", role("operator"))
         .otherwise(permit());
     let messaging = builder().routes(routes().connect(promote)).policy(policy);
     let app = TestMessaging::new(messaging.build().unwrap());

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tramline::broker::{Prefix, Separator};
 use tramline::events::DisconnectCause;
-use tramline::policy::{Policy, deny, permit};
+use tramline::policy::{Policy, permit, role};
 use tramline::presence::Presences;
 use tramline::reply::IntoReply;
 use tramline::test::TestMessaging;
@@ -114,7 +114,7 @@ async fn dotted_destinations_do_not_get_around_the_policy() {
         .broker(EmbeddedBroker::new().topics("/topic"))
         .policy(
             Policy::builder()
-                .on_message("/app/admin/reset", deny())
+                .on_message("/app/admin/reset", role("operator"))
                 .otherwise(permit()),
         );
     let app = TestMessaging::new(messaging.build().unwrap());
