@@ -1,12 +1,15 @@
-//! The server that load generators are pointed at: STOMP at `/stomp`, every topic open to everyone.
+//! The server that load generators are pointed at: STOMP at `/stomp`, every topic and queue open to everyone.
 //!
 //! `cargo run --release -p tramline-bench -- --listen 127.0.0.1:9002`
 
+use std::future::IntoFuture;
 use std::net::SocketAddr;
 
 use clap::Parser;
+use tracing_subscriber::EnvFilter;
 use tramline::endpoint::Compression;
 use tramline::policy::{Policy, permit};
+use tramline::serve::ServeLimits;
 use tramline::{EmbeddedBroker, MessageRouter, Messaging, message};
 
 #[derive(Parser)]
@@ -21,15 +24,28 @@ struct Options {
     /// Compress messages of so many bytes and more for clients that offer it.
     #[arg(long)]
     compress_above: Option<u32>,
+    /// Connections that one address may have.
+    #[arg(long, default_value_t = 20_000)]
+    connections_per_address: usize,
+    /// Log to standard error, as `info` or `tramline=debug`; nothing unless given.
+    #[arg(long)]
+    log: Option<EnvFilter>,
 }
 
-/// Sends what it gets to everyone: `/app/bench` for going through a handler.
+/// Sends what it gets to a topic: `/app/bench` and `/app/echo/{name}` for going through a handler.
 async fn relay(body: String) -> String {
     body
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::parse();
+    if let Some(filter) = options.log {
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(false)
+            .init();
+    }
     let compression = options
         .compress_above
         .map_or(Compression::Off, Compression::AboveSize);
@@ -49,17 +65,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     runtime.block_on(async {
         let messaging = Messaging::builder()
             .name("bench")
-            .routes(MessageRouter::new().route("/bench", message(relay).send_to("/topic/bench")))
-            .broker(EmbeddedBroker::new().topics("/topic"))
+            .routes(
+                MessageRouter::new()
+                    .route("/bench", message(relay).send_to("/topic/bench"))
+                    .route("/echo/{name}", message(relay).send_to("/topic/echo/{name}")),
+            )
+            .broker(EmbeddedBroker::new().topics("/topic").queues("/queue"))
             .policy(Policy::builder().otherwise(permit()))
             .compression(compression)
             .build()?;
         let app: axum::Router =
             axum::Router::new().nest_service("/stomp", messaging.endpoint().with_sockjs());
+        let mut limits = ServeLimits::default();
+        limits.connections_per_address = options.connections_per_address;
         let listener = tokio::net::TcpListener::bind(options.listen).await?;
         println!("listening on {}", listener.local_addr()?);
         // In a task of its own: the thread that blocks on a future is not as cheap to wake.
-        tokio::spawn(async move { axum::serve(listener, app).await }).await??;
+        tokio::spawn(tramline::serve(listener, app).limits(limits).into_future()).await??;
         Ok(())
     })
 }

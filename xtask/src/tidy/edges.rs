@@ -138,6 +138,18 @@ const ROOMS: &[Room] = &[
             "tramline-broker",
             "tramline-client",
         ],
+        tests_use: &["tramline-floor", "tramline-load"],
+        pure: false,
+    },
+    Room {
+        package: "tramline-floor",
+        uses: &[],
+        tests_use: &[],
+        pure: false,
+    },
+    Room {
+        package: "tramline-load",
+        uses: &[],
         tests_use: &[],
         pure: false,
     },
