@@ -3,6 +3,7 @@
 mod autobahn;
 mod checks;
 mod manifests;
+mod measure;
 mod setup;
 mod soak;
 mod steps;
@@ -23,6 +24,8 @@ Usage: cargo xtask COMMAND
   autobahn   the Autobahn test suite alone
   ci         fmt, clippy, docs, manifests, tidy and test, as .ci/run calls it
   manifests  features one by one, licences, duplicate and unused dependencies, packages
+  bench      what a delivery, a session and a connection cost, compared with the floor or with another build
+  attack     what hostile clients do to an innocent one and to the server's memory
   soak       what takes longer: fuzz targets, all of Autobahn, long random tests
   tidy       dependency edges, npm licences, long files and other rules of the house
   help       this text
@@ -91,6 +94,32 @@ Runs each target of fuzz/Cargo.toml for N seconds (300 unless told) by nightly a
 missing, then all cases of the Autobahn test suite (up to an hour), then the workspace's tests with 20000 cases per
 property and the ignored ones included.";
 
+const BENCH_HELP: &str = "\
+Usage: cargo xtask bench [--quick] [--noisy] [--against SERVER] [WORKLOAD...]
+
+Builds tramline-bench, the floor (bench/floor) and the load generator (bench/load) in release, runs each workload against
+the floor and our server in turn, five times, and prints medians, ratios and their spread. bench/README.md says what the
+numbers mean. Every run is in target/bench/bench.json. A lost message is a failure. Linux only.
+
+  --quick            shorter runs, two of ours for each workload: two minutes after the build, and a wider spread
+  --noisy            show figures although other programs keep the machine busy
+  --against SERVER   compare with this program instead of the floor: the tramline-bench of another commit
+  WORKLOAD           fan-out, bursts, large, latency, echo, idle, connect; all unless named";
+
+const ATTACK_HELP: &str = "\
+Usage: cargo xtask attack [--quick] [--noisy] all|ATTACK...
+
+Builds tramline-bench and the load generator in release. For each attack it starts the server, has an innocent client echo a
+hundred messages a second, attacks for 20 s, and prints the client's p99 before and during the attack, and the server's
+memory before, during and a minute after. An attack passes when p99 rises by 20 ms at most, no message of the client is lost,
+and memory is back at 1.5 times or 40 MiB above what it was. The reports are in target/bench/attack.json, the server's logs
+beside it. Linux only.
+
+  --quick   attacks for 6 s, reads memory after 10 s
+  --noisy   measure although other programs keep the machine busy
+  ATTACK    tiny-frames, subscribes, patterns, globs, transactions, half-connects, tiny-messages, full-queue, queue-names,
+            missing-handlers, sockjs-sessions, sockjs-guesses, stalled-readers, slow-heads";
+
 const TIDY_HELP: &str = "\
 Usage: cargo xtask tidy
 
@@ -110,6 +139,8 @@ fn main() -> ExitCode {
         "autobahn" => AUTOBAHN_HELP,
         "ci" => CI_HELP,
         "manifests" => MANIFESTS_HELP,
+        "bench" => BENCH_HELP,
+        "attack" => ATTACK_HELP,
         "soak" => SOAK_HELP,
         "tidy" => TIDY_HELP,
         "help" | "--help" | "-h" => {
@@ -135,6 +166,15 @@ fn main() -> ExitCode {
         ("ci", []) => checks::ci(&mut steps),
         ("manifests", []) => manifests::all(&mut steps),
         ("tidy", []) => checks::tidy(&mut steps),
+        ("bench", rest) => match measure::Options::parse(rest) {
+            Ok(options) => measure::bench(&mut steps, &options),
+            Err(error) => return usage(&error, help),
+        },
+        ("attack", rest @ [_, ..]) => match measure::Options::parse(rest) {
+            Ok(options) => measure::attack(&mut steps, &options),
+            Err(error) => return usage(&error, help),
+        },
+        ("attack", []) => return usage("attack wants a name, or all", help),
         ("soak", rest) => match soak::Options::parse(rest) {
             Ok(options) => soak::run(&mut steps, &options),
             Err(error) => return usage(&error, help),

@@ -49,20 +49,6 @@ pub fn machine() -> io::Result<Duration> {
     busy(&fs::read_to_string("/proc/stat")?).ok_or_else(|| unreadable(&"/proc/stat"))
 }
 
-/// Bytes that the kernel holds for TCP sockets of the whole machine.
-///
-/// # Errors
-///
-/// There is no readable `/proc/net/sockstat`.
-pub fn tcp_memory() -> io::Result<u64> {
-    let text = fs::read_to_string("/proc/net/sockstat")?;
-    tcp_pages(&text)
-        .map(|pages| pages * PAGE)
-        .ok_or_else(|| unreadable(&"/proc/net/sockstat"))
-}
-
-const PAGE: u64 = 4096;
-
 fn busy(stat: &str) -> Option<Duration> {
     let line = stat.lines().next()?.strip_prefix("cpu ")?;
     let ticks: Vec<u64> = line
@@ -76,12 +62,6 @@ fn busy(stat: &str) -> Option<Duration> {
     Some(Duration::from_millis(
         (user + nice + system + irq + softirq + steal) * 10,
     ))
-}
-
-fn tcp_pages(sockstat: &str) -> Option<u64> {
-    let line = sockstat.lines().find(|line| line.starts_with("TCP:"))?;
-    let (_, pages) = line.rsplit_once(" mem ")?;
-    pages.trim().parse().ok()
 }
 
 fn first_number(text: &str) -> Option<u64> {
@@ -101,13 +81,6 @@ mod tests {
         let stat = "cpu  100 20 30 9000 800 4 5 6 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n";
         assert_eq!(busy(stat), Some(Duration::from_millis(1650)));
         assert_eq!(busy("cpu 1 2"), None);
-    }
-
-    #[test]
-    fn tcp_memory_is_the_last_field() {
-        let text =
-            "sockets: used 9\nTCP: inuse 5 orphan 0 tw 2 alloc 7 mem 31\nUDP: inuse 0 mem 1\n";
-        assert_eq!(tcp_pages(text), Some(31));
     }
 
     #[test]

@@ -101,19 +101,19 @@ pub const NAMED: &[Named] = &[
     Named {
         name: "fan-out",
         what: "1 → 1,000 × 128 B",
-        quick: times(100, SINGLE),
+        quick: times(60, SINGLE),
         full: times(300, SINGLE),
     },
     Named {
         name: "bursts",
         what: "1 → 1,000 × 128 B, bursts of 16",
-        quick: times(1_600, BURSTS),
+        quick: times(480, BURSTS),
         full: times(6_400, BURSTS),
     },
     Named {
         name: "large",
         what: "1 → 1,000 × 4 KiB",
-        quick: times(100, LARGE),
+        quick: times(60, LARGE),
         full: times(300, LARGE),
     },
     Named {
@@ -325,23 +325,15 @@ async fn idle(sessions: usize, settle: Duration, target: &Target, pid: u32) -> i
         browser: true,
         ..Manner::default()
     };
-    let (kernel, before) = (process::tcp_memory()?, Measure::take(pid)?);
+    let before = Measure::take(pid)?;
     let opened = open(sessions, target, manner, one_topic).await?;
     sleep(settle).await;
     let spent = before.until_now(pid)?;
-    let each = |more: f64| more / sessions as f64;
-    let figures = vec![
-        Figure {
-            name: "resident memory per session",
-            unit: "B",
-            value: each(spent.resident),
-        },
-        Figure {
-            name: "kernel memory per session, both ends",
-            unit: "B",
-            value: each(process::tcp_memory()? as f64 - kernel as f64),
-        },
-    ];
+    let figures = vec![Figure {
+        name: "resident memory per session",
+        unit: "B",
+        value: spent.resident / sessions as f64,
+    }];
     let tally = Tally::new();
     tally.lock().delivered = opened.len() as u64;
     Ok(tally.outcome(sessions as u64, &spent, figures))
