@@ -25,7 +25,7 @@ pub(crate) fn attack(steps: &mut Steps, options: &Options) {
 fn run(options: &Options) -> steps::Result {
     let machine = Machine::now()?;
     machine.check(options.noisy)?;
-    let built = build(&["tramline-bench", "tramline-load"])?;
+    let built = build()?;
     let load = Load {
         path: built.join("tramline-load"),
         cpu: None,

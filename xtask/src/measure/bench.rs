@@ -38,7 +38,7 @@ struct Row {
 fn run(options: &Options) -> steps::Result {
     let machine = Machine::now()?;
     machine.check(options.noisy)?;
-    let built = build(&["tramline-bench", "tramline-floor", "tramline-load"])?;
+    let built = build()?;
     let pinned = machine.cpus > 1 && output(program("taskset", &root()).arg("--version")).is_ok();
     if !pinned {
         println!("no taskset, or one CPU: server and load generator share what there is");

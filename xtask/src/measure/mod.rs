@@ -85,11 +85,14 @@ fn listed(load: &programs::Load, list: &str) -> Result<Vec<Named>, Trouble> {
         .collect())
 }
 
-/// Builds packages in release; gives the folder that their programs are in.
-fn build(packages: &[&str]) -> Result<PathBuf, Trouble> {
+/// What `bench` and `attack` run. Both build all of it: dependencies would get other features with fewer, and be built anew.
+const PACKAGES: &[&str] = &["tramline-bench", "tramline-floor", "tramline-load"];
+
+/// Builds the programs in release; gives the folder that they are in.
+fn build() -> Result<PathBuf, Trouble> {
     let mut build = cargo();
     build.args(["build", "--release", "--locked"]);
-    for package in packages {
+    for package in PACKAGES {
         build.args(["--package", package]);
     }
     run(&mut build)?;
