@@ -51,6 +51,9 @@ struct Message {
     tail: Bytes,
 }
 
+/// A peer and the index of its subscription.
+type Subscriber = (Arc<Peer>, u32);
+
 type Delivery = (u32, Arc<Message>);
 
 struct Peer {
@@ -66,7 +69,7 @@ struct Peer {
 
 #[derive(Default)]
 struct Topics {
-    subscribers: RwLock<HashMap<String, Vec<(Arc<Peer>, u32)>>>,
+    subscribers: RwLock<HashMap<String, Vec<Subscriber>>>,
     number: AtomicU64,
     peer: AtomicU64,
 }

@@ -96,10 +96,7 @@ impl Flood {
                 "transactions",
                 "60 sessions × 16 open transactions of 1 MiB",
             ),
-            Self::HalfConnects => (
-                "half-connects",
-                "1,000 CONNECTs of 512 KiB, three quarters sent",
-            ),
+            Self::HalfConnects => ("half-connects", "1,000 CONNECTs of 370 KiB that never end"),
             Self::TinyMessages => (
                 "tiny-messages",
                 "2,000,000 messages of one byte into a queue",
@@ -374,14 +371,21 @@ impl Plan {
         tokio::join!(patterns, publisher);
     }
 
+    /// Each header line in a message of its own, as clients split large frames; the frame never ends.
     async fn half_connects(&self) {
-        const WHOLE: usize = 512 * 1024;
+        const LINES: u64 = 47;
+        const LINE: usize = 8_000;
         self.attackers(1_000, |plan, _| async move {
             let (writer, reader) = connection::open(&plan.target, Manner::default()).await?;
             plan.done.opened.fetch_add(1, Ordering::Relaxed);
-            let mut frame = b"CONNECT\naccept-version:1.2\nhost:x\n".to_vec();
-            frame.resize(WHOLE * 3 / 4, b'x');
-            writer.send(&frames::unfinished(WHOLE, &frame)).await?;
+            writer
+                .send(&frames::text(b"CONNECT\naccept-version:1.2\n"))
+                .await?;
+            let value = "x".repeat(LINE);
+            for line in 0..LINES {
+                let line = format!("h{line}:{value}\n");
+                writer.send(&frames::text(line.as_bytes())).await?;
+            }
             plan.count_sent(1);
             Err(reader.receive_all(|_| {}).await)
         })

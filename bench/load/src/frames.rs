@@ -20,13 +20,6 @@ pub(crate) fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The beginning of a text message of `length` bytes: its head and the payload's first bytes.
-pub(crate) fn unfinished(length: usize, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = head(0x1, length);
-    mask(&mut bytes, payload);
-    bytes
-}
-
 fn head(opcode: u8, length: usize) -> Vec<u8> {
     let mut bytes = vec![0x80 | opcode];
     match length {
