@@ -102,13 +102,20 @@ async fn the_floor_carries_the_same_workloads() {
 
 #[tokio::test]
 async fn every_attack_reaches_the_server_which_still_serves_afterwards() {
-    let server = Server::start();
     for flood in Flood::ALL {
-        let time = Duration::from_millis(300);
-        let done = flood::run(*flood, server.target.clone(), time, 0.01).await;
-        assert!(done.opened() > 0 && done.sent() > 0, "{flood:?}: {done}");
+        let server = Server::start();
+        let mut time = Duration::from_millis(200);
+        loop {
+            let done = flood::run(*flood, server.target.clone(), time, 0.01).await;
+            if done.opened() > 0 && done.sent() > 0 {
+                break;
+            }
+            // A busy machine may need longer than that to let anyone in.
+            time *= 2;
+            assert!(time < Duration::from_secs(60), "{flood:?}: {done}");
+        }
+        let workload = tiny_workloads()[0];
+        let outcome = workload::run(workload, &server.target, server.child.id()).await;
+        assert_whole(workload, &outcome.unwrap());
     }
-    let workload = tiny_workloads()[0];
-    let outcome = workload::run(workload, &server.target, server.child.id()).await;
-    assert_whole(workload, &outcome.unwrap());
 }
