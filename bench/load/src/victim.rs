@@ -102,20 +102,21 @@ impl Victim {
         let mut bytes = Vec::new();
         while !over(begin.elapsed())? {
             sleep_until(due).await;
-            late.record(due.elapsed());
-            if lock(&self.state).ended.is_some() {
-                break;
-            }
-            bytes.clear();
+            let lateness = due.elapsed();
             let stamp = due - self.origin;
+            due += INTERVAL;
+            if lock(&self.state).ended.is_some() {
+                // Nothing is sent any more, but the attack and its end are still watched.
+                continue;
+            }
+            late.record(lateness);
+            bytes.clear();
             self.ways[self.sent as usize % 2].write(&mut bytes, stamp, self.sent);
             lock(&self.state).open.insert(self.sent, stamp);
             self.sent += 1;
             if let Err(error) = self.writer.send_now(&bytes) {
                 lock(&self.state).ended.get_or_insert(error.to_string());
-                break;
             }
-            due += INTERVAL;
         }
         let end = Instant::now() + patience;
         while !lock(&self.state).open.is_empty() && Instant::now() < end {

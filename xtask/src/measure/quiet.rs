@@ -34,7 +34,7 @@ impl Machine {
         })
     }
 
-    fn is_quiet(self) -> bool {
+    pub(super) fn is_quiet(self) -> bool {
         self.load < MAX_LOAD * self.cpus as f64
     }
 
