@@ -2,7 +2,7 @@
 
 use tramline::broker::Separator;
 use tramline::policy::{Policy, authenticated, check, deny, permit, role};
-use tramline::{EmbeddedBroker, MessageRouter, Messaging, message, subscribe};
+use tramline::{BuildError, EmbeddedBroker, MessageRouter, Messaging, message, subscribe};
 
 async fn nothing() {}
 
@@ -176,7 +176,7 @@ fn errors_of(routes: MessageRouter, policy: Policy) -> Vec<String> {
         .policy(policy)
         .build();
     let error = built.err();
-    let errors = error.iter().flat_map(|error| error.errors());
+    let errors = error.iter().flat_map(BuildError::errors);
     errors.map(ToOwned::to_owned).collect()
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 use tramline::extract::Extension;
 use tramline::login::Handshake;
-use tramline::{Inbound, User, message};
+use tramline::{Inbound, MessagingBuilder, User, message};
 
 use crate::support::{Client, FrameExt, Request, SHORT, Server, Setup, eventually};
 
@@ -334,7 +334,7 @@ async fn what_a_middleware_left_reaches_handlers() {
         )
     }
     let server = Setup::new()
-        .builder(|builder| builder.keep_extension::<SocketAddr>())
+        .builder(MessagingBuilder::keep_extension::<SocketAddr>)
         .routes(|routes| {
             let facts = message(facts).send_to("/topic/facts").subscribe(facts);
             routes.route("/facts", facts)

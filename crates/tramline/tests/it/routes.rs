@@ -17,7 +17,7 @@ use tramline::reply::{Effects, Payload, RejectedMessage};
 use tramline::router::MessageService;
 use tramline::{
     ByteString, EmbeddedBroker, Inbound, Json, MessageRouter, Messaging, Path, Rejection, To,
-    ToUser, message, subscribe,
+    ToUser, User, message, subscribe,
 };
 
 use crate::support::{Client, ERRORS, FrameExt, Log, Server, Setup, broker};
@@ -524,7 +524,7 @@ async fn a_notice_can_name_what_it_is_about() {
                     let seen = format!(
                         "{} {:?} {} {:?}",
                         rejected.destination(),
-                        user.as_ref().map(|user| user.name()),
+                        user.as_ref().map(User::name),
                         rejected.kind(),
                         rejected.correlation_id(),
                     );
