@@ -310,10 +310,10 @@ async fn a_polling_client_that_does_not_fetch_its_messages_is_4500() {
 #[tokio::test]
 async fn a_late_request_gets_the_close_frame_again() {
     let server = Setup::new()
-        .origin("*")
         .sockjs(|options| options.disconnect_delay(SHORT))
         .start()
         .await;
+    let ours = |request: Request| request.with("sec-fetch-site", "same-origin");
     let mut session = Polling::new(&server, "abc");
     session.user = Some("alice");
     session.poll().await.is(200, "o\n");
@@ -343,10 +343,12 @@ async fn a_late_request_gets_the_close_frame_again() {
             "/**/cb(\"c[3000,\\\"Go away!\\\"]\");\r\n".to_owned(),
         ),
     ] {
-        let answer = session.request(method, transport).send(&server).await;
+        let answer = ours(session.request(method, transport));
+        let answer = answer.send(&server).await;
         answer.is(200, &body).has("cache-control", NO_CACHE);
     }
-    let page = session.request("GET", "htmlfile?c=cb").send(&server).await;
+    let page = ours(session.request("GET", "htmlfile?c=cb"));
+    let page = page.send(&server).await;
     assert!(
         page.body
             .ends_with("<script>\np(\"c[3000,\\\"Go away!\\\"]\");\n</script>\r\n"),

@@ -20,8 +20,7 @@ pub(crate) struct Faults {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Fault {
     kind: String,
-    destination: String,
-    error: String,
+    text: String,
 }
 
 impl Faults {
@@ -51,8 +50,7 @@ impl Faults {
         assert_eq!(rejection.get("details"), None);
         let expected = Fault {
             kind: kind.into(),
-            destination: destination.into(),
-            error: error.into(),
+            text: format!("message rejected: {error}"),
         };
         assert_eq!(*self.logged.lock(), [expected]);
         self.logged.lock().clear();
@@ -88,8 +86,7 @@ impl Visit for Fault {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let into = match field.name() {
             "kind" => &mut self.kind,
-            "destination" => &mut self.destination,
-            "error" => &mut self.error,
+            "message" => &mut self.text,
             _ => return,
         };
         *into = format!("{value:?}");
