@@ -344,6 +344,8 @@ describe('chat', { timeout: 300_000 }, () => {
       (stomp) => stomp.subscribe('/topic/**', () => {}),
     ]) {
       await eve.page.reload();
+      // The page shows one of the two when it knows whether there is a login.
+      await Promise.any([eve.name.waitFor(), eve.state.waitFor()]);
       if (await eve.name.isVisible()) {
         await eve.logIn('eve');
       }
