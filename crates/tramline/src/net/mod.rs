@@ -7,7 +7,6 @@ pub(crate) mod lifecycle;
 pub(crate) mod listener;
 pub(crate) mod message;
 pub(crate) mod open_sessions;
-#[cfg(feature = "serve")]
 pub(crate) mod places;
 #[cfg(feature = "serve")]
 pub(crate) mod served;

@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::endpoint::proxies::Proxies;
 use crate::model::network::network;
 
 /// The places for connections or sessions, in all and for each address.
@@ -15,8 +14,6 @@ use crate::model::network::network;
 pub(crate) struct Places {
     most: usize,
     most_per_address: usize,
-    /// Whose connections are other people's: they count in all only.
-    proxies: Proxies,
     taken: Mutex<Taken>,
 }
 
@@ -41,22 +38,16 @@ pub(crate) enum Full {
 }
 
 impl Places {
-    pub(crate) fn new(most: usize, most_per_address: usize, proxies: Proxies) -> Arc<Self> {
+    pub(crate) fn new(most: usize, most_per_address: usize) -> Arc<Self> {
         Arc::new(Self {
             most,
             most_per_address,
-            proxies,
             taken: Mutex::default(),
         })
     }
 
-    pub(crate) fn take(self: &Arc<Self>, remote: SocketAddr) -> Result<Place, Full> {
-        let address = (!self.proxies.trust(Some(remote))).then_some(remote.ip());
-        self.take_for(address)
-    }
-
     /// Takes a place that counts for an address, if one is given.
-    pub(crate) fn take_for(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Place, Full> {
+    pub(crate) fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Place, Full> {
         let address = address.map(network);
         let mut taken = self.taken.lock();
         if taken.all >= self.most {
@@ -113,12 +104,13 @@ impl fmt::Debug for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::endpoint::proxies::Proxies;
 
     #[test]
     fn places_are_counted_in_all_and_by_subscriber() {
         let proxies = Proxies::new(["10.0.0.1".into()].into_iter());
-        let places = Places::new(5, 2, proxies);
-        let take = |remote: &str| places.take(remote.parse().unwrap());
+        let places = Places::new(5, 2);
+        let take = |remote: &str| places.take(proxies.counted(remote.parse().unwrap()));
 
         let first = take("1.2.3.4:1").unwrap();
         let _second = take("[::ffff:1.2.3.4]:2").unwrap();

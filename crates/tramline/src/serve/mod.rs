@@ -222,7 +222,7 @@ where
     }
     let mut limits = server.limits;
     limits.connections = limits.places();
-    let places = Places::new(limits.connections, limits.connections_per_address, proxies);
+    let places = Places::new(limits.connections, limits.connections_per_address);
     let serving = Arc::new(Serving {
         times: Times {
             head: limits.head_time,
@@ -239,7 +239,7 @@ where
     let accepted = move |socket: TcpStream, remote: SocketAddr| {
         let counters = &of_all.counters;
         counters.connections_total.increment();
-        let place = match places.take(remote) {
+        let place = match places.take(proxies.counted(remote)) {
             Ok(place) => place,
             Err(full) => {
                 counters.connections_refused.increment();

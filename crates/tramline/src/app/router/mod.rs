@@ -219,7 +219,7 @@ impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
         self
     }
 
-    /// Takes the messages that match no route. Without one, the sender of such a message receives a [`Rejection`] of
+    /// Takes the messages that match no route. Without one, the sender of such a message receives a [`Rejection`](crate::Rejection) of
     /// the kind [`NoRoute`](crate::reply::RejectionKind::NoRoute).
     ///
     /// It takes no SUBSCRIBEs: one that matches no route is refused.
@@ -238,7 +238,7 @@ impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
         self
     }
 
-    /// Handles [rejections](Rejection), in place of the message to `/user/queue/errors`: those of this router's routes,
+    /// Handles [rejections](crate::Rejection), in place of the message to `/user/queue/errors`: those of this router's routes,
     /// and of merged or nested routers that do not set their own.
     ///
     /// They are counted and logged all the same. If `told` panics, or its own effects are rejected, the client is
@@ -332,7 +332,7 @@ impl<S: Clone + Send + Sync + 'static> MessageRouter<S> {
     ///
     /// A layer sees the [`Inbound`] on its way in and the [`Effects`] on their way out. It comes after the
     /// [policy](crate::policy): it may change headers and body, add [extensions](Inbound::extensions_mut), refuse, and
-    /// measure, but change neither destination nor user. An error of its service becomes a [`Rejection`]: its own if it
+    /// measure, but change neither destination nor user. An error of its service becomes a [`Rejection`](crate::Rejection): its own if it
     /// is one, else one of the kind [`Refused`](crate::reply::RejectionKind::Refused). For a single route, see
     /// [`MessageHandler::layer`]. For messages that no handler takes, use an
     /// [`Interceptor`](crate::interceptor::Interceptor).

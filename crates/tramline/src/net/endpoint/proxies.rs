@@ -105,6 +105,12 @@ impl Proxies {
         self.any || peer.is_some_and(|peer| self.contain(peer.ip()))
     }
 
+    /// The address that bounds for each address count `peer` for; `None` if it is a trusted proxy: its connections are
+    /// other people's.
+    pub(crate) fn counted(&self, peer: SocketAddr) -> Option<IpAddr> {
+        (!self.trust(Some(peer))).then_some(peer.ip())
+    }
+
     fn contain(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.networks

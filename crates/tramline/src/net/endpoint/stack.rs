@@ -138,9 +138,8 @@ impl Front {
 
     /// The network that bounds for each address count a request for; `None` where it is unknown, or a trusted proxy's.
     pub(super) fn network(&self, parts: &Parts) -> Option<IpAddr> {
-        let client = self.client(parts);
-        let client = client.filter(|_| !self.proxies.trust(client));
-        client.map(|client| network(client.ip()))
+        let client = self.client(parts)?;
+        self.proxies.counted(client).map(network)
     }
 
     /// The values that a session keeps of its request's.

@@ -182,7 +182,7 @@ impl HttpLink {
 impl HttpLink {
     /// Takes a place among the remembered sessions in exchange for that among the open ones, if there is one.
     pub(crate) fn has_ended(&self, remembered: &Arc<Places>, address: Option<IpAddr>) -> bool {
-        let Ok(place) = remembered.take_for(address) else {
+        let Ok(place) = remembered.take(address) else {
             return false;
         };
         self.state.lock().place = Some(place);

@@ -10,7 +10,6 @@ use parking_lot::Mutex;
 
 use crate::model::clock::now;
 use crate::model::rates::Rates;
-use crate::net::endpoint::proxies::Proxies;
 use crate::net::places::{Full, Place, Places};
 use crate::net::transport::sockjs::HttpLink;
 use crate::net::wheel::TICK;
@@ -72,7 +71,7 @@ impl Sessions {
     /// `most` bounds the open sessions, and the remembered ones; `most_per_address` those of one address, except open ones
     /// that have a user.
     pub(super) fn new(most: usize, most_per_address: usize) -> Self {
-        let places = || Places::new(most, most_per_address, Proxies::default());
+        let places = || Places::new(most, most_per_address);
         Self {
             table: Mutex::new(Table {
                 known: HashMap::new(),
@@ -104,7 +103,7 @@ impl Sessions {
             return Opened::Found(table.find(name, asker));
         }
         let counts_for = asker.address.filter(|_| asker.user.is_none());
-        let place = match self.open.take_for(counts_for) {
+        let place = match self.open.take(counts_for) {
             Ok(place) => place,
             // Another way to guess names.
             Err(_) if table.has_failed(asker) => return Opened::Found(Found::Throttled),
