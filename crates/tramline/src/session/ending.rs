@@ -85,11 +85,19 @@ impl StompSession {
     }
 
     /// The time at which login or running work is late.
+    #[inline]
     pub(super) fn work_deadline(&self) -> Option<Instant> {
-        let login = self.login.deadline();
-        if self.work.is_none() && self.concurrent.is_empty() && !self.state.is_gone() {
-            return login;
+        let works = self.work.is_some() || !self.concurrent.is_empty();
+        if works || !self.state.is_open() || !self.login.is_done() {
+            return self.earliest_of_work();
         }
+        None
+    }
+
+    /// Out of line: most sessions have no work when they are asked.
+    #[cold]
+    fn earliest_of_work(&self) -> Option<Instant> {
+        let login = self.login.deadline();
         let concurrent = self.concurrent.iter().filter_map(Work::deadline).min();
         let work = self.work.as_deref().and_then(Work::deadline);
         earliest([login, concurrent, work, self.state.left_behind_until()])

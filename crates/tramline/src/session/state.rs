@@ -171,6 +171,12 @@ impl Login {
         }
     }
 
+    /// Returns whether the client is logged in.
+    #[inline]
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self, Self::Done)
+    }
+
     /// Returns whether CONNECTED was queued.
     pub(super) fn is_connected(&self) -> bool {
         matches!(self, Self::Accepted | Self::Done)
