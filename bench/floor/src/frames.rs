@@ -100,7 +100,7 @@ pub(crate) fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What follows the message-id in every subscriber's MESSAGE.
+/// The rest of a MESSAGE behind its message-id, the same for every subscriber.
 pub(crate) fn tail(destination: &str, body: &[u8]) -> Bytes {
     let head = format!(
         "destination:{destination}\ncontent-length:{}\n\n",
@@ -130,7 +130,7 @@ pub(crate) fn put_message(out: &mut Vec<u8>, head: &[u8], number: u64, tail: &[u
     out.extend_from_slice(tail);
 }
 
-/// What the floor reads of a STOMP frame.
+/// The parts of a STOMP frame that the floor reads.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Frame<'a> {
     pub(crate) command: &'a [u8],

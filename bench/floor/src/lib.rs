@@ -60,7 +60,7 @@ struct Peer {
     id: u64,
     stream: TcpStream,
     queue: Mutex<VecDeque<Delivery>>,
-    /// What the socket did not take.
+    /// Bytes that the socket has not taken.
     unsent: Mutex<Vec<u8>>,
     /// The first bytes of each subscription's MESSAGE frames.
     heads: RwLock<Vec<Box<[u8]>>>,

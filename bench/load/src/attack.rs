@@ -43,7 +43,7 @@ impl Times {
 /// By how much the innocent client's p99 may rise.
 pub const MAX_RISE: Duration = Duration::from_millis(20);
 
-/// What one attack did.
+/// The measurements of one attack.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// The attack.
@@ -64,11 +64,11 @@ pub struct Report {
     pub memory_before: u64,
     /// The most during the attack.
     pub memory_peak: u64,
-    /// What was left.
+    /// The server's resident memory after the attack and its wait.
     pub memory_after: u64,
     /// Bytes that the server wrote to its log per second of the attack.
     pub log_bytes_per_second: f64,
-    /// What the attackers did.
+    /// The work of the attackers, as text.
     pub attackers: String,
     /// Why it counts as failed; empty when it passed.
     pub failures: Vec<String>,
@@ -181,7 +181,7 @@ impl Attackers {
         Ok(Self(child))
     }
 
-    /// Whether it has ended by itself, or was ended because its time is `up`.
+    /// Ends it if its time is `up`; returns true if it has ended, for this or another reason.
     fn has_ended(&mut self, up: bool) -> io::Result<bool> {
         if up {
             self.0.kill()?;
@@ -189,7 +189,7 @@ impl Attackers {
         Ok(self.0.try_wait()?.is_some())
     }
 
-    /// What it printed.
+    /// Waits for its end, and gives what it printed.
     fn finish(mut self) -> io::Result<String> {
         let mut said = String::new();
         if let Some(mut output) = self.0.stdout.take() {

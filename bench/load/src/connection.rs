@@ -148,12 +148,12 @@ pub(crate) async fn subscriber(
 #[derive(Debug)]
 struct Shared {
     stream: TcpStream,
-    /// What the socket did not take yet.
+    /// Bytes that the socket has not taken yet.
     unsent: Mutex<Vec<u8>>,
 }
 
 impl Shared {
-    /// Whether bytes are left that the socket did not take.
+    /// Writes; returns true if the socket has not taken all bytes.
     fn write(&self, bytes: &[u8]) -> io::Result<bool> {
         let mut unsent = self.unsent.lock().unwrap_or_else(PoisonError::into_inner);
         unsent.extend_from_slice(bytes);

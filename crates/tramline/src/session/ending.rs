@@ -29,8 +29,7 @@ impl StompSession {
     pub(super) fn poll_left_behind(&mut self, context: &mut Context<'_>) -> Poll<Arc<End>> {
         self.end_what_is_late();
         loop {
-            let mut progress = !self.concurrent.is_empty() && self.poll_concurrent(context);
-            progress |= self.work.is_some() && self.poll_work(context);
+            let mut progress = self.poll_running(context);
             if self.order.has_rest() {
                 if turn::is_over() {
                     context.waker().wake_by_ref();

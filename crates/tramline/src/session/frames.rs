@@ -82,8 +82,8 @@ impl StompSession {
         self.stack.counters.refused.increment();
         match (event, refusal.0) {
             (ServerEvent::Send(send), Refused::Reject(rejection)) => {
-                let mut about = About::of(send.destination, &send.headers);
-                about.receipt = send.receipt;
+                let about = About::of(send.destination, &send.headers);
+                let about = about.with_receipt(send.receipt);
                 Some(self.notify(&rejection, Vec::new(), about))
             }
             (event, refused) => {
@@ -166,18 +166,16 @@ impl StompSession {
             body,
         });
         self.answered(answer, move |session, answer| {
+            let about = || About::new(destination, correlation);
             let publish = match answer.map(Authorized::transpose) {
                 Ok(Ok(publish)) => publish,
-                refused => {
-                    let mut about = About::new(destination, correlation);
-                    about.receipt = receipt;
-                    return match refused {
-                        Ok(Err((message, detail))) => {
-                            session.refuse_frame(Refusal::of_send(message, detail), about)
-                        }
-                        Err(decision) => session.denied("SEND to", &decision, Some(about)),
-                        Ok(Ok(_)) => None,
-                    };
+                Ok(Err((message, detail))) => {
+                    let refusal = Refusal::of_send(message, detail);
+                    return session.refuse_frame(refusal, about().with_receipt(receipt));
+                }
+                Err(decision) => {
+                    let about = about().with_receipt(receipt);
+                    return session.denied("SEND to", &decision, Some(about));
                 }
             };
             match transaction {
@@ -199,8 +197,7 @@ impl StompSession {
             ..
         } = send;
         let session = Arc::clone(&self.record);
-        let mut about = About::of(destination.clone(), &headers);
-        about.receipt = receipt;
+        let about = About::of(destination.clone(), &headers).with_receipt(receipt);
         let mut inbound = Inbound::new(session, Cause::Message, destination);
         inbound.headers = headers;
         inbound.body = body;

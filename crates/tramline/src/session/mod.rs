@@ -122,8 +122,7 @@ impl<T: Transport> Protocol<T> for StompSession {
         if link.is_due(&self.stack.wheel) {
             self.handle_timeouts(link, context);
         }
-        let mut progress = !self.concurrent.is_empty() && self.poll_concurrent(context);
-        progress |= self.work.is_some() && self.poll_work(context);
+        let mut progress = self.poll_running(context);
         let read = self.poll_input(&mut link.transport, context).is_ready();
         if matches!(self.login, Login::Accepted) {
             self.login = Login::Done;

@@ -180,8 +180,7 @@ impl StompSession {
         }
         let refused = refused?;
         let destination = refused.destination.as_deref().unwrap_or_default();
-        let mut about = About::new(destination.into(), None);
-        about.receipt = of_refused;
+        let about = About::new(destination.into(), None).with_receipt(of_refused);
         let notice = match &refused.error {
             // Of those behind it, it is not known either.
             error @ PublishError::OutcomeUnknown => {

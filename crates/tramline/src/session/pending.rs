@@ -51,7 +51,7 @@ pub(super) enum Work {
     /// The broker confirms its part of a transaction; the handlers' part is next.
     Commit(Waiting<Confirm<Result<Published, CommitError>>, Calls>),
     /// The broker confirms a subscription.
-    Subscribe(Waiting<Confirm<Result<Subscribed, SubscribeError>>, Box<Subscribing>>),
+    Subscribe(Waiting<Confirm<Result<Subscribed, SubscribeError>>, Subscribing>),
     /// The broker confirms the end of a subscription; then its receipt is owed.
     Unsubscribe(Waiting<Confirm<Result<(), UnsubscribeError>>, Option<ByteString>>),
     /// The client sent DISCONNECT, and concurrent handlers still run.
@@ -165,6 +165,12 @@ impl About {
             cancel_on_disconnect: false,
             then: None,
         }
+    }
+
+    /// The frame asks for this receipt.
+    pub(super) fn with_receipt(mut self, receipt: Option<ByteString>) -> Self {
+        self.receipt = receipt;
+        self
     }
 
     /// Adds the correlation id to a reply, unless it has one of its own.

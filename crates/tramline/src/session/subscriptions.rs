@@ -24,12 +24,11 @@ impl StompSession {
             let path_from = subscribe.destination.len() - path.len();
             return self.ask(subscribe, path_from);
         }
-        let mut about = About::of(subscribe.destination.clone(), &subscribe.headers);
-        about.receipt.clone_from(&subscribe.receipt);
+        let about = About::of(subscribe.destination.clone(), &subscribe.headers);
         let subscribing = Subscribing {
             slot: subscribe.slot,
             id: subscribe.id.clone(),
-            about,
+            about: about.with_receipt(subscribe.receipt.clone()),
         };
         let answer = match SubscribeIntent::new(&self.stack, &self.record, &subscribe) {
             Ok(intent) => self.stack.policy.authorize(intent),
@@ -43,10 +42,7 @@ impl StompSession {
                 Ok(_) if session.state.is_gone() => None,
                 Ok(Ok(request)) => {
                     let confirm = session.stack.hub.subscribe(request);
-                    Some(Work::Subscribe(Waiting::new(
-                        confirm,
-                        Box::new(subscribing),
-                    )))
+                    Some(Work::Subscribe(Waiting::new(confirm, subscribing)))
                 }
                 Ok(Err(detail)) => session.not_subscribed(Refusal::of_nowhere(detail), subscribing),
                 Err(decision) => session.subscription_denied(&decision, subscribing),
@@ -65,8 +61,7 @@ impl StompSession {
             receipt,
             ..
         } = subscribe;
-        let mut about = About::of(destination.clone(), &headers);
-        about.receipt = receipt;
+        let about = About::of(destination.clone(), &headers).with_receipt(receipt);
         let subscribing = Subscribing { slot, id, about };
         let session = Arc::clone(&self.record);
         let mut inbound = Inbound::new(session, Cause::Subscribe, destination);

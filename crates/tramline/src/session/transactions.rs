@@ -76,8 +76,7 @@ impl StompSession {
         let message = "transaction not committed";
         match error {
             CommitError::Publish(error) if error.is_overload() => {
-                let mut about = About::new(ByteString::new(), None);
-                about.receipt = receipt;
+                let about = About::new(ByteString::new(), None).with_receipt(receipt);
                 self.refuse_frame(Refusal::of_commit(error), about)
             }
             error => {

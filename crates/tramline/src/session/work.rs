@@ -12,8 +12,16 @@ use super::turn;
 use crate::model::log::log_client;
 
 impl StompSession {
+    /// Polls all that runs; true if any of it is done.
+    #[inline]
+    pub(super) fn poll_running(&mut self, context: &mut Context<'_>) -> bool {
+        let one = !self.concurrent.is_empty() && self.poll_concurrent(context);
+        let other = self.work.is_some() && self.poll_work(context);
+        one || other
+    }
+
     /// Polls the session's work, and handles the frames behind it when it is done; true if it is.
-    pub(super) fn poll_work(&mut self, context: &mut Context<'_>) -> bool {
+    fn poll_work(&mut self, context: &mut Context<'_>) -> bool {
         let Some(mut work) = self.work.take() else {
             return false;
         };
@@ -28,7 +36,7 @@ impl StompSession {
 
     /// Polls the handlers that run concurrently; true if one of them is done.
     #[cold]
-    pub(super) fn poll_concurrent(&mut self, context: &mut Context<'_>) -> bool {
+    fn poll_concurrent(&mut self, context: &mut Context<'_>) -> bool {
         // None is added while they are polled.
         let mut running = std::mem::take(&mut self.concurrent);
         let before = running.len();
@@ -155,7 +163,7 @@ impl StompSession {
                         self.receipt(subscribing.about.receipt);
                         None
                     }
-                    Err(error) => self.not_subscribed(Refusal::from(&error), *subscribing),
+                    Err(error) => self.not_subscribed(Refusal::from(&error), subscribing),
                 }
             }
             Work::Unsubscribe(unsubscribe) => {

@@ -8,18 +8,27 @@ fn all(count: usize, frame: impl Fn(usize) -> String) -> String {
     (0..count).map(frame).collect()
 }
 
+/// SENDs to `/topic/x`, numbered.
+fn a_thousand() -> String {
+    all(1_000, |number| {
+        format!("SEND\ndestination:/topic/x\n\n{number}\0")
+    })
+}
+
+/// Fails unless all of them come, in order.
+async fn expect_a_thousand(reader: &mut Client) {
+    for number in 0..1_000 {
+        assert_eq!(reader.expect("MESSAGE").await.text(), number.to_string());
+    }
+}
+
 #[tokio::test]
 async fn frames_of_one_read_are_handled_over_several_turns_and_in_order() {
     let server = Setup::open_to_all(broker()).start().await;
     let mut sender = Client::connect(&server).await;
     sender.subscribe("0", "/topic/x").await;
-    let frames = all(1_000, |number| {
-        format!("SEND\ndestination:/topic/x\n\n{number}\0")
-    });
-    sender.send(&frames).await;
-    for number in 0..1_000 {
-        assert_eq!(sender.expect("MESSAGE").await.text(), number.to_string());
-    }
+    sender.send(&a_thousand()).await;
+    expect_a_thousand(&mut sender).await;
 }
 
 /// The first of two writes is larger than a turn, so that the other session's echo overtakes its end.
@@ -54,14 +63,9 @@ async fn frames_behind_a_turn_are_handled_though_the_client_left() {
     let mut reader = Client::connect(&server).await;
     reader.subscribe("0", "/topic/x").await;
     let mut sender = Client::connect(&server).await;
-    let frames = all(1_000, |number| {
-        format!("SEND\ndestination:/topic/x\n\n{number}\0")
-    });
-    sender.send(&frames).await;
+    sender.send(&a_thousand()).await;
     sender.close(1000, "").await;
-    for number in 0..1_000 {
-        assert_eq!(reader.expect("MESSAGE").await.text(), number.to_string());
-    }
+    expect_a_thousand(&mut reader).await;
 }
 
 #[tokio::test]
@@ -70,14 +74,9 @@ async fn frames_before_a_violation_are_handled_over_several_turns() {
     let mut reader = Client::connect(&server).await;
     reader.subscribe("0", "/topic/x").await;
     let mut sender = Client::connect(&server).await;
-    let frames = all(1_000, |number| {
-        format!("SEND\ndestination:/topic/x\n\n{number}\0")
-    });
-    sender.send(&frames).await;
+    sender.send(&a_thousand()).await;
     // A reserved opcode.
     sender.send_frame(0x83, b"").await;
-    for number in 0..1_000 {
-        assert_eq!(reader.expect("MESSAGE").await.text(), number.to_string());
-    }
+    expect_a_thousand(&mut reader).await;
     assert_eq!(server.stats().protocol_errors, 1);
 }

@@ -182,14 +182,7 @@ async fn every_answer(own_server: bool) {
         let (front, back) = long.split_at(550_000);
         let head_bytes = head(method, path, &announced);
         write(&mut stream, &[&head_bytes, front, back]).await;
-        let answer = read_until(&mut stream, b"\r\n\r\n").await;
-        assert!(
-            answer.starts_with(expected.as_bytes()),
-            "{case}: {}",
-            text(&answer)
-        );
-        finish(&mut stream, &answer).await;
-        serves_another(&mut stream, &case).await;
+        is_answered(stream, &expected, &case).await;
 
         let mut stream = connect(&server).await;
         let head_bytes = head(
@@ -208,15 +201,20 @@ async fn every_answer(own_server: bool) {
             b"\r\n",
         ];
         write(&mut stream, &parts).await;
-        let answer = read_until(&mut stream, b"\r\n\r\n").await;
-        assert!(
-            answer.starts_with(expected.as_bytes()),
-            "{case}: {}",
-            text(&answer)
-        );
-        finish(&mut stream, &answer).await;
-        serves_another(&mut stream, &case).await;
+        is_answered(stream, &expected, &case).await;
     }
+}
+
+/// Fails unless the answer begins with `expected`, and the connection serves on.
+async fn is_answered(mut stream: TcpStream, expected: &str, case: &str) {
+    let answer = read_until(&mut stream, b"\r\n\r\n").await;
+    assert!(
+        answer.starts_with(expected.as_bytes()),
+        "{case}: {}",
+        text(&answer)
+    );
+    finish(&mut stream, &answer).await;
+    serves_another(&mut stream, case).await;
 }
 
 /// Reads the body of an answer, of which `answer` has come.
