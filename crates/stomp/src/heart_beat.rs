@@ -204,6 +204,10 @@ impl Timers {
         self.last_read = now;
     }
 
+    pub(crate) fn is_reading_paused(&self) -> bool {
+        self.reading_paused
+    }
+
     /// Unread bytes are not the peer's fault: its time restarts at the resume.
     pub(crate) fn pause_reading(&mut self, paused: bool, now: Instant) {
         if self.reading_paused && !paused {

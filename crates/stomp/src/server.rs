@@ -388,6 +388,11 @@ impl ServerConnection {
         self.timers.pause_reading(paused, now);
     }
 
+    /// Returns true if reading is [paused](Self::pause_reading).
+    pub fn is_reading_paused(&self) -> bool {
+        self.timers.is_reading_paused()
+    }
+
     /// Fails if [`ServerEvent::Connect`] waits for its answer and [`ServerConfig::max_connect_bytes`] are exceeded by what
     /// came behind it. Call it when the answer does not come at once.
     pub fn limit_held(&mut self) {

@@ -18,7 +18,7 @@ use crate::model::clock::now;
 /// The most that a timer may be late, apart from a busy machine.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 
-/// The earliest of the deadlines that are set. Asked at every poll, where a loop over iterators is measurable.
+/// The earliest of the deadlines that are set. Asked after every read, where a loop over iterators is measurable.
 #[inline]
 pub(crate) fn earliest<const N: usize>(deadlines: [Option<Instant>; N]) -> Option<Instant> {
     let mut earliest = None;
@@ -78,7 +78,7 @@ impl Wheel {
         self.ticks_until(deadline + ALMOST_A_TICK)
     }
 
-    /// The whole ticks from the start to `time`, without a 128-bit division: sessions ask at every poll.
+    /// The whole ticks from the start to `time`, without a 128-bit division: sessions ask after every read.
     fn ticks_until(&self, time: Instant) -> u64 {
         const MILLIS: u32 = TICK.as_millis() as u32;
         let since = time.saturating_duration_since(self.started);
@@ -146,11 +146,6 @@ impl Alarm {
             // No timer is set for tick 0: the wheel begins with it.
             self.0 = NonZeroU64::new(wheel.wake_at(tick, sleeper));
         }
-    }
-
-    /// Returns true if the wheel still has to wake the session.
-    pub(crate) fn is_set(&self, wheel: &Wheel) -> bool {
-        self.0.is_some_and(|set| !wheel.has_fired(set.get()))
     }
 
     /// Returns true if the wheel has woken the session since the last call.

@@ -144,7 +144,8 @@ impl<T: Transport> Protocol<T> for StompSession {
         Ok(match (read || self.order.has_rest(), progress) {
             (true, _) => Round::Yield,
             (false, true) => Round::Progress,
-            (false, false) => Round::Idle,
+            (false, false) if self.is_idle() => Round::Idle,
+            (false, false) => Round::Working,
         })
     }
 
@@ -223,7 +224,9 @@ impl StompSession {
             && (self.work.is_some() || self.record.is_expelled());
         let unheard = self.is_unheard();
         let paused = self.work.is_some() || over || busy || unheard;
-        self.stomp.pause_reading(paused, self.stack.wheel.now());
+        if paused != self.stomp.is_reading_paused() {
+            self.stomp.pause_reading(paused, self.stack.wheel.now());
+        }
         if over || busy || unheard {
             return Poll::Pending;
         }

@@ -86,7 +86,7 @@ impl StompSession {
                 transport.frame(&frame, batch);
                 filled = true;
             }
-            encoded = self.encode(transport, deliveries, batch);
+            self.encode(transport, deliveries, batch, &mut encoded);
             filled || encoded.sent > 0
         });
         // First, since settling what was written may settle those before it too.
@@ -151,13 +151,10 @@ impl StompSession {
         transport: &mut T,
         deliveries: &[Delivery],
         batch: &mut Batch,
-    ) -> Encoded {
+        encoded: &mut Encoded,
+    ) {
         let version = self.stomp.version();
-        let Encoded {
-            mut sent,
-            mut written,
-            mut failed,
-        } = Encoded::default();
+        let mut sent = 0;
         let mut own_head = Vec::new();
         for Delivery {
             message,
@@ -175,7 +172,8 @@ impl StompSession {
                 && at <= wall_clock().into()
             {
                 self.stack.counters.messages_expired.increment();
-                failed.extend((*tag > 0).then_some((*slot, *tag, Outcome::Expired)));
+                let failed = (*tag > 0).then_some((*slot, *tag, Outcome::Expired));
+                encoded.failed.extend(failed);
                 continue;
             }
             if *tag > 0 || *redeliveries > 0 {
@@ -187,10 +185,10 @@ impl StompSession {
             if transport.message(head, version, message, batch) {
                 sent += 1;
                 if *tag > 0 && self.stomp.ack_mode(*slot) == Some(AckMode::Auto) {
-                    match written.last_mut() {
+                    match encoded.written.last_mut() {
                         // Settling one settles those before it.
                         Some((last, up_to)) if last == slot => *up_to = *tag,
-                        _ => written.push((*slot, *tag)),
+                        _ => encoded.written.push((*slot, *tag)),
                     }
                 }
                 continue;
@@ -203,15 +201,12 @@ impl StompSession {
                 "a message has a body that is not UTF-8, which the transport cannot carry",
                 message.destination()
             );
-            failed.extend((*tag > 0).then_some((*slot, *tag, Outcome::Rejected)));
+            let failed = (*tag > 0).then_some((*slot, *tag, Outcome::Rejected));
+            encoded.failed.extend(failed);
         }
         if sent > 0 {
             self.stack.counters.messages_sent.add(sent);
-        }
-        Encoded {
-            sent,
-            written,
-            failed,
+            encoded.sent = sent;
         }
     }
 

@@ -54,6 +54,15 @@ impl Io {
         }
     }
 
+    fn socket(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(stream) => Some(stream),
+            #[cfg(feature = "serve")]
+            Self::Served(served) => Some(&served.0),
+            Self::Other(_) => None,
+        }
+    }
+
     /// Ends the writing side.
     pub(crate) fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.writer().poll_shutdown(context)
@@ -66,6 +75,10 @@ impl Io {
         context: &mut Context<'_>,
         consume: impl FnOnce(&mut [u8]) -> T,
     ) -> Poll<io::Result<T>> {
+        // Asked first: most polls of a socket find nothing, and then need no buffer.
+        if let Some(socket) = self.socket() {
+            ready!(socket.poll_read_ready(context))?;
+        }
         let mut scratch = READ_SCRATCH.take();
         scratch.resize(READ_SIZE, 0);
         let mut buffer = ReadBuf::new(&mut scratch);

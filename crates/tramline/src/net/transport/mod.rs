@@ -37,6 +37,9 @@ pub(crate) trait Transport: fmt::Debug + Send + Unpin + 'static {
     /// True if its clients may be browsers, which run a background tab's timers once a minute.
     const FOR_BROWSERS: bool = true;
 
+    /// True if [`next_timeout`](Self::next_timeout) comes nearer only with what is received, or with a timeout.
+    const OWN_DEADLINES: bool = true;
+
     /// Appends the chunks of one read to `chunks`.
     ///
     /// Returns `Err` once the peer has vanished or closed: the chunks that were received before that are appended all

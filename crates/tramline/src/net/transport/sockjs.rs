@@ -244,6 +244,8 @@ impl Drop for Receiver {
 
 impl Transport for SockJsHttp {
     const NAME: &'static str = "sockjs-http";
+    // They change with the client's requests, which other tasks answer.
+    const OWN_DEADLINES: bool = false;
 
     fn poll_receive(
         &mut self,

@@ -46,7 +46,8 @@ pub(crate) trait Protocol<T: Transport>: fmt::Debug + Unpin {
         context: &mut Context<'_>,
     ) -> Result<Round, Self::End>;
 
-    /// The next deadline of any kind.
+    /// The next deadline of any kind. Asked before the task sleeps, if the deadline may have come nearer: something was
+    /// read, work went on or is under way, the timer rang, or the transport stalled.
     fn next_timeout(&self, link: &Link<T>) -> Option<Instant>;
 
     /// Ends the connection for broker, counters, log and listeners; called once. Returns `None` if the client is gone.
@@ -79,6 +80,8 @@ pub(crate) enum Round {
     Yield,
     /// Something was done that lets other work continue.
     Progress,
+    /// Nothing can continue before the task is woken, and work is under way.
+    Working,
     /// Nothing can continue before the task is woken.
     Idle,
 }
@@ -161,19 +164,31 @@ impl<T: Transport, P: Protocol<T>> Future for Task<T, P> {
         let task = &mut *self;
         task.protocol.begin_turn();
         while let Phase::Open(link) = &mut task.phase {
-            match task.protocol.poll_round(link, context) {
-                Ok(Round::Progress) => {}
-                Ok(Round::Yield) => {
+            let round = match task.protocol.poll_round(link, context) {
+                Ok(round) => round,
+                Err(end) => {
+                    task.end(end);
+                    break;
+                }
+            };
+            // Most polls only write, which brings no deadline nearer.
+            if round == Round::Idle && link.timer.is_current && T::OWN_DEADLINES {
+                return Poll::Pending;
+            }
+            link.timer.is_current = false;
+            match round {
+                Round::Progress => {}
+                Round::Yield => {
                     // One read per poll: this worker's other tasks handle its consequences before more is read.
                     context.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                Ok(Round::Idle) => {
+                Round::Working | Round::Idle => {
                     let deadline = task.protocol.next_timeout(link);
                     link.timer.arm(deadline, &task.protocol);
+                    link.timer.is_current = round == Round::Idle;
                     return Poll::Pending;
                 }
-                Err(end) => task.end(end),
             }
         }
         task.poll_end(context)
@@ -232,8 +247,8 @@ pub(crate) struct Link<T> {
 #[derive(Default)]
 struct Timer {
     alarm: Alarm,
-    /// The deadline that the alarm was last set for.
-    armed_for: Option<Instant>,
+    /// No deadline has come nearer since the alarm was set.
+    is_current: bool,
 }
 
 struct Stalled {
@@ -268,6 +283,7 @@ impl<T: Transport> Link<T> {
     /// Measures the time without progress, and restarts when there was some.
     #[cold]
     fn watch(&mut self, is_ready: bool, wheel: &Wheel) {
+        self.timer.is_current = false;
         if is_ready {
             self.stalled = None;
             return;
@@ -305,29 +321,17 @@ impl<T: Transport> Link<T> {
 
     /// Returns true if the wheel has woken the task since the last call: then some deadline may have passed.
     pub(crate) fn is_due(&mut self, wheel: &Wheel) -> bool {
-        self.timer.alarm.rang(wheel)
+        let rang = self.timer.alarm.rang(wheel);
+        self.timer.is_current &= !rang;
+        rang
     }
 }
 
 impl Timer {
     /// Makes the wheel wake the task at `deadline`, unless it will do so earlier.
-    #[inline]
     fn arm<T: Transport, P: Protocol<T>>(&mut self, deadline: Option<Instant>, protocol: &P) {
-        // Checked at every poll, where comparing is cheaper than computing a tick.
-        let earlier = self.armed_for.zip(deadline);
-        if earlier.is_some_and(|(armed, deadline)| armed <= deadline)
-            && self.alarm.is_set(protocol.wheel())
-        {
-            return;
-        }
-        self.set_alarm(deadline, protocol);
-    }
-
-    #[cold]
-    fn set_alarm<T: Transport, P: Protocol<T>>(&mut self, deadline: Option<Instant>, protocol: &P) {
         self.alarm
             .set(deadline, protocol.wheel(), protocol.sleeper());
-        self.armed_for = deadline;
     }
 }
 
