@@ -1,4 +1,4 @@
-use std::{future::IntoFuture, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -6,15 +6,18 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::oneshot,
 };
-use tramline_stomp::{Connected, Headers};
+use tramline_stomp::Connected;
 
 use crate::connect::Connect;
 use crate::error::Error;
+use crate::handle::{Command, Handle};
+use crate::message::Message;
+use crate::request::Request;
+use crate::send::SendMessage;
+use crate::sink::MessageSink;
+use crate::state::States;
 use crate::subscription::Subscribe;
-use crate::{
-    BoxFuture,
-    handle::{Command, Handle},
-};
+use crate::transaction::Transaction;
 
 /// A STOMP session with a server.
 ///
@@ -44,24 +47,33 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects by WebSocket, as in `ws://host:port/path`; the default port is 80.
+    /// Connects to a URL:
     ///
-    /// Other schemes are an [`Error::InvalidRequest`] when the builder is awaited.
+    /// | URL | Is | Default port |
+    /// |---|---|---|
+    /// | `stomp://host:port` | STOMP over TCP | 61613 |
+    /// | `stomps://host:port` | the same with TLS | 61614 |
+    /// | `ws://host:port/path` | STOMP over WebSocket | 80 |
+    /// | `wss://host:port/path` | the same with TLS | 443 |
+    /// | `http://host:port/path` | STOMP over SockJS: its WebSocket, or else streaming, or else polling | 80 |
+    /// | `https://host:port/path` | the same with TLS | 443 |
+    ///
+    /// Other schemes are an [`Error::InvalidRequest`] when the builder is awaited. TLS is the feature `tls`.
     pub fn connect(url: impl Into<String>) -> Connect {
-        Connect::websocket(url.into())
+        Connect::to(url.into())
     }
 
-    /// Connects by plain STOMP over an open stream: a TCP connection to a broker, a TLS stream over one, a pipe in
-    /// memory. For WebSocket over a stream, see [`Connect::over`].
+    /// Connects by plain STOMP over an open stream: a socket of another kind than TCP, a pipe in memory. For WebSocket
+    /// over a stream, see [`Connect::over`].
     ///
-    /// # Example: a broker's TCP port
+    /// # Example: a broker's Unix socket
     ///
     /// ```no_run
-    /// use tokio::net::TcpStream;
+    /// use tokio::net::UnixStream;
     /// use tramline_client::{Client, Error};
     ///
     /// # async fn example() -> Result<(), Error> {
-    /// let stream = TcpStream::connect("rabbit.internal:61613").await?;
+    /// let stream = UnixStream::connect("/run/broker.sock").await?;
     /// let client = Client::over(stream).login("app", "secret").await?;
     /// # Ok(())
     /// # }
@@ -74,14 +86,19 @@ impl Client {
         Self { handle }
     }
 
-    /// The server's CONNECTED: version, user name, its own name.
-    pub fn connected(&self) -> &Connected {
-        &self.handle.connected
+    /// The server's CONNECTED of the present connection, or of the last: version, user name, its own name.
+    pub fn connected(&self) -> Arc<Connected> {
+        self.handle.inner.connected()
     }
 
-    /// The reason why the session has ended; `None` while it is open.
+    /// The reason why the session has ended; `None` while it is open, or [opened again](Connect::reconnect).
     pub fn ended(&self) -> Option<&Error> {
-        self.handle.ended()
+        self.handle.inner.ended()
+    }
+
+    /// Returns the state of the connection and its changes.
+    pub fn states(&self) -> States {
+        States::new(self.handle.inner.state.subscribe())
     }
 
     /// Subscribes to a destination; await it to do so.
@@ -89,15 +106,93 @@ impl Client {
         Subscribe::new(self.handle.clone(), destination.into())
     }
 
+    /// Subscribes to a destination whose bodies are JSON of type `T`; await it to do so. Options that are not the
+    /// default: [`Subscribe::json`].
+    #[cfg(feature = "json")]
+    pub fn subscribe_json<T: serde::de::DeserializeOwned>(
+        &self,
+        destination: impl Into<ByteString>,
+    ) -> crate::json::SubscribeJson<T> {
+        self.subscribe(destination).json()
+    }
+
     /// Sends a message to a destination; await it to do so.
     pub fn send(&self, destination: impl Into<ByteString>, body: impl Into<Bytes>) -> SendMessage {
-        SendMessage {
-            handle: self.handle.clone(),
-            destination: destination.into(),
-            headers: Headers::new(),
-            body: body.into(),
-            receipt: false,
-        }
+        SendMessage::new(self.handle.clone(), destination.into(), body.into())
+    }
+
+    /// Returns a destination as a [`Sink`](futures_sink::Sink), the end of a pipeline.
+    pub fn sink(&self, destination: impl Into<ByteString>) -> MessageSink {
+        MessageSink::new(self.handle.clone(), destination.into())
+    }
+
+    /// Sends a value as JSON, with that content type; await it to do so.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidBody`] if the value cannot be written as JSON.
+    ///
+    /// # Example: a value with a receipt
+    ///
+    /// ```no_run
+    /// # async fn example(client: tramline_client::Client) -> Result<(), tramline_client::Error> {
+    /// client.send_json("/app/prices", &[1.5, 2.5])?.receipt().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "json")]
+    pub fn send_json<T: serde::Serialize + ?Sized>(
+        &self,
+        destination: impl Into<ByteString>,
+        value: &T,
+    ) -> Result<SendMessage, Error> {
+        let body = crate::json::body(value)?;
+        Ok(self
+            .send(destination, body)
+            .content_type("application/json"))
+    }
+
+    /// Sends a request and returns its reply; await it to do so.
+    ///
+    /// # Example: a question
+    ///
+    /// ```no_run
+    /// # async fn example(client: tramline_client::Client) -> Result<(), tramline_client::Error> {
+    /// let price = client.request("/queue/prices", "ABC").await?;
+    /// println!("{}", price.text()?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn request(&self, destination: impl Into<ByteString>, body: impl Into<Bytes>) -> Request {
+        Request::new(self.handle.clone(), destination.into(), body.into())
+    }
+
+    /// Answers a request: a message to its `reply-to`, with its `correlation-id`; await it to do so.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidMessage`] if the request has no `reply-to`.
+    pub fn reply(&self, request: &Message, body: impl Into<Bytes>) -> Result<SendMessage, Error> {
+        let to = request.headers.get_bytestring("reply-to").ok_or_else(|| {
+            Error::invalid_message("what it answers has no header `reply-to`, so it wants no reply")
+        })?;
+        let reply = self.send(to.clone(), body);
+        Ok(match request.headers.get_bytestring("correlation-id") {
+            Some(correlation) => reply.header("correlation-id", correlation.clone()),
+            None => reply,
+        })
+    }
+
+    /// Begins a transaction: its messages and acknowledgements take effect at its
+    /// [`commit`](Transaction::commit), all or none.
+    ///
+    /// Cancel-safe: a transaction that is dropped is aborted.
+    ///
+    /// # Errors
+    ///
+    /// The error that ended the connection.
+    pub async fn begin(&self) -> Result<Transaction, Error> {
+        Transaction::begin(self.handle.clone()).await
     }
 
     /// Ends the session for all handles: everything sent before is written, DISCONNECT is confirmed by its receipt, and
@@ -116,96 +211,15 @@ impl Client {
         let (reply, answer) = oneshot::channel();
         let asked = self.handle.submit(Command::Disconnect(reply));
         let outcome = match asked {
-            Ok(()) => self.handle.answer(answer).await,
+            Ok(()) => match answer.await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(self.handle.inner.end()),
+            },
             Err(error) => Err(error),
         };
         match outcome {
             Err(Error::Disconnected) => Ok(()),
             outcome => outcome,
         }
-    }
-}
-
-/// A message to send; await it to do so.
-///
-/// Without [`receipt`](Self::receipt) it resolves when the connection's task has taken the message, after waiting for
-/// room in [the queue](Connect::send_queue) if necessary. That does not confirm delivery: if the connection breaks,
-/// queued messages are lost.
-///
-/// Cancel-safe: if it is dropped while it waits for room, nothing is sent; if it is dropped while it waits for the
-/// receipt, the message is still sent.
-///
-/// # Errors
-///
-/// The error that ended the connection. With a receipt, the message may have arrived nevertheless.
-///
-/// # Example: without and with a receipt
-///
-/// ```no_run
-/// # async fn example(client: tramline_client::Client) -> Result<(), tramline_client::Error> {
-/// client.send("/topic/chat", "hello").await?;
-/// client
-///     .send("/app/orders", r#"{"item":7}"#)
-///     .content_type("application/json")
-///     .header("priority", "9")
-///     .receipt()
-///     .await?;
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug)]
-#[must_use = "nothing is sent until it is awaited"]
-pub struct SendMessage {
-    handle: Arc<Handle>,
-    destination: ByteString,
-    headers: Headers,
-    body: Bytes,
-    receipt: bool,
-}
-
-impl SendMessage {
-    /// Adds a header. `destination`, `content-length` and `receipt` have no effect: the first of a name counts, and the
-    /// client writes its own before these.
-    pub fn header(mut self, name: impl Into<ByteString>, value: impl Into<ByteString>) -> Self {
-        self.headers.push(name, value);
-        self
-    }
-
-    /// Sets the `content-type` header. Default none, which servers treat as bytes.
-    pub fn content_type(self, content_type: impl Into<ByteString>) -> Self {
-        self.header("content-type", content_type)
-    }
-
-    /// Waits until the server confirms the message. The server decides what that means: Tramline's has stored or
-    /// delivered it, or its handler has returned.
-    pub fn receipt(mut self) -> Self {
-        self.receipt = true;
-        self
-    }
-
-    async fn send(self) -> Result<(), Error> {
-        let bytes = self.body.len() + self.headers.encoded_len_hint() + self.destination.len();
-        let room = self.handle.room(bytes).await?;
-        let (reply, answer) = oneshot::channel();
-        self.handle.submit(Command::Send {
-            destination: self.destination,
-            headers: self.headers,
-            body: self.body,
-            receipt: self.receipt.then_some(reply),
-            room,
-        })?;
-        if self.receipt {
-            self.handle.answer(answer).await?;
-        }
-        Ok(())
-    }
-}
-
-impl IntoFuture for SendMessage {
-    type Output = Result<(), Error>;
-    type IntoFuture = BoxFuture<Self::Output>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.send())
     }
 }

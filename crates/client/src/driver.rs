@@ -1,7 +1,8 @@
-//! The task of a connection: it sends commands and delivers messages until one side ends the session.
+//! The task of a client: it sends commands and delivers messages until one side ends the session, and opens a lost
+//! connection again.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     future::poll_fn,
     pin::pin,
     sync::Arc,
@@ -11,35 +12,69 @@ use std::{
 
 use bytestring::ByteString;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     sync::mpsc,
     time::{sleep, timeout},
 };
-use tramline_stomp::{AckMode, ClientEvent, Connected, Frame};
+use tramline_stomp::{AckMode, ClientEvent, Frame};
 use tramline_websocket::CloseCode;
 
+use crate::attempt::Plan;
 use crate::error::Error;
-use crate::message::Message;
-use crate::{
-    handle::{ClientInner, Command, Reply},
-    inbox::{Inbox, Pushed},
-    link::Link,
-    receipts::Receipts,
-};
+use crate::handle::{ClientInner, Command, Confirm, Mail, Reply, Wanted};
+use crate::inbox::{Inbox, Pushed, Target};
+use crate::link::Link;
+use crate::message::{Message, Settlement};
+use crate::receipts::Receipts;
+use crate::reconnect::Reconnect;
 
-/// Everything that one connection owns. It is one task; nothing here has a lock.
+mod recover;
+
+/// Everything that one client owns. It is one task; nothing here has a lock.
 ///
 /// However it ends, even dropped by its runtime, it reports the end to everyone who waits.
-pub(crate) struct Driver<I> {
-    link: Link<I>,
+pub(crate) struct Driver {
+    link: Link,
     commands: mpsc::UnboundedReceiver<Command>,
+    /// Commands that waited for a connection; they come before the others.
+    kept: VecDeque<Command>,
+    mail: Mail,
     inner: Arc<ClientInner>,
+    again: Option<Again>,
     close_timeout: Duration,
-    subscriptions: HashMap<ByteString, Arc<Inbox>>,
+    /// The number of the connection.
+    epoch: u64,
+    /// By their ids on the wire.
+    subscriptions: HashMap<ByteString, Active>,
+    /// The ids on the wire, by the callers' numbers.
+    transactions: HashMap<u64, ByteString>,
     receipts: Receipts,
+    /// Callers who wait until so many bytes are written.
+    flushes: VecDeque<(u64, Reply)>,
     /// The inbox that has no room. Nothing is read until it has room.
     full: Option<Arc<Inbox>>,
     disconnecting: Option<Disconnecting>,
+}
+
+/// How to connect again.
+pub(crate) struct Again {
+    pub(crate) plan: Plan,
+    pub(crate) reconnect: Reconnect,
+    /// The number of the address that worked last.
+    pub(crate) address: usize,
+    /// Attempts since the last success.
+    pub(crate) attempts: u32,
+    /// A refused login is tried again, with other credentials.
+    pub(crate) fresh_credentials: bool,
+}
+
+/// A subscription of the present connection.
+struct Active {
+    wanted: Wanted,
+    target: Target,
+    /// Its receipt, until that comes.
+    pending: Option<u64>,
+    /// The position of the last message, if messages carry one.
+    position: Option<ByteString>,
 }
 
 /// The state of a disconnect in progress.
@@ -50,49 +85,43 @@ struct Disconnecting {
     callers: Vec<Reply>,
 }
 
-/// Waits for CONNECTED.
-pub(crate) async fn open<I: AsyncRead + AsyncWrite + Unpin>(
-    link: &mut Link<I>,
-) -> Result<Connected, Error> {
-    poll_fn(|context| {
-        loop {
-            let _ = link.poll_write(context);
-            match ready!(link.poll_event(context))? {
-                ClientEvent::Connected(connected) => return Poll::Ready(Ok(connected)),
-                ClientEvent::Error(frame) => return Poll::Ready(Err(server_error(&frame))),
-                ClientEvent::Failed(error) => return Poll::Ready(Err(error.into())),
-                // The machine lets no other event through before CONNECTED.
-                _ => {}
-            }
-        }
-    })
-    .await
-}
-
-impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
+impl Driver {
     pub(crate) fn new(
-        link: Link<I>,
+        link: Link,
         commands: mpsc::UnboundedReceiver<Command>,
-        inner: Arc<ClientInner>,
+        mail: Mail,
+        again: Option<Again>,
         close_timeout: Duration,
     ) -> Self {
         Self {
             link,
             commands,
-            inner,
+            kept: VecDeque::new(),
+            inner: mail.inner.clone(),
+            mail,
+            again,
             close_timeout,
+            epoch: 0,
             subscriptions: HashMap::new(),
+            transactions: HashMap::new(),
             receipts: Receipts::default(),
+            flushes: VecDeque::new(),
             full: None,
             disconnecting: None,
         }
     }
 
-    /// Drives the connection to its end.
+    /// Drives the client to its end.
     pub(crate) async fn run(mut self) {
-        let error = match self.serve().await {
-            Ok(()) => self.leave().await,
-            Err(error) => error,
+        let error = loop {
+            let error = match self.serve().await {
+                Ok(()) => self.leave().await,
+                Err(error) => error,
+            };
+            match self.recover(error).await {
+                Ok(()) => {}
+                Err(error) => break error,
+            }
         };
         tracing::debug!(target: "tramline::client", %error, "the connection ends");
         let callers = self.finish(&error);
@@ -151,6 +180,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
                 return Poll::Ready(Ok(()));
             }
             let written = self.link.poll_write(context).is_ready();
+            self.answer_flushed();
             let more_commands = commands == Commands::NoRoom && written;
             if !(more_events || timer || more_commands || self.link.broken().is_some()) {
                 return Poll::Pending;
@@ -173,7 +203,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
                 self.pause_reading(false);
             }
             match ready!(self.link.poll_event(context))? {
-                ClientEvent::Message(message) => self.deliver(message.into()),
+                ClientEvent::Message(message) => self.deliver(message),
                 ClientEvent::Receipt(id) => {
                     let number = self.receipts.done(&id);
                     if let Some(disconnecting) = &self.disconnecting
@@ -181,8 +211,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
                     {
                         return Poll::Ready(Ok(Turn::Left));
                     }
+                    self.confirmed(number);
                 }
-                ClientEvent::Error(frame) => return Poll::Ready(Err(server_error(&frame))),
+                ClientEvent::Error(frame) => {
+                    let error = Error::from(&frame);
+                    self.blame(&frame, &error);
+                    return Poll::Ready(Err(error));
+                }
                 ClientEvent::Failed(error) => return Poll::Ready(Err(error.into())),
                 // CONNECTED came before, and comes only once.
                 _ => {}
@@ -191,28 +226,45 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
         Poll::Ready(Ok(Turn::Over))
     }
 
-    fn deliver(&mut self, message: Message) {
+    fn deliver(&mut self, message: tramline_stomp::Message) {
         // Messages may still arrive for a moment after UNSUBSCRIBE.
-        let Some(inbox) = self.subscriptions.get(&message.subscription) else {
+        let Some(active) = self.subscriptions.get_mut(&message.subscription) else {
             return;
         };
-        match inbox.push(message) {
-            Pushed::Taken => {}
-            Pushed::Full | Pushed::Refused if self.disconnecting.is_some() => {}
-            Pushed::Full => {
+        if self.again.is_some()
+            && message.destination == active.wanted.destination
+            && let Some(position) = message.headers.get("position")
+        {
+            active.position = Some(position.into());
+        }
+        let origin = match active.wanted.ack {
+            AckMode::Auto => None,
+            _ => Some((Arc::new(self.mail.clone()) as _, self.epoch)),
+        };
+        match (
+            active.target.push(Message::new(message, origin)),
+            &active.target,
+        ) {
+            (Pushed::Full | Pushed::Refused, _) if self.disconnecting.is_some() => {}
+            (Pushed::Full, Target::Inbox(inbox)) => {
                 self.full = Some(inbox.clone());
                 self.pause_reading(true);
             }
-            Pushed::Refused => {
+            (Pushed::Refused, Target::Inbox(inbox)) => {
                 let inbox = inbox.clone();
-                self.unsubscribe(&inbox);
+                self.unsubscribe(&inbox, None);
             }
+            (Pushed::Taken, _) | (_, Target::Replies(_)) => {}
         }
     }
 
     fn poll_commands(&mut self, context: &mut Context<'_>) -> Commands {
         while self.link.has_room() {
-            match self.commands.poll_recv(context) {
+            let next = match self.kept.pop_front() {
+                Some(command) => Poll::Ready(Some(command)),
+                None => self.commands.poll_recv(context),
+            };
+            match next {
                 Poll::Ready(Some(command)) => {
                     if self.command(command) {
                         return Commands::Leave;
@@ -228,7 +280,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
     /// Carries out a command; returns true if it disconnects.
     fn command(&mut self, command: Command) -> bool {
         if self.disconnecting.is_some() {
-            self.refuse(command);
+            self.refuse(command, &self.inner.end());
             return false;
         }
         match command {
@@ -236,30 +288,71 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
                 destination,
                 headers,
                 body,
-                receipt,
+                transaction,
+                confirm,
                 room,
             } => {
-                let receipt = receipt.map(|reply| self.receipts.promise(reply).to_string());
+                let within = match self.within(transaction) {
+                    Ok(within) => within,
+                    Err(error) => {
+                        confirm.fail(error);
+                        return false;
+                    }
+                };
+                let receipt = self.promise(confirm);
                 let machine = self.link.machine();
-                machine.send(&destination, headers, body, receipt.as_deref());
+                match within {
+                    None => machine.send(&destination, headers, body, receipt.id()),
+                    Some(id) => machine.send_in(&id, &destination, headers, body, receipt.id()),
+                }
+                self.queued(receipt);
+                drop(room);
+            }
+            Command::Settle {
+                settlement,
+                transaction,
+                headers,
+                confirm,
+                room,
+            } => {
+                self.settle(settlement, transaction, headers, confirm);
                 drop(room);
             }
             Command::Subscribe {
-                destination,
-                headers,
-                inbox,
+                wanted,
+                target,
                 receipt,
                 room,
             } => {
-                let receipt = receipt.map(|reply| self.receipts.promise(reply).to_string());
-                let machine = self.link.machine();
-                let id =
-                    machine.subscribe(&destination, AckMode::Auto, headers, receipt.as_deref());
-                let _ = inbox.id.set(id.clone());
-                self.subscriptions.insert(id, inbox);
+                self.subscribe(wanted, target, receipt, None);
                 drop(room);
             }
-            Command::Unsubscribe(inbox) => self.unsubscribe(&inbox),
+            Command::Unsubscribe(inbox, reply) => self.unsubscribe(&inbox, reply),
+            Command::Begin(number, reply) => {
+                let id = self.link.machine().begin(None);
+                self.transactions.insert(number, id);
+                let _ = reply.send(Ok(()));
+            }
+            Command::Commit(number, reply) => match self.transactions.remove(&number) {
+                Some(id) => {
+                    let receipt = self.receipts.promise(reply).to_string();
+                    self.link.machine().commit(&id, Some(&receipt));
+                }
+                None => {
+                    let _ = reply.send(Err(Error::TransactionLost));
+                }
+            },
+            Command::Abort(number, reply) => match (self.transactions.remove(&number), reply) {
+                (Some(id), reply) => {
+                    let receipt = reply.map(|reply| self.receipts.promise(reply).to_string());
+                    self.link.machine().abort(&id, receipt.as_deref());
+                }
+                // It has no effect already.
+                (None, Some(reply)) => {
+                    let _ = reply.send(Ok(()));
+                }
+                (None, None) => {}
+            },
             Command::Disconnect(reply) => {
                 let callers = vec![reply];
                 self.disconnecting = Some(Disconnecting {
@@ -272,12 +365,167 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
         false
     }
 
-    fn unsubscribe(&mut self, inbox: &Inbox) {
-        if let Some(id) = inbox.id.get()
-            && self.subscriptions.remove(id).is_some()
-        {
-            self.link.machine().unsubscribe(id, None);
+    /// Sends ACK or NACK, if this connection delivered the message.
+    fn settle(
+        &mut self,
+        settlement: Settlement,
+        transaction: Option<u64>,
+        headers: tramline_stomp::Headers,
+        confirm: Confirm,
+    ) {
+        let within = match self.within(transaction) {
+            Ok(_) if settlement.epoch != self.epoch => {
+                return confirm.fail(given_back());
+            }
+            Ok(within) => within,
+            Err(error) => return confirm.fail(error),
+        };
+        let (receipt, caller) = match confirm {
+            Confirm::Receipt(reply) => {
+                let number = self.receipts.promise(reply);
+                (Some(number), None)
+            }
+            Confirm::Taken(reply) | Confirm::Flushed(reply) => (None, Some(reply)),
+            Confirm::Never => (None, None),
+        };
+        let id = receipt.map(|number| number.to_string());
+        let (id, machine, delivery) = (id.as_deref(), self.link.machine(), settlement.delivery);
+        let done = match (within, settlement.positive) {
+            (None, true) => machine.ack(delivery, headers, id),
+            (None, false) => machine.nack(delivery, headers, id),
+            (Some(within), true) => machine.ack_in(&within, delivery, headers, id),
+            (Some(within), false) => machine.nack_in(&within, delivery, headers, id),
+        };
+        let done = done.map_err(|error| Error::NotAcknowledgeable {
+            reason: error.to_string(),
+        });
+        if let (Err(error), Some(number)) = (&done, receipt) {
+            self.receipts.fail_one(number, error);
         }
+        if let Some(caller) = caller {
+            let _ = caller.send(done);
+        }
+    }
+
+    /// The id of a transaction on the wire.
+    fn within(&self, transaction: Option<u64>) -> Result<Option<ByteString>, Error> {
+        let Some(number) = transaction else {
+            return Ok(None);
+        };
+        let id = self.transactions.get(&number).cloned();
+        id.map(Some).ok_or(Error::TransactionLost)
+    }
+
+    fn promise(&mut self, confirm: Confirm) -> Promised {
+        match confirm {
+            Confirm::Never => Promised::Nothing,
+            Confirm::Taken(reply) => Promised::Taken(reply),
+            Confirm::Flushed(reply) => Promised::Flushed(reply),
+            Confirm::Receipt(reply) => Promised::Receipt(self.receipts.promise(reply).to_string()),
+        }
+    }
+
+    /// A frame is queued.
+    fn queued(&mut self, promised: Promised) {
+        match promised {
+            Promised::Nothing | Promised::Receipt(_) => {}
+            Promised::Taken(reply) => {
+                let _ = reply.send(Ok(()));
+            }
+            Promised::Flushed(reply) => self.flushes.push_back((self.link.mark(), reply)),
+        }
+    }
+
+    fn answer_flushed(&mut self) {
+        while let Some((mark, _)) = self.flushes.front()
+            && *mark <= self.link.written()
+            && let Some((_, reply)) = self.flushes.pop_front()
+        {
+            let _ = reply.send(Ok(()));
+        }
+    }
+
+    fn subscribe(
+        &mut self,
+        wanted: Wanted,
+        target: Target,
+        reply: Option<Reply>,
+        position: Option<ByteString>,
+    ) {
+        let pending = match reply {
+            Some(reply) => Some(self.receipts.promise(reply)),
+            // Nobody waits when it is made again.
+            None if wanted.confirmed => Some(self.receipts.next()),
+            None => None,
+        };
+        let id = match wanted.implicit {
+            true => wanted.destination.clone(),
+            false => {
+                let mut headers = wanted.headers.clone();
+                if let Some(position) = &position {
+                    headers.replace("resume-from", position.clone());
+                }
+                let receipt = pending.map(|number| number.to_string());
+                let machine = self.link.machine();
+                machine.subscribe(&wanted.destination, wanted.ack, headers, receipt.as_deref())
+            }
+        };
+        if let Target::Inbox(inbox) = &target {
+            inbox.set_id(id.clone());
+        }
+        let active = Active {
+            wanted,
+            target,
+            pending,
+            position,
+        };
+        self.subscriptions.insert(id, active);
+    }
+
+    fn unsubscribe(&mut self, inbox: &Inbox, reply: Option<Reply>) {
+        let id = inbox.id();
+        match (
+            id.filter(|id| self.subscriptions.remove(id).is_some()),
+            reply,
+        ) {
+            (Some(id), reply) => {
+                let receipt = reply.map(|reply| self.receipts.promise(reply).to_string());
+                self.link.machine().unsubscribe(&id, receipt.as_deref());
+            }
+            (None, Some(reply)) => {
+                let _ = reply.send(Ok(()));
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// Notes that a subscription's receipt has come. When all have, the connection counts as a success.
+    fn confirmed(&mut self, receipt: Option<u64>) {
+        let Some(again) = &mut self.again else {
+            return;
+        };
+        let mut subscriptions = self.subscriptions.values_mut();
+        if let Some(active) = subscriptions.find(|active| active.pending == receipt) {
+            active.pending = None;
+        }
+        if again.attempts > 0 && self.subscriptions.values().all(|one| one.pending.is_none()) {
+            again.attempts = 0;
+        }
+    }
+
+    /// Ends the subscription that an ERROR refuses, so that it is not made again.
+    fn blame(&mut self, frame: &Frame, error: &Error) {
+        let receipt = frame.headers.get("receipt-id");
+        let Some(receipt) = receipt.and_then(|id| id.parse().ok()) else {
+            return;
+        };
+        self.subscriptions.retain(|_, active| {
+            let refused = active.pending == Some(receipt);
+            if refused {
+                active.target.end(error);
+            }
+            !refused
+        });
     }
 
     /// Queues DISCONNECT. From now on only receipts are awaited.
@@ -314,46 +562,98 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
         let now = tokio::time::Instant::now().into_std();
         self.link.machine().pause_reading(paused, now);
     }
-}
 
-impl<I> Driver<I> {
     /// Reports the end of the session to everyone who waits; returns the callers of `disconnect`.
     fn finish(&mut self, error: &Error) -> Vec<Reply> {
         self.inner.finish(error.clone());
         self.receipts.fail(error);
-        for (_, inbox) in self.subscriptions.drain() {
-            inbox.end(error.clone());
+        for (_, reply) in self.flushes.drain(..) {
+            let _ = reply.send(Err(error.clone()));
+        }
+        for (_, active) in self.subscriptions.drain() {
+            active.target.end(error);
         }
         self.commands.close();
+        let end = self.inner.end();
+        while let Some(command) = self.kept.pop_front() {
+            self.refuse(command, &end);
+        }
         while let Ok(command) = self.commands.try_recv() {
-            if let Command::Subscribe { inbox, .. } = &command {
-                inbox.end(error.clone());
-            }
-            self.refuse(command);
+            self.refuse(command, &end);
         }
         self.disconnecting.take().unwrap_or_default().callers
     }
 
-    /// Answers a command that comes too late.
-    fn refuse(&mut self, command: Command) {
-        match command {
-            Command::Send { receipt, .. } | Command::Subscribe { receipt, .. } => {
-                if let Some(reply) = receipt {
-                    let _ = reply.send(Err(self.inner.end()));
-                }
+    /// Answers a command that is not carried out.
+    fn refuse(&mut self, command: Command, error: &Error) {
+        let reply = match command {
+            Command::Send {
+                transaction: Some(_),
+                confirm,
+                ..
+            } if self.inner.ended().is_none() => return confirm.fail(Error::TransactionLost),
+            Command::Settle {
+                transaction: Some(_),
+                confirm,
+                ..
+            } if self.inner.ended().is_none() => return confirm.fail(Error::TransactionLost),
+            Command::Settle { confirm, .. } if self.inner.ended().is_none() => {
+                return confirm.fail(given_back());
             }
-            Command::Unsubscribe(_) => {}
+            Command::Send { confirm, .. } | Command::Settle { confirm, .. } => {
+                return confirm.fail(error.clone());
+            }
+            Command::Subscribe {
+                target, receipt, ..
+            } => {
+                target.end(error);
+                receipt
+            }
+            Command::Commit(_, reply) if self.inner.ended().is_none() => {
+                let _ = reply.send(Err(Error::TransactionLost));
+                None
+            }
+            Command::Begin(_, reply) | Command::Commit(_, reply) => Some(reply),
+            Command::Abort(_, reply) | Command::Unsubscribe(_, reply) => {
+                // Both are done.
+                if let Some(reply) = reply {
+                    let _ = reply.send(Ok(()));
+                }
+                None
+            }
             Command::Disconnect(reply) => {
                 let disconnecting = self.disconnecting.get_or_insert_default();
                 disconnecting.callers.push(reply);
+                None
             }
+        };
+        if let Some(reply) = reply {
+            let _ = reply.send(Err(error.clone()));
         }
     }
 }
 
-impl<I> Drop for Driver<I> {
+impl Drop for Driver {
     fn drop(&mut self) {
         self.finish(&Error::Disconnected);
+    }
+}
+
+/// What the caller of a frame waits for.
+enum Promised {
+    Nothing,
+    Taken(Reply),
+    Flushed(Reply),
+    /// With the receipt's id.
+    Receipt(String),
+}
+
+impl Promised {
+    fn id(&self) -> Option<&str> {
+        match self {
+            Self::Receipt(id) => Some(id),
+            _ => None,
+        }
     }
 }
 
@@ -372,11 +672,10 @@ enum Commands {
     Leave,
 }
 
-fn server_error(frame: &Frame) -> Error {
-    let message = frame.headers.get_bytestring("message");
-    Error::ServerError {
-        message: message.cloned().unwrap_or_default(),
-        body: String::from_utf8_lossy(&frame.body).into_owned(),
+/// The error for the acknowledgement of a message that an earlier connection delivered.
+fn given_back() -> Error {
+    Error::NotAcknowledgeable {
+        reason: "it came over an earlier connection, whose end gave it back to the server; it comes again".into(),
     }
 }
 

@@ -1,7 +1,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use bytestring::ByteString;
-use tramline_stomp::ClientError;
+use tramline_stomp::{ClientError, Frame};
 
 /// An error of a client; the variants say who caused it.
 ///
@@ -14,7 +14,7 @@ use tramline_stomp::ClientError;
 /// use tramline_client::Error;
 ///
 /// fn try_again(error: &Error) -> bool {
-///     match error {
+///     match error.cause() {
 ///         Error::Io(_) | Error::HeartBeatLost { .. } | Error::Timeout { .. } => true,
 ///         Error::ClosedByServer { code, .. } => matches!(code, Some(1001 | 1012 | 1013)),
 ///         Error::Handshake { status, .. } => *status >= 500,
@@ -26,7 +26,7 @@ use tramline_stomp::ClientError;
 /// assert!(!try_again(&refused));
 /// assert_eq!(
 ///     refused.to_string(),
-///     "the server refused the WebSocket handshake with HTTP status 403: origin not allowed"
+///     "the server refused the handshake with HTTP status 403: origin not allowed"
 /// );
 /// ```
 #[derive(Clone, Debug, thiserror::Error)]
@@ -39,6 +39,22 @@ pub enum Error {
         reason: String,
     },
 
+    /// The connection could not be opened; [`cause`](Self::cause) says why.
+    #[error("cannot connect to {address}: {cause}")]
+    Connect {
+        /// Scheme, host and port of the address that was tried last; without the path, which may contain a token.
+        address: String,
+        /// The reason.
+        cause: Box<Error>,
+    },
+
+    /// The application's [source of credentials](crate::Connect::credentials) failed.
+    #[error("no credentials: {reason}")]
+    Credentials {
+        /// Its error.
+        reason: String,
+    },
+
     /// The application set a header that asks for what this client does not do. Nothing was sent; the connection goes on.
     #[error("the header `{header}` is not supported: {reason}")]
     Unsupported {
@@ -48,9 +64,27 @@ pub enum Error {
         reason: &'static str,
     },
 
-    /// The server answered the WebSocket handshake with a status other than 101.
+    /// The message cannot be sent as it is. Nothing was sent; the connection goes on.
+    #[error("the message cannot be sent: {reason}")]
+    InvalidMessage {
+        /// What is wrong, and what to do instead.
+        reason: &'static str,
+    },
+
+    /// The message cannot be acknowledged. Nothing was sent; the connection goes on.
+    #[error("the message cannot be acknowledged: {reason}")]
+    NotAcknowledgeable {
+        /// What is wrong, and what to do instead.
+        reason: String,
+    },
+
+    /// The transaction's connection has ended, and so the transaction, without effect: begin another. The client goes on.
+    #[error("the transaction has ended with its connection, without effect; begin another")]
+    TransactionLost,
+
+    /// The server answered the WebSocket handshake with a status other than 101, or a request of SockJS with another error.
     #[error(
-        "the server refused the WebSocket handshake with HTTP status {status}{}",
+        "the server refused the handshake with HTTP status {status}{}",
         after_colon(body)
     )]
     Handshake {
@@ -152,9 +186,39 @@ pub enum ProtocolError {
 }
 
 impl Error {
+    /// The reason of an [`Error::Connect`]; any other error itself.
+    pub fn cause(&self) -> &Self {
+        match self {
+            Self::Connect { cause, .. } => cause.cause(),
+            error => error,
+        }
+    }
+
     pub(crate) fn invalid(reason: impl Into<String>) -> Self {
         let reason = reason.into();
         Self::InvalidRequest { reason }
+    }
+
+    pub(crate) fn invalid_message(reason: &'static str) -> Self {
+        Self::InvalidMessage { reason }
+    }
+
+    /// Returns true if another attempt to connect may succeed. `refused`: an ERROR is the answer to CONNECT.
+    pub(crate) fn is_transient(&self, refused: bool) -> bool {
+        match self.cause() {
+            Self::Io(_)
+            | Self::HeartBeatLost { .. }
+            | Self::Timeout { .. }
+            | Self::Credentials { .. } => true,
+            Self::ServerError { .. } => !refused,
+            Self::Handshake { status, .. } => {
+                *status >= 500
+                    || matches!(status, 408 | 429)
+                    || (matches!(status, 401 | 403) && !refused)
+            }
+            Self::ClosedByServer { code, .. } => !matches!(code, Some(1002 | 1003 | 1007..=1010)),
+            _ => false,
+        }
     }
 
     pub(crate) fn bad_handshake(reason: impl Into<String>) -> Self {
@@ -164,8 +228,12 @@ impl Error {
 }
 
 impl From<io::Error> for Error {
+    /// An error of ours comes through a stream as the `io::Error` around it.
     fn from(error: io::Error) -> Self {
-        Self::Io(Arc::new(error))
+        match error.downcast::<Self>() {
+            Ok(ours) => ours,
+            Err(error) => Self::Io(Arc::new(error)),
+        }
     }
 }
 
@@ -174,6 +242,17 @@ impl From<ClientError> for Error {
         match error {
             ClientError::HeartBeatTimeout { silent_for } => Self::HeartBeatLost { silent_for },
             error => ProtocolError::Stomp(error).into(),
+        }
+    }
+}
+
+impl From<&Frame> for Error {
+    /// An ERROR frame.
+    fn from(frame: &Frame) -> Self {
+        let message = frame.headers.get_bytestring("message");
+        Self::ServerError {
+            message: message.cloned().unwrap_or_default(),
+            body: String::from_utf8_lossy(&frame.body).into_owned(),
         }
     }
 }

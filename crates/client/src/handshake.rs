@@ -1,65 +1,17 @@
 //! The opening handshake of a WebSocket, by an HTTP library.
 
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::{
     body::{Bytes, Incoming},
     client::conn::http1,
 };
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tramline_stomp::Version;
 use tramline_websocket::{accept_key, client_key};
 
+use crate::address::Address;
 use crate::error::Error;
-
-/// The parts of a `ws:` URL.
-#[derive(Debug)]
-pub(crate) struct Target {
-    /// Without the brackets of an IPv6 address.
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    /// For the `Host` header.
-    authority: String,
-    path: String,
-}
-
-impl Target {
-    pub(crate) fn parse(url: &str) -> Result<Self, Error> {
-        // The URL is not repeated in errors: its query may contain a token.
-        let uri: Uri = url.parse().map_err(|error| {
-            Error::invalid(format!("not a URL such as ws://host:port/path ({error})"))
-        })?;
-        match uri.scheme_str() {
-            Some("ws") => {}
-            Some(scheme) => {
-                return Err(Error::invalid(format!(
-                    "the scheme `{scheme}` is not supported; use ws:// (or `Client::over` with \
-                     a stream of your own)"
-                )));
-            }
-            None => return Err(Error::invalid("the URL has no scheme; begin it with ws://")),
-        }
-        let authority = uri
-            .authority()
-            .filter(|authority| !authority.host().is_empty())
-            .ok_or_else(|| Error::invalid("the URL has no host"))?;
-        if authority.as_str().contains('@') {
-            return Err(Error::invalid(
-                "the URL has a user name or password; use `login`, or `http_header` with \
-                 `authorization`",
-            ));
-        }
-        Ok(Self {
-            host: authority.host().trim_matches(['[', ']']).to_owned(),
-            port: authority.port_u16().unwrap_or(80),
-            authority: authority.to_string(),
-            path: uri
-                .path_and_query()
-                .map_or_else(|| "/".to_owned(), ToString::to_string),
-        })
-    }
-}
+use crate::stream::BoxStream;
 
 /// Checks an HTTP header that the application adds.
 pub(crate) fn http_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Error> {
@@ -81,20 +33,17 @@ pub(crate) fn http_header(name: &str, value: &str) -> Result<(HeaderName, Header
     Ok((parsed, value))
 }
 
-/// Requests a WebSocket. Returns the stream, and the bytes read beyond the handshake.
-pub(crate) async fn shake_hands<I>(
-    io: I,
-    target: &Target,
-    versions: &[Version],
+/// Requests a WebSocket with these sub-protocols. Returns the stream, and the bytes read beyond the handshake.
+pub(crate) async fn shake_hands(
+    io: BoxStream,
+    address: &Address,
+    protocols: &[&str],
     headers: Vec<(HeaderName, HeaderValue)>,
-) -> Result<(I, Bytes), Error>
-where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+) -> Result<(BoxStream, Bytes), Error> {
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).map_err(|error| std::io::Error::other(error.to_string()))?;
     let key = client_key(nonce);
-    let request = request(target, &key, versions, headers)?;
+    let request = request(address, &key, protocols, headers)?;
 
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(HEAD_LIMIT)
@@ -107,29 +56,28 @@ where
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(refused(response).await);
     }
-    check(&response, &key, versions)?;
+    check(&response, &key, protocols)?;
     let upgraded = hyper::upgrade::on(response).await.map_err(failed)?;
     let parts = upgraded
-        .downcast::<TokioIo<I>>()
+        .downcast::<TokioIo<BoxStream>>()
         .map_err(|_| Error::bad_handshake("the stream is not the one it began with"))?;
     Ok((parts.io.into_inner(), parts.read_buf))
 }
 
 fn request(
-    target: &Target,
+    address: &Address,
     key: &str,
-    versions: &[Version],
+    protocols: &[&str],
     headers: Vec<(HeaderName, HeaderValue)>,
 ) -> Result<Request<Empty<Bytes>>, Error> {
-    let mut request = Request::get(&target.path)
-        .header(header::HOST, &target.authority)
+    let mut request = Request::get(&address.path)
+        .header(header::HOST, &address.authority)
         .header(header::CONNECTION, "Upgrade")
         .header(header::UPGRADE, "websocket")
         .header(header::SEC_WEBSOCKET_VERSION, "13")
         .header(header::SEC_WEBSOCKET_KEY, key);
-    if !versions.is_empty() {
-        let offered: Vec<_> = versions.iter().map(|one| one.subprotocol()).collect();
-        request = request.header(header::SEC_WEBSOCKET_PROTOCOL, offered.join(", "));
+    if !protocols.is_empty() {
+        request = request.header(header::SEC_WEBSOCKET_PROTOCOL, protocols.join(", "));
     }
     for (name, value) in headers {
         request = request.header(name, value);
@@ -140,7 +88,7 @@ fn request(
 }
 
 /// Checks the server's response (RFC 6455 §4.1).
-fn check(response: &Response<Incoming>, key: &str, versions: &[Version]) -> Result<(), Error> {
+fn check(response: &Response<Incoming>, key: &str, protocols: &[&str]) -> Result<(), Error> {
     let value = |name| {
         let value: Option<&HeaderValue> = response.headers().get(name);
         value.and_then(|value| value.to_str().ok()).unwrap_or("")
@@ -170,7 +118,7 @@ fn check(response: &Response<Incoming>, key: &str, versions: &[Version]) -> Resu
     }
     // A server that names none may still speak STOMP; CONNECT negotiates the version.
     let chosen = value(header::SEC_WEBSOCKET_PROTOCOL);
-    let offered = Version::from_subprotocol(chosen).is_some_and(|one| versions.contains(&one));
+    let offered = protocols.iter().any(|one| one.eq_ignore_ascii_case(chosen));
     if response
         .headers()
         .contains_key(header::SEC_WEBSOCKET_PROTOCOL)
@@ -183,7 +131,8 @@ fn check(response: &Response<Incoming>, key: &str, versions: &[Version]) -> Resu
     Ok(())
 }
 
-async fn refused(response: Response<Incoming>) -> Error {
+/// Returns the error for a response of another status than expected.
+pub(crate) async fn refused(response: Response<Incoming>) -> Error {
     let status = response.status().as_u16();
     let mut incoming = response.into_body();
     let mut body = Vec::new();
@@ -199,7 +148,7 @@ async fn refused(response: Response<Incoming>) -> Error {
     Error::Handshake { status, body }
 }
 
-fn failed(error: hyper::Error) -> Error {
+pub(crate) fn failed(error: hyper::Error) -> Error {
     let network = std::error::Error::source(&error)
         .and_then(|source| source.downcast_ref::<std::io::Error>())
         .map(std::io::Error::kind);
@@ -213,7 +162,7 @@ fn failed(error: hyper::Error) -> Error {
 }
 
 /// The maximum response head in bytes: HTTP servers have the same limit for requests.
-const HEAD_LIMIT: usize = 16 * 1024;
+pub(crate) const HEAD_LIMIT: usize = 16 * 1024;
 
 /// The maximum of a refusal's body that is kept, in bytes: enough for its text, not for a whole HTML page.
 const BODY_LIMIT: usize = 4 * 1024;
@@ -221,34 +170,6 @@ const BODY_LIMIT: usize = 4 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn urls_are_taken_apart() {
-        let target = Target::parse("ws://[::1]:9000/chat?room=1").unwrap();
-        assert_eq!((target.host.as_str(), target.port), ("::1", 9000));
-        assert_eq!(target.authority, "[::1]:9000");
-        assert_eq!(target.path, "/chat?room=1");
-
-        let target = Target::parse("ws://example").unwrap();
-        assert_eq!((target.host.as_str(), target.port), ("example", 80));
-        assert_eq!(target.path, "/");
-    }
-
-    #[test]
-    fn other_urls_are_refused_with_a_reason() {
-        for (url, reason) in [
-            ("wss://example/", "the scheme `wss` is not supported"),
-            ("example.org", "the URL has no scheme"),
-            ("/path", "the URL has no scheme"),
-            ("ws://ann:secret@example/", "the URL has a user name"),
-            ("ws:///path", "not a URL"),
-            ("", "not a URL"),
-        ] {
-            let error = Target::parse(url).unwrap_err().to_string();
-            assert!(error.contains(reason), "{url}: {error}");
-            assert!(!error.contains("secret"), "{error}");
-        }
-    }
 
     #[test]
     fn headers_of_the_handshake_are_ours() {

@@ -1,7 +1,7 @@
 use std::{
     collections::VecDeque,
     mem,
-    sync::OnceLock,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use crate::error::Error;
 use crate::message::Message;
+use crate::replies::Replies;
 
 /// The treatment of messages that arrive faster than the application reads a subscription.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -24,6 +25,10 @@ pub enum Overflow {
     /// [`End`](Self::End).
     #[default]
     PushBack,
+    /// The oldest unread messages are dropped, and counted by
+    /// [`Subscription::dropped`](crate::Subscription::dropped): for prices and positions, where the newest counts. Only with
+    /// `ack:auto`, since a dropped message would never be acknowledged.
+    DropOldest,
     /// The subscription ends: its queued messages can still be read, then comes [`Error::InboxFull`]. The client
     /// unsubscribes, and the connection goes on.
     End,
@@ -35,8 +40,6 @@ pub enum Overflow {
 /// message larger than the limit passes.
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    /// The id on the wire; the driver sets it when it subscribes.
-    pub(crate) id: OnceLock<ByteString>,
     limit: usize,
     overflow: Overflow,
     state: Mutex<InboxState>,
@@ -44,6 +47,10 @@ pub(crate) struct Inbox {
 
 #[derive(Debug, Default)]
 struct InboxState {
+    /// The id on the wire; the driver sets it when it subscribes.
+    id: Option<ByteString>,
+    /// How many messages there was no room for.
+    dropped: u64,
     queue: VecDeque<Message>,
     /// The cost of `queue`.
     bytes: usize,
@@ -63,6 +70,33 @@ enum End {
     Told,
 }
 
+/// Where the messages of a subscription go.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    Inbox(Arc<Inbox>),
+    Replies(Arc<Replies>),
+}
+
+impl Target {
+    pub(crate) fn push(&self, message: Message) -> Pushed {
+        match self {
+            Self::Inbox(inbox) => inbox.push(message),
+            Self::Replies(replies) => {
+                replies.deliver(message);
+                Pushed::Taken
+            }
+        }
+    }
+
+    /// Ends it, for this reason.
+    pub(crate) fn end(&self, error: &Error) {
+        match self {
+            Self::Inbox(inbox) => inbox.end(error.clone()),
+            Self::Replies(replies) => replies.fail(error),
+        }
+    }
+}
+
 /// The result of pushing a message.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) enum Pushed {
@@ -76,17 +110,38 @@ pub(crate) enum Pushed {
 impl Inbox {
     pub(crate) fn new(limit: usize, overflow: Overflow) -> Self {
         Self {
-            id: OnceLock::new(),
             limit,
             overflow,
             state: Mutex::default(),
         }
     }
 
+    pub(crate) fn id(&self) -> Option<ByteString> {
+        self.state.lock().id.clone()
+    }
+
+    pub(crate) fn set_id(&self, id: ByteString) {
+        self.state.lock().id = Some(id);
+    }
+
+    pub(crate) fn dropped(&self) -> u64 {
+        self.state.lock().dropped
+    }
+
     pub(crate) fn push(&self, message: Message) -> Pushed {
         let mut state = self.state.lock();
         if !matches!(state.end, End::Open) {
             return Pushed::Refused;
+        }
+        let mut dropped = Vec::new();
+        if self.overflow == Overflow::DropOldest {
+            while state.bytes >= self.limit
+                && let Some(oldest) = state.queue.pop_front()
+            {
+                state.bytes -= oldest.cost();
+                state.dropped += 1;
+                dropped.push(oldest);
+            }
         }
         if state.bytes >= self.limit && !state.queue.is_empty() {
             // An inbox that pushes back gets here only during a disconnect.
@@ -143,6 +198,15 @@ impl Inbox {
             state.end = End::Because(error);
         }
         wake(state.reader.take(), state);
+    }
+
+    /// Removes the unread messages, which will come again.
+    pub(crate) fn withdraw(&self) {
+        let mut state = self.state.lock();
+        state.bytes = 0;
+        let unread = mem::take(&mut state.queue);
+        wake(state.driver.take(), state);
+        drop(unread);
     }
 
     /// Closes the reader's side.

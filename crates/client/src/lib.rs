@@ -1,6 +1,7 @@
 //! An async STOMP client: subscriptions are streams, sends may wait for their receipt.
 //!
-//! [`Client::connect`] opens a WebSocket, [`Client::over`] speaks plain STOMP over an open stream. Each connection is
+//! [`Client::connect`] speaks STOMP over TCP, WebSocket or SockJS, with or without TLS; [`Client::over`] over a stream of
+//! yours. Each connection is
 //! one task, which reads, writes, sends heart-beats and disconnects; [`Client`] is a handle to it that clones cheaply.
 //!
 //! # Example: send a greeting and receive one
@@ -30,32 +31,60 @@
 //!
 //! # What it does not do
 //!
-//! - TLS and name resolution other than the system's: bring a stream, see [`Connect::over`].
-//! - Reconnecting: [`Client::ended`] and the streams report the end, and its reason.
-//! - Acknowledging: subscriptions are `ack:auto`, the default of STOMP.
+//! - Name resolution other than the system's, and proxies: bring a function, see [`Connect::dial`].
 
+mod address;
+mod attempt;
 mod client;
 mod connect;
+mod credentials;
 mod driver;
 mod error;
 mod handle;
 mod handshake;
 mod inbox;
+#[cfg(feature = "json")]
+mod json;
 mod link;
 mod message;
+mod process;
 mod receipts;
+mod reconnect;
+mod replies;
+mod request;
+mod send;
+mod sink;
+mod sockjs;
+mod state;
+mod stream;
 mod subscription;
+#[cfg(feature = "tls")]
+mod tls;
+mod transaction;
 
-pub use tramline_stomp::{Connected, Headers, Version};
+#[cfg(feature = "json")]
+pub use self::json::{JsonSubscription, SubscribeJson, Typed};
+pub use tramline_stomp::{AckMode, Connected, Headers, Version};
 
 pub use self::{
-    client::{Client, SendMessage},
+    client::Client,
     connect::Connect,
+    credentials::Credentials,
     error::{Error, ProtocolError},
     inbox::Overflow,
-    message::Message,
+    message::{Message, Settle},
+    process::{Failed, HandlerError, Process, Processed},
+    reconnect::Reconnect,
+    request::Request,
+    send::SendMessage,
+    sink::{MessageSink, Outgoing},
+    state::{State, States},
     subscription::{Subscribe, Subscription},
+    transaction::Transaction,
 };
+
+#[cfg(feature = "tls")]
+pub use self::tls::Tls;
 
 /// The future of an awaited builder.
 type BoxFuture<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;

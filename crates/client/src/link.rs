@@ -16,18 +16,22 @@ use tramline_stomp::{ClientConfig, ClientConnection, ClientEvent};
 use tramline_websocket::{CloseCode, Config, Connection, ConnectionState, Event, OpCode};
 
 use crate::error::Error;
+use crate::stream::BoxStream;
 
 /// A driven STOMP connection: it reads, writes and sends heart-beats.
 ///
 /// The machine queues frames; [`poll_write`](Self::poll_write) sends them. Once [`poll_event`](Self::poll_event) has
 /// returned an error, only [`poll_close`](Self::poll_close) is useful.
-pub(crate) struct Link<I> {
-    io: I,
+pub(crate) struct Link {
+    io: BoxStream,
     framing: Framing,
     machine: ClientConnection,
     /// Encoded bytes; `io` has taken those before `written`.
     out: Vec<u8>,
     written: usize,
+    /// Bytes that were encoded, and bytes that `io` has taken, in all.
+    encoded_total: u64,
+    written_total: u64,
     sleep: Pin<Box<Sleep>>,
     /// The reason why reading ended; returned after the events that were read before.
     lost: Option<Error>,
@@ -45,16 +49,23 @@ pub(crate) enum Framing {
     WebSocket(Box<Connection>),
 }
 
-impl<I: AsyncRead + AsyncWrite + Unpin> Link<I> {
+impl Link {
     /// Creates a link on a stream that is ready for STOMP; the CONNECT frame is queued. `leading` was read from the
     /// stream already.
-    pub(crate) fn new(io: I, framing: Framing, config: ClientConfig, leading: &[u8]) -> Self {
+    pub(crate) fn new(
+        io: BoxStream,
+        framing: Framing,
+        config: ClientConfig,
+        leading: &[u8],
+    ) -> Self {
         let mut link = Self {
             io,
             framing,
             machine: ClientConnection::new(config, now()),
             out: Vec::new(),
             written: 0,
+            encoded_total: 0,
+            written_total: 0,
             sleep: Box::pin(sleep_until(Instant::now())),
             lost: None,
             broken: None,
@@ -113,6 +124,23 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Link<I> {
     pub(crate) fn has_room(&mut self) -> bool {
         self.encode();
         self.out.len() - self.written < WRITE_SIZE
+    }
+
+    /// Encodes everything queued; returns where it ends among all bytes of this link, to compare with
+    /// [`written`](Self::written).
+    pub(crate) fn mark(&mut self) -> u64 {
+        self.encode_below(usize::MAX);
+        self.encoded_total
+    }
+
+    /// How many bytes the stream has taken and flushed.
+    pub(crate) fn written(&self) -> u64 {
+        self.written_total
+    }
+
+    /// Closes the stream at once.
+    pub(crate) fn drop_stream(&mut self) {
+        self.io = Box::new(tokio::io::join(tokio::io::empty(), tokio::io::sink()));
     }
 
     /// The reason why nothing can be written any more.
@@ -201,7 +229,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Link<I> {
 
     /// Moves the machines' output into `out`, as long as there is room.
     fn encode(&mut self) {
-        while self.out.len() - self.written < WRITE_SIZE
+        self.encode_below(WRITE_SIZE);
+    }
+
+    fn encode_below(&mut self, size: usize) {
+        let before = self.out.len();
+        while self.out.len() - self.written < size
             && let Some(frame) = self.machine.poll_transmit()
         {
             match &mut self.framing {
@@ -215,11 +248,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Link<I> {
                 }
             }
         }
-        if self.out.len() - self.written < WRITE_SIZE
+        if self.out.len() - self.written < size
             && let Framing::WebSocket(websocket) = &mut self.framing
         {
             websocket.poll_transmit(&mut self.out);
         }
+        self.encoded_total += (self.out.len() - before) as u64;
     }
 
     /// Does one write; returns false if nothing was left and the stream is flushed.
@@ -234,6 +268,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Link<I> {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
         self.written += written;
+        self.written_total += written as u64;
         if self.written == self.out.len() {
             self.written = 0;
             self.out.clear();

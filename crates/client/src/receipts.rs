@@ -42,6 +42,13 @@ impl Receipts {
         Some(number)
     }
 
+    /// Fails a pending receipt whose frame was not sent.
+    pub(crate) fn fail_one(&mut self, number: u64, error: &Error) {
+        if let Some(reply) = self.waiting.remove(&number) {
+            let _ = reply.send(Err(error.clone()));
+        }
+    }
+
     /// Fails all pending receipts.
     pub(crate) fn fail(&mut self, error: &Error) {
         for (_, reply) in self.waiting.drain() {

@@ -5,11 +5,12 @@ mod common;
 use std::{
     pin::Pin,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
-use common::{connected, connected_plainly, soon};
-use tramline_client::{Error, Overflow, Subscription};
-use tramline_stomp::ServerEvent;
+use common::{PIPE, connected, connected_plainly, soon};
+use tramline_client::{AckMode, Error, Overflow, Subscription};
+use tramline_stomp::{DeliveryId, ServerEvent};
 
 #[tokio::test]
 async fn a_message_arrives_whole() {
@@ -53,27 +54,255 @@ async fn subscribing_waits_for_the_receipt() {
     assert_eq!(server.subscribe().await.receipt, None);
 }
 
-/// It would stop after as many messages as the server gives out at a time.
 #[tokio::test]
-async fn a_subscription_that_has_to_acknowledge_is_refused() {
-    let (client, mut server) = connected().await;
-    for mode in ["client", "client-individual", "none", ""] {
-        let error = soon(client.subscribe("/queue/a").header("ack", mode))
-            .await
-            .unwrap_err();
-        let expected = format!(
-            "the header `ack:{mode}` is not supported: this client does not acknowledge messages; leave the header out"
-        );
-        assert_eq!(error.to_string(), expected);
-        assert!(matches!(error, Error::Unsupported { .. }), "{error:?}");
-    }
+async fn the_mode_of_acknowledgement_is_no_header() {
+    let (client, _server) = connected().await;
+    let error = soon(client.subscribe("/queue/a").header("ack", "client")).await;
+    let expected = "the header `ack:client` is not supported: choose the mode by `Subscribe::ack`";
+    assert_eq!(error.unwrap_err().to_string(), expected);
+    let dropping = client
+        .subscribe("/queue/a")
+        .ack(AckMode::Client)
+        .overflow(Overflow::DropOldest);
+    let error = soon(dropping).await.unwrap_err();
+    assert!(matches!(error, Error::Unsupported { .. }), "{error:?}");
     assert!(client.ended().is_none());
-    let (subscribed, _) = soon(async {
-        let auto = client.subscribe("/queue/a").header("ack", "auto");
-        tokio::join!(auto, server.subscribed())
+}
+
+#[tokio::test]
+async fn a_message_is_acknowledged_by_itself() {
+    let (client, mut server) = connected().await;
+    let subscribing = client
+        .subscribe("/queue/a")
+        .ack(AckMode::ClientIndividual)
+        .prefetch(3);
+    let (subscription, subscribed) = soon(async {
+        tokio::join!(subscribing, async {
+            let subscribe = server.subscribe().await;
+            server.receipt(subscribe.receipt.as_deref().unwrap()).await;
+            subscribe
+        })
     })
     .await;
-    assert!(subscribed.is_ok(), "nothing was sent before");
+    let mut subscription = subscription.unwrap();
+    assert_eq!(subscribed.ack, AckMode::ClientIndividual);
+    assert_eq!(subscribed.headers.get("prefetch-count"), Some("3"));
+
+    server.deliver(subscribed.slot, 1, "one").await;
+    server.deliver(subscribed.slot, 2, "two").await;
+    let one = soon(subscription.next()).await.unwrap().unwrap();
+    let two = soon(subscription.next()).await.unwrap().unwrap();
+    soon(one.ack()).await.unwrap();
+    let (acked, ()) = soon(async {
+        tokio::join!(two.nack().header("requeue", "false").receipt(), async {
+            let Some(ServerEvent::Ack(ack)) = server.event().await else {
+                panic!("no ACK")
+            };
+            let slot = subscribed.slot;
+            assert_eq!(ack.delivery, DeliveryId::Tag { slot, tag: 1 });
+            let Some(ServerEvent::Nack(nack)) = server.event().await else {
+                panic!("no NACK")
+            };
+            assert_eq!(nack.delivery, DeliveryId::Tag { slot, tag: 2 });
+            assert_eq!(nack.headers.get("requeue"), Some("false"));
+            server.receipt(nack.receipt.as_deref().unwrap()).await;
+        })
+    })
+    .await;
+    acked.unwrap();
+}
+
+#[tokio::test]
+async fn a_message_that_needs_no_acknowledgement_says_so() {
+    let (client, mut server) = connected().await;
+    let (subscription, slot) =
+        soon(async { tokio::join!(client.subscribe("/topic/a"), server.subscribed()) }).await;
+    server.message(slot, "one").await;
+    let message = soon(subscription.unwrap().next()).await.unwrap().unwrap();
+    let error = soon(message.ack()).await.unwrap_err();
+    assert!(
+        matches!(error, Error::NotAcknowledgeable { .. }) && error.to_string().contains("ack:auto"),
+        "{error:?}"
+    );
+    assert!(client.ended().is_none());
+}
+
+#[tokio::test]
+async fn a_transaction_commits_or_aborts() {
+    let (client, mut server) = connected().await;
+    let transaction = soon(client.begin()).await.unwrap();
+    transaction.send("/queue/b", "one").await.unwrap();
+    let (committed, ()) = soon(async {
+        tokio::join!(transaction.commit(), async {
+            let Some(ServerEvent::Begin(begin)) = server.event().await else {
+                panic!("no BEGIN")
+            };
+            let send = server.send().await;
+            assert_eq!(send.transaction.as_deref(), Some(&*begin.id));
+            let Some(ServerEvent::Commit(commit)) = server.event().await else {
+                panic!("no COMMIT")
+            };
+            assert_eq!(commit.id, begin.id);
+            server.receipt(commit.receipt.as_deref().unwrap()).await;
+        })
+    })
+    .await;
+    committed.unwrap();
+
+    let dropped = soon(client.begin()).await.unwrap();
+    drop(dropped);
+    assert!(matches!(
+        soon(server.event()).await,
+        Some(ServerEvent::Begin(_))
+    ));
+    let aborted = soon(server.event()).await;
+    assert!(
+        matches!(aborted, Some(ServerEvent::Abort(_))),
+        "{aborted:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_waits_until_the_bytes_are_written() {
+    let (client, mut server) = connected().await;
+    let mut flushing = Box::pin(
+        client
+            .send("/app/a", vec![b'x'; 4 * PIPE])
+            .flush()
+            .into_future(),
+    );
+    let stuck = tokio::time::timeout(Duration::from_secs(1), &mut flushing).await;
+    assert!(stuck.is_err(), "the pipe does not hold it");
+    let (flushed, send) = soon(async { tokio::join!(flushing, server.send()) }).await;
+    flushed.unwrap();
+    assert_eq!(send.body.len(), 4 * PIPE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_does_not_come_is_missed_in_time() {
+    let (client, mut server) = connected().await;
+    let beats = async {
+        loop {
+            server.write(b"\n").await;
+            tokio::time::sleep(Duration::from_secs(20)).await;
+        }
+    };
+    let sending = client.send("/app/a", "one").receipt().into_future();
+    let error = tokio::select! {
+        sent = sending => sent.unwrap_err(),
+        () = beats => panic!("it ends"),
+    };
+    assert!(
+        matches!(error, Error::Timeout { after, .. } if after == Duration::from_secs(60)),
+        "{error:?}"
+    );
+    assert!(client.ended().is_none());
+}
+
+#[tokio::test]
+async fn the_reply_is_that_of_the_request() {
+    let (client, mut server) = connected().await;
+    let request = client
+        .request("/queue/prices", "ABC")
+        .reply_to("/user/queue/replies");
+    let (reply, ()) = soon(async {
+        tokio::join!(request, async {
+            let subscribe = server.subscribe().await;
+            assert_eq!(subscribe.destination, "/user/queue/replies");
+            server.receipt(subscribe.receipt.as_deref().unwrap()).await;
+            let send = server.send().await;
+            assert_eq!(send.headers.get("reply-to"), Some("/user/queue/replies"));
+            let correlation = send.headers.get("correlation-id").unwrap();
+            server.reply(subscribe.slot, "another", "wrong").await;
+            server.reply(subscribe.slot, correlation, "12").await;
+        })
+    })
+    .await;
+    assert_eq!(reply.unwrap().text().unwrap(), "12");
+
+    let second = client
+        .request("/queue/prices", "DEF")
+        .reply_to("/user/queue/replies");
+    let second = second.timeout(Duration::from_millis(1));
+    let (reply, send) = soon(async { tokio::join!(second, server.send()) }).await;
+    let error = reply.unwrap_err();
+    assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
+    assert_eq!(send.body, "DEF", "it does not subscribe again");
+}
+
+#[tokio::test]
+async fn a_full_inbox_may_drop_the_oldest() {
+    let (client, mut server) = connected().await;
+    let subscribing = client
+        .subscribe("/topic/a")
+        .inbox(2000)
+        .overflow(Overflow::DropOldest);
+    let (subscription, slot) = soon(async { tokio::join!(subscribing, server.subscribed()) }).await;
+    let mut subscription = subscription.unwrap();
+    for n in 0..10 {
+        server
+            .message(slot, &format!("{n} {}", "x".repeat(1000)))
+            .await;
+    }
+    // What was sent behind them has arrived, so they have too.
+    let (sent, ()) = soon(async {
+        tokio::join!(client.send("/app/a", "x").receipt(), async {
+            let send = server.send().await;
+            server.receipt(send.receipt.as_deref().unwrap()).await;
+        })
+    })
+    .await;
+    sent.unwrap();
+    assert_eq!(subscription.dropped(), 8);
+    assert!(text(&mut subscription).await.starts_with("8 "));
+    assert!(text(&mut subscription).await.starts_with("9 "));
+}
+
+#[cfg(feature = "json")]
+#[tokio::test]
+async fn a_typed_subscription_outlives_a_bad_body() {
+    let (client, mut server) = connected().await;
+    let subscribing = client.subscribe_json::<Vec<u8>>("/topic/a");
+    let (subscription, slot) = soon(async { tokio::join!(subscribing, server.subscribed()) }).await;
+    let mut subscription = subscription.unwrap();
+    for body in ["[1,2]", "nonsense", "[3]"] {
+        server.message(slot, body).await;
+    }
+    let mut values = Vec::new();
+    for _ in 0..3 {
+        values.push(soon(subscription.next()).await.unwrap().unwrap().value);
+    }
+    assert_eq!(values[0].as_ref().unwrap(), &[1, 2]);
+    assert!(
+        matches!(values[1], Err(Error::InvalidBody { .. })),
+        "{values:?}"
+    );
+    assert_eq!(values[2].as_ref().unwrap(), &[3]);
+
+    client.send_json("/app/a", &[7]).unwrap().await.unwrap();
+    let send = server.send().await;
+    assert_eq!(
+        (&*send.body, send.headers.get("content-type")),
+        (&b"[7]"[..], Some("application/json"))
+    );
+}
+
+#[tokio::test]
+async fn unsubscribing_waits_for_its_receipt() {
+    let (client, mut server) = connected().await;
+    let (subscription, slot) =
+        soon(async { tokio::join!(client.subscribe("/topic/a"), server.subscribed()) }).await;
+    let (left, ()) = soon(async {
+        tokio::join!(subscription.unwrap().unsubscribe(), async {
+            let Some(ServerEvent::Unsubscribe(gone)) = server.event().await else {
+                panic!("no UNSUBSCRIBE")
+            };
+            assert_eq!(gone.slot, slot);
+            server.receipt(gone.receipt.as_deref().unwrap()).await;
+        })
+    })
+    .await;
+    left.unwrap();
 }
 
 #[tokio::test]

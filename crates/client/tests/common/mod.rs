@@ -55,7 +55,14 @@ pub async fn connected_plainly() -> (Client, Server<DuplexStream>) {
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin> Server<I> {
-    fn new(io: I, websocket: Option<Connection>) -> Self {
+    /// A server without WebSocket, on which a session is open.
+    pub async fn plain(io: I) -> Self {
+        let mut server = Self::new(io, None);
+        server.accept().await;
+        server
+    }
+
+    pub fn new(io: I, websocket: Option<Connection>) -> Self {
         let config = ServerConfig::default()
             .with_server("test")
             .with_heart_beat(HeartBeat {
@@ -142,6 +149,45 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Server<I> {
         let body = body.as_bytes();
         encode_message_tail(version, "m1", "/topic/a", &headers, body, &mut frame);
         self.write(&frame).await;
+    }
+
+    /// Delivers a message that is to be acknowledged.
+    pub async fn deliver(&mut self, slot: u32, tag: u32, body: &str) {
+        let mut frame = Vec::new();
+        assert!(self.stomp.tagged_head(slot, tag, 0, &mut frame));
+        let version = self.stomp.version();
+        let headers = Headers::new();
+        let id = format!("m{tag}");
+        encode_message_tail(
+            version,
+            &id,
+            "/queue/a",
+            &headers,
+            body.as_bytes(),
+            &mut frame,
+        );
+        self.write(&frame).await;
+    }
+
+    /// Delivers a message with one more header.
+    pub async fn message_with(&mut self, slot: u32, name: &str, value: &str, body: &str) {
+        let mut frame = self.stomp.message_head(slot).unwrap().to_vec();
+        let version = self.stomp.version();
+        let headers = Headers::from_iter([(name, value)]);
+        encode_message_tail(
+            version,
+            "m1",
+            "/topic/a",
+            &headers,
+            body.as_bytes(),
+            &mut frame,
+        );
+        self.write(&frame).await;
+    }
+
+    pub async fn reply(&mut self, slot: u32, correlation: &str, body: &str) {
+        self.message_with(slot, "correlation-id", correlation, body)
+            .await;
     }
 
     /// Expects DISCONNECT, confirms it, and does the close handshake.

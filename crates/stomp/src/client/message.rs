@@ -82,6 +82,15 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// Creates it from the headers of a message: `subscription`, `message-id` and, in 1.2, `ack`.
+    pub fn new(subscription: ByteString, message_id: ByteString, ack: Option<ByteString>) -> Self {
+        Self {
+            subscription,
+            message_id,
+            ack,
+        }
+    }
+
     /// Creates an ACK or NACK without its transaction and receipt.
     pub(super) fn frame(
         &self,
