@@ -51,7 +51,13 @@ const ROOMS: &[Room] = &[
     Room {
         package: "tramline-client",
         uses: &["tramline-websocket", "tramline-stomp", "tramline-sockjs"],
-        tests_use: &[],
+        tests_use: &["tramline"],
+        pure: false,
+    },
+    Room {
+        package: "tramline-cli",
+        uses: &["tramline-client"],
+        tests_use: &["tramline"],
         pure: false,
     },
     Room {

@@ -1,0 +1,47 @@
+//! Why a command fails, and with which exit code.
+
+use std::{fmt, io, process::ExitCode};
+
+use tramline_client::Error;
+
+pub(crate) enum Failure {
+    /// Of the connection.
+    Client(Error),
+    /// Of a file, or of stdin and stdout.
+    Io(String, io::Error),
+    /// The command line contradicts itself.
+    Usage(String),
+    TimeOver(String),
+}
+
+impl Failure {
+    pub(crate) fn code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Client(Error::InvalidRequest { .. }) | Self::Usage(_) => 2,
+            Self::Client(Error::Connect { .. } | Error::Credentials { .. }) => 3,
+            Self::Client(Error::Timeout { .. }) | Self::TimeOver(_) => 4,
+            Self::Client(_) | Self::Io(..) => 1,
+        })
+    }
+
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        |error| Self::Io(what, error)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(error) => error.fmt(f),
+            Self::Io(what, error) => write!(f, "{what}: {error}"),
+            Self::Usage(what) | Self::TimeOver(what) => f.write_str(what),
+        }
+    }
+}
