@@ -185,9 +185,9 @@ impl Process {
         let handler = self.handler.clone();
         running.spawn(async move {
             // A handler that panics rejects its messages, so they must outlive it.
-            let handled = tokio::spawn(handler(batch.clone()));
-            let handled = AbortOnDrop(handled);
-            let outcome = handled.wait().await;
+            let messages = batch.clone();
+            let handled = tokio::spawn(async move { handler(messages).await });
+            let outcome = AbortOnDrop(handled).wait().await;
             (batch, outcome)
         });
     }
