@@ -45,6 +45,7 @@ impl Tail {
             subscribe = subscribe.header(name, value);
         }
         let mut messages = subscribe.await?;
+        eprintln!("subscribed");
         let mut stopping = pin!(stop(None));
         loop {
             let message = tokio::select! {
