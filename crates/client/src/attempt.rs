@@ -130,21 +130,24 @@ impl Plan {
             Some(stream) => self.dialer.secure(stream, address).await?,
             None => self.dialer.open(address).await?,
         };
+        let protocols: Vec<_> = config
+            .versions
+            .iter()
+            .map(|one| one.subprotocol())
+            .collect();
         match address.protocol {
             Protocol::Stomp => Ok((Link::new(stream, Framing::Plain, config, &[]), false)),
             Protocol::WebSocket => {
-                let versions: Vec<_> = config
-                    .versions
-                    .iter()
-                    .map(|one| one.subprotocol())
-                    .collect();
                 let (stream, leading) =
-                    handshake::shake_hands(stream, address, &versions, http_headers).await?;
+                    handshake::shake_hands(stream, address, &protocols, http_headers).await?;
                 Ok((websocket(stream, config, &leading), false))
             }
             Protocol::SockJs => {
                 let server = sockjs::Server::new(&self.dialer, address, http_headers);
-                match server.open(stream, &config).await? {
+                match server
+                    .open(stream, &protocols, config.limits.body, sockjs::Cut::Nowhere)
+                    .await?
+                {
                     sockjs::Way::WebSocket(stream, leading) => {
                         Ok((websocket(stream, config, &leading), false))
                     }

@@ -29,6 +29,18 @@
 //!   inboxes follow their [`Overflow`] policy, and a full send queue makes sends wait.
 //! - **In order.** Frames of one task arrive in its order; a subscription receives messages in the server's order.
 //!
+//! # Where to look
+//!
+//! | For | See |
+//! |---|---|
+//! | URLs, TLS, logins, limits | [`Connect`], [`Tls`], [`Credentials`] |
+//! | connections that are opened again | [`Reconnect`], [`Client::states`] |
+//! | acknowledgement | [`Subscribe::ack`], [`Message::ack`], [`Transaction`] |
+//! | requests and replies | [`Client::request`], [`Client::reply`] |
+//! | JSON | [`Client::subscribe_json`], [`Client::send_json`] |
+//! | pipelines | [`Subscription::process`], [`Client::sink`] |
+//! | WebSocket and SockJS without STOMP | [`Socket`] |
+//!
 //! # What it does not do
 //!
 //! - Name resolution other than the system's, and proxies: bring a function, see [`Connect::dial`].
@@ -54,6 +66,7 @@ mod replies;
 mod request;
 mod send;
 mod sink;
+mod socket;
 mod sockjs;
 mod state;
 mod stream;
@@ -78,6 +91,7 @@ pub use self::{
     request::Request,
     send::SendMessage,
     sink::{MessageSink, Outgoing},
+    socket::{ConnectSocket, Socket, SocketMessage},
     state::{State, States},
     subscription::{Subscribe, Subscription},
     transaction::Transaction,

@@ -321,7 +321,7 @@ fn receive(
 }
 
 /// Does one read into the worker's scratch buffer, so that an idle connection owns none.
-fn poll_read<I: AsyncRead + Unpin, T>(
+pub(crate) fn poll_read<I: AsyncRead + Unpin, T>(
     io: &mut I,
     context: &mut Context<'_>,
     consume: impl FnOnce(&mut [u8]) -> T,

@@ -24,7 +24,6 @@ use tokio::{
     time::timeout,
 };
 use tramline_sockjs::{PayloadLimits, frame::message_array, parse_messages};
-use tramline_stomp::ClientConfig;
 
 use crate::address::Address;
 use crate::error::Error;
@@ -36,6 +35,15 @@ pub(crate) struct Server {
     dialer: Dialer,
     address: Address,
     headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// How messages are told apart in the stream of a session by HTTP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Cut {
+    /// They are not: STOMP finds its frames by itself.
+    Nowhere,
+    /// Each has its length in front, four bytes with the highest first.
+    ByLength,
 }
 
 /// How a session is carried.
@@ -59,8 +67,14 @@ impl Server {
         }
     }
 
-    /// Opens a session; the first request goes over `stream`.
-    pub(crate) async fn open(self, stream: BoxStream, config: &ClientConfig) -> Result<Way, Error> {
+    /// Opens a session; the first request goes over `stream`. `max_message`: of one frame, in bytes.
+    pub(crate) async fn open(
+        self,
+        stream: BoxStream,
+        protocols: &[&str],
+        max_message: usize,
+        cut: Cut,
+    ) -> Result<Way, Error> {
         let mut requests = self.requests();
         requests.connect(stream).await?;
         let began = Instant::now();
@@ -72,7 +86,7 @@ impl Server {
         let patience = patience(began.elapsed());
         if allows_websocket(&info) {
             let address = self.address.websocket(self.path("/websocket"));
-            match timeout(patience, self.websocket(&address, config)).await {
+            match timeout(patience, self.websocket(&address, protocols)).await {
                 Ok(Ok(way)) => return Ok(way),
                 Ok(Err(error)) => {
                     tracing::debug!(target: "tramline::client", %error, "no WebSocket, so SockJS goes by HTTP");
@@ -82,7 +96,7 @@ impl Server {
                 }
             }
         }
-        let lines = config.limits.body.saturating_mul(6).saturating_add(LINE);
+        let lines = max_message.saturating_mul(6).saturating_add(LINE);
         for transport in ["/xhr_streaming", "/xhr"] {
             let url = session_url()?;
             let mut receiver = Receiver {
@@ -90,12 +104,14 @@ impl Server {
                 url: format!("{url}{transport}"),
                 lines: None,
                 limit: lines,
+                cut,
             };
             match timeout(patience, receiver.opened()).await {
                 Ok(Ok(())) => {
                     let sender = Sender {
                         requests: receiver.requests.again(),
                         url: format!("{url}/xhr_send"),
+                        cut,
                     };
                     return Ok(Way::Http(carry(receiver, sender)));
                 }
@@ -110,16 +126,10 @@ impl Server {
         })
     }
 
-    async fn websocket(&self, address: &Address, config: &ClientConfig) -> Result<Way, Error> {
+    async fn websocket(&self, address: &Address, protocols: &[&str]) -> Result<Way, Error> {
         let stream = self.dialer.open(&self.address).await?;
-        let protocols: Vec<_> = config
-            .versions
-            .iter()
-            .map(|one| one.subprotocol())
-            .collect();
         let headers = self.headers.clone();
-        let (stream, leading) =
-            handshake::shake_hands(stream, address, &protocols, headers).await?;
+        let (stream, leading) = handshake::shake_hands(stream, address, protocols, headers).await?;
         Ok(Way::WebSocket(stream, leading))
     }
 
@@ -237,6 +247,7 @@ struct Receiver {
     lines: Option<Lines>,
     /// The maximum of a frame, in bytes.
     limit: usize,
+    cut: Cut,
 }
 
 impl Receiver {
@@ -264,6 +275,10 @@ impl Receiver {
                         return not_sockjs(&frame);
                     };
                     for message in messages {
+                        let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+                        if self.cut == Cut::ByLength && to.write_u32(length).await.is_err() {
+                            return Error::Disconnected;
+                        }
                         if to.write_all(message.as_bytes()).await.is_err() {
                             return Error::Disconnected;
                         }
@@ -355,6 +370,7 @@ impl Lines {
 struct Sender {
     requests: Requests,
     url: String,
+    cut: Cut,
 }
 
 impl Sender {
@@ -362,9 +378,17 @@ impl Sender {
     async fn run(mut self, mut from: impl AsyncRead + Unpin) -> Result<(), Error> {
         let mut text = Vec::new();
         loop {
-            text.reserve(PIPE);
-            if from.read_buf(&mut text).await? == 0 {
-                return Ok(());
+            if self.cut == Cut::ByLength {
+                let Ok(length) = from.read_u32().await else {
+                    return Ok(());
+                };
+                text.resize(length as usize, 0);
+                from.read_exact(&mut text).await?;
+            } else {
+                text.reserve(PIPE);
+                if from.read_buf(&mut text).await? == 0 {
+                    return Ok(());
+                }
             }
             let complete = match std::str::from_utf8(&text) {
                 Ok(text) => text.len(),
@@ -378,20 +402,27 @@ impl Sender {
                 }
             };
             let rest = text.split_off(complete);
-            let mut payload = Vec::with_capacity(text.len() + 8);
-            let message = std::str::from_utf8(&text).unwrap_or_default();
-            message_array(&mut payload, [message]);
+            self.post(&text).await?;
             text = rest;
-            // The frame of a server without its letter.
-            payload.remove(0);
-            let response = self.requests.send(Method::POST, &self.url, payload.into());
-            let response = response.await?;
-            if !matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::OK) {
-                return Err(refused(response).await);
-            }
-            // Else the connection could not be used again.
-            body(response, INFO_LIMIT).await?;
         }
+    }
+
+    async fn post(&mut self, text: &[u8]) -> Result<(), Error> {
+        let mut payload = Vec::with_capacity(text.len() + 8);
+        message_array(
+            &mut payload,
+            [std::str::from_utf8(text).unwrap_or_default()],
+        );
+        // The frame of a server without its letter.
+        payload.remove(0);
+        let response = self.requests.send(Method::POST, &self.url, payload.into());
+        let response = response.await?;
+        if !matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::OK) {
+            return Err(refused(response).await);
+        }
+        // Else the connection could not be used again.
+        body(response, INFO_LIMIT).await?;
+        Ok(())
     }
 }
 

@@ -18,8 +18,10 @@ use tokio::{
 };
 use tramline::endpoint::{SockJs, SockJsTransport};
 use tramline::policy::{Policy, permit};
-use tramline::{EmbeddedBroker, Messaging};
-use tramline_client::{AckMode, Client, Error, Outgoing, Reconnect, State, Tls};
+use tramline::{EmbeddedBroker, Messaging, raw};
+use tramline_client::{
+    AckMode, Client, Error, Outgoing, Reconnect, Socket, SocketMessage, State, Tls,
+};
 
 struct Server {
     messaging: Messaging,
@@ -47,6 +49,27 @@ impl Server {
             http,
         }
     }
+}
+
+/// Starts an endpoint without STOMP, which sends back what it receives, and closes when it is told to.
+async fn echo(sockjs: SockJs) -> SocketAddr {
+    async fn answer(mut socket: raw::Socket) {
+        while let Some(message) = socket.receive().await {
+            if message == raw::Message::Text("leave".into()) {
+                socket.close(raw::CloseCode::new(4000).unwrap(), "as you wish");
+            } else if socket.send(message).await.is_err() {
+                return;
+            }
+        }
+    }
+    let endpoint = raw::RawEndpoint::builder(answer)
+        .sockjs(sockjs)
+        .build()
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(tramline::serve(listener, endpoint).into_future());
+    address
 }
 
 /// A time limit that no test reaches.
@@ -117,6 +140,69 @@ async fn sockjs_tells_why_it_ends_and_takes_text_only() {
         matches!(error.cause(), Error::Handshake { .. }),
         "{error:?}"
     );
+}
+
+#[tokio::test]
+async fn a_raw_connection_is_stream_and_sink_by_every_transport() {
+    let only = |transport| SockJs::default().websocket(false).transports([transport]);
+    let text = "täglich \u{1f980} \"x\"\n".repeat(2_000);
+    for (url, binary) in [
+        (format!("ws://{}/", echo(SockJs::default()).await), true),
+        (format!("http://{}/", echo(SockJs::default()).await), true),
+        (
+            format!("http://{}", echo(only(SockJsTransport::XhrStreaming)).await),
+            false,
+        ),
+        (
+            format!("http://{}", echo(only(SockJsTransport::Xhr)).await),
+            false,
+        ),
+    ] {
+        let mut socket = soon(Socket::connect(&url)).await.unwrap();
+        for body in ["one", "", &text] {
+            soon(socket.feed(body.into())).await.unwrap();
+        }
+        soon(socket.flush()).await.unwrap();
+        for body in ["one", "", &text] {
+            let message = soon(socket.next()).await.unwrap().unwrap();
+            assert_eq!(message, SocketMessage::from(body), "{url}");
+        }
+        let sent = soon(socket.send(SocketMessage::Binary(vec![0xff].into()))).await;
+        if binary {
+            sent.unwrap();
+            let message = soon(socket.next()).await.unwrap().unwrap();
+            assert_eq!(message, SocketMessage::Binary(vec![0xff].into()));
+        } else {
+            let error = sent.unwrap_err();
+            assert!(matches!(error, Error::InvalidMessage { .. }), "{error:?}");
+        }
+        soon(socket.close()).await.unwrap();
+        assert!(soon(socket.next()).await.is_none(), "{url}");
+        let error = soon(socket.send("late".into())).await.unwrap_err();
+        assert!(matches!(error, Error::Disconnected), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_server_ends_a_raw_connection_with_a_reason() {
+    let only = SockJs::default().websocket(false);
+    for url in [
+        format!("ws://{}/", echo(SockJs::default()).await),
+        format!("http://{}/", echo(only).await),
+    ] {
+        let mut socket = soon(Socket::connect(&url)).await.unwrap();
+        soon(socket.send("leave".into())).await.unwrap();
+        let end = soon(socket.next()).await;
+        assert!(
+            matches!(&end, Some(Err(Error::ClosedByServer { code: Some(4000), reason })) if reason == "as you wish"),
+            "{url}: {end:?}"
+        );
+        assert!(soon(socket.next()).await.is_none());
+    }
+    let error = soon(Socket::connect("stomp://localhost"))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::InvalidRequest { .. }), "{error:?}");
 }
 
 #[tokio::test]
