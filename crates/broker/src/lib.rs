@@ -57,7 +57,7 @@ pub use self::request::{
     Address, DeliveryRef, DurableName, OpenSession, OptionSupport, Outcome, Published, Settle,
     Start, SubscribeOptions, SubscribeRequest, Subscribed, Transaction,
 };
-pub use self::session_id::SessionId;
+pub use self::session_id::{InvalidId, SessionId};
 pub use self::statistics::{
     BrokerStatistics, Count, Counts, DestinationKind, DestinationStatistics, Meter,
 };

@@ -1,11 +1,12 @@
 //! Descriptions of sessions, for other nodes and for registries.
 
 use std::fmt;
+use std::str::FromStr;
 
 use bytestring::ByteString;
 
 use crate::Headers;
-use crate::session_id::SessionId;
+use crate::session_id::{InvalidId, SessionId, read_id};
 
 /// Identifies a node, from its start to its end: 128 random bits, shown as 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,6 +26,15 @@ impl NodeId {
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
+    }
+}
+
+impl FromStr for NodeId {
+    type Err = InvalidId;
+
+    /// Reads what [`Display`](fmt::Display) writes.
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        read_id(text).map(Self)
     }
 }
 
@@ -51,6 +61,18 @@ pub struct MemberDescription {
 }
 
 impl MemberDescription {
+    /// Creates the description of a session without details and subscriptions, for engines that receive one from another
+    /// node.
+    pub fn new(node: NodeId, session: SessionId, user: Option<ByteString>) -> Self {
+        Self {
+            node,
+            session,
+            user,
+            details: Headers::new(),
+            subscriptions: Vec::new(),
+        }
+    }
+
     pub(super) fn has(&self, slot: u32) -> bool {
         self.subscriptions.iter().any(|known| known.slot == slot)
     }
@@ -66,4 +88,15 @@ pub struct SubscriptionDescription {
     pub id: ByteString,
     /// The destination as the client wrote it, perhaps a pattern.
     pub destination: ByteString,
+}
+
+impl SubscriptionDescription {
+    /// Creates the description of a subscription.
+    pub fn new(slot: u32, id: impl Into<ByteString>, destination: impl Into<ByteString>) -> Self {
+        Self {
+            slot,
+            id: id.into(),
+            destination: destination.into(),
+        }
+    }
 }

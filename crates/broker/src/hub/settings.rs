@@ -316,6 +316,16 @@ impl Prefix {
         self
     }
 
+    /// The prefix as text, without a `/` at its end.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The separator of the segments below it.
+    pub fn separates_by(&self) -> Separator {
+        self.separator
+    }
+
     pub(crate) fn covers(&self, destination: &str) -> bool {
         destination
             .strip_prefix(&*self.text)
