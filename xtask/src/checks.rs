@@ -57,6 +57,7 @@ pub(crate) fn tidy(steps: &mut Steps) {
 /// Set-up, then every test. A failing Rust test does not stop the browser.
 pub(crate) fn test(steps: &mut Steps) {
     let foreigners = set_up(steps);
+    brokers(steps);
     steps.step("cargo test", cargo_test);
     loom(steps);
     steps.step("fuzz seeds", || {
@@ -66,6 +67,11 @@ pub(crate) fn test(steps: &mut Steps) {
     if let Some(foreigners) = foreigners {
         against_servers(steps, &foreigners, &[]);
     }
+}
+
+/// What the relay's tests start.
+pub(crate) fn brokers(steps: &mut Steps) {
+    steps.step("rabbitmq, activemq, artemis", setup::brokers);
 }
 
 /// The broker's models.

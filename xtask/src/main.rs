@@ -20,6 +20,7 @@ Usage: cargo xtask COMMAND
 
   test       set up what the tests need, then run every test: Rust, foreign clients, browser
   loom       the models of what threads may do to the broker at the same time
+  brokers    install the brokers of others that the relay's tests start
   e2e        the browser and foreign-client tests alone, or some of them
   autobahn   the Autobahn test suite alone
   ci         fmt, clippy, docs, manifests, tidy and test, as .ci/run calls it
@@ -38,7 +39,7 @@ Usage: cargo xtask test
 Sets up: checks node (18 or newer) and npm, installs the clients of e2e/package-lock.json and, in a virtual environment
 below target/, those of e2e/requirements.txt, and Debian's chromium, python3, python3-venv, nginx-light, haproxy and
 openssl where they are not found (Debian starts the services nginx and haproxy when it installs them; the tests do not
-need those). Then runs `cargo test --workspace`, the models of `cargo xtask loom`, the fuzz seeds, the quick cases of the
+need those), and what `cargo xtask brokers` installs. Then runs `cargo test --workspace`, the models of `cargo xtask loom`, the fuzz seeds, the quick cases of the
 Autobahn test suite (see `cargo xtask autobahn --help`), builds the servers and runs e2e/tests against them.
 
   TRAMLINE_CHROMIUM=PATH   use this Chromium
@@ -47,6 +48,12 @@ Autobahn test suite (see `cargo xtask autobahn --help`), builds the servers and 
   CI=true                  a part that cannot run is a failure
 
 Screenshots are left in target/screenshots, what each STOMP client passed in target/stomp-clients.json.";
+
+const BROKERS_HELP: &str = "\
+Usage: cargo xtask brokers
+
+Installs Debian's rabbitmq-server, activemq, default-jdk-headless and maven where they are not found, and by Maven the
+libraries of Artemis into target/artemis. The tests of crates/relay start brokers of their own, on free ports.";
 
 const E2E_HELP: &str = "\
 Usage: cargo xtask e2e [WORD...]
@@ -135,6 +142,7 @@ fn main() -> ExitCode {
     let help = match command {
         "test" => TEST_HELP,
         "loom" => LOOM_HELP,
+        "brokers" => BROKERS_HELP,
         "e2e" => E2E_HELP,
         "autobahn" => AUTOBAHN_HELP,
         "ci" => CI_HELP,
@@ -162,6 +170,7 @@ fn main() -> ExitCode {
         }
         ("autobahn", []) => autobahn::step(&mut steps, Cases::Quick),
         ("autobahn", ["--all"]) => autobahn::step(&mut steps, Cases::All),
+        ("brokers", []) => checks::brokers(&mut steps),
         ("loom", []) => checks::loom(&mut steps),
         ("ci", []) => checks::ci(&mut steps),
         ("manifests", []) => manifests::all(&mut steps),

@@ -1,4 +1,4 @@
-//! What the tests need besides Rust: node, npm, the locked clients, Python's, a Chromium, nginx and HAProxy.
+//! What the tests need besides Rust: node, npm, the locked clients, Python's, a Chromium, nginx, HAProxy and the brokers.
 
 use std::env;
 use std::fs;
@@ -78,6 +78,63 @@ pub(crate) fn proxies() -> Result<Proxies, Trouble> {
         nginx: found_or_installed("TRAMLINE_NGINX", &["nginx"], "nginx-light", by_hand)?,
         haproxy: found_or_installed("TRAMLINE_HAPROXY", &["haproxy"], "haproxy", by_hand)?,
     })
+}
+
+/// The libraries of the Artemis that the relay's tests start, and their version.
+const ARTEMIS: &str = "2.44.0";
+
+/// Installs Debian's RabbitMQ and ActiveMQ, and the libraries of Artemis below target/, unless they are there already. Debian
+/// starts no RabbitMQ of its own then: the tests start theirs, on free ports.
+pub(crate) fn brokers() -> steps::Result {
+    let by_hand = "install RabbitMQ, ActiveMQ, a JDK and Maven (Debian: sudo apt-get update && sudo apt-get install --yes \
+                   --no-install-recommends rabbitmq-server activemq default-jdk-headless maven)";
+    let is_there = |path: &str| Path::new(path).exists();
+    let wanted = [
+        (
+            "rabbitmq-server",
+            is_there("/usr/lib/rabbitmq/bin/rabbitmq-server"),
+        ),
+        ("activemq", is_there("/usr/share/activemq/bin/activemq.jar")),
+        ("default-jdk-headless", find(&["javac"]).is_some()),
+        ("maven", find(&["mvn"]).is_some()),
+    ];
+    let missing = wanted.iter().filter(|(_, there)| !there);
+    let missing: Vec<&str> = missing.map(|(package, _)| *package).collect();
+    if !missing.is_empty() {
+        apt_install(&missing, by_hand)?;
+    }
+    let folder = tidy::target_folder()?.join("artemis");
+    // Written last, so that it is there only after a whole installation.
+    let installed = folder.join("tramline-installed");
+    if fs::read_to_string(&installed).is_ok_and(|version| version == ARTEMIS) {
+        return Ok("as wanted".to_owned());
+    }
+    let _ = fs::remove_dir_all(&folder);
+    let made = fs::create_dir_all(&folder)
+        .and_then(|()| fs::write(folder.join("pom.xml"), artemis_project()));
+    made.map_err(|error| Trouble::Failed(format!("{}: {error}", folder.display())))?;
+    run(program("mvn", &folder)
+        .args(["--batch-mode", "--quiet", "dependency:copy-dependencies"])
+        .arg(format!("-DoutputDirectory={}", folder.display())))?;
+    fs::write(&installed, ARTEMIS)
+        .map_err(|error| Trouble::Failed(format!("{}: {error}", installed.display())))?;
+    Ok("installed".to_owned())
+}
+
+/// Maven's description of something that needs Artemis with STOMP.
+fn artemis_project() -> String {
+    let artifact = |name: &str| {
+        format!(
+            "<dependency><groupId>org.apache.activemq</groupId><artifactId>{name}</artifactId>\
+             <version>{ARTEMIS}</version></dependency>"
+        )
+    };
+    format!(
+        "<project><modelVersion>4.0.0</modelVersion><groupId>tramline</groupId><artifactId>artemis</artifactId>\
+         <version>1</version><dependencies>{}{}</dependencies></project>",
+        artifact("artemis-server"),
+        artifact("artemis-stomp-protocol"),
+    )
 }
 
 /// The program that `variable` names, or the first of `names` that is there, if need be after installing Debian's

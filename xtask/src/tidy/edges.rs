@@ -61,9 +61,15 @@ const ROOMS: &[Room] = &[
         pure: false,
     },
     Room {
+        package: "tramline-relay",
+        uses: &["tramline-stomp", "tramline-broker"],
+        tests_use: &[],
+        pure: false,
+    },
+    Room {
         package: "tramline",
         uses: LIBRARIES,
-        tests_use: &[],
+        tests_use: &["tramline-relay"],
         pure: false,
     },
     Room {

@@ -11,7 +11,8 @@
     feature = "test",
     doc = "8. [Testing](testing): handlers as functions, and clients in memory"
 )]
-//! 9. [Deploying](deploying): shutdown, counters, logs, several nodes
+//! 9. [Deploying](deploying): shutdown, counters, logs
+//! 10. [Scaling out](scaling_out): several nodes with RabbitMQ, ActiveMQ or Artemis
 //!
 //! About transports: [which one, or none](which_transport), [SockJS](sockjs), [behind a proxy](behind_a_proxy),
 //! [mounting](mounting) in axum, hyper and others,
@@ -66,6 +67,9 @@ pub mod testing {}
 #[cfg_attr(feature = "settings", doc = "[`Settings`]: crate::settings::Settings")]
 #[cfg_attr(not(feature = "settings"), doc = "[`Settings`]: crate#limits")]
 pub mod deploying {}
+
+#[doc = include_str!("scaling-out.md")]
+pub mod scaling_out {}
 
 #[doc = include_str!("which-transport.md")]
 pub mod which_transport {}
