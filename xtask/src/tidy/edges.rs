@@ -97,6 +97,12 @@ const ROOMS: &[Room] = &[
         pure: false,
     },
     Room {
+        package: "tramline-example-cluster",
+        uses: &["tramline", "tramline-relay"],
+        tests_use: &["tramline-client"],
+        pure: false,
+    },
+    Room {
         package: "tramline-example-login",
         uses: &["tramline"],
         tests_use: &[],
