@@ -3,8 +3,9 @@
 use bytestring::ByteString;
 
 use crate::hub::ShareUsedUp;
-use crate::message::Publish;
+use crate::message::{Position, Publish};
 use crate::request::DeliveryRef;
+use crate::selector::SelectorError;
 use crate::session_id::SessionId;
 
 /// A batch ended at its first refused message; the messages before it were published.
@@ -273,6 +274,37 @@ pub enum SubscribeError {
         /// The STOMP header that asks for it.
         option: &'static str,
     },
+    /// The client asked to resume from a position that no message has had.
+    #[error(
+        "the position {asked} of {destination:?} is ahead of its last message, {last}; resume from one that the server gave"
+    )]
+    PositionAhead {
+        /// The topic.
+        destination: ByteString,
+        /// The requested position.
+        asked: Position,
+        /// The last one of the topic.
+        last: Position,
+    },
+    /// The client asked for the kept messages of too many topics at once.
+    #[error(
+        "{pattern:?} covers more than {limit} topics that keep messages; ask for them by several narrower patterns"
+    )]
+    TooManyToRead {
+        /// The pattern.
+        pattern: ByteString,
+        /// The limit.
+        limit: usize,
+    },
+    /// The client's options exclude each other.
+    #[error("{reason}")]
+    Contradiction {
+        /// Which ones, and what to do.
+        reason: &'static str,
+    },
+    /// The client's selector is invalid.
+    #[error("the header `selector` is invalid: {0}")]
+    Selector(#[from] SelectorError),
     /// The engine refused.
     #[error("the broker refused: {reason}")]
     Refused {

@@ -30,6 +30,7 @@ mod feed;
 mod hub;
 mod message;
 mod request;
+mod selector;
 mod session_id;
 mod statistics;
 mod sync;
@@ -47,16 +48,19 @@ pub use self::errors::{
 };
 pub use self::feed::{Feed, Source, Token};
 pub use self::hub::{
-    Activation, Command, Consumer, Control, Delivery, Ending, Holder, Hub, HubSettings, LocalHub,
-    Lost, Member, MemberDescription, MemberEvent, NameQuota, NodeId, Observer, Outbox, Overflow,
-    Prefix, Resource, SessionContext, ShareUsedUp, Shares, SubscriptionDescription, Taken,
-    TopicSettings,
+    Activation, Command, Consumer, Control, Delivery, Ending, History, Holder, Hub, HubSettings,
+    LocalHub, Lost, Member, MemberDescription, MemberEvent, NameQuota, NodeId, Observer, Outbox,
+    Overflow, Prefix, Resource, SessionContext, ShareUsedUp, Shares, SubscriptionDescription,
+    Taken, TopicSettings,
 };
-pub use self::message::{DeadLetterReason, Gap, Message, Position, Publish, is_dead_letter_header};
+pub use self::message::{
+    DeadLetterReason, Gap, InvalidPosition, Message, Position, Publish, is_dead_letter_header,
+};
 pub use self::request::{
-    Address, DeliveryRef, DurableName, OpenSession, OptionSupport, Outcome, Published, Settle,
-    Start, SubscribeOptions, SubscribeRequest, Subscribed, Transaction,
+    Address, DeliveryRef, DurableName, OpenSession, OptionSupport, Outcome, Past, Published,
+    Settle, Start, SubscribeOptions, SubscribeRequest, Subscribed, Transaction,
 };
+pub use self::selector::{Properties, Property, Selector, SelectorError};
 pub use self::session_id::{InvalidId, SessionId};
 pub use self::statistics::{
     BrokerStatistics, Count, Counts, DestinationKind, DestinationStatistics, Meter,

@@ -10,6 +10,7 @@ use tramline_stomp::Headers;
 
 use crate::destination::{Destination, Target};
 use crate::hub::{Account, Budget, Charge};
+use crate::selector::{Properties, Property};
 use crate::timestamp::Timestamp;
 
 /// A message as subscribers receive it: shared by all of them and immutable.
@@ -19,6 +20,7 @@ pub struct Message {
     headers: Headers,
     body: Bytes,
     position: Option<Position>,
+    is_kept: bool,
     size: usize,
     extra: Option<Box<Extra>>,
     _charge: Option<Charge>,
@@ -46,6 +48,7 @@ impl Message {
             headers: publish.headers,
             body: publish.body,
             position,
+            is_kept: false,
             size,
             extra: publish.extra,
             _charge: None,
@@ -53,9 +56,21 @@ impl Message {
         }
     }
 
-    /// Counts the message against `budget` for as long as it exists.
+    /// Counts the message against `budget` for as long as it exists; a kept one twice, for the encoded form that stays with
+    /// it.
     pub(crate) fn charged(mut self, budget: &Arc<Budget>) -> Self {
-        self._charge = Some(budget.charge(self.size));
+        let forms = 1 + usize::from(self.is_kept);
+        self._charge = Some(budget.charge(forms * self.size));
+        self
+    }
+
+    /// Marks the message as one that its topic keeps.
+    pub(crate) fn kept(mut self) -> Self {
+        self.is_kept = true;
+        // Only the server writes it on such a message.
+        if self.headers.get("position").is_some() {
+            self.headers.retain(|name, _| name != "position");
+        }
         self
     }
 
@@ -71,6 +86,7 @@ impl Message {
             headers,
             body,
             position: self.position,
+            is_kept: self.is_kept,
             extra: self.extra.clone(),
             _charge: None,
             wire: OnceLock::new(),
@@ -106,6 +122,11 @@ impl Message {
     /// Its position in the topic's order; `None` for messages to a user or session, which have none.
     pub fn position(&self) -> Option<Position> {
         self.position
+    }
+
+    /// Returns true if its topic keeps it, so that a client can [resume](crate::Start::After) from its position.
+    pub fn is_kept(&self) -> bool {
+        self.is_kept
     }
 
     /// The time it was published, if its publisher or engine set one.
@@ -163,6 +184,36 @@ impl Message {
     }
 }
 
+/// JMS's names stand for what JMS has in fields of its own.
+impl Properties for Message {
+    fn property(&self, name: &str) -> Option<Property<'_>> {
+        let header = |name| self.headers.get(name).map(Property::Text);
+        match name {
+            "JMSMessageID" => Some(Property::Text(&self.id)),
+            "JMSCorrelationID" => header("correlation-id"),
+            "JMSType" => header("type"),
+            "JMSPriority" => match self.priority() {
+                Some(priority) => Some(Property::Number(priority.into())),
+                None => header("priority").or(Some(Property::Number(4))),
+            },
+            "JMSTimestamp" => match self.time() {
+                Some(time) => i64::try_from(time.as_millis()).ok().map(Property::Number),
+                None => header("timestamp"),
+            },
+            "JMSDeliveryMode" => {
+                let persistent = self.headers.get("persistent");
+                let is_persistent =
+                    persistent.is_some_and(|value| value.eq_ignore_ascii_case("true"));
+                Some(Property::Text(match is_persistent {
+                    true => "PERSISTENT",
+                    false => "NON_PERSISTENT",
+                }))
+            }
+            name => header(name),
+        }
+    }
+}
+
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message")
@@ -186,6 +237,36 @@ pub struct Position {
     /// Counts up by one for each message, from 1.
     pub sequence: u64,
 }
+
+impl Position {
+    /// Before the first message of a destination, whatever its epoch.
+    pub const START: Self = Self {
+        epoch: 0,
+        sequence: 0,
+    };
+}
+
+impl std::str::FromStr for Position {
+    type Err = InvalidPosition;
+
+    /// Reads `EPOCH-SEQUENCE`.
+    fn from_str(text: &str) -> Result<Self, InvalidPosition> {
+        let number = |digits: &str| {
+            let is_plain = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+            is_plain.then(|| digits.parse().ok()).flatten()
+        };
+        let (epoch, sequence) = text.split_once('-').ok_or(InvalidPosition)?;
+        Ok(Self {
+            epoch: number(epoch).ok_or(InvalidPosition)?,
+            sequence: number(sequence).ok_or(InvalidPosition)?,
+        })
+    }
+}
+
+/// A text is no [`Position`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a position is EPOCH-SEQUENCE, two numbers")]
+pub struct InvalidPosition;
 
 impl fmt::Display for Position {
     /// Writes `EPOCH-SEQUENCE`.

@@ -8,8 +8,9 @@ use bytestring::ByteString;
 
 use crate::AckMode;
 use crate::destination::{Destination, Pattern};
+use crate::errors::SubscribeError;
 use crate::hub::Outbox;
-use crate::message::{Gap, Position, Publish};
+use crate::message::{Gap, Message, Position, Publish};
 use crate::session_id::SessionId;
 
 /// A session that [`Hub::open`](crate::Hub::open) makes a member of the hub.
@@ -141,22 +142,25 @@ impl From<Pattern> for Address {
     }
 }
 
-/// Options of a subscription beyond acknowledgement. An engine declares the supported ones
-/// ([`Capabilities::options`](crate::Capabilities::options)); the hub refuses the others with an error that names them.
-/// It refuses all options of subscriptions that the engine does not see as a [`Consumer`](crate::Consumer): those to
-/// topics that are not durable, to user destinations and to the application.
+/// Options of a subscription beyond acknowledgement. For queues and durable subscriptions an engine declares the supported
+/// ones ([`Capabilities::options`](crate::Capabilities::options)). For other subscriptions to topics the hub itself has
+/// [`selector`](Self::selector), and [`start`](Self::start) and [`retained`](Self::retained) where a topic keeps its
+/// [`History`](crate::History). Options that are not supported are refused with an error that names them; user destinations
+/// and the application have none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SubscribeOptions {
     /// The first message to receive. Default [`Start::Live`].
     pub start: Start,
-    /// Delivers the last value before the live messages. Default false.
+    /// Delivers the last value, or the last of each key of a [compacted](crate::History::latest) topic, before the live
+    /// messages. Default false.
     pub retained: bool,
     /// The client's id of a subscription that the engine keeps, with its messages, while no session uses it; an anonymous
     /// session has none. The engine receives it with the user's name, as [`Consumer::durable`](crate::Consumer::durable).
     /// Default none: the subscription ends with its session.
     pub durable: Option<ByteString>,
-    /// A condition on a message's headers; only messages that meet it are delivered. Default none.
+    /// A condition on a message's headers, as [`Selector`](crate::Selector) reads it; only messages that meet it are
+    /// delivered. Default none.
     pub selector: Option<ByteString>,
     /// Shows a queue's messages without removing them. Default false.
     pub browse: bool,
@@ -172,14 +176,24 @@ pub struct DurableName {
 }
 
 /// The first message of a subscription.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Start {
     /// The first one published after the subscription is active.
     #[default]
     Live,
-    /// The first one after this position.
+    /// The first one after this position, of a subscription to one destination.
     After(Position),
+    /// For a pattern: the first one of each destination after its position. For destinations without a position,
+    /// [`OTHERS`](Self::OTHERS) may have the position that an earlier subscription to the pattern
+    /// [started](Subscribed::start) after: they begin with the first message since then. Without that they begin with the
+    /// first that is kept.
+    AfterEach(Vec<(ByteString, Position)>),
+}
+
+impl Start {
+    /// Stands for all destinations that [`AfterEach`](Self::AfterEach) does not name.
+    pub const OTHERS: &str = "*";
 }
 
 /// Which [`SubscribeOptions`] an engine supports. Default none.
@@ -200,7 +214,7 @@ pub struct OptionSupport {
 
 impl SubscribeOptions {
     /// Returns the first requested option that is not supported, as the STOMP header that asks for it.
-    pub(crate) fn unsupported(&self, support: OptionSupport) -> Option<&'static str> {
+    fn unsupported(&self, support: OptionSupport) -> Option<&'static str> {
         let asked = [
             (self.start != Start::Live, support.resume, "resume-from"),
             (self.retained, support.retained, "retained"),
@@ -211,16 +225,30 @@ impl SubscribeOptions {
         let missing = asked.into_iter().find(|(asked, has, _)| *asked && !has);
         missing.map(|(_, _, header)| header)
     }
+
+    /// Refuses an option that is not supported.
+    pub(crate) fn check(&self, support: OptionSupport) -> Result<(), SubscribeError> {
+        match self.unsupported(support) {
+            Some(option) => Err(SubscribeError::Unsupported { option }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// An active subscription: every message published from now on reaches it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Subscribed {
-    /// The position before the subscription's first message, if the engine knows it.
+    /// The position before the subscription's first message, if the engine knows it, or the topic keeps messages. That of a
+    /// pattern is one for all of its destinations: [`Start::OTHERS`].
     pub start: Option<Position>,
     /// Messages after [`Start::After`] and before the first delivered one that are no longer kept.
     pub gap: Option<Gap>,
+    /// The same for each destination of a pattern.
+    pub gaps: Vec<(ByteString, Gap)>,
+    /// The number of kept messages that are delivered before the live ones; `None` if none were asked for, or a selector
+    /// decides.
+    pub recovered: Option<usize>,
 }
 
 impl Subscribed {
@@ -228,7 +256,7 @@ impl Subscribed {
     pub fn after(start: Position) -> Self {
         Self {
             start: Some(start),
-            gap: None,
+            ..Self::default()
         }
     }
 
@@ -327,4 +355,17 @@ impl Published {
     pub fn new(local_receivers: usize) -> Self {
         Self { local_receivers }
     }
+}
+
+/// A part of the messages that a topic keeps: the answer of [`Hub::history`](crate::Hub::history).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Past {
+    /// The messages, in order.
+    pub messages: Vec<Arc<Message>>,
+    /// The position to go on from: a subscription that [resumes](crate::Start::After) there, or the next call, receives
+    /// what follows.
+    pub position: Position,
+    /// Messages before them that are no longer kept.
+    pub gap: Option<Gap>,
 }

@@ -212,8 +212,20 @@ impl ServerConnection {
     /// Also allowed after a failure, for requests before the frame that failed. The RECEIPT then goes in front of the
     /// ERROR, as long as that was not taken from [`poll_transmit`](Self::poll_transmit).
     pub fn receipt(&mut self, receipt_id: &str) {
+        self.receipt_with(receipt_id, []);
+    }
+
+    /// Sends RECEIPT with further headers: what the client's request has brought.
+    pub fn receipt_with(
+        &mut self,
+        receipt_id: &str,
+        headers: impl IntoIterator<Item = (&'static str, String)>,
+    ) {
         let name = ByteString::from_static("receipt-id");
-        let receipt = Frame::new(Command::Receipt).header(name, receipt_id);
+        let mut receipt = Frame::new(Command::Receipt).header(name, receipt_id);
+        for (name, value) in headers {
+            receipt = receipt.header(name, value);
+        }
         if self.state == Phase::Failed {
             self.outgoing
                 .push_before_last(receipt.to_bytes(self.decoder.version()));

@@ -26,7 +26,7 @@ use crate::errors::{
 };
 use crate::feed::Token;
 use crate::hub::{
-    Consumer, HubSettings, LocalHub, Names, NoMoreNames, Payer, Periodic, Prefix, Shares,
+    Consumer, History, HubSettings, LocalHub, Names, NoMoreNames, Payer, Periodic, Prefix, Shares,
     TopicSettings,
 };
 use crate::message::Publish;
@@ -133,6 +133,22 @@ impl EmbeddedBroker {
     #[must_use]
     pub fn topic_settings(self, pattern: impl Into<ByteString>, settings: TopicSettings) -> Self {
         self.with(|all| all.topic_settings(pattern, settings))
+    }
+
+    /// Keeps messages of the topics that `pattern` covers, so that subscribers that were away receive what they missed:
+    /// `.history("/topic/prices/**", History::messages(1_000))`. The first pattern that covers a topic counts. Default: no
+    /// topic keeps any.
+    ///
+    /// A topic exists while it keeps messages, and its messages carry their [`Position`](crate::Position).
+    #[must_use]
+    pub fn history(self, pattern: impl Into<ByteString>, history: History) -> Self {
+        self.with(|settings| settings.history(pattern, history))
+    }
+
+    /// Sets the maximum size of what all topics together keep: see [`HubSettings::max_history_bytes`].
+    #[must_use]
+    pub fn max_history_bytes(self, bytes: usize) -> Self {
+        self.with(|settings| settings.max_history_bytes(bytes))
     }
 
     /// Sets the settings of the queues that `pattern` covers. The first pattern that covers a queue counts.

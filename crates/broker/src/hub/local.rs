@@ -17,7 +17,7 @@ use super::names::{NameQuota, NoMoreNames};
 use super::nodes::{Command, MemberEvent, Observer, Remote};
 use super::settings::HubSettings;
 use super::sources::{Answered, Sources};
-use super::topics::Topics;
+use super::topics::{Maker, NoPlace, Topics};
 use crate::broker::{Broker, Capabilities};
 use crate::confirm::Confirm;
 use crate::destination::{Destination, Pattern, Target};
@@ -168,14 +168,17 @@ impl LocalHub {
     ) -> Result<usize, Refused> {
         let count = messages.len();
         let separator = self.settings.separator(destination);
-        let make = |publish: Publish, position| {
-            let here = (feed == Feed::NODE).then_some(position);
-            self.numbered(publish, here)
+        let maker = Numbering {
+            hub: self,
+            is_here: feed == Feed::NODE,
         };
-        match self
-            .topics
-            .deliver(|of| of == feed, destination, separator, &mut messages, make)
-        {
+        match self.topics.deliver(
+            |of| of == feed,
+            destination,
+            separator,
+            &mut messages,
+            &maker,
+        ) {
             Ok(Some(receivers)) => Ok(receivers),
             Ok(None) => {
                 self.totals.count(Count::Published, count);
@@ -216,11 +219,14 @@ impl LocalHub {
 
     fn deliver_on_topic(&self, destination: &Destination, publish: Publish) -> usize {
         let separator = self.settings.separator(destination);
-        let make = |publish, _| self.numbered(publish, None);
+        let maker = Numbering {
+            hub: self,
+            is_here: false,
+        };
         let mut messages = vec![publish];
-        let delivered = self
-            .topics
-            .deliver(|_| true, destination, separator, &mut messages, make);
+        let delivered =
+            self.topics
+                .deliver(|_| true, destination, separator, &mut messages, &maker);
         match delivered {
             Ok(receivers) => receivers.unwrap_or(0),
             Err(error) => {
@@ -254,7 +260,7 @@ impl LocalHub {
     /// Creates the message that consumers receive for a `publish`: with an id, and counted against the hub's memory
     /// while it exists.
     pub fn message(&self, publish: Publish) -> Arc<Message> {
-        self.numbered(publish, None)
+        self.numbered(publish, None, false)
     }
 
     /// Checks that messages of `bytes` fit into the remaining memory. Concurrent publishers may exceed the limit
@@ -319,6 +325,17 @@ impl LocalHub {
         match *error {
             NoMoreNames::Share(error) => error.into(),
             NoMoreNames::All { limit } => SubscribeError::TooManyDestinations { limit },
+        }
+    }
+
+    /// Returns the error of a subscription to topics that found no place, counted as refused.
+    pub(super) fn without_place(&self, error: NoPlace) -> SubscribeError {
+        match error {
+            NoPlace::Names(error) => self.refused_subscription(&error),
+            NoPlace::Refused(error) => {
+                self.totals.count(Count::Refused, 1);
+                error
+            }
         }
     }
 
@@ -613,11 +630,16 @@ impl LocalHub {
     /// Drops what is no longer used.
     pub(super) fn sweep(&self) {
         if let Some(seconds) = self.topics_swept.due(self.steady()) {
-            self.topics.sweep(seconds);
+            self.topics.sweep(seconds, self.steady());
         }
     }
 
-    fn numbered(&self, mut publish: Publish, here: Option<Position>) -> Arc<Message> {
+    fn numbered(
+        &self,
+        mut publish: Publish,
+        here: Option<Position>,
+        is_kept: bool,
+    ) -> Arc<Message> {
         if publish.lacks_expiry()
             && let Ok(Some(at)) = expiry(&publish.headers, self.now())
         {
@@ -626,7 +648,13 @@ impl LocalHub {
         let id = publish.id().cloned();
         let id = id.unwrap_or_else(|| self.message_id());
         let position = publish.position().or(here);
-        Arc::new(Message::new(publish, id, position).charged(&self.budget))
+        // Only those whose position is the topic's own can be found by it.
+        let is_kept = is_kept && here.is_some() && position == here;
+        let mut message = Message::new(publish, id, position);
+        if is_kept {
+            message = message.kept();
+        }
+        Arc::new(message.charged(&self.budget))
     }
 
     fn message_id(&self) -> ByteString {
@@ -638,6 +666,23 @@ impl LocalHub {
         let digit = |at| b'0' + (number / 10_u64.pow(at) % 10) as u8;
         id.extend((0..digits).rev().map(|at| char::from(digit(at))));
         id.into()
+    }
+}
+
+/// Makes messages; they have the positions that the topic gives them if the engine gives none.
+struct Numbering<'a> {
+    hub: &'a LocalHub,
+    is_here: bool,
+}
+
+impl Maker for Numbering<'_> {
+    fn make(&self, publish: Publish, position: Position, is_kept: bool) -> Arc<Message> {
+        let here = self.is_here.then_some(position);
+        self.hub.numbered(publish, here, is_kept)
+    }
+
+    fn steady(&self) -> Timestamp {
+        self.hub.steady()
     }
 }
 

@@ -20,6 +20,7 @@ use crate::Headers;
 use crate::destination::Destination;
 use crate::hub::{Lost, Outbox};
 use crate::message::Message;
+use crate::request::Subscribed;
 use crate::session_id::SessionId;
 use crate::sync::Mutex;
 
@@ -117,6 +118,24 @@ impl SubscriptionPlace {
         match self {
             Self::User(_, window) | Self::Topic(_, window) => window.as_ref(),
             Self::Consumer(_) | Self::Application => None,
+        }
+    }
+}
+
+/// A subscription that has its place, and is not recorded.
+pub(super) struct Placed {
+    pub(super) place: SubscriptionPlace,
+    pub(super) share: Option<Share>,
+    /// The hub's answer, where the engine has none.
+    pub(super) subscribed: Subscribed,
+}
+
+impl Placed {
+    pub(super) fn at(place: SubscriptionPlace) -> Self {
+        Self {
+            place,
+            share: None,
+            subscribed: Subscribed::default(),
         }
     }
 }

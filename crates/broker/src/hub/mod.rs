@@ -12,15 +12,20 @@ mod consumer;
 mod deadlines;
 mod descriptions;
 mod events;
+mod history;
 mod local;
 mod members;
 mod names;
 mod nodes;
 mod outbox;
+mod past;
 mod patterns;
+mod placing;
 mod radix;
+mod reader;
 mod settings;
 mod settling;
+mod shelf;
 mod sources;
 mod start;
 mod subscribers;
@@ -38,7 +43,6 @@ use std::task::{Context, Poll, Waker};
 use bytestring::ByteString;
 use parking_lot::ReentrantMutex;
 
-use self::accounts::Share;
 pub(crate) use self::accounts::{Account, Payer};
 pub use self::accounts::{Holder, Resource, ShareUsedUp, Shares};
 pub(crate) use self::budget::{Budget, Charge};
@@ -46,9 +50,10 @@ pub(crate) use self::clock::Periodic;
 pub use self::consumer::Consumer;
 use self::deadlines::{Deadlines, Until};
 pub use self::descriptions::{MemberDescription, NodeId, SubscriptionDescription};
+pub use self::history::History;
 pub use self::local::LocalHub;
-use self::members::SubscriptionPlace;
 pub use self::members::{Member, SessionContext};
+use self::members::{Placed, SubscriptionPlace};
 pub use self::names::NameQuota;
 pub(crate) use self::names::{Names, NoMoreNames};
 pub use self::nodes::{Command, MemberEvent, Observer};
@@ -58,9 +63,6 @@ use self::settling::Unawaited;
 pub use self::sources::Activation;
 use self::sources::Answered;
 use self::start::SharedAnswer;
-use self::subscribers::{Sink, Subscriber};
-use self::window::Window;
-use crate::AckMode;
 use crate::broker::Broker;
 use crate::confirm::Unanswered;
 use crate::confirm::{Confirm, Promise};
@@ -68,11 +70,9 @@ use crate::destination::{Pattern, Separator};
 use crate::errors::{
     OpenError, PublishError, Refused, StartError, SubscribeError, UnsubscribeError,
 };
-use crate::feed::{Feed, Source};
+use crate::feed::Source;
 use crate::message::Publish;
-use crate::request::{
-    Address, DurableName, OpenSession, OptionSupport, Published, SubscribeRequest, Subscribed,
-};
+use crate::request::{OpenSession, Published, SubscribeRequest, Subscribed};
 use crate::session_id::SessionId;
 use crate::statistics::DestinationKind;
 use crate::statistics::{BrokerStatistics, DestinationStatistics};
@@ -174,6 +174,10 @@ impl Hub {
     /// Errors in the configuration of hub and engine, one text each, for the application that builds them.
     pub fn errors(&self) -> Vec<String> {
         let mut errors = self.local().settings.errors();
+        if self.local().capabilities.interest && !self.local().settings.lacks_history() {
+            let error = "history: this broker delivers only what has subscribers, so that topics cannot keep their messages";
+            errors.push(error.into());
+        }
         errors.extend(self.broker().errors());
         errors
     }
@@ -375,7 +379,7 @@ impl Hub {
             return Confirm::ready(Err(SubscribeError::UnknownSession { session }));
         };
         match self.place_for(&member, &request) {
-            Ok((place, share)) => self.subscribe_at(&member, request, place, share),
+            Ok(placed) => self.subscribe_at(&member, request, placed),
             Err(error) => Confirm::ready(Err(error)),
         }
     }
@@ -452,6 +456,9 @@ impl Hub {
                 place => {
                     if let Some(window) = place.window() {
                         window.room_again();
+                    }
+                    if let SubscriptionPlace::Topic(place, _) = place {
+                        place.go_on();
                     }
                 }
             }
@@ -586,96 +593,16 @@ impl Hub {
         }
     }
 
-    /// Finds the place of a subscription, and adds it there.
-    fn place_for(
-        &self,
-        member: &Member,
-        request: &SubscribeRequest,
-    ) -> Result<(SubscriptionPlace, Option<Share>), SubscribeError> {
-        let local = self.local();
-        let (slot, ack) = (request.slot, request.ack);
-        let prefetch = local.settings.prefetch_of(request.prefetch);
-        let prefetch = prefetch.map_err(|limit| SubscribeError::PrefetchTooLarge {
-            wanted: request.prefetch.map_or(0, std::num::NonZeroU32::get),
-            limit,
-        })?;
-        let check_options = |support| match request.options.unsupported(support) {
-            Some(option) => Err(SubscribeError::Unsupported { option }),
-            None => Ok(()),
-        };
-        check_options(local.capabilities.options)?;
-        // The engine sees only the options of its consumers.
-        let no_options = || check_options(OptionSupport::default());
-        let outbox = || Arc::clone(member.outbox());
-        let window =
-            || (ack != AckMode::Auto).then(|| Arc::new(Window::new(outbox(), slot, ack, prefetch)));
-        let pattern = match &request.address {
-            Address::Application => {
-                no_options()?;
-                return Ok((SubscriptionPlace::Application, None));
-            }
-            Address::User { path } => {
-                no_options()?;
-                return Ok((SubscriptionPlace::User(path.clone(), window()), None));
-            }
-            Address::Pattern(pattern) => pattern,
-        };
-        let text = pattern.as_str();
-        let kind = local.settings.kind(text);
-        let (kind, _) = kind.ok_or_else(|| SubscribeError::UnknownDestination {
-            destination: text.into(),
-            prefixes: local.settings.prefixes(),
-        })?;
-        let durable = request.options.durable.is_some();
-        if kind == DestinationKind::Topic && !durable {
-            no_options()?;
-            let window = window();
-            let sink = match &window {
-                Some(window) => Sink::Window(Arc::clone(window)),
-                None => Sink::Direct(Subscriber {
-                    outbox: outbox(),
-                    slot,
-                }),
-            };
-            let feed = match local.capabilities.interest {
-                true => Feed::NONE,
-                false => Feed::NODE,
-            };
-            let share = local.take_pattern(member, pattern)?;
-            let payer = || Some(member.account(&local.accounts));
-            let place = local.topics.subscribe(pattern, &payer, sink, feed);
-            let place = place.map_err(|error| local.refused_subscription(&error))?;
-            return Ok((SubscriptionPlace::Topic(place, window), share));
-        }
-        if kind == DestinationKind::Queue && pattern.as_destination().is_none() {
-            return Err(SubscribeError::PatternOnQueue {
-                pattern: text.into(),
-            });
-        }
-        let mut options = request.options.clone();
-        let durable = match (options.durable.take(), member.user()) {
-            (None, _) => None,
-            (Some(id), Some(user)) => Some(DurableName { user, id }),
-            (Some(_), None) => return Err(SubscribeError::AnonymousDurable),
-        };
-        let consumer = Consumer::new(
-            (member.id(), slot),
-            (pattern.detached(), durable),
-            ack,
-            prefetch,
-            options,
-            outbox(),
-        );
-        Ok((SubscriptionPlace::Consumer(Arc::new(consumer)), None))
-    }
-
     /// Records a subscription and makes it active once the engine delivers its source.
     fn subscribe_at(
         &self,
         member: &Arc<Member>,
         request: SubscribeRequest,
-        place: SubscriptionPlace,
-        share: Option<Share>,
+        Placed {
+            place,
+            share,
+            subscribed,
+        }: Placed,
     ) -> Confirm<Result<Subscribed, SubscribeError>> {
         let local = self.local();
         let SubscribeRequest {
@@ -712,7 +639,7 @@ impl Hub {
             return consumed.then(move |answer| hub.subscribed(&member, slot, answer));
         }
         let Some(pattern) = source else {
-            return Confirm::ready(self.subscribed(member, slot, Ok(Subscribed::default())));
+            return Confirm::ready(self.subscribed(member, slot, Ok(subscribed)));
         };
         let (promise, confirm) = Promise::new();
         let answered: Answered = {

@@ -204,24 +204,46 @@ impl Outbox {
     /// Queues a message that has to be settled by `tag`, if there is room for it; if not,
     /// [`poll_take`](Self::poll_take) reports when to try again.
     pub fn try_push(&self, slot: u32, tag: u32, message: &Arc<Message>, redeliveries: u32) -> bool {
+        let delivery = Delivery {
+            message: Arc::clone(message),
+            slot,
+            tag,
+            redeliveries,
+        };
+        self.push_within(self.limit, delivery)
+    }
+
+    /// Queues a message that its topic keeps, if that leaves half of the room to live messages; if not,
+    /// [`poll_take`](Self::poll_take) reports when to try again.
+    pub(crate) fn push_kept(&self, slot: u32, message: &Arc<Message>) -> bool {
+        let delivery = Delivery {
+            message: Arc::clone(message),
+            slot,
+            tag: 0,
+            redeliveries: 0,
+        };
+        self.push_within(self.limit / 2, delivery)
+    }
+
+    /// Has [`poll_take`](Self::poll_take) report room, though nothing found none.
+    pub(crate) fn want_room(&self) {
+        self.state.lock().room_wanted = true;
+    }
+
+    fn push_within(&self, limit: usize, delivery: Delivery) -> bool {
         let mut state = self.state.lock();
-        // Other consumers can have a queue's messages; an ending session would still write them.
+        // Others can have the message, or it is kept; an ending session would still write it.
         if state.closed || state.is_ending() {
             return false;
         }
-        let queued = state.bytes + message.size();
-        if queued > self.limit && !state.queue.is_empty() {
+        let queued = state.bytes + delivery.message.size();
+        if queued > limit && !state.queue.is_empty() {
             state.room_wanted = true;
             return false;
         }
         let was_empty = state.queue.is_empty();
         state.bytes = queued;
-        state.queue.push_back(Some(Delivery {
-            message: Arc::clone(message),
-            slot,
-            tag,
-            redeliveries,
-        }));
+        state.queue.push_back(Some(delivery));
         if was_empty {
             state.wake();
         }

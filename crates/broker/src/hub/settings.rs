@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use crate::destination::{Destination, Pattern, Separator};
-use crate::hub::{Overflow, Shares};
+use crate::hub::{History, Overflow, Shares};
 use crate::statistics::DestinationKind;
 
 /// The destinations that an engine carries, and the limits of its node's hub: the answer of
@@ -26,6 +26,8 @@ use crate::statistics::DestinationKind;
 pub struct HubSettings {
     prefixes: Vec<(Prefix, DestinationKind)>,
     topic_settings: Vec<(ByteString, Arc<TopicSettings>)>,
+    history: Vec<(ByteString, Arc<History>)>,
+    pub(crate) max_history_bytes: usize,
     pub(crate) max_destinations: usize,
     /// Of a session, and of a user or address.
     max_destinations_each: (usize, usize),
@@ -58,11 +60,16 @@ impl HubSettings {
     /// The default of [`max_prefetch`](Self::max_prefetch).
     pub const DEFAULT_MAX_PREFETCH: u32 = 10_000;
 
+    /// The default of [`max_history_bytes`](Self::max_history_bytes): 256 MiB.
+    pub const DEFAULT_MAX_HISTORY_BYTES: usize = 256 * 1024 * 1024;
+
     /// Creates settings without destinations: add them with [`topics`](Self::topics) and [`queues`](Self::queues).
     pub fn new() -> Self {
         Self {
             prefixes: Vec::new(),
             topic_settings: Vec::new(),
+            history: Vec::new(),
+            max_history_bytes: Self::DEFAULT_MAX_HISTORY_BYTES,
             max_destinations: Self::DEFAULT_MAX_DESTINATIONS,
             max_destinations_each: Self::DEFAULT_MAX_DESTINATIONS_EACH,
             max_patterns: Self::DEFAULT_MAX_PATTERNS,
@@ -96,6 +103,24 @@ impl HubSettings {
     ) -> Self {
         self.topic_settings
             .push((pattern.into(), Arc::new(settings)));
+        self
+    }
+
+    /// Keeps messages of the topics that `pattern` covers, for subscribers that come back: see [`History`]. The first pattern
+    /// that covers a topic counts.
+    #[must_use]
+    pub fn history(mut self, pattern: impl Into<ByteString>, history: History) -> Self {
+        self.history.push((pattern.into(), Arc::new(history)));
+        self
+    }
+
+    /// Sets the maximum size of what all topics together keep as [history](Self::history). Beyond it, a topic that receives a
+    /// message drops its oldest ones, and subscribers that come back to it are told of the gap; publishing is not refused.
+    /// Default 268,435,456 (256 MiB): a quarter of [`max_bytes`](Self::max_bytes), so that history leaves room for what is
+    /// on its way.
+    #[must_use]
+    pub fn max_history_bytes(mut self, bytes: usize) -> Self {
+        self.max_history_bytes = bytes;
         self
     }
 
@@ -204,12 +229,37 @@ impl HubSettings {
         all: &[(ByteString, Arc<T>)],
         destination: &str,
     ) -> Arc<T> {
+        let covering = self.covering(all, destination).cloned();
+        covering.unwrap_or_default()
+    }
+
+    /// Returns the first of `all` whose pattern covers `destination`.
+    fn covering<'a, T>(&self, all: &'a [(ByteString, T)], destination: &str) -> Option<&'a T> {
         let separator = self.separator(destination);
         let covering = all.iter().find(|(pattern, _)| {
             Pattern::parse_separated(pattern.clone(), separator)
                 .is_ok_and(|pattern| pattern.matches(destination))
         });
-        covering.map_or_else(Arc::default, |(_, settings)| Arc::clone(settings))
+        covering.map(|(_, settings)| settings)
+    }
+
+    /// What a topic keeps.
+    pub(crate) fn history_of(&self, destination: &str) -> Option<Arc<History>> {
+        self.covering(&self.history, destination).cloned()
+    }
+
+    /// Returns true if a topic that `pattern` covers keeps messages.
+    pub(crate) fn has_history(&self, pattern: &Pattern) -> bool {
+        self.history.iter().any(|(text, _)| {
+            let separator = self.separator(text);
+            let kept = Pattern::parse_separated(text.clone(), separator);
+            kept.is_ok_and(|kept| kept.overlaps(pattern))
+        })
+    }
+
+    /// Returns true if no topic keeps messages.
+    pub(crate) fn lacks_history(&self) -> bool {
+        self.history.is_empty()
     }
 
     /// The prefixes, as a text for errors.
@@ -253,6 +303,11 @@ impl HubSettings {
         for (pattern, settings) in &self.topic_settings {
             let dead_letters = settings.dead_letters.as_ref();
             errors.extend(self.settings_error(pattern, DestinationKind::Topic, dead_letters));
+        }
+        for (pattern, history) in &self.history {
+            errors.extend(self.settings_error(pattern, DestinationKind::Topic, None));
+            let wrong = history.error();
+            errors.extend(wrong.map(|wrong| format!("history of {pattern:?}: {wrong}")));
         }
         errors
     }

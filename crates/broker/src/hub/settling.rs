@@ -92,6 +92,9 @@ impl Hub {
         for entry in place.window()?.settle(delivery)? {
             self.settled_on_topic(entry, outcome);
         }
+        if let SubscriptionPlace::Topic(place, _) = place {
+            place.go_on();
+        }
         Some(Confirm::ready(Ok(())))
     }
 

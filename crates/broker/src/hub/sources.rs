@@ -248,8 +248,12 @@ impl Activation {
             return;
         };
         let life = (&self.source, self.life);
-        let waiting = hub.sources().confirm(&hub, life, feed);
+        let mut waiting = hub.sources().confirm(&hub, life, feed);
+        let last = waiting.pop();
         for answered in waiting {
+            answered(&hub, Ok(subscribed.clone()));
+        }
+        if let Some(answered) = last {
             answered(&hub, Ok(subscribed));
         }
     }

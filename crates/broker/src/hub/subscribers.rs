@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::outbox::Burst;
+use super::reader::Reader;
+use super::shelf::Shelf;
 use super::window::{Origin, Window};
 use crate::hub::{Lost, Outbox};
 use crate::message::Message;
@@ -21,6 +23,8 @@ pub(super) enum Sink {
     Direct(Subscriber),
     /// Through a window, for subscriptions that acknowledge.
     Window(Arc<Window>),
+    /// To a subscription that looks at each message.
+    Reader(Arc<Reader>),
 }
 
 /// Identifies a subscriber in the list.
@@ -28,6 +32,7 @@ pub(super) enum Sink {
 pub(super) enum Key {
     Direct(u32),
     Window(u32),
+    Reader(u32),
 }
 
 /// Subscribers with a stable key each: 16 bytes an entry, visited in one pass by every publish.
@@ -36,6 +41,14 @@ pub(super) struct Subscribers {
     direct: Slots<Subscriber>,
     /// Those that acknowledge: few, and kept apart so that they cost the others nothing.
     windows: Slots<Arc<Window>>,
+    /// Those that look at each message: fewer still.
+    readers: Option<Box<Slots<Arc<Reader>>>>,
+}
+
+/// A topic, as its subscribers see it.
+pub(super) struct Sender<'a> {
+    pub(super) origin: &'a Arc<Origin>,
+    pub(super) shelf: Option<&'a Arc<Shelf>>,
 }
 
 /// Values with a stable key each.
@@ -85,6 +98,10 @@ impl Subscribers {
         match sink {
             Sink::Direct(subscriber) => Key::Direct(self.direct.add(subscriber)),
             Sink::Window(window) => Key::Window(self.windows.add(window)),
+            Sink::Reader(reader) => {
+                let readers = self.readers.get_or_insert_default();
+                Key::Reader(readers.add(reader))
+            }
         }
     }
 
@@ -92,6 +109,12 @@ impl Subscribers {
         match *key {
             Key::Direct(key) => self.direct.remove(key),
             Key::Window(key) => self.windows.remove(key),
+            Key::Reader(key) => {
+                if let Some(readers) = &mut self.readers {
+                    readers.remove(key);
+                }
+                self.readers.take_if(|readers| readers.len() == 0);
+            }
         }
     }
 
@@ -100,23 +123,34 @@ impl Subscribers {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.direct.len() + self.windows.len()
+        let readers = self.readers.as_ref().map_or(0, |readers| readers.len());
+        self.direct.len() + self.windows.len() + readers
     }
 
+    /// Delivers messages to all; returns the number of deliveries that were made.
     pub(super) fn deliver(
         &self,
         messages: &[Arc<Message>],
         burst: &Burst<'_>,
-        origin: &Arc<Origin>,
-    ) -> Lost {
+        sender: &Sender<'_>,
+    ) -> (Lost, usize) {
         let mut lost = Lost::default();
+        let mut deliveries = self.len() * messages.len();
         for subscriber in self.direct.entries.iter().flatten() {
             lost += subscriber.outbox.push_burst(subscriber.slot, burst);
         }
         for window in self.windows.entries.iter().flatten() {
-            lost += window.push(messages, burst.overflow(), Some(origin));
+            lost += window.push(messages, burst.overflow(), Some(sender.origin));
         }
-        lost
+        if let Some(readers) = &self.readers {
+            for reader in readers.entries.iter().flatten() {
+                let (lost_here, passed_over) =
+                    reader.deliver(sender.shelf, messages, burst, sender.origin);
+                lost += lost_here;
+                deliveries -= passed_over;
+            }
+        }
+        (lost, deliveries)
     }
 }
 

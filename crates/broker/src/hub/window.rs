@@ -90,6 +90,16 @@ impl Window {
         lost
     }
 
+    /// Delivers a message that its topic keeps; returns false if there is no room, or nothing may be unsettled besides.
+    pub(crate) fn push_kept(&self, message: &Arc<Message>, origin: &Arc<Origin>) -> bool {
+        let mut state = self.state.lock();
+        let entry = WindowMessage {
+            message: Arc::clone(message),
+            origin: Some(Arc::clone(origin)),
+        };
+        state.waiting.is_empty() && self.offer(&mut state, &entry)
+    }
+
     /// Checks that all of `deliveries` can be settled one after the other; if not, returns the first that cannot.
     pub(crate) fn check<'a>(&self, deliveries: &'a [DeliveryRef]) -> Result<(), &'a DeliveryRef> {
         let mut state = self.state.lock();

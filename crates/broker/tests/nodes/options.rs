@@ -85,8 +85,11 @@ fn others_are_refused_by_name() {
     let [topic, topics] = [pattern("/topic/a"), pattern("/topic/*")];
     let path = to("/queue/errors");
     for (address, options, expected) in [
-        (topic.clone(), selector(), "selector"),
-        (topic.clone(), options(|o| o.start = start), "resume-from"),
+        (
+            topic.clone(),
+            options(|o| o.start = start.clone()),
+            "resume-from",
+        ),
         (topic, options(|o| o.browse = true), "browser"),
         (topics, options(|o| o.retained = true), "retained"),
         (Address::User { path: path.clone() }, selector(), "selector"),

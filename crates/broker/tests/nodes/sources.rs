@@ -95,9 +95,9 @@ fn a_later_subscription_to_an_active_source_does_not_get_its_start() {
     let pending = [0, 1].map(|slot| session.subscribing(slot, ROOM));
     let (epoch, sequence) = (1, 5);
     let start = Subscribed::after(Position { epoch, sequence });
-    engine.activation().confirm_at(Feed(7), start);
+    engine.activation().confirm_at(Feed(7), start.clone());
     for pending in pending {
-        assert_eq!(wait(pending), Ok(start));
+        assert_eq!(wait(pending), Ok(start.clone()));
     }
     let later = wait(session.subscribing(2, ROOM));
     assert_eq!(later, Ok(Subscribed::default()), "its start is not known");
