@@ -190,7 +190,7 @@ pub mod reply {
 
 /// Sending from anywhere in the application: see [replies](crate::guide::replies).
 pub mod publisher {
-    pub use crate::app::publisher::{Publisher, SendError};
+    pub use crate::app::publisher::{HistoryError, Publisher, SendError};
 }
 
 /// Users, and how a session gets its own: see [users](crate::guide::users).
@@ -244,8 +244,9 @@ pub mod limits {
 pub mod broker {
     pub use tramline_broker::{
         Broker, BrokerStatistics, Counts, Destination, DestinationError, DestinationKind,
-        DestinationStatistics, EmbeddedBroker, Holder, Overflow, Pattern, Prefix, PublishError,
-        Published, QueueSettings, Resource, Separator, SessionId, ShareUsedUp, Shares, Target,
+        DestinationStatistics, EmbeddedBroker, Gap, History, Holder, Message, Overflow, Past,
+        Pattern, Position, Prefix, PublishError, Published, QueueSettings, Resource, Selector,
+        SelectorError, Separator, SessionId, ShareUsedUp, Shares, SubscribeError, Target,
         TopicSettings, WhenFull,
     };
 }

@@ -4,8 +4,8 @@ use std::fmt;
 
 use bytestring::ByteString;
 use tramline_broker::{
-    Confirm, Destination, DestinationError, Hub, Publish, PublishError, Published, Refused,
-    Separator, SessionId, Target,
+    Confirm, Destination, DestinationError, Hub, Past, Position, Publish, PublishError, Published,
+    Refused, Separator, SessionId, SubscribeError, Target,
 };
 
 use crate::model::clock::{SWEEP, wall_clock};
@@ -97,6 +97,46 @@ impl Publisher {
     ) -> Result<Published, SendError> {
         let path = Destination::parse_user_path(path)?;
         self.publish(Target::Session { id, path }, payload).await
+    }
+
+    /// Returns `limit` of the messages that the topic `destination` keeps: the first ones after the position `from`, or
+    /// the last ones. A page loads them by HTTP, subscribes with `resume-from` and their [position](Past::position), and
+    /// misses nothing in between.
+    ///
+    /// # Errors
+    ///
+    /// [`HistoryError`]: an invalid destination, a topic that keeps nothing, a position that no message has had.
+    ///
+    /// # Example: the last lines of a room
+    ///
+    /// ```
+    /// use tramline::broker::History;
+    /// use tramline::policy::{Policy, permit};
+    /// use tramline::{EmbeddedBroker, Messaging};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let messaging = Messaging::builder()
+    ///     .broker(EmbeddedBroker::new().topics("/topic").history("/topic/rooms/*", History::messages(1_000)))
+    ///     .policy(Policy::builder().otherwise(permit()))
+    ///     .build()?;
+    /// let publisher = messaging.publisher();
+    /// publisher.send("/topic/rooms/7", "hello").await?;
+    ///
+    /// let past = publisher.history("/topic/rooms/7", None, 50).await?;
+    /// assert_eq!(past.messages[0].body(), "hello");
+    /// assert_eq!(past.messages[0].position(), Some(past.position));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn history(
+        &self,
+        destination: impl Into<ByteString>,
+        from: Option<Position>,
+        limit: usize,
+    ) -> Result<Past, HistoryError> {
+        let destination = Destination::parse(destination)?;
+        Ok(self.hub.history(&destination, from, limit)?)
     }
 
     async fn publish(
@@ -241,6 +281,18 @@ impl fmt::Debug for Publisher {
             .field("hub", &self.hub)
             .finish_non_exhaustive()
     }
+}
+
+/// The reason why a [`Publisher`] has no [history](Publisher::history) of a topic.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HistoryError {
+    /// The application gave an invalid destination.
+    #[error(transparent)]
+    Destination(#[from] DestinationError),
+    /// The broker refused: the topic keeps nothing, or no message has had the position.
+    #[error(transparent)]
+    Refused(#[from] SubscribeError),
 }
 
 /// The reason why a [`Publisher`] did not send.

@@ -5,14 +5,16 @@
 //! 3. [Replies](replies): where what they return goes, and sending from elsewhere
 //! 4. [Users](users): logins, messages to one user, who is there
 //! 5. [The broker](broker): topics, queues, acknowledgements, transactions
-//! 6. [Errors](errors): what can go wrong, and who hears of it
-//! 7. [Events](events): events, interceptors, layers
+//! 6. [Missing nothing](missing_nothing): history, and clients that come back
+//! 7. [Errors](errors): what can go wrong, and who hears of it
+//! 8. [Events](events): events, interceptors, layers
 #![cfg_attr(
     feature = "test",
-    doc = "8. [Testing](testing): handlers as functions, and clients in memory"
+    doc = "9. [Testing](testing): handlers as functions, and clients in memory"
 )]
 //! 9. [Deploying](deploying): shutdown, counters, logs
 //! 10. [Scaling out](scaling_out): several nodes with RabbitMQ, ActiveMQ or Artemis
+//! 10. [Deploying](deploying): shutdown, counters, logs, several nodes
 //!
 //! About transports: [which one, or none](which_transport), [SockJS](sockjs), [behind a proxy](behind_a_proxy),
 //! [mounting](mounting) in axum, hyper and others,
@@ -45,6 +47,9 @@ pub mod users {}
 
 #[doc = include_str!("broker.md")]
 pub mod broker {}
+
+#[doc = include_str!("missing-nothing.md")]
+pub mod missing_nothing {}
 
 #[doc = include_str!("errors.md")]
 #[doc = ""]

@@ -2,7 +2,8 @@
 
 use std::num::NonZeroU32;
 
-use tramline_broker::{Headers, Position};
+use bytestring::ByteString;
+use tramline_broker::{Gap, Headers, Position, Start};
 
 /// Returns the value of a header that is true or false, in any case: Python writes `False`.
 pub(crate) fn flag(headers: &Headers, name: &str) -> Result<Option<bool>, String> {
@@ -29,22 +30,89 @@ pub(crate) fn prefetch_count(headers: &Headers) -> Result<Option<NonZeroU32>, St
     })
 }
 
-/// Returns the position in the header `resume-from`.
-pub(crate) fn resume_from(headers: &Headers) -> Result<Option<Position>, String> {
+/// Returns the start of a subscription by its header `resume-from`: a position, or one for each destination.
+pub(crate) fn resume_from(headers: &Headers) -> Result<Option<Start>, String> {
     let Some(value) = headers.get("resume-from") else {
         return Ok(None);
     };
-    let position = value.split_once('-').and_then(|(epoch, sequence)| {
-        Some(Position {
-            epoch: epoch.parse().ok()?,
-            sequence: sequence.parse().ok()?,
-        })
-    });
-    position.map(Some).ok_or_else(|| {
+    let start = if value.contains('=') {
+        let positions: Option<Vec<_>> = value.split('&').map(named_position).collect();
+        positions.map(Start::AfterEach)
+    } else {
+        value.parse().ok().map(Start::After)
+    };
+    start.map(Some).ok_or_else(|| {
         let value = excerpt(value);
-        format!("the header `resume-from` is {value:?}; it must be EPOCH-SEQUENCE, two numbers")
+        format!(
+            "the header `resume-from` is {value:?}; it must be EPOCH-SEQUENCE, two numbers, or for a pattern \
+             DESTINATION=EPOCH-SEQUENCE, joined by `&`, with `%`, `&` and `=` in names percent-encoded"
+        )
     })
 }
+
+/// Reads `DESTINATION=EPOCH-SEQUENCE`.
+fn named_position(pair: &str) -> Option<(ByteString, Position)> {
+    let (name, position) = pair.split_once('=')?;
+    Some((percent_decoded(name)?.into(), position.parse().ok()?))
+}
+
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut parts = text.split('%');
+    let mut decoded = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        let code = part.get(..2)?;
+        // `from_str_radix` would take a sign.
+        if !code.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
+        decoded.push(u8::from_str_radix(code, 16).ok()?);
+        decoded.extend_from_slice(part[2..].as_bytes());
+    }
+    String::from_utf8(decoded).ok()
+}
+
+/// Writes a destination for the left side of `=` in a header.
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '%' => encoded.push_str("%25"),
+            '&' => encoded.push_str("%26"),
+            '=' => encoded.push_str("%3D"),
+            c => encoded.push(c),
+        }
+    }
+    encoded
+}
+
+/// The header `position` of a SUBSCRIBE's RECEIPT: where a pattern's subscription starts in all its destinations.
+pub(crate) fn start_of_all(position: Position) -> String {
+    format!("{}={position}", Start::OTHERS)
+}
+
+/// The header `gap` of a SUBSCRIBE's RECEIPT: the first missing message is behind the first position, the last is at the
+/// second.
+pub(crate) fn gap(Gap { after, up_to }: Gap) -> String {
+    format!("{after}..{up_to}")
+}
+
+/// The same for the destinations of a pattern that starts at `start`. What is too long for a header becomes one gap, of all.
+pub(crate) fn gaps(gaps: &[(ByteString, Gap)], start: Option<Position>) -> String {
+    let named = gaps
+        .iter()
+        .map(|(name, of)| format!("{}={}", percent_encoded(name), gap(*of)));
+    let all = named.collect::<Vec<_>>().join("&");
+    match start {
+        Some(up_to) if all.len() > LONGEST_GAPS => {
+            let after = Position::START;
+            format!("{}={}", Start::OTHERS, gap(Gap { after, up_to }))
+        }
+        _ => all,
+    }
+}
+
+/// Bytes of a list of gaps: half of what clients and proxies usually take in a header.
+const LONGEST_GAPS: usize = 4_096;
 
 /// Refuses a SUBSCRIBE that asks for what other brokers do and no engine of ours does: ignored, it would receive other
 /// messages than its client expects. What some engines do is in
@@ -91,4 +159,42 @@ fn unsupported(name: &str) -> String {
 /// The beginning of a client's value, for an error.
 fn excerpt(value: &str) -> String {
     value.chars().take(32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_headers_survive_their_encoding() {
+        for name in ["/topic/a", "/topic/a=b&c%25", "/topic/é", "*"] {
+            let encoded = percent_encoded(name);
+            assert!(!encoded.contains(['&', '=']));
+            assert_eq!(percent_decoded(&encoded).as_deref(), Some(name));
+        }
+        assert_eq!(
+            percent_decoded("%2Ftopic%2F%C3%A9").as_deref(),
+            Some("/topic/é")
+        );
+        for wrong in ["%", "%4", "%+4", "%zz", "%C3", "%é"] {
+            assert_eq!(percent_decoded(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_gaps_that_is_too_long_becomes_one() {
+        let position = |sequence| Position { epoch: 7, sequence };
+        let gap = Gap {
+            after: position(1),
+            up_to: position(2),
+        };
+        let many = |count| -> Vec<(ByteString, Gap)> {
+            (0..count)
+                .map(|n| (format!("/topic/{n}").into(), gap))
+                .collect()
+        };
+        let start = Some(position(9));
+        assert_eq!(gaps(&many(2), start), "/topic/0=7-1..7-2&/topic/1=7-1..7-2");
+        assert_eq!(gaps(&many(1_000), start), "*=0-0..7-9");
+    }
 }

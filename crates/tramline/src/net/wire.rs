@@ -1,5 +1,6 @@
 //! The encoded forms of a message, made at most once each however many receive it.
 
+use std::io::Write;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
@@ -37,6 +38,12 @@ pub(crate) fn tail(message: &Message, version: Version) -> Option<&Tail> {
     let forms: &Forms = message.wire_forms()?;
     Some(forms.plain[version as usize].get_or_init(|| {
         let mut bytes = Vec::with_capacity(message.size() + ROOM_FOR_NAMES);
+        if message.is_kept()
+            && let Some(position) = message.position()
+        {
+            // Writing to a vector does not fail, and digits need no escapes.
+            let _ = writeln!(bytes, "position:{position}");
+        }
         encode_message_tail(
             version,
             message.id(),

@@ -290,7 +290,7 @@ impl StompSession {
                 subscription,
                 reason,
             } => self.subscription_ended(subscription, &reason),
-            Control::MessagesMissed { slot, gap } => self.messages_missed(slot, gap),
+            Control::MessagesMissed { slot, gap } => self.messages_missed(slot, None, gap),
             _ => {}
         }
         !self.state.is_ending()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytestring::ByteString;
-use tramline_broker::{Gap, Headers, SubscriptionDescription};
+use tramline_broker::{Gap, Headers, Subscribed, SubscriptionDescription};
 use tramline_stomp::{AckMode, Subscribe, Unsubscribe};
 
 use super::StompSession;
@@ -14,6 +14,7 @@ use crate::model::events::Event;
 use crate::model::inbound::{Cause, Inbound};
 use crate::model::log::log_client;
 use crate::model::rejection::{Rejection, RejectionKind};
+use crate::model::values;
 use crate::stack::intents::SubscribeIntent;
 use crate::stack::policy::{Authorized, Decision};
 
@@ -132,6 +133,46 @@ impl StompSession {
         });
     }
 
+    /// Tells the client where its subscription starts, and what is missing: in the RECEIPT, or in a notice if it asked for
+    /// none.
+    pub(super) fn tell_start(&mut self, subscribed: &Subscribed, subscribing: Subscribing) {
+        let About {
+            destination,
+            receipt,
+            ..
+        } = subscribing.about;
+        let Subscribed {
+            start,
+            gap,
+            gaps,
+            recovered,
+            ..
+        } = subscribed;
+        let Some(receipt) = receipt else {
+            if let Some(gap) = gap {
+                self.messages_missed(subscribing.slot, None, Some(*gap));
+            }
+            for (name, gap) in gaps {
+                self.messages_missed(subscribing.slot, Some(name), Some(*gap));
+            }
+            return;
+        };
+        let is_pattern = destination.contains(['*', '?']);
+        let start = start.map(|start| match is_pattern {
+            true => values::start_of_all(start),
+            false => start.to_string(),
+        });
+        let all_gaps = (!gaps.is_empty()).then(|| values::gaps(gaps, subscribed.start));
+        let headers = [
+            ("position", start),
+            ("recovered", recovered.map(|count| count.to_string())),
+            ("gap", gap.map(values::gap).or(all_gaps)),
+        ];
+        let headers = headers.into_iter();
+        let headers = headers.filter_map(|(name, value)| Some((name, value?)));
+        self.stomp.receipt_with(&receipt, headers);
+    }
+
     pub(super) fn unsubscribe(&mut self, unsubscribe: Unsubscribe) -> Work {
         turn::subscription();
         let Unsubscribe { slot, receipt, .. } = unsubscribe;
@@ -170,8 +211,8 @@ impl StompSession {
         self.refuse("subscription ended", detail, None);
     }
 
-    /// A subscription goes on, and the broker has lost messages to it.
-    pub(super) fn messages_missed(&self, slot: u32, gap: Option<Gap>) {
+    /// A subscription goes on, and the broker has lost messages to it, of a destination that it covers.
+    pub(super) fn messages_missed(&self, slot: u32, of: Option<&ByteString>, gap: Option<Gap>) {
         let Some(SubscriptionDescription {
             id, destination, ..
         }) = self.member.subscription(slot)
@@ -189,6 +230,9 @@ impl StompSession {
         if let Some(Gap { after, up_to }) = gap {
             details["after"] = after.to_string().into();
             details["up-to"] = up_to.to_string().into();
+        }
+        if let Some(of) = of {
+            details["destination"] = (**of).into();
         }
         let error = "the broker lost messages to this subscription, which goes on";
         let rejection = Rejection::new(RejectionKind::MessagesMissed, error).with_details(details);

@@ -158,9 +158,9 @@ impl StompSession {
             Work::Subscribe(subscribe) => {
                 let (answer, subscribing) = ready!(subscribe.poll(context));
                 match answer {
-                    Ok(_) => {
+                    Ok(subscribed) => {
                         self.subscribed(&subscribing);
-                        self.receipt(subscribing.about.receipt);
+                        self.tell_start(&subscribed, subscribing);
                         None
                     }
                     Err(error) => self.not_subscribed(Refusal::from(&error), subscribing),

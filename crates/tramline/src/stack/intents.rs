@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use bytestring::ByteString;
 use tramline_broker::{
-    Address, Destination, DestinationError, Headers, OpenSession, Outbox, Pattern, Publish, Start,
+    Address, Destination, DestinationError, Headers, OpenSession, Outbox, Pattern, Publish,
     SubscribeOptions, SubscribeRequest, Target,
 };
 use tramline_stomp::{Connect, Subscribe};
@@ -234,8 +234,8 @@ fn options(headers: &Headers) -> Result<SubscribeOptions, String> {
     check_subscribe(headers)?;
     let is_true = |name| Ok::<_, String>(flag(headers, name)? == Some(true));
     let mut options = SubscribeOptions::default();
-    if let Some(position) = resume_from(headers)? {
-        options.start = Start::After(position);
+    if let Some(start) = resume_from(headers)? {
+        options.start = start;
     }
     options.selector = headers.get_bytestring("selector").cloned();
     let durable = is_true("durable")? | is_true("persistent")?;

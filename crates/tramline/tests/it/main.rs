@@ -14,6 +14,7 @@ mod events;
 mod extractors;
 mod handlers;
 mod handshake;
+mod history;
 mod interceptors;
 mod late_broker;
 mod log;

@@ -115,6 +115,9 @@ async fn what_is_not_supported_is_refused_by_name() {
         "exclusive:TRUE",
     ] {
         for destination in ["/topic/x", "/queue/x", "/user/queue/x"] {
+            if header.starts_with("selector") && destination == "/topic/x" {
+                continue;
+            }
             let mut client = Client::connect(&server).await;
             let frame =
                 format!("SUBSCRIBE\nreceipt:7\nid:0\ndestination:{destination}\n{header}\n\n\0");

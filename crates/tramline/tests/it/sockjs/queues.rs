@@ -1,6 +1,6 @@
 //! Queues, acknowledgements and transactions over SockJS, where all is as over WebSocket but for bodies that are no text.
 
-use tramline::broker::QueueSettings;
+use tramline::broker::{History, QueueSettings};
 
 use crate::support::{Client, FrameExt, Request, Server, Setup, broker};
 
@@ -153,5 +153,31 @@ async fn a_message_that_sockjs_cannot_carry_is_a_dead_letter() {
         );
         let stats = server.stats();
         assert_eq!((stats.messages_not_carried, stats.rejected), (1, 0));
+    }
+}
+
+#[tokio::test]
+async fn who_comes_back_misses_nothing() {
+    let history = History::messages(10);
+    let server = Setup::open_to_all(broker().history("/topic/kept", history))
+        .start()
+        .await;
+    server.publish("/topic/kept", ["1", "2", "3"]).await;
+    let publisher = server.messaging().publisher();
+    let past = publisher.history("/topic/kept", None, 10).await.unwrap();
+    let epoch = past.position.epoch;
+    let mut client = SockJs::connect(&server, "back").await;
+    let subscribe =
+        format!("SUBSCRIBE\nid:s\nreceipt:r\ndestination:/topic/kept\nresume-from:{epoch}-1\n\n\0");
+    client.say(&subscribe).await;
+    let receipt = client.hear().await;
+    assert!(receipt.contains("\nrecovered:2\n"), "{receipt}");
+    for (sequence, body) in [(2, "2"), (3, "3")] {
+        let message = client.hear().await;
+        assert!(
+            message.contains(&format!("\nposition:{epoch}-{sequence}\n")),
+            "{message}"
+        );
+        assert!(message.ends_with(&format!("{body}\0")), "{message}");
     }
 }
