@@ -19,12 +19,21 @@ pub struct Message {
     destination: ByteString,
     headers: Headers,
     body: Bytes,
-    position: Option<Position>,
-    is_kept: bool,
+    place: Place,
     size: usize,
     extra: Option<Box<Extra>>,
     _charge: Option<Charge>,
     wire: OnceLock<Box<dyn Any + Send + Sync>>,
+}
+
+/// A message's place in its topic. One value, so that a message is no larger than it has to be.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// It has none.
+    Nowhere,
+    Passing(Position),
+    /// The topic keeps it.
+    Kept(Position),
 }
 
 impl Message {
@@ -47,8 +56,7 @@ impl Message {
             destination,
             headers: publish.headers,
             body: publish.body,
-            position,
-            is_kept: false,
+            place: position.map_or(Place::Nowhere, Place::Passing),
             size,
             extra: publish.extra,
             _charge: None,
@@ -59,14 +67,16 @@ impl Message {
     /// Counts the message against `budget` for as long as it exists; a kept one twice, for the encoded form that stays with
     /// it.
     pub(crate) fn charged(mut self, budget: &Arc<Budget>) -> Self {
-        let forms = 1 + usize::from(self.is_kept);
+        let forms = 1 + usize::from(self.is_kept());
         self._charge = Some(budget.charge(forms * self.size));
         self
     }
 
     /// Marks the message as one that its topic keeps.
     pub(crate) fn kept(mut self) -> Self {
-        self.is_kept = true;
+        if let Place::Passing(position) = self.place {
+            self.place = Place::Kept(position);
+        }
         // Only the server writes it on such a message.
         if self.headers.get("position").is_some() {
             self.headers.retain(|name, _| name != "position");
@@ -85,8 +95,7 @@ impl Message {
             size: body.len() + headers.encoded_len_hint() + texts,
             headers,
             body,
-            position: self.position,
-            is_kept: self.is_kept,
+            place: self.place,
             extra: self.extra.clone(),
             _charge: None,
             wire: OnceLock::new(),
@@ -121,12 +130,15 @@ impl Message {
 
     /// Its position in the topic's order; `None` for messages to a user or session, which have none.
     pub fn position(&self) -> Option<Position> {
-        self.position
+        match self.place {
+            Place::Nowhere => None,
+            Place::Passing(position) | Place::Kept(position) => Some(position),
+        }
     }
 
     /// Returns true if its topic keeps it, so that a client can [resume](crate::Start::After) from its position.
     pub fn is_kept(&self) -> bool {
-        self.is_kept
+        matches!(self.place, Place::Kept(_))
     }
 
     /// The time it was published, if its publisher or engine set one.
@@ -221,7 +233,7 @@ impl fmt::Debug for Message {
             .field("destination", &self.destination)
             .field("headers", &self.headers)
             .field("body_len", &self.body.len())
-            .field("position", &self.position)
+            .field("place", &self.place)
             .finish_non_exhaustive()
     }
 }

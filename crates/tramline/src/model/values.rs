@@ -66,7 +66,7 @@ fn percent_decoded(text: &str) -> Option<String> {
             return None;
         }
         decoded.push(u8::from_str_radix(code, 16).ok()?);
-        decoded.extend_from_slice(part[2..].as_bytes());
+        decoded.extend_from_slice(&part.as_bytes()[2..]);
     }
     String::from_utf8(decoded).ok()
 }
