@@ -1,6 +1,7 @@
 //! STOMP for strangers: at `/stomp` by WebSocket and SockJS, and on a TCP port of its own.
 
 use axum::Router;
+use tramline::broker::History;
 use tramline::limits::HeartBeat;
 use tramline::login::ConnectRefused;
 use tramline::policy::{Policy, permit};
@@ -24,7 +25,12 @@ pub(crate) fn messaging() -> Result<Messaging, BuildError> {
         .name("stomp")
         .routes(MessageRouter::new().connect(login))
         .policy(Policy::builder().otherwise(permit()))
-        .broker(EmbeddedBroker::new().topics("/topic").queues("/queue"))
+        .broker(
+            EmbeddedBroker::new()
+                .topics("/topic")
+                .queues("/queue")
+                .history("/topic/history/**", History::messages(1_000)),
+        )
         .limits(limits)
         // Suites in browsers come from pages of their own.
         .allowed_origins(["*"])
