@@ -12,6 +12,7 @@
 //! line; in texts `|` stands for LF and `^` for NUL. Lines that mean nothing are passed over.
 
 pub mod broker;
+pub mod selector;
 pub mod sockjs;
 pub mod stomp_decoder;
 pub mod stomp_pair;
@@ -24,8 +25,9 @@ mod script;
 pub type Run = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Run); 6] = [
+pub const TARGETS: [(&str, Run); 7] = [
     ("broker", broker::run),
+    ("selector", selector::run),
     ("sockjs", sockjs::run),
     ("stomp_decoder", stomp_decoder::run),
     ("stomp_pair", stomp_pair::run),
