@@ -13,6 +13,7 @@ import { eventually } from '../lib/wait.mjs';
 
 const read = (path) => readFileSync(fileURLToPath(new URL(path, import.meta.url)));
 const MODULE = read('../../packages/tramline-js/tramline.js');
+const GUIDE = read('../../crates/tramline/src/guide/missing-nothing.md').toString();
 const STOMPJS = read('../node_modules/@stomp/stompjs/bundles/stomp.umd.min.js');
 
 const listen = (server) => new Promise((resolve) => {
@@ -173,6 +174,39 @@ describe('resuming in a browser', { timeout: 180_000 }, () => {
         assert.deepEqual([from.split('-')[1], upTo.split('-')[1]], ['1', '11']);
       }
     });
+    await context.close();
+  });
+
+  test("the guide's lines do so with headers alone", async () => {
+    const [, lines] = /```js\n([^]*?)```/.exec(GUIDE);
+    const { page, context } = await openWindow(browser);
+    await page.goto(`http://127.0.0.1:${pages.port}/`);
+    await page.evaluate(([code, port]) => {
+      const seen = { bodies: [], gaps: 0 };
+      const client = new StompJs.Client({
+        brokerURL: `ws://127.0.0.1:${port}/stomp`, connectHeaders: { login: 'guest', passcode: 'guest' }, reconnectDelay: 100,
+      });
+      const show = (body) => seen.bodies.push(body);
+      const reload = () => { seen.gaps += 1; };
+      new Function('client', 'show', 'reload', code)(client, show, reload);
+      Object.assign(window, { seen, client });
+      client.activate();
+    }, [lines.replaceAll('/topic/rooms/7', '/topic/history/plain'), tunnel.port]);
+    const connected = (is) => eventually(async () => assert.equal(await page.evaluate(() => window.client.connected), is));
+    await connected(true);
+    let last = 0;
+    for (let round = 0; round < 3; round += 1) {
+      await publish(server.tcp, '/topic/history/plain', numbers(last + 1, last + 10));
+      last += 10;
+      await eventually(async () => {
+        assert.deepEqual(await page.evaluate(() => window.seen), { bodies: numbers(1, last), gaps: 0 });
+      });
+      tunnel.cut();
+      await connected(false);
+      await publish(server.tcp, '/topic/history/plain', numbers(last + 1, last + 3));
+      last += 3;
+      tunnel.mend();
+    }
     await context.close();
   });
 

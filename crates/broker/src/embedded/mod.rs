@@ -30,7 +30,8 @@ use crate::hub::{
     TopicSettings,
 };
 use crate::message::Publish;
-use crate::request::{Outcome, Published, Subscribed};
+use crate::request::{OptionSupport, Outcome, Published, Subscribed};
+use crate::selector::Selector;
 use crate::session_id::SessionId;
 use crate::statistics::DestinationKind;
 use crate::statistics::DestinationStatistics;
@@ -241,7 +242,12 @@ impl Broker for EmbeddedBroker {
     }
 
     fn capabilities(&self) -> Capabilities {
+        let options = OptionSupport {
+            selector: true,
+            ..OptionSupport::default()
+        };
         Capabilities::default()
+            .options(options)
             .answer_time(None)
             .starts_at_once(true)
     }
@@ -397,6 +403,9 @@ impl Engine {
                 pattern: consumer.pattern().as_str().into(),
             });
         };
+        if let Some(selector) = &consumer.options().selector {
+            Selector::parse(selector)?;
+        }
         let payer = || self.hub.account_of(consumer.session());
         let mut after = Aftermath::default();
         let taken = loop {

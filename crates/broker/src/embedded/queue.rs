@@ -1,5 +1,8 @@
 //! Queues: each message goes to one consumer at a time, until one has accepted it.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +20,7 @@ use crate::feed::Token;
 use crate::hub::Consumer;
 use crate::message::{DeadLetterReason, Message};
 use crate::request::Outcome;
+use crate::selector::Selector;
 use crate::statistics::{Count, DestinationKind, DestinationStatistics, Meter};
 use crate::sync::{Mutex, MutexGuard};
 use crate::timestamp::Timestamp;
@@ -41,6 +45,8 @@ struct Contents {
     next_consumer: u32,
     /// The seats of consumers that may have room, in the order of their turns.
     turn: VecDeque<u32>,
+    /// The number of consumers with a selector.
+    selective: usize,
     /// Publishers that wait for room, first come first served.
     publishers: VecDeque<Parked>,
     next_sequence: u64,
@@ -165,9 +171,9 @@ impl Queue {
                 }
             }
         }
-        self.take_in(&mut state, message, expires_at);
+        let sequence = self.take_in(&mut state, message, expires_at);
         self.hand_out(&mut state, now, after);
-        Ok(state.ready.is_empty() && !is_over(expires_at, now))
+        Ok(!state.has_last(sequence) && !is_over(expires_at, now))
     }
 
     /// Reserves room for a transaction. `waited` is set for a publisher whose turn it is.
@@ -215,9 +221,9 @@ impl Queue {
         {
             self.drop_oldest(&mut state, count);
         }
-        self.take_in(&mut state, message, expires_at);
+        let sequence = self.take_in(&mut state, message, expires_at);
         self.hand_out(&mut state, now, after);
-        state.ready.is_empty() && !is_over(expires_at, now)
+        !state.has_last(sequence) && !is_over(expires_at, now)
     }
 
     /// Parks a publisher until there is room, or returns it if there is room already.
@@ -256,6 +262,7 @@ impl Queue {
         let mut state = self.used()?;
         let number = state.next_consumer;
         state.next_consumer = number.wrapping_add(1);
+        let selector = consumer.options().selector.as_deref();
         let seat = Seat {
             number,
             consumer: Arc::clone(consumer),
@@ -263,7 +270,11 @@ impl Queue {
             last_token: 0,
             given: VecDeque::new(),
             held: 0,
+            // The engine has refused those that are invalid.
+            selector: selector.and_then(|text| Selector::parse(text).ok()),
+            looked_up_to: 0,
         };
+        state.selective += usize::from(seat.selector.is_some());
         let at = match state.free_seats.pop() {
             Some(at) => {
                 state.seats[at as usize] = Some(seat);
@@ -293,6 +304,7 @@ impl Queue {
         let Some(seat) = seat else {
             return;
         };
+        state.selective -= usize::from(seat.selector.is_some());
         state.free_seats.push(key.at);
         state.turn.retain(|waiting| *waiting != key.at);
         if state.seats.len() == state.free_seats.len() {
@@ -601,18 +613,26 @@ impl Queue {
         }
     }
 
-    fn take_in(&self, state: &mut Contents, message: &Arc<Message>, expires_at: Option<Timestamp>) {
+    fn take_in(
+        &self,
+        state: &mut Contents,
+        message: &Arc<Message>,
+        expires_at: Option<Timestamp>,
+    ) -> u64 {
         self.meter.count(Count::Published, 1);
         self.note_expiry(state, expires_at);
         let sequence = state.next_sequence;
         state.next_sequence += 1;
         state.ledger.add(At::Ready, Load::one(message.size()));
-        state.ready.push_back(QueuedMessage {
+        let entry = QueuedMessage {
             sequence,
             message: Arc::clone(message),
             expires_at,
             redeliveries: 0,
-        });
+        };
+        state.call_selective(&entry);
+        state.ready.push_back(entry);
+        sequence
     }
 
     /// Makes the sweeps look at the queue if the message may expire.
@@ -627,20 +647,24 @@ impl Queue {
     fn hand_out(self: &Arc<Self>, state: &mut Contents, now: Timestamp, after: &mut Aftermath) {
         let mut delivered = 0;
         let mut redelivered = 0;
-        while let Some(&key) = state.turn.front()
-            && let Some(entry) = state.ready.pop_front()
+        while !state.ready.is_empty()
+            && let Some(key) = state.turn.pop_front()
         {
+            // A seat leaves the turn order before it is freed.
+            let Some(seat) = state.seats.get_mut(key as usize).and_then(Option::as_mut) else {
+                continue;
+            };
+            let at = seat.first_of(&state.ready);
+            let Some((at, entry)) = at.and_then(|at| Some((at, state.ready.remove(at)?))) else {
+                seat.in_turn = false;
+                continue;
+            };
             if is_over(entry.expires_at, now) {
+                state.turn.push_front(key);
                 self.give_up(state, At::Ready, entry, DeadLetterReason::Expired, after);
                 continue;
             }
-            state.turn.pop_front();
             let (again, load) = (entry.redeliveries > 0, entry.load());
-            // A seat leaves the turn order before it is freed.
-            let Some(seat) = state.seats.get_mut(key as usize).and_then(Option::as_mut) else {
-                state.ready.push_front(entry);
-                continue;
-            };
             match seat.offer(entry) {
                 Ok(()) => {
                     state.ledger.shift(At::Ready, At::Given, load);
@@ -650,7 +674,7 @@ impl Queue {
                 }
                 Err(entry) => {
                     seat.in_turn = false;
-                    state.ready.push_front(entry);
+                    state.ready.insert(at, entry);
                 }
             }
         }
@@ -689,6 +713,7 @@ impl Queue {
         }
         state.ledger.shift(from, At::Ready, entry.load());
         self.note_expiry(state, entry.expires_at);
+        state.call_selective(&entry);
         let at = state
             .ready
             .partition_point(|other| other.sequence < entry.sequence);
@@ -729,6 +754,28 @@ impl Contents {
         seat.filter(|seat| seat.number == key.number)
     }
 
+    /// Puts the consumers back into the turn order whose selectors wait for this message.
+    fn call_selective(&mut self, entry: &QueuedMessage) {
+        if self.selective == 0 {
+            return;
+        }
+        for (at, seat) in (0..).zip(&mut self.seats) {
+            if let Some(seat) = seat
+                && seat.waits_for(entry)
+            {
+                seat.in_turn = true;
+                self.turn.push_back(at);
+            }
+        }
+    }
+
+    /// Returns true if the message that came last is still ready.
+    fn has_last(&self, sequence: u64) -> bool {
+        self.ready
+            .back()
+            .is_some_and(|last| last.sequence == sequence)
+    }
+
     /// Puts a consumer that may have room again at the end of the turn order.
     fn sit_down(&mut self, key: SeatKey) {
         if let Some(seat) = self.seat_mut(key)
@@ -737,55 +784,5 @@ impl Contents {
             seat.in_turn = true;
             self.turn.push_back(key.at);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::num::NonZeroU32;
-
-    use super::*;
-    use crate::{
-        AckMode, Destination, Headers, Outbox, Overflow, Pattern, Publish, SessionId,
-        SubscribeOptions,
-    };
-
-    const NOW: Timestamp = Timestamp::from_millis(1);
-
-    fn subscribe(queue: &Arc<Queue>, after: &mut Aftermath) -> SeatKey {
-        let consumer = Arc::new(Consumer::new(
-            (SessionId::random(), 0),
-            (Pattern::parse("/queue/a").unwrap(), None),
-            AckMode::Client,
-            NonZeroU32::MAX,
-            SubscribeOptions::default(),
-            Arc::new(Outbox::new(1 << 20, Overflow::Close)),
-        ));
-        queue.subscribe(&consumer, NOW, after).unwrap();
-        consumer.record::<Seating>().unwrap().key
-    }
-
-    #[test]
-    fn an_old_key_does_not_settle_for_who_sits_there_now() {
-        let meter = Meter::new(&Arc::default());
-        let queue = Arc::new(Queue::new("/queue/a".into(), Arc::default(), meter));
-        let mut after = Aftermath::default();
-        let publish = Publish::new(Destination::parse("/queue/a").unwrap(), Headers::new(), "x");
-        let message = Arc::new(Message::new(publish, "m".into(), None));
-        assert!(!queue.push(&message, None, false, NOW, &mut after).unwrap());
-        let old = subscribe(&queue, &mut after);
-        queue.unsubscribe(old, &mut after);
-        queue.serve(NOW, &mut after);
-        let new = subscribe(&queue, &mut after);
-        assert_eq!(old.at, new.at);
-        let first = [Token(1)];
-        let accept = |key| {
-            let mut after = Aftermath::default();
-            queue.settle(key, &first, Outcome::Accepted, NOW, &mut after)
-        };
-        assert!(!accept(old));
-        assert!(queue.hold(old, &first, Outcome::Accepted).is_none());
-        queue.unsubscribe(old, &mut after);
-        assert!(accept(new));
     }
 }

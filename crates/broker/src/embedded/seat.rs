@@ -8,6 +8,7 @@ use crate::feed::Token;
 use crate::hub::Consumer;
 use crate::message::Message;
 use crate::request::Outcome;
+use crate::selector::Selector;
 use crate::timestamp::Timestamp;
 
 /// A message in a queue.
@@ -38,9 +39,40 @@ pub(super) struct Seat {
     pub(super) given: VecDeque<(Token, QueuedMessage)>,
     /// The number of its messages that a transaction is settling.
     pub(super) held: usize,
+    /// Picks the messages that it takes; `None` for all.
+    pub(super) selector: Option<Selector>,
+    /// No ready message with a lower sequence is for its selector, so that each is looked at once.
+    pub(super) looked_up_to: u64,
 }
 
 impl Seat {
+    /// Returns the place of the first of the `ready` messages that it takes.
+    pub(super) fn first_of(&mut self, ready: &VecDeque<QueuedMessage>) -> Option<usize> {
+        let Some(selector) = &self.selector else {
+            return (!ready.is_empty()).then_some(0);
+        };
+        let from = ready.partition_point(|entry| entry.sequence < self.looked_up_to);
+        let mut rest = ready.range(from..);
+        let found = rest.position(|entry| selector.matches(&*entry.message));
+        let at = found.map(|at| from + at);
+        let reached = match at {
+            Some(at) => ready.get(at).map(|entry| entry.sequence),
+            None => ready.back().map(|last| last.sequence + 1),
+        };
+        self.looked_up_to = self.looked_up_to.max(reached.unwrap_or_default());
+        at
+    }
+
+    /// Returns true if it waits for a message such as this one, which is ready now.
+    pub(super) fn waits_for(&mut self, entry: &QueuedMessage) -> bool {
+        let selector = self.selector.as_ref();
+        let wants = selector.is_some_and(|selector| selector.matches(&*entry.message));
+        if wants {
+            self.looked_up_to = self.looked_up_to.min(entry.sequence);
+        }
+        wants && !self.in_turn
+    }
+
     /// Delivers a message to the consumer, or returns it if there is no credit or no room.
     pub(super) fn offer(&mut self, entry: QueuedMessage) -> Result<(), QueuedMessage> {
         let token = Token(self.last_token + 1);

@@ -255,3 +255,90 @@ fn an_overflown_session_keeps_no_message_of_a_queue() {
     bob.subscribe(0, "/queue/a", AUTO);
     assert_eq!(tries(&bob.take()), [("1".into(), 1), ("2".into(), 0)]);
 }
+
+/// Subscribes with a selector.
+fn selecting(client: &Client<'_>, slot: u32, selector: &str) -> Result<(), SubscribeError> {
+    let mut request = client.request(slot, "/queue/a", INDIVIDUAL);
+    request.options.selector = Some(selector.to_owned().into());
+    client.try_subscribe(request)
+}
+
+fn send_kinds(broker: &Hub, all: &[(&str, &str)]) -> usize {
+    let messages = all.iter();
+    let messages = messages.map(|(kind, body)| with_headers("/queue/a", body, &[("kind", kind)]));
+    publish(broker, messages.collect())
+}
+
+#[test]
+fn selectors_pick_and_leave_the_rest_to_others() {
+    let broker = Hub::new(broker());
+    let (alice, bob) = (Client::open(&broker), Client::open(&broker));
+    send_kinds(&broker, &[("b", "1"), ("a", "2"), ("b", "3"), ("a", "4")]);
+    selecting(&alice, 0, "kind = 'a'").unwrap();
+    assert_eq!(alice.bodies(), ["2", "4"]);
+    assert_eq!(known(&broker, "/queue/a").depth, 2);
+    // What nobody wants waits, and what comes behind it is not held up.
+    assert_eq!(send_kinds(&broker, &[("b", "5"), ("a", "6")]), 1);
+    assert_eq!(alice.bodies(), ["6"]);
+    bob.subscribe(0, "/queue/a", INDIVIDUAL);
+    assert_eq!(bob.bodies(), ["1", "3", "5"]);
+    // What comes back goes to those who want it, at its old place.
+    alice.close();
+    assert_eq!(bob.bodies(), ["2", "4", "6"]);
+    let carol = Client::open(&broker);
+    selecting(&carol, 0, "kind = 'b'").unwrap();
+    bob.close();
+    assert_eq!(carol.bodies(), ["1", "3", "5"]);
+    assert_eq!(known(&broker, "/queue/a").depth, 3);
+    let refused = selecting(&carol, 1, "kind LIKE").unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .starts_with("the header `selector` is invalid")
+    );
+}
+
+#[test]
+fn a_selecting_consumer_without_room_goes_on_where_it_was() {
+    let broker = Hub::new(broker());
+    let alice = Client::open(&broker);
+    let mut request = alice.request(0, "/queue/a", INDIVIDUAL);
+    request.options.selector = Some("kind = 'a'".into());
+    alice
+        .try_subscribe(request.prefetch(1.try_into().unwrap()))
+        .unwrap();
+    let all = ["a", "b", "a", "b", "a"]
+        .iter()
+        .zip(["1", "2", "3", "4", "5"]);
+    let all: Vec<(&str, &str)> = all.map(|(kind, body)| (*kind, body)).collect();
+    send_kinds(&broker, &all);
+    for (tag, body) in (1..).zip(["1", "3", "5"]) {
+        assert_eq!(alice.bodies(), [body]);
+        alice.accept(0, tag);
+    }
+    assert_eq!(alice.bodies(), Vec::<String>::new());
+    send_kinds(&broker, &[("b", "6"), ("a", "7")]);
+    assert_eq!(alice.bodies(), ["7"]);
+}
+
+/// Each message is looked at once by each consumer, however often others come and settle.
+#[test]
+fn selectors_go_to_the_consumers_in_turn() {
+    let broker = Hub::new(broker());
+    let (alice, bob) = (Client::open(&broker), Client::open(&broker));
+    selecting(&alice, 0, "kind IN ('a', 'b')").unwrap();
+    selecting(&bob, 0, "kind IN ('b', 'c')").unwrap();
+    let kinds = ["a", "b", "c", "b", "c", "a", "d"];
+    let all: Vec<(&str, &str)> = kinds.iter().map(|kind| (*kind, *kind)).collect();
+    assert_eq!(send_kinds(&broker, &all), 6);
+    let (alices, bobs) = (alice.bodies(), bob.bodies());
+    assert_eq!(alices.len() + bobs.len(), 6);
+    assert!(
+        alices.iter().all(|kind| kind == "a" || kind == "b"),
+        "{alices:?}"
+    );
+    assert!(
+        bobs.iter().all(|kind| kind == "b" || kind == "c"),
+        "{bobs:?}"
+    );
+}
