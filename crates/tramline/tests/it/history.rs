@@ -1,5 +1,8 @@
 //! History: clients that come back receive what they missed, on every transport.
 
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
 use tramline::EmbeddedBroker;
 use tramline::broker::{History, Position};
 use tramline_stomp::{Frame, Version};
@@ -261,4 +264,57 @@ async fn a_replay_that_is_larger_than_the_outbox_closes_nobody() {
         let message = client.expect("MESSAGE").await;
         assert_eq!(message.text().trim_start_matches('0'), n.to_string());
     }
+}
+
+/// Clients that are cut again and again, each at another place, receive everything once and in order.
+#[tokio::test]
+async fn jitter_loses_nothing() {
+    jitter(8, 6, 5).await;
+}
+
+/// The same with many clients, for `cargo xtask soak`.
+#[tokio::test]
+#[ignore = "takes long"]
+async fn much_jitter_loses_nothing() {
+    jitter(200, 100, 20).await;
+}
+
+/// Each of `clients` is cut after every few messages, of `rounds` times `burst` in all.
+async fn jitter(clients: usize, rounds: usize, burst: usize) {
+    let server = Setup::open_to_all(keeping(History::messages(100_000)))
+        .start()
+        .await;
+    let publisher = server.messaging().publisher();
+    let all = rounds * burst;
+    let server = Arc::new(server);
+    let clients = (0..clients).map(|number| (number, Arc::clone(&server)));
+    let clients: JoinSet<()> = clients
+        .map(|(number, server)| async move {
+            let (mut seen, mut position) = (0, Position::START);
+            while seen < all {
+                let mut client = Client::connect(&server).await;
+                let resume = format!("resume-from:{position}\n");
+                client.send(&subscribe("/topic/kept/jitter", &resume)).await;
+                client.expect("RECEIPT").await.has("gap", None);
+                for _ in 0..(1 + (seen + number) % 7).min(all - seen) {
+                    let message = client.expect("MESSAGE").await;
+                    assert_eq!(message.text(), seen.to_string(), "client {number}");
+                    position = self::position(&message);
+                    seen += 1;
+                }
+                // What was on its way to it is lost with the connection.
+                client.reset();
+            }
+        })
+        .collect();
+    for n in 0..all {
+        publisher
+            .send("/topic/kept/jitter", n.to_string())
+            .await
+            .unwrap();
+        if n % burst == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    clients.join_all().await;
 }
