@@ -61,6 +61,12 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
         Capabilities::default()
     }
 
+    /// Returns true if messages to `destination` with the header `persistent:true` outlive the engine's process; sessions
+    /// refuse the others. Default [`Capabilities::persistent`], for all.
+    fn is_persistent(&self, _destination: &str) -> bool {
+        self.capabilities().persistent
+    }
+
     /// Starts the engine, once. Before it returns, the hub calls only [`settings`](Self::settings),
     /// [`errors`](Self::errors) and [`capabilities`](Self::capabilities), unless the engine itself causes other calls.
     /// Until the answer arrives the hub passes requests on as usual: the engine keeps them or refuses them. When the
@@ -174,6 +180,10 @@ impl<B: Broker + ?Sized> Broker for Arc<B> {
 
     fn capabilities(&self) -> Capabilities {
         (**self).capabilities()
+    }
+
+    fn is_persistent(&self, destination: &str) -> bool {
+        (**self).is_persistent(destination)
     }
 
     fn start(&self, hub: Arc<LocalHub>) -> Confirm<Result<(), StartError>> {

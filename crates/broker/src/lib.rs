@@ -41,7 +41,10 @@ pub use tramline_stomp::{AckMode, Headers};
 pub use self::broker::{Broker, Capabilities, Commit, Order, Settlement};
 pub use self::confirm::{Confirm, Promise, Unanswered};
 pub use self::destination::{Destination, DestinationError, Pattern, Separator, Target};
-pub use self::embedded::{EmbeddedBroker, QueueSettings, WhenFull};
+pub use self::embedded::{
+    Appended, Change, Durability, EmbeddedBroker, Fetched, FetchedMessage, Journal, JournalError,
+    Key, QueueSettings, RecoveredQueue, Ticket, WhenFetched, WhenFull, WhenStored,
+};
 pub use self::errors::{
     CommitError, OpenError, PublishError, Refused, SettleError, StartError, SubscribeError,
     UnsubscribeError,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::job::{Job, Work};
+use super::journal::{Change, Journal, Key};
 use super::ledger::Load;
 use super::publishing::expiring;
 use super::queue::{Aftermath, Needs, NotTaken, Queue};
@@ -15,8 +16,8 @@ use crate::destination::Target;
 use crate::errors::{CommitError, PublishError, SettleError};
 use crate::expiry::expiry;
 use crate::feed::Feed;
-use crate::message::Publish;
-use crate::request::Published;
+use crate::message::{Message, Publish};
+use crate::request::{Outcome, Published};
 use crate::statistics::{Count, DestinationKind};
 use crate::timestamp::Timestamp;
 
@@ -52,18 +53,19 @@ impl Engine {
     ) -> Confirm<Result<Published, CommitError>> {
         let mut after = Aftermath::default();
         let answer = match self.try_commit(&commit, false, &mut after) {
-            Ok(published) => Confirm::ready(Ok(published)),
-            Err(NotNow::Never(error)) => Confirm::ready(Err(error)),
+            Ok(published) => Ok(published),
+            Err(NotNow::Never(error)) => Err(error),
             Err(NotNow::Full { queue, needs }) => {
                 let (promise, confirm) = Promise::new();
                 let work = Work::Commit { commit, promise };
                 let deadline = self.deadline(&queue);
                 self.wait_in(&queue, Job { work, deadline }, needs, &mut after);
-                confirm
+                self.finish(after);
+                return confirm;
             }
         };
-        self.finish(after);
-        answer
+        let awaited = self.finish(after);
+        self.confirm(answer, awaited)
     }
 
     pub(super) fn go_on_with_commit(
@@ -74,7 +76,7 @@ impl Engine {
         after: &mut Aftermath,
     ) {
         match self.try_commit(&commit, true, after) {
-            Ok(published) => promise.keep(Ok(published)),
+            Ok(published) => self.answer(promise, Ok(published), after.awaited),
             Err(NotNow::Never(error)) => promise.keep(Err(error)),
             Err(NotNow::Full { queue, needs }) => {
                 let work = Work::Commit { commit, promise };
@@ -99,12 +101,19 @@ impl Engine {
                 return Err(not_now);
             }
         };
+        let prepare = |publish: &Publish| self.prepare_reserved(publish.clone(), &mut reservations);
+        let mut prepared = commit.publishes.iter().map(prepare);
+        let mut stored = Vec::new();
+        if let Some(journal) = &self.journal {
+            stored.extend(prepared.by_ref());
+            store_commit(&**journal, &held, &mut stored, after);
+        }
         for (queue, held) in held {
             queue.settle_held(held, self.hub.now(), after);
         }
         let mut receivers = 0;
-        for publish in &commit.publishes {
-            receivers += self.publish_reserved(publish.clone(), &mut reservations, after);
+        for publish in stored.into_iter().chain(prepared) {
+            receivers += self.publish_prepared(publish, after);
         }
         Ok(Published::new(receivers))
     }
@@ -120,6 +129,9 @@ impl Engine {
             let seating = settlement.consumer.record::<Seating>();
             let held = seating.and_then(|Seating { queue, key }| {
                 let queue = queue.upgrade()?;
+                if queue.has_failed() {
+                    return None;
+                }
                 let held = queue.hold(*key, &settlement.tokens, settlement.outcome)?;
                 Some((queue, held))
             });
@@ -205,6 +217,11 @@ impl Engine {
             }
         }
         self.hub.check_memory(bytes)?;
+        let durable = loads.iter().filter(|(queue, _)| queue.is_durable());
+        let stored: usize = durable.clone().map(|(_, load)| load.bytes).sum();
+        if let Some((queue, _)) = durable.clone().next() {
+            queue.check_store(stored)?;
+        }
         Ok(loads)
     }
 
@@ -231,32 +248,115 @@ impl Engine {
         }
     }
 
-    /// Publishes messages that were checked and have their room reserved.
-    fn publish_reserved(
-        &self,
-        publish: Publish,
-        reservations: &mut Reservations,
-        after: &mut Aftermath,
-    ) -> usize {
-        let Target::Destination(destination) = &publish.target else {
-            return self.hub.deliver_here(publish);
+    /// Makes the message of a publish that was checked and has its room reserved.
+    fn prepare_reserved(&self, publish: Publish, reservations: &mut Reservations) -> Prepared {
+        let reservation = match &publish.target {
+            Target::Destination(destination) => reservations.get_mut(destination.as_str()),
+            _ => None,
         };
-        let destination = destination.clone();
-        let Some(reservation) = reservations.get_mut(destination.as_str()) else {
-            // `prepare` made sure that the name finds a place; a topic removed since has no subscribers.
-            let delivered = self
-                .hub
-                .deliver_run(Feed::NODE, &destination, vec![publish])
-                .map_err(|refused| refused.error);
-            return delivered.unwrap_or_default();
+        let Some(reservation) = reservation else {
+            return Prepared::Other(publish);
         };
         let reserved = Load::one(publish.size_hint());
         reservation.left = reservation.left.less(reserved);
-        let queue = &reservation.queue;
-        let expires_at = self.expires_at(queue, &publish.headers).unwrap_or_default();
-        let message = self.hub.message(expiring(publish, expires_at));
-        queue
-            .push_reserved(&message, expires_at, reserved, self.hub.now(), after)
-            .into()
+        let queue = Arc::clone(&reservation.queue);
+        let expires_at = self
+            .expires_at(&queue, &publish.headers)
+            .unwrap_or_default();
+        Prepared::Reserved {
+            message: self.hub.message(expiring(publish, expires_at)),
+            queue,
+            expires_at,
+            reserved,
+            key: None,
+        }
+    }
+
+    fn publish_prepared(&self, prepared: Prepared, after: &mut Aftermath) -> usize {
+        match prepared {
+            Prepared::Reserved {
+                queue,
+                message,
+                expires_at,
+                reserved,
+                key,
+            } => queue
+                .push_reserved(&message, (expires_at, key), reserved, self.hub.now(), after)
+                .into(),
+            Prepared::Other(publish) => {
+                let Target::Destination(destination) = &publish.target else {
+                    return self.hub.deliver_here(publish);
+                };
+                let destination = destination.clone();
+                // `prepare` made sure that the name finds a place; a topic removed since has no subscribers.
+                let delivered = self
+                    .hub
+                    .deliver_run(Feed::NODE, &destination, vec![publish])
+                    .map_err(|refused| refused.error);
+                delivered.unwrap_or_default()
+            }
+        }
+    }
+}
+
+/// A message of a transaction that is carried out.
+enum Prepared {
+    /// For a queue that has its room reserved.
+    Reserved {
+        queue: Arc<Queue>,
+        message: Arc<Message>,
+        expires_at: Option<Timestamp>,
+        reserved: Load,
+        /// Its key in the journal of a durable queue.
+        key: Option<Key>,
+    },
+    /// For a topic, a user or a session.
+    Other(Publish),
+}
+
+/// Appends what durable queues keep of a transaction to the journal, as one record.
+fn store_commit(
+    journal: &dyn Journal,
+    held: &[(Arc<Queue>, HeldMessages)],
+    prepared: &mut [Prepared],
+    after: &mut Aftermath,
+) {
+    let mut changes = Vec::new();
+    let mut queues = Vec::new();
+    for (queue, held) in held.iter().filter(|(queue, _)| queue.is_durable()) {
+        if held.outcome == Outcome::Accepted {
+            let removals = held.entries.iter().map(|(_, entry)| Change::Remove {
+                key: Key(entry.sequence),
+            });
+            changes.extend(removals);
+            queues.push(queue);
+        }
+    }
+    for prepared in &*prepared {
+        if let Prepared::Reserved { queue, message, .. } = prepared
+            && queue.is_durable()
+        {
+            changes.push(Change::Enqueue {
+                queue: queue.name(),
+                message,
+            });
+            queues.push(queue);
+        }
+    }
+    if changes.is_empty() {
+        return;
+    }
+    let appended = journal.append(&changes);
+    for queue in queues {
+        after.awaited = after.awaited | queue.awaits(appended.ticket);
+    }
+    let mut next = appended.first.0;
+    for prepared in prepared {
+        if let Prepared::Reserved { queue, key, .. } = prepared
+            && queue.is_durable()
+        {
+            *key = Some(Key(next));
+            next += 1;
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::{iter::Peekable, vec};
 
 use bytestring::ByteString;
 
+use super::journal::{Awaited, Key};
 use super::queue::Queue;
 use crate::broker::Commit;
 use crate::confirm::Promise;
@@ -47,6 +48,8 @@ pub(super) struct Batch {
     pub(super) receivers: usize,
     /// The destination of a message that is refused.
     pub(super) refused: Option<ByteString>,
+    /// The records of the messages done before it was parked.
+    pub(super) awaited: Awaited,
 }
 
 /// A message for a queue that is full.
@@ -57,6 +60,8 @@ pub(super) struct ParkedMessage {
     pub(super) expires_at: Option<Timestamp>,
     /// True if it is refused instead of waiting.
     pub(super) immediate: bool,
+    /// The message of a durable queue whose dead letter it is.
+    pub(super) replaces: Option<Key>,
 }
 
 impl Batch {
@@ -67,6 +72,7 @@ impl Batch {
             done: 0,
             receivers: 0,
             refused: None,
+            awaited: Awaited::default(),
         }
     }
 

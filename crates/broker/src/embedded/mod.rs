@@ -2,9 +2,11 @@
 
 mod commit;
 mod job;
+mod journal;
 mod ledger;
 mod publishing;
 mod queue;
+mod recovery;
 mod seat;
 mod settings;
 
@@ -15,7 +17,11 @@ use std::sync::{Arc, OnceLock, Weak};
 use bytestring::ByteString;
 
 use self::job::Batch;
-use self::queue::{Aftermath, NotTaken, Queue};
+pub use self::journal::{
+    Appended, Change, Durability, Fetched, FetchedMessage, Journal, JournalError, Key,
+    RecoveredQueue, Ticket, WhenFetched, WhenStored,
+};
+use self::queue::{Aftermath, Keeper, NotTaken, Queue};
 use self::seat::SeatKey;
 pub use self::settings::{QueueSettings, WhenFull};
 use crate::broker::{Broker, Capabilities, Commit};
@@ -35,6 +41,7 @@ use crate::selector::Selector;
 use crate::session_id::SessionId;
 use crate::statistics::DestinationKind;
 use crate::statistics::DestinationStatistics;
+use crate::timestamp::Timestamp;
 
 /// A broker inside the application's process that keeps everything in memory: give it to a [`Hub`](crate::Hub).
 ///
@@ -65,15 +72,24 @@ use crate::statistics::DestinationStatistics;
 pub struct EmbeddedBroker {
     settings: HubSettings,
     queue_settings: Vec<(ByteString, Arc<QueueSettings>)>,
-    engine: OnceLock<Engine>,
+    journal: Option<Arc<dyn Journal>>,
+    durable: DurablePatterns,
+    engine: OnceLock<Arc<Engine>>,
 }
+
+/// The durability of the queues that each pattern covers.
+type DurablePatterns = Vec<(ByteString, Arc<Option<Durability>>)>;
 
 /// The broker after it has received its hub.
 struct Engine {
     hub: Arc<LocalHub>,
     queues: Names<Queue>,
     settings: Vec<(ByteString, Arc<QueueSettings>)>,
+    journal: Option<Arc<dyn Journal>>,
+    durable: DurablePatterns,
     queues_swept: Periodic,
+    /// For the callbacks of the journal.
+    this: Weak<Self>,
 }
 
 /// A consumer's place in a queue, stored as the [`Consumer`]'s record.
@@ -112,6 +128,8 @@ impl EmbeddedBroker {
         Self {
             settings: HubSettings::new(),
             queue_settings: Vec::new(),
+            journal: None,
+            durable: Vec::new(),
             engine: OnceLock::new(),
         }
     }
@@ -161,6 +179,32 @@ impl EmbeddedBroker {
     ) -> Self {
         self.queue_settings
             .push((pattern.into(), Arc::new(settings)));
+        self
+    }
+
+    /// Sets the store of [durable](Self::durable) queues: a `Store` of the crate `tramline-store`.
+    #[must_use]
+    pub fn store(mut self, store: impl Journal) -> Self {
+        self.journal = Some(Arc::new(store));
+        self
+    }
+
+    /// Keeps the messages of the queues that `pattern` covers in the [store](Self::store): they outlive the process. The
+    /// first pattern that covers a queue counts. Without such a line queues are in memory.
+    ///
+    /// * A message is confirmed when it is stored as `durability` says; so is the settlement of a delivery. A
+    ///   transaction is one record, and so are a dead letter and its removal.
+    /// * Messages keep their order, headers, time of expiry and number of deliveries. After a crash every message counts as
+    ///   perhaps delivered, and carries `redelivered:true`.
+    /// * Only the next messages of a long queue are in memory, so [`QueueSettings::max_messages`] and
+    ///   [`max_bytes`](QueueSettings::max_bytes) may be larger than for others. What expires behind them is removed when
+    ///   its turn comes.
+    /// * Nothing that was confirmed is dropped: [`QueueSettings::when_full`] must be [`WhenFull::Wait`], and
+    ///   [`QueueSettings::dead_letters`] a durable queue or a topic.
+    #[must_use]
+    pub fn durable(mut self, pattern: impl Into<ByteString>, durability: Durability) -> Self {
+        let durability = Arc::new(Some(durability));
+        self.durable.push((pattern.into(), durability));
         self
     }
 
@@ -238,7 +282,7 @@ impl Broker for EmbeddedBroker {
             self.settings
                 .settings_error(pattern, DestinationKind::Queue, dead_letters)
         });
-        errors.collect()
+        errors.chain(self.durability_errors()).collect()
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -250,23 +294,41 @@ impl Broker for EmbeddedBroker {
             .options(options)
             .answer_time(None)
             .starts_at_once(true)
+            .persistent(self.journal.is_some())
+    }
+
+    fn is_persistent(&self, destination: &str) -> bool {
+        let durability = self.settings.first_covering(&self.durable, destination);
+        self.journal.is_some() && durability.is_some()
     }
 
     fn start(&self, hub: Arc<LocalHub>) -> Confirm<Result<(), StartError>> {
-        let engine = Engine {
+        let engine = Arc::new_cyclic(|this| Engine {
             queues: Names::new(Arc::clone(hub.quota())),
             settings: self.queue_settings.clone(),
+            journal: self.journal.clone(),
+            durable: self.durable.clone(),
             queues_swept: Periodic::default(),
             hub: Arc::clone(&hub),
-        };
-        let started = match self.engine.set(engine) {
-            Ok(()) => Ok(()),
+            this: Weak::clone(this),
+        });
+        let started = match self.engine.set(Arc::clone(&engine)) {
+            Ok(()) => engine.recover(),
             Err(_) => Err(StartError::new("it has a hub already")),
         };
         if started.is_ok() {
             hub.set_available(true);
         }
         Confirm::ready(started)
+    }
+
+    fn stop(&self, _: Timestamp) -> Confirm<()> {
+        let Some(journal) = &self.journal else {
+            return Confirm::ready(());
+        };
+        let (promise, confirm) = Promise::new();
+        journal.stop(Box::new(move || promise.keep(())));
+        confirm
     }
 
     fn publish(
@@ -281,16 +343,18 @@ impl Broker for EmbeddedBroker {
         let mut after = Aftermath::default();
         let mut batch = Batch::new(batch);
         let answer = match engine.run(&mut batch, &mut after) {
-            Ok(()) => Confirm::ready(Ok(Published::new(batch.receivers))),
-            Err(NotTaken::Refused(error)) => Confirm::ready(Err(batch.refused(error))),
+            Ok(()) => Ok(Published::new(batch.receivers)),
+            Err(NotTaken::Refused(error)) => Err(batch.refused(error)),
             Err(NotTaken::Full | NotTaken::Removed) => {
                 let (promise, confirm) = Promise::new();
+                batch.awaited = after.awaited;
                 engine.park(batch, promise, None, &mut after);
-                confirm
+                engine.finish(after);
+                return confirm;
             }
         };
-        engine.finish(after);
-        answer
+        let awaited = engine.finish(after);
+        engine.confirm(answer, awaited)
     }
 
     fn consume(&self, consumer: Arc<Consumer>) -> Confirm<Result<Subscribed, SubscribeError>> {
@@ -333,14 +397,16 @@ impl Broker for EmbeddedBroker {
         let Some((engine, queue, key)) = self.seating(consumer) else {
             return Confirm::ready(Err(SettleError::Gone));
         };
+        if queue.has_failed() {
+            return Confirm::ready(Err(SettleError::BrokerUnavailable));
+        }
         let mut after = Aftermath::default();
         let settled = queue.settle(key, tokens, outcome, engine.hub.now(), &mut after);
-        engine.finish(after);
-        Confirm::ready(if settled {
-            Ok(())
-        } else {
-            Err(SettleError::Gone)
-        })
+        let awaited = engine.finish(after);
+        match settled {
+            true => engine.confirm(Ok(()), awaited),
+            false => Confirm::ready(Err(SettleError::Gone)),
+        }
     }
 
     fn commit(&self, commit: Commit) -> Confirm<Result<Published, CommitError>> {
@@ -413,6 +479,12 @@ impl Engine {
                 Ok(queue) => queue,
                 Err(error) => break Err(self.hub.refused_subscription(&error)),
             };
+            // Its consumers would see the part that is in memory, and wait for ever for the rest.
+            if queue.is_durable() && consumer.options().selector.is_some() {
+                break Err(SubscribeError::Refused {
+                    reason: "a durable queue supports no selector".into(),
+                });
+            }
             // It fails only for a queue that was removed; look it up again.
             if queue
                 .subscribe(consumer, self.hub.now(), &mut after)
@@ -432,9 +504,24 @@ impl Engine {
     ) -> Result<Arc<Queue>, NoMoreNames> {
         self.queues.get_or_insert(destination, payer, |name| {
             let settings = self.hub.settings();
+            let keeper = self.keeper(destination);
             let settings = settings.first_covering(&self.settings, destination);
-            Queue::new(name, settings, self.hub.meter())
+            Queue::new(name, settings, self.hub.meter(), keeper)
         })
+    }
+
+    fn keeper(&self, destination: &str) -> Option<Keeper> {
+        let settings = self.hub.settings();
+        let durability = *settings.first_covering(&self.durable, destination);
+        Some(Keeper {
+            journal: Arc::clone(self.journal.as_ref()?),
+            durability: durability?,
+        })
+    }
+
+    pub(super) fn is_durable(&self, destination: &Destination) -> bool {
+        let kind = self.hub.settings().kind(destination);
+        matches!(kind, Some((DestinationKind::Queue, _))) && self.keeper(destination).is_some()
     }
 }
 

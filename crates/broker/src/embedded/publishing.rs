@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::job::{Batch, Job, ParkedMessage, Work};
+use super::journal::Awaited;
 use super::ledger::Load;
 use super::queue::{Aftermath, Dead, Needs, NotTaken, Queue};
 use super::settings::WhenFull;
@@ -91,6 +92,8 @@ impl Engine {
             }
             Some((DestinationKind::Queue, _)) => {
                 let waiting = self.waiting(destination, publish)?;
+                let size = waiting.message.size();
+                waiting.queue.check_store(size).map_err(NotTaken::Refused)?;
                 self.enqueue(waiting, false, batch, after)
             }
         }
@@ -113,6 +116,7 @@ impl Engine {
             message: self.hub.message(expiring(publish, expires_at)),
             queue,
             expires_at,
+            replaces: None,
         })
     }
 
@@ -129,8 +133,10 @@ impl Engine {
                 message,
                 expires_at,
                 immediate,
+                replaces,
             } = &waiting;
-            match queue.push(message, *expires_at, waited, self.hub.now(), after) {
+            let times = (*expires_at, *replaces);
+            match queue.push(message, times, waited, self.hub.now(), after) {
                 Ok(handed) => {
                     batch.receivers += usize::from(handed);
                     batch.done += 1;
@@ -168,9 +174,14 @@ impl Engine {
         match work {
             Work::Batch { mut batch, promise } => {
                 let done = batch.done;
-                match self.run(&mut batch, after) {
-                    Ok(()) => promise.keep(Ok(Published::new(batch.receivers))),
-                    Err(NotTaken::Refused(error)) => promise.keep(Err(batch.refused(error))),
+                let ran = self.run(&mut batch, after);
+                batch.awaited = batch.awaited | after.awaited;
+                let awaited = batch.awaited;
+                match ran {
+                    Ok(()) => self.answer(promise, Ok(Published::new(batch.receivers)), awaited),
+                    Err(NotTaken::Refused(error)) => {
+                        self.answer(promise, Err(batch.refused(error)), awaited);
+                    }
                     Err(NotTaken::Full | NotTaken::Removed) => {
                         let fresh = batch.done > done;
                         let deadline = (!fresh).then_some(deadline);
@@ -229,8 +240,8 @@ impl Engine {
         }
     }
 
-    /// Does the follow-up work, with no lock held.
-    pub(super) fn finish(&self, mut after: Aftermath) {
+    /// Does the follow-up work, with no lock held; returns the records to wait for before anything is confirmed.
+    pub(super) fn finish(&self, mut after: Aftermath) -> Awaited {
         loop {
             if let Some(dead) = after.dead.pop_front() {
                 self.bury(&dead, &mut after);
@@ -242,9 +253,13 @@ impl Engine {
                     self.go_on(job, &mut after);
                 }
             } else {
-                return;
+                break;
             }
         }
+        for (queue, keys) in after.fetches {
+            self.fetch(queue, keys);
+        }
+        after.awaited
     }
 
     /// Publishes a message that a queue gave up as a dead letter, if the queue has a destination for dead letters.
@@ -254,16 +269,31 @@ impl Engine {
             reason,
             deliveries,
             queue,
+            key,
         } = dead;
         let to = queue.settings.dead_letters.as_ref();
         // A message that dies in the dead-letter queue itself is dropped.
         let to = to.filter(|to| *to != queue.name());
         let to = to.and_then(|to| Destination::parse(to.clone()).ok());
-        let mut batch = Batch::new(Vec::new());
+        let mut key = *key;
         let buried = to.map(|to| {
-            let letter = message.dead_letter(to, *reason, *deliveries);
-            self.publish_one(letter, &mut batch, after)
+            let letter = message.dead_letter(to.clone(), *reason, *deliveries);
+            let mut batch = Batch::new(Vec::new());
+            match self.is_durable(&to) {
+                // One record: it is never in both queues, nor in none.
+                true => {
+                    let mut waiting = self.waiting(&to, letter)?;
+                    waiting.replaces = key;
+                    self.enqueue(waiting, false, &mut batch, after)?;
+                    key = None;
+                    Ok(())
+                }
+                false => self.publish_one(letter, &mut batch, after),
+            }
         });
+        if let Some(key) = key {
+            queue.forget(&[key], after);
+        }
         match buried {
             Some(Ok(())) => queue.meter.count(Count::DeadLettered, 1),
             None if *reason == DeadLetterReason::Expired => {}

@@ -1,5 +1,7 @@
 //! Queues: each message goes to one consumer at a time, until one has accepted it.
 
+mod settling;
+mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -12,14 +14,13 @@ use bytestring::ByteString;
 
 use super::Seating;
 use super::job::Job;
+use super::journal::{Awaited, Durability, Journal, Key};
 use super::ledger::{At, Ledger, Load};
-use super::seat::{HeldMessages, QueuedMessage, Seat, SeatKey};
+use super::seat::{QueuedMessage, Seat, SeatKey};
 use super::settings::{QueueSettings, WhenFull};
 use crate::errors::PublishError;
-use crate::feed::Token;
 use crate::hub::Consumer;
 use crate::message::{DeadLetterReason, Message};
-use crate::request::Outcome;
 use crate::selector::Selector;
 use crate::statistics::{Count, DestinationKind, DestinationStatistics, Meter};
 use crate::sync::{Mutex, MutexGuard};
@@ -32,13 +33,24 @@ pub(super) struct Queue {
     pub(super) settings: Arc<QueueSettings>,
     pub(super) meter: Meter,
     to_be_swept: AtomicBool,
+    /// Where its messages are stored, if it is durable.
+    keeper: Option<Keeper>,
     state: Mutex<Contents>,
+}
+
+/// The journal of a durable queue.
+#[derive(Clone, Debug)]
+pub(super) struct Keeper {
+    pub(super) journal: Arc<dyn Journal>,
+    pub(super) durability: Durability,
 }
 
 #[derive(Debug, Default)]
 struct Contents {
     /// The messages that wait for a consumer, by sequence.
     ready: VecDeque<QueuedMessage>,
+    /// Messages behind these that are in the journal only.
+    stored: StoredTail,
     seats: Vec<Option<Seat>>,
     free_seats: Vec<u32>,
     /// The number of the next consumer.
@@ -57,6 +69,17 @@ struct Contents {
     used: bool,
     /// Removed from the map: a holder of this queue must look it up again.
     removed: bool,
+}
+
+/// The end of a durable queue that is not in memory: eight bytes a message.
+#[derive(Debug, Default)]
+struct StoredTail {
+    /// In order.
+    keys: VecDeque<Key>,
+    /// The bytes of these messages, and of those being fetched.
+    bytes: usize,
+    /// The number of messages that are being fetched.
+    fetching: usize,
 }
 
 /// A waiting publisher, and the room that it needs here.
@@ -82,6 +105,10 @@ pub(super) struct Aftermath {
     pub(super) room: VecDeque<Arc<Queue>>,
     /// Publishers whose time to wait is over, with the queue they waited for.
     pub(super) overdue: VecDeque<(Box<Job>, Arc<Queue>)>,
+    /// Messages of durable queues to fetch from the journal.
+    pub(super) fetches: Vec<(Arc<Queue>, Vec<Key>)>,
+    /// The records that the answer waits for.
+    pub(super) awaited: Awaited,
 }
 
 impl Aftermath {
@@ -103,6 +130,8 @@ pub(super) struct Dead {
     pub(super) reason: DeadLetterReason,
     pub(super) deliveries: u32,
     pub(super) queue: Arc<Queue>,
+    /// Its key, if the queue's journal still has it.
+    pub(super) key: Option<Key>,
 }
 
 /// The reasons why a queue did not take a message.
@@ -117,7 +146,12 @@ pub(super) enum NotTaken {
 }
 
 impl Queue {
-    pub(super) fn new(name: ByteString, settings: Arc<QueueSettings>, meter: Meter) -> Self {
+    pub(super) fn new(
+        name: ByteString,
+        settings: Arc<QueueSettings>,
+        meter: Meter,
+        keeper: Option<Keeper>,
+    ) -> Self {
         let state = Contents {
             used: true,
             ..Contents::default()
@@ -127,6 +161,7 @@ impl Queue {
             settings,
             meter,
             to_be_swept: AtomicBool::new(false),
+            keeper,
             state: Mutex::new(state),
         }
     }
@@ -141,11 +176,12 @@ impl Queue {
         Some(now + self.settings.time_to_live?.max(Duration::from_millis(1)))
     }
 
-    /// Stores a message; returns true if a consumer has it already. `waited` is set for the publisher whose turn it is.
+    /// Stores a message; returns true if a consumer has it already. `waited` is set for the publisher whose turn it is. A
+    /// durable queue's journal removes the message that it `replaces`, in the same record.
     pub(super) fn push(
         self: &Arc<Self>,
         message: &Arc<Message>,
-        expires_at: Option<Timestamp>,
+        (expires_at, replaces): (Option<Timestamp>, Option<Key>),
         waited: bool,
         now: Timestamp,
         after: &mut Aftermath,
@@ -156,6 +192,8 @@ impl Queue {
             match self.settings.when_full {
                 WhenFull::Wait(time) if !time.is_zero() => return Err(NotTaken::Full),
                 WhenFull::Wait(_) => return Err(NotTaken::Refused(self.full(&state))),
+                // It drops nothing that was confirmed.
+                _ if self.is_durable() => return Err(NotTaken::Refused(self.full(&state))),
                 WhenFull::DropNewest => {
                     self.meter.count(Count::DroppedNewest, 1);
                     return Ok(false);
@@ -171,9 +209,10 @@ impl Queue {
                 }
             }
         }
-        let sequence = self.take_in(&mut state, message, expires_at);
+        let key = self.store(message, replaces, after);
+        let sequence = self.take_in(&mut state, message, expires_at, key);
         self.hand_out(&mut state, now, after);
-        Ok(!state.has_last(sequence) && !is_over(expires_at, now))
+        Ok(state.has_handed_out(sequence) && !is_over(expires_at, now))
     }
 
     /// Reserves room for a transaction. `waited` is set for a publisher whose turn it is.
@@ -189,7 +228,9 @@ impl Queue {
                 {
                     return Err(NotTaken::Full);
                 }
-                WhenFull::DropOldest if self.in_the_way(&state, rest, needs.load).is_some() => {}
+                WhenFull::DropOldest
+                    if !self.is_durable()
+                        && self.in_the_way(&state, rest, needs.load).is_some() => {}
                 _ => return Err(NotTaken::Refused(self.full(&state))),
             }
         }
@@ -204,11 +245,11 @@ impl Queue {
         self.call_publishers(&state, after);
     }
 
-    /// Stores a message whose room is reserved.
+    /// Stores a message whose room is reserved, and which the journal of a durable queue has under `key`.
     pub(super) fn push_reserved(
         self: &Arc<Self>,
         message: &Arc<Message>,
-        expires_at: Option<Timestamp>,
+        (expires_at, key): (Option<Timestamp>, Option<Key>),
         reserved: Load,
         now: Timestamp,
         after: &mut Aftermath,
@@ -221,9 +262,9 @@ impl Queue {
         {
             self.drop_oldest(&mut state, count);
         }
-        let sequence = self.take_in(&mut state, message, expires_at);
+        let sequence = self.take_in(&mut state, message, expires_at, key);
         self.hand_out(&mut state, now, after);
-        !state.has_last(sequence) && !is_over(expires_at, now)
+        state.has_handed_out(sequence) && !is_over(expires_at, now)
     }
 
     /// Parks a publisher until there is room, or returns it if there is room already.
@@ -320,145 +361,6 @@ impl Queue {
         self.hand_out(&mut self.state.lock(), now, after);
     }
 
-    /// Settles deliveries of a consumer, in order; returns false if the consumer no longer has the first one.
-    pub(super) fn settle(
-        self: &Arc<Self>,
-        key: SeatKey,
-        tokens: &[Token],
-        outcome: Outcome,
-        now: Timestamp,
-        after: &mut Aftermath,
-    ) -> bool {
-        let mut state = self.state.lock();
-        state.used = true;
-        let mut settled = 0;
-        for token in tokens {
-            let seat = state.seat_mut(key);
-            let Some(entry) = seat.and_then(|seat| seat.take(*token)) else {
-                break;
-            };
-            settled += 1;
-            self.settle_entry(&mut state, At::Given, entry, outcome, after);
-        }
-        self.settled(&mut state, key, settled, outcome, now, after);
-        settled > 0
-    }
-
-    /// Takes deliveries from their consumer for a transaction; `None` if the consumer no longer has one of them.
-    pub(super) fn hold(
-        &self,
-        key: SeatKey,
-        tokens: &[Token],
-        outcome: Outcome,
-    ) -> Option<HeldMessages> {
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        let seat = state.seats.get_mut(key.at as usize)?.as_mut();
-        let seat = seat.filter(|seat| seat.number == key.number)?;
-        let mut entries = Vec::with_capacity(tokens.len());
-        for token in tokens {
-            let Some(entry) = seat.take(*token) else {
-                for (token, entry) in entries {
-                    seat.put_back(token, entry);
-                }
-                return None;
-            };
-            entries.push((*token, entry));
-        }
-        seat.held += entries.len();
-        for (_, entry) in &entries {
-            state
-                .ledger
-                .shift(At::Given, At::HeldMessages, entry.load());
-        }
-        Some(HeldMessages {
-            key,
-            entries,
-            outcome,
-        })
-    }
-
-    /// Puts back deliveries that a transaction did not settle.
-    pub(super) fn put_back(
-        self: &Arc<Self>,
-        held: HeldMessages,
-        now: Timestamp,
-        after: &mut Aftermath,
-    ) {
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        if let Some(seat) = state.seat_mut(held.key) {
-            seat.held -= held.entries.len();
-            for (token, entry) in held.entries {
-                let load = entry.load();
-                if let Some(seat) = state.seat_mut(held.key) {
-                    seat.put_back(token, entry);
-                    state.ledger.shift(At::HeldMessages, At::Given, load);
-                }
-            }
-            return;
-        }
-        // The consumer ended meanwhile.
-        for (_, entry) in held.entries {
-            self.come_back(state, At::HeldMessages, entry, after);
-        }
-        self.hand_out(state, now, after);
-    }
-
-    /// Settles deliveries that a transaction holds.
-    pub(super) fn settle_held(
-        self: &Arc<Self>,
-        held: HeldMessages,
-        now: Timestamp,
-        after: &mut Aftermath,
-    ) {
-        let mut state = self.state.lock();
-        state.used = true;
-        let count = held.entries.len();
-        if let Some(seat) = state.seat_mut(held.key) {
-            seat.held -= count;
-        }
-        for (_, entry) in held.entries {
-            self.settle_entry(&mut state, At::HeldMessages, entry, held.outcome, after);
-        }
-        self.settled(&mut state, held.key, count, held.outcome, now, after);
-    }
-
-    fn settle_entry(
-        self: &Arc<Self>,
-        state: &mut Contents,
-        at: At,
-        mut entry: QueuedMessage,
-        outcome: Outcome,
-        after: &mut Aftermath,
-    ) {
-        match outcome {
-            Outcome::Accepted => state.ledger.remove(at, entry.load()),
-            Outcome::Released => self.come_back(state, at, entry, after),
-            Outcome::Rejected => {
-                entry.redeliveries += 1;
-                self.give_up(state, at, entry, DeadLetterReason::Rejected, after);
-            }
-            Outcome::Expired => self.give_up(state, at, entry, DeadLetterReason::Expired, after),
-        }
-    }
-
-    fn settled(
-        self: &Arc<Self>,
-        state: &mut Contents,
-        key: SeatKey,
-        count: usize,
-        outcome: Outcome,
-        now: Timestamp,
-        after: &mut Aftermath,
-    ) {
-        if outcome == Outcome::Accepted {
-            self.meter.count(Count::Acked, count);
-        }
-        state.sit_down(key);
-        self.hand_out(state, now, after);
-    }
-
     /// Puts a consumer back into the turn order: there is room in its outbox.
     pub(super) fn room_again(
         self: &Arc<Self>,
@@ -539,7 +441,7 @@ impl Queue {
             destination: self.name.clone(),
             kind: DestinationKind::Queue,
             subscribers: state.seats.len() - state.free_seats.len(),
-            depth: state.ready.len(),
+            depth: state.ready.len() + state.stored.len(),
             unsettled: state.ledger.at(At::Given).messages
                 + state.ledger.at(At::HeldMessages).messages,
             bytes: state.ledger.total().bytes,
@@ -613,26 +515,35 @@ impl Queue {
         }
     }
 
+    /// Adds a message; returns its place in the order if it is in memory.
     fn take_in(
         &self,
         state: &mut Contents,
         message: &Arc<Message>,
         expires_at: Option<Timestamp>,
-    ) -> u64 {
+        key: Option<Key>,
+    ) -> Option<u64> {
         self.meter.count(Count::Published, 1);
-        self.note_expiry(state, expires_at);
-        let sequence = state.next_sequence;
-        state.next_sequence += 1;
         state.ledger.add(At::Ready, Load::one(message.size()));
+        let sequence = match key {
+            Some(key) if state.keeps_in_journal() => {
+                state.stored.add(key, message.size());
+                return None;
+            }
+            Some(key) => key.0,
+            None => state.next_sequence,
+        };
+        self.note_expiry(state, expires_at);
+        state.next_sequence = state.next_sequence.max(sequence + 1);
         let entry = QueuedMessage {
             sequence,
             message: Arc::clone(message),
             expires_at,
             redeliveries: 0,
+            maybe_delivered: false,
         };
-        state.call_selective(&entry);
-        state.ready.push_back(entry);
-        sequence
+        state.insert(entry);
+        Some(sequence)
     }
 
     /// Makes the sweeps look at the queue if the message may expire.
@@ -681,6 +592,7 @@ impl Queue {
         if state.ready.is_empty() && state.ready.capacity() > KEPT_CAPACITY {
             state.ready = VecDeque::new();
         }
+        self.fetch_more(state, after);
         self.meter.count(Count::Delivered, delivered);
         self.meter.count(Count::Redelivered, redelivered);
         self.call_publishers(state, after);
@@ -711,13 +623,10 @@ impl Queue {
         {
             return self.give_up(state, from, entry, DeadLetterReason::MaxDeliveries, after);
         }
+        self.note_redelivery(&entry);
         state.ledger.shift(from, At::Ready, entry.load());
         self.note_expiry(state, entry.expires_at);
-        state.call_selective(&entry);
-        let at = state
-            .ready
-            .partition_point(|other| other.sequence < entry.sequence);
-        state.ready.insert(at, entry);
+        state.insert(entry);
     }
 
     fn give_up(
@@ -737,6 +646,7 @@ impl Queue {
             reason,
             deliveries: entry.redeliveries,
             queue: Arc::clone(self),
+            key: self.is_durable().then_some(Key(entry.sequence)),
         });
     }
 }
@@ -749,6 +659,19 @@ fn is_over(expires_at: Option<Timestamp>, now: Timestamp) -> bool {
 const KEPT_CAPACITY: usize = 64;
 
 impl Contents {
+    /// Puts a ready message at its place.
+    fn insert(&mut self, entry: QueuedMessage) {
+        self.call_selective(&entry);
+        let is_last = |last: &QueuedMessage| last.sequence < entry.sequence;
+        if self.ready.back().is_none_or(is_last) {
+            return self.ready.push_back(entry);
+        }
+        let at = self
+            .ready
+            .partition_point(|other| other.sequence < entry.sequence);
+        self.ready.insert(at, entry);
+    }
+
     fn seat_mut(&mut self, key: SeatKey) -> Option<&mut Seat> {
         let seat = self.seats.get_mut(key.at as usize)?.as_mut();
         seat.filter(|seat| seat.number == key.number)
@@ -769,11 +692,17 @@ impl Contents {
         }
     }
 
-    /// Returns true if the message that came last is still ready.
-    fn has_last(&self, sequence: u64) -> bool {
-        self.ready
-            .back()
-            .is_some_and(|last| last.sequence == sequence)
+    /// Returns true if a consumer has the message that came to this place: it waits neither in memory nor in the journal.
+    fn has_handed_out(&self, sequence: Option<u64>) -> bool {
+        let last = self.ready.back().map(|last| last.sequence);
+        sequence.is_some_and(|sequence| match last {
+            Some(last) if last == sequence => false,
+            Some(last) if last > sequence => {
+                let place = self.ready.binary_search_by_key(&sequence, |entry| entry.sequence);
+                place.is_err()
+            }
+            _ => true,
+        })
     }
 
     /// Puts a consumer that may have room again at the end of the turn order.

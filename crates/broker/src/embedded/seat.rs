@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::journal::Key;
 use super::ledger::Load;
 use crate::feed::Token;
 use crate::hub::Consumer;
@@ -20,12 +21,30 @@ pub(super) struct QueuedMessage {
     pub(super) expires_at: Option<Timestamp>,
     /// How often it was delivered and came back.
     pub(super) redeliveries: u32,
+    /// True if a consumer may have had it before the broker started.
+    pub(super) maybe_delivered: bool,
 }
 
 impl QueuedMessage {
     pub(super) fn load(&self) -> Load {
         Load::one(self.message.size())
     }
+
+    /// How often it was delivered before, as its consumer sees it.
+    fn shown_redeliveries(&self) -> u32 {
+        self.redeliveries.max(self.maybe_delivered.into())
+    }
+}
+
+/// A message that the journal gave back.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    pub(super) key: Key,
+    pub(super) message: Arc<Message>,
+    /// Its size when it was stored.
+    pub(super) size: usize,
+    pub(super) redeliveries: u32,
+    pub(super) maybe_delivered: bool,
 }
 
 /// A consumer, and its unsettled messages.
@@ -80,7 +99,7 @@ impl Seat {
         if !credit
             || !self
                 .consumer
-                .offer(token, &entry.message, entry.redeliveries)
+                .offer(token, &entry.message, entry.shown_redeliveries())
         {
             return Err(entry);
         }

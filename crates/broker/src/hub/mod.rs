@@ -247,10 +247,9 @@ impl Hub {
         self.local().capabilities.answer_time.is_some()
     }
 
-    /// Returns true if the engine stores messages that ask for it: see
-    /// [`Capabilities::persistent`](crate::Capabilities::persistent).
-    pub fn is_persistent(&self) -> bool {
-        self.local().capabilities.persistent
+    /// Returns true if the engine stores messages to `destination` that ask for it: see [`Broker::is_persistent`].
+    pub fn is_persistent(&self, destination: &str) -> bool {
+        self.broker().is_persistent(destination)
     }
 
     /// Returns true if the engine takes messages.

@@ -137,11 +137,15 @@ pub(crate) fn check_subscribe(headers: &Headers) -> Result<(), String> {
     Ok(())
 }
 
-/// The same for a SEND to the broker; `is_persistent` says whether that stores messages that ask for it.
-pub(crate) fn check_send(headers: &Headers, is_persistent: bool) -> Result<(), String> {
+/// The same for a SEND to the broker; `is_persistent` says whether that stores messages to this
+/// destination that ask for it.
+pub(crate) fn check_send(
+    headers: &Headers,
+    is_persistent: impl Fn() -> bool,
+) -> Result<(), String> {
     for (name, _) in headers.iter() {
         let is_wanted = match name {
-            "persistent" => !is_persistent && flag(headers, name)? == Some(true),
+            "persistent" => flag(headers, name)? == Some(true) && !is_persistent(),
             _ => name.starts_with("AMQ_SCHEDULED_"),
         };
         if is_wanted {

@@ -133,8 +133,8 @@ impl ClientHub {
         self.0.answers_late()
     }
 
-    pub(crate) fn is_persistent(&self) -> bool {
-        self.0.is_persistent()
+    pub(crate) fn is_persistent(&self, destination: &str) -> bool {
+        self.0.is_persistent(destination)
     }
 
     pub(crate) fn prefixes(&self) -> impl Iterator<Item = &str> {

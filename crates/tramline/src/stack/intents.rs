@@ -100,8 +100,11 @@ impl Intent for SendIntent<'_> {
             return Err(("bad destination", stack.nowhere(&destination)));
         };
         let target = target.map_err(|error| ("bad destination", error.to_string()))?;
-        check_send(&headers, stack.hub.is_persistent())
-            .map_err(|detail| ("message not published", detail))?;
+        let is_persistent = || match &target {
+            Target::Destination(destination) => stack.hub.is_persistent(destination),
+            _ => false,
+        };
+        check_send(&headers, is_persistent).map_err(|detail| ("message not published", detail))?;
         let publish = Publish::new(target, headers, body);
         let publish = stack.publisher.shown(publish);
         Ok(OwnPublish::new(session.id(), publish))

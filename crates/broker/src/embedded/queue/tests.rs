@@ -1,11 +1,23 @@
+//! What only the queue itself can be asked.
+
 use std::num::NonZeroU32;
 
 use super::*;
+use crate::feed::Token;
+use crate::request::Outcome;
 use crate::{
     AckMode, Destination, Headers, Outbox, Overflow, Pattern, Publish, SessionId, SubscribeOptions,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1);
+
+fn push(
+    queue: &Arc<Queue>,
+    message: &Arc<Message>,
+    after: &mut Aftermath,
+) -> Result<bool, NotTaken> {
+    queue.push(message, (None, None), false, NOW, after)
+}
 
 fn subscribe(queue: &Arc<Queue>, after: &mut Aftermath) -> SeatKey {
     let consumer = Arc::new(Consumer::new(
@@ -23,11 +35,11 @@ fn subscribe(queue: &Arc<Queue>, after: &mut Aftermath) -> SeatKey {
 #[test]
 fn an_old_key_does_not_settle_for_who_sits_there_now() {
     let meter = Meter::new(&Arc::default());
-    let queue = Arc::new(Queue::new("/queue/a".into(), Arc::default(), meter));
+    let queue = Arc::new(Queue::new("/queue/a".into(), Arc::default(), meter, None));
     let mut after = Aftermath::default();
     let publish = Publish::new(Destination::parse("/queue/a").unwrap(), Headers::new(), "x");
     let message = Arc::new(Message::new(publish, "m".into(), None));
-    assert!(!queue.push(&message, None, false, NOW, &mut after).unwrap());
+    assert!(!push(&queue, &message, &mut after).unwrap());
     let old = subscribe(&queue, &mut after);
     queue.unsubscribe(old, &mut after);
     queue.serve(NOW, &mut after);

@@ -1,0 +1,154 @@
+//! What the engine does with its journal: start with what it had, fetch, and answer when it has stored.
+
+use std::sync::Arc;
+
+use super::journal::{Awaited, Fetched, Key};
+use super::queue::{Aftermath, Queue};
+use super::seat::Arrived;
+use super::settings::WhenFull;
+use super::{EmbeddedBroker, Engine};
+use crate::confirm::{Confirm, Promise, Unanswered};
+use crate::destination::Destination;
+use crate::errors::StartError;
+use crate::statistics::DestinationKind;
+
+impl EmbeddedBroker {
+    /// The errors in the configuration of durable queues.
+    pub(super) fn durability_errors(&self) -> Vec<String> {
+        let settings = &self.settings;
+        let covers = |destination: &str| {
+            settings
+                .first_covering(&self.durable, destination)
+                .is_some()
+        };
+        let mut errors = Vec::new();
+        for (pattern, _) in &self.durable {
+            errors.extend(settings.settings_error(pattern, DestinationKind::Queue, None));
+            if self.journal.is_none() {
+                errors.push(format!(
+                    "queues at {pattern:?} are durable, and there is no store; give the broker one with `store`"
+                ));
+            }
+        }
+        for (pattern, of_queues) in &self.queue_settings {
+            let covered_by = [(pattern.clone(), Arc::new(true))];
+            let is_durable = covers(pattern)
+                || self
+                    .durable
+                    .iter()
+                    .any(|(durable, _)| *settings.first_covering(&covered_by, durable));
+            if !is_durable {
+                continue;
+            }
+            if !matches!(of_queues.when_full, WhenFull::Wait(_)) {
+                errors.push(format!(
+                    "queues at {pattern:?} are durable and drop messages when they are full; let publishers wait \
+                     (`WhenFull::Wait`)"
+                ));
+            }
+            if let Some(to) = &of_queues.dead_letters
+                && settings
+                    .kind(to)
+                    .is_some_and(|(kind, _)| kind == DestinationKind::Queue)
+                && !covers(to)
+            {
+                errors.push(format!(
+                    "queues at {pattern:?} are durable and their dead letters at {to:?} are not; make that queue \
+                     durable too"
+                ));
+            }
+        }
+        if let Some(journal) = &self.journal {
+            let lost = journal.queue_names();
+            for name in lost.iter().filter(|name| !covers(name)) {
+                errors.push(format!(
+                    "the store has messages of {name:?}, which no durable pattern covers; add one with `durable`, or \
+                     export and remove the store"
+                ));
+            }
+        }
+        errors
+    }
+}
+
+impl Engine {
+    /// Begins with the queues that the journal had.
+    pub(super) fn recover(&self) -> Result<(), StartError> {
+        let Some(journal) = &self.journal else {
+            return Ok(());
+        };
+        for recovered in journal.recover() {
+            let name = recovered.name;
+            let failed = |reason: String| {
+                StartError::new(format!(
+                    "its store has a queue {name:?} that it cannot have: {reason}"
+                ))
+            };
+            let destination = Destination::parse(name.clone());
+            let destination = destination.map_err(|error| failed(error.to_string()))?;
+            let queue = self.queue(&destination, &|| None);
+            let queue = queue.map_err(|error| failed(self.hub.refused_name(&error).to_string()))?;
+            queue.recover(recovered.keys, recovered.bytes);
+        }
+        Ok(())
+    }
+
+    /// Fetches stored messages for a queue.
+    pub(super) fn fetch(&self, queue: Arc<Queue>, keys: Vec<Key>) {
+        let Some(journal) = &self.journal else { return };
+        let (this, asked) = (self.this.clone(), keys.len());
+        let arrive = move |fetched: Vec<Fetched>| {
+            let Some(engine) = this.upgrade() else { return };
+            let arrived = fetched.into_iter().filter_map(|fetched| {
+                let message = fetched.message?;
+                Some(Arrived {
+                    key: fetched.key,
+                    size: message.size,
+                    redeliveries: message.redeliveries,
+                    maybe_delivered: message.maybe_delivered,
+                    message: engine.hub.message(message.publish),
+                })
+            });
+            let mut after = Aftermath::default();
+            queue.arrive(arrived.collect(), asked, engine.hub.now(), &mut after);
+            engine.finish(after);
+        };
+        journal.fetch(keys, Box::new(arrive));
+    }
+
+    /// Answers at once, or when the records that the answer waits for are stored.
+    pub(super) fn confirm<T: Unanswered + Send + 'static>(
+        &self,
+        answer: T,
+        awaited: Awaited,
+    ) -> Confirm<T> {
+        if awaited.last().is_none() {
+            return Confirm::ready(answer);
+        }
+        let (promise, confirm) = Promise::new();
+        self.answer(promise, answer, awaited);
+        confirm
+    }
+
+    /// Keeps a promise when the records that it waits for are stored. If they will not be, the outcome is unknown, and
+    /// the broker no longer available.
+    pub(super) fn answer<T: Unanswered + Send + 'static>(
+        &self,
+        promise: Promise<T>,
+        answer: T,
+        awaited: Awaited,
+    ) {
+        let (Some((ticket, durability)), Some(journal)) = (awaited.last(), &self.journal) else {
+            return promise.keep(answer);
+        };
+        let hub = Arc::clone(&self.hub);
+        let stored = move |stored: Result<(), _>| match stored {
+            Ok(()) => promise.keep(answer),
+            Err(_) => {
+                drop(promise);
+                hub.set_available(false);
+            }
+        };
+        journal.when_stored(ticket, durability, Box::new(stored));
+    }
+}
