@@ -20,6 +20,7 @@ const LIBRARIES: &[&str] = &[
     "tramline-sockjs",
     "tramline-broker",
     "tramline-client",
+    "tramline-store",
 ];
 
 /// Edges run downward only: see ARCHITECTURE.md.
@@ -63,6 +64,12 @@ const ROOMS: &[Room] = &[
     Room {
         package: "tramline-relay",
         uses: &["tramline-stomp", "tramline-broker"],
+        tests_use: &[],
+        pure: false,
+    },
+    Room {
+        package: "tramline-store",
+        uses: &["tramline-broker"],
         tests_use: &[],
         pure: false,
     },

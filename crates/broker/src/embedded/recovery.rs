@@ -145,8 +145,8 @@ impl Engine {
         let stored = move |stored: Result<(), _>| match stored {
             Ok(()) => promise.keep(answer),
             Err(_) => {
-                drop(promise);
                 hub.set_available(false);
+                drop(promise);
             }
         };
         journal.when_stored(ticket, durability, Box::new(stored));
