@@ -244,10 +244,18 @@ pub mod limits {
 pub mod broker {
     pub use tramline_broker::{
         Broker, BrokerStatistics, Counts, Destination, DestinationError, DestinationKind,
-        DestinationStatistics, EmbeddedBroker, Gap, History, Holder, Message, Overflow, Past,
-        Pattern, Position, Prefix, PublishError, Published, QueueSettings, Resource, Selector,
-        SelectorError, Separator, SessionId, ShareUsedUp, Shares, SubscribeError, Target,
+        DestinationStatistics, Durability, EmbeddedBroker, Gap, History, Holder, Message, Overflow,
+        Past, Pattern, Position, Prefix, PublishError, Published, QueueSettings, Resource,
+        Selector, SelectorError, Separator, SessionId, ShareUsedUp, Shares, SubscribeError, Target,
         TopicSettings, WhenFull,
+    };
+}
+
+/// The store of durable queues: see [durability](crate::guide::durability).
+#[cfg(feature = "durable")]
+pub mod store {
+    pub use tramline_store::{
+        OpenError, Problem, QueueReport, Report, Store, StoreOptions, export, inspect, repair,
     };
 }
 

@@ -7,6 +7,7 @@ mod stomp;
 
 use std::future::IntoFuture;
 use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -27,6 +28,9 @@ struct Options {
     /// Address for STOMP over TCP; port 0 takes any free port.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:61613")]
     stomp_tcp: String,
+    /// Directory of the queues below `/queue/durable/`; without it SENDs there are refused.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -59,7 +63,7 @@ fn start(options: Options) -> Result<(), Box<dyn std::error::Error>> {
 async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let http = bind(&options.listen, "--listen").await?;
     let tcp = bind(&options.stomp_tcp, "--stomp-tcp").await?;
-    let stomp = stomp::messaging()?;
+    let stomp = stomp::messaging(options.data.as_deref())?;
     let raw = raw::services()?;
     let app = Router::new()
         .merge(stomp::router(&stomp))

@@ -17,8 +17,13 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_conformance"))
             .args(["--listen", "127.0.0.1:0", "--stomp-tcp", "127.0.0.1:0"])
+            .args(arguments)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -98,6 +103,55 @@ async fn stomp_over_tcp_and_web_socket_meet_at_one_broker() {
     }
     tcp.disconnect().await.unwrap();
     web.disconnect().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_has_its_receipt_outlives_a_kill() {
+    let data = std::env::temp_dir().join(format!("tramline-conformance-{}", std::process::id()));
+    let arguments = ["--data", data.to_str().unwrap()];
+    let client = async |server: &Server| {
+        let client = Client::over(server.stream().await);
+        client.login("guest", "guest").await.unwrap()
+    };
+    // Dropping it kills it.
+    let server = Server::start_with(&arguments);
+    let publisher = client(&server).await;
+    for body in ["1", "2"] {
+        let send = publisher.send("/queue/durable/a", body);
+        let send = send.header("persistent", "true").header("kind", "order");
+        send.receipt().await.unwrap();
+    }
+    let send = publisher.send("/queue/a", "3").header("persistent", "true");
+    let refused = send.receipt().await.unwrap_err().to_string();
+    assert!(
+        refused.contains("does not support the header `persistent`"),
+        "{refused}"
+    );
+    drop(server);
+    let server = Server::start_with(&arguments);
+    let consumer = client(&server).await;
+    let mut messages = consumer.subscribe("/queue/durable/a").await.unwrap();
+    for body in ["1", "2"] {
+        let message = messages.next().await.unwrap().unwrap();
+        assert_eq!(message.text().unwrap(), body);
+        assert_eq!(message.headers.get("kind"), Some("order"));
+        assert_eq!(message.headers.get("redelivered"), Some("true"));
+    }
+    drop(server);
+    std::fs::remove_dir_all(&data).unwrap();
+}
+
+#[tokio::test]
+async fn without_a_directory_nothing_is_called_durable() {
+    let server = Server::start();
+    let client = Client::over(server.stream().await);
+    let client = client.login("guest", "guest").await.unwrap();
+    let send = client.send("/queue/durable/a", "1").receipt();
+    let refused = send.await.unwrap_err().to_string();
+    assert!(
+        refused.contains("start the server with --data DIR"),
+        "{refused}"
+    );
 }
 
 #[tokio::test]

@@ -16,6 +16,11 @@
 //! 10. [Scaling out](scaling_out): several nodes with RabbitMQ, ActiveMQ or Artemis
 //! 10. [Deploying](deploying): shutdown, counters, logs, several nodes
 //!
+#![cfg_attr(
+    feature = "durable",
+    doc = "10. [Durability](durability): queues that outlive the process"
+)]
+//!
 //! About transports: [which one, or none](which_transport), [SockJS](sockjs), [behind a proxy](behind_a_proxy),
 //! [mounting](mounting) in axum, hyper and others,
 //! [WebSocket without STOMP](crate::raw).
@@ -50,6 +55,9 @@ pub mod broker {}
 
 #[doc = include_str!("missing-nothing.md")]
 pub mod missing_nothing {}
+#[cfg(feature = "durable")]
+#[doc = include_str!("durability.md")]
+pub mod durability {}
 
 #[doc = include_str!("errors.md")]
 #[doc = ""]
