@@ -52,7 +52,7 @@ pub type WhenFetched = Box<dyn FnOnce(Vec<Fetched>) + Send>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(pub u64);
 
-/// The number of a record, by which a caller waits for it. Numbers go up in the order of appending.
+/// The number of a record, by which a caller waits for it. Numbers go up in the order of appending, from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
@@ -163,32 +163,33 @@ pub enum JournalError {
     },
 }
 
-/// The records that an answer waits for, by what they wait for.
+/// The records that an answer waits for, by what they wait for; zero for none. It is made for every publish, durable or
+/// not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Awaited {
-    written: Option<Ticket>,
-    synced: Option<Ticket>,
+    written: Ticket,
+    synced: Ticket,
 }
 
 impl Awaited {
     pub(super) fn one(ticket: Ticket, durability: Durability) -> Self {
         let mut awaited = Self::default();
         match durability {
-            Durability::Synced => awaited.synced = Some(ticket),
-            Durability::Written => awaited.written = Some(ticket),
+            Durability::Synced => awaited.synced = ticket,
+            Durability::Written => awaited.written = ticket,
         }
         awaited
     }
 
     /// The last record to wait for. Records are stored in order, so it stands for those before it.
     pub(super) fn last(self) -> Option<(Ticket, Durability)> {
-        match (self.synced, self.written) {
-            (Some(synced), written) => {
-                Some((synced.max(written.unwrap_or_default()), Durability::Synced))
-            }
-            (None, Some(written)) => Some((written, Durability::Written)),
-            (None, None) => None,
-        }
+        let none = Ticket::default();
+        let durability = match self.synced > none {
+            true => Durability::Synced,
+            false => Durability::Written,
+        };
+        let last = self.synced.max(self.written);
+        (last > none).then_some((last, durability))
     }
 }
 

@@ -50,6 +50,8 @@ enum Operation {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Before the operations.
+    start: Image,
     now: Image,
     done: Vec<Operation>,
     room: Option<u64>,
@@ -169,8 +171,9 @@ impl Disk {
 
     /// The disk after the first `point` operations and a crash.
     pub(crate) fn after_crash(&self, point: usize, loss: Loss) -> Self {
-        let mut image = Image::default();
-        for operation in &self.0.lock().done[..point] {
+        let state = self.0.lock();
+        let mut image = state.start.clone();
+        for operation in &state.done[..point] {
             image.apply(operation).unwrap();
         }
         Self::of(image.lose(loss))
@@ -178,6 +181,7 @@ impl Disk {
 
     fn of(image: Image) -> Self {
         Self(Mutex::new(State {
+            start: image.clone(),
             now: image,
             ..State::default()
         }))
