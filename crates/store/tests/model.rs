@@ -103,7 +103,7 @@ impl World {
                         }
                     }
                     settled
-                })
+                });
             }
             Operation::Move(queue, each) => {
                 let mut moved = Vec::new();
