@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 use parking_lot::{Condvar, Mutex};
@@ -129,6 +130,8 @@ struct State {
     waiting: Vec<Waiting>,
     fetches: Vec<(Vec<Key>, WhenFetched)>,
     stops: Vec<Box<dyn FnOnce() + Send>>,
+    /// The thread waits for so many answers to be asked for; 0 if it waits for anything.
+    gathers: usize,
     /// The bytes on disk.
     used: u64,
     /// True if the disk had no room.
@@ -197,6 +200,7 @@ impl Store {
             shared: Arc::clone(&shared),
             log,
             rounds: 0,
+            last_sync: (0, Duration::ZERO),
         };
         worker.fill_reserve()?;
         let thread = std::thread::Builder::new().name("tramline-store".into());
@@ -318,8 +322,11 @@ impl Journal for Store {
             // Nobody will read it.
             state.contents.clear();
         }
+        let is_awaited = state.gathers == 0;
         drop(state);
-        self.0.shared.wake.notify_one();
+        if is_awaited {
+            self.0.shared.wake.notify_one();
+        }
         Appended { first, ticket }
     }
 
@@ -334,8 +341,11 @@ impl Journal for Store {
             durability,
             done,
         });
+        let is_awaited = state.waiting.len() >= state.gathers;
         drop(state);
-        self.0.shared.wake.notify_one();
+        if is_awaited {
+            self.0.shared.wake.notify_one();
+        }
     }
 
     fn fetch(&self, keys: Vec<Key>, done: WhenFetched) {
@@ -367,7 +377,15 @@ struct Worker {
     log: Log,
     /// How often it wrote since the disk was full.
     rounds: u32,
+    /// The number of answers that the last sync gave, and how long it took.
+    last_sync: (usize, Duration),
 }
+
+/// The longest wait for senders who were just answered, as a part of the last sync.
+const GATHER_PART: u32 = 8;
+
+/// The same in all.
+const GATHER_TIME: Duration = Duration::from_millis(1);
 
 /// A file whose room is there for acknowledgements and compaction when the disk is full.
 const RESERVE: &str = "reserve";
@@ -455,6 +473,18 @@ impl Worker {
         while !may_compact && is_idle(&state) {
             self.shared.wake.wait(&mut state);
         }
+        // Senders that were answered together send again about now: the first of them must not have a sync for itself,
+        // and the others wait for two.
+        let (answered, sync) = self.last_sync;
+        if answered > 1 {
+            let until = Instant::now() + GATHER_TIME.min(sync / GATHER_PART);
+            state.gathers = answered;
+            while state.waiting.len() < answered
+                && !state.is_stopping
+                && !self.shared.wake.wait_until(&mut state, until).timed_out()
+            {}
+            state.gathers = 0;
+        }
         Work {
             contents: std::mem::take(&mut state.contents),
             up_to: Ticket(state.next_ticket - 1),
@@ -478,10 +508,12 @@ impl Worker {
         }
         let written = self.write();
         let wants_sync = |waiting: &Waiting| waiting.durability == Durability::Synced;
+        let begun = Instant::now();
         let stored = match work.waiting.iter().any(wants_sync) {
             true => written.and_then(|()| self.log.sync()),
             false => written,
         };
+        self.last_sync = (work.waiting.len(), begun.elapsed());
         if let Err(error) = stored {
             let reason = ByteString::from(error.to_string());
             self.shared.state.lock().failed = Some(reason.clone());

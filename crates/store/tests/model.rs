@@ -14,6 +14,9 @@ use tramline_store::{Store, StoreOptions};
 
 const QUEUES: [&str; 2] = ["/queue/a", "/queue/b"];
 
+/// The deliveries that a consumer has at once.
+const CREDIT: usize = 100;
+
 #[derive(Clone, Debug)]
 enum Operation {
     /// Sends so many messages to a queue as one batch.
@@ -83,6 +86,15 @@ impl World {
     }
 
     fn perform(&mut self, operation: &Operation) {
+        // A consumer has all of a queue at once.
+        let has_room = match *operation {
+            Operation::Send(queue, count) => self.queues[queue].len() + count <= CREDIT,
+            Operation::Move(..) => self.queues.iter().map(Vec::len).sum::<usize>() <= CREDIT,
+            _ => true,
+        };
+        if !has_room {
+            return;
+        }
         match *operation {
             Operation::Send(queue, count) => {
                 let numbers = self.next..self.next + count;
@@ -151,20 +163,19 @@ impl World {
             return;
         }
         let client = Client::consuming(&self.hub, QUEUES[queue]);
-        let count = kept.len().min(100);
-        let mut deliveries = client.take(count);
-        deliveries.truncate(count);
+        let count = kept.len();
+        let deliveries = client.take(count);
+        assert_eq!(deliveries.len(), count);
         for (kept, delivery) in kept.iter().zip(&deliveries) {
             assert_eq!(delivery.message.body(), kept.body.as_bytes());
             assert_eq!(delivery.redeliveries > 0, kept.again, "{}", kept.body);
         }
         let settled = settle(&client, &deliveries);
         client.close();
-        let mut at = 0;
+        let mut at = 0..;
         kept.retain_mut(|kept| {
-            kept.again |= at < count;
-            at += 1;
-            !settled.contains(&(at - 1))
+            kept.again = true;
+            at.next().is_some_and(|at| !settled.contains(&at))
         });
     }
 
