@@ -3,23 +3,33 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
+use axum::Router;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tower_http::compression::CompressionLayer;
+use tower_http::cors::CorsLayer;
+use tower_http::timeout::TimeoutLayer;
+use tower_http::trace::TraceLayer;
 use tower_service::Service;
 use tramline::policy::{Policy, permit};
-use tramline::{EmbeddedBroker, MessageRouter, Messaging, User, message};
+use tramline::{EmbeddedBroker, MessageRouter, Messaging, SockJs, User, message};
 
 use crate::support::{Client, Listens, Request, eventually};
 
 /// A server made by hand: each connection is given to a function.
 struct Bare {
     address: SocketAddr,
+    /// The accepted sockets, once more.
+    sockets: Arc<Mutex<Vec<socket2::Socket>>>,
     task: tokio::task::JoinHandle<()>,
     messaging: Messaging,
 }
@@ -29,32 +39,42 @@ impl Bare {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        async fn greet(user: Option<User>, name: String) -> String {
-            format!("Hello, {name}! {}", user.is_some())
-        }
-        let routes =
-            MessageRouter::new().route("/hello", message(greet).send_to("/topic/greetings"));
-        let messaging = Messaging::builder()
-            .routes(routes)
-            .broker(EmbeddedBroker::new().topics("/topic"))
-            .policy(Policy::builder().otherwise(permit()))
-            .build()
-            .unwrap();
+        let messaging = messaging_for([]);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let served = messaging.clone();
+        let sockets = Arc::<Mutex<Vec<socket2::Socket>>>::default();
+        let accepted = Arc::clone(&sockets);
         let task = tokio::spawn(async move {
             loop {
                 let (socket, _) = listener.accept().await.unwrap();
+                let again = socket2::SockRef::from(&socket).try_clone().unwrap();
+                accepted.lock().push(again);
                 tokio::spawn(serve(served.clone(), socket));
             }
         });
         Self {
             address,
+            sockets,
             task,
             messaging,
         }
     }
+}
+
+/// A stack whose greeting says whether it knows the user; pages of `origins` may connect too.
+fn messaging_for<const N: usize>(origins: [&str; N]) -> Messaging {
+    async fn greet(user: Option<User>, name: String) -> String {
+        format!("Hello, {name}! {}", user.is_some())
+    }
+    let routes = MessageRouter::new().route("/hello", message(greet).send_to("/topic/greetings"));
+    Messaging::builder()
+        .routes(routes)
+        .broker(EmbeddedBroker::new().topics("/topic"))
+        .policy(Policy::builder().otherwise(permit()))
+        .allowed_origins(origins.map(str::to_owned))
+        .build()
+        .unwrap()
 }
 
 impl Listens for Bare {
@@ -94,6 +114,7 @@ async fn hyper_with_upgrades_carries_websockets() {
     let server = Bare::start(by_hyper).await;
     let opened = Request::upgrade("/").open(&server).await;
     greets(&mut opened.connected().await, "Hello, World! false").await;
+    assert!(server.sockets.lock()[0].tcp_nodelay().unwrap());
 }
 
 /// The sessions are the messaging's: a request finds those that another endpoint has opened.
@@ -198,4 +219,115 @@ async fn a_server_without_tower_gives_its_socket_away() {
     assert_eq!(wrong.send(&server).await.status, 426);
     assert_eq!(server.messaging.stats().origins_refused, 1);
     assert_eq!(server.messaging.stats().requests_refused, 1);
+}
+
+/// axum with the layers that applications put around everything, the endpoint below two nestings.
+fn layered(messaging: &Messaging) -> Router {
+    let sockjs = SockJs::default().cors(false);
+    let chat = Router::new().nest_service("/ws", messaging.endpoint().sockjs(sockjs));
+    let timeout =
+        TimeoutLayer::with_status_code(http::StatusCode::GATEWAY_TIMEOUT, Duration::from_secs(30));
+    Router::new()
+        .nest("/chat", chat)
+        .layer(TraceLayer::new_for_http())
+        .layer(CompressionLayer::new())
+        .layer(timeout)
+        .layer(CorsLayer::very_permissive())
+}
+
+struct Axum {
+    address: SocketAddr,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Listens for Axum {
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Axum {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn axum_server(app: Router, own_server: bool) -> Axum {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        match own_server {
+            true => tramline::serve(listener, app).await.unwrap(),
+            false => axum::serve(listener, app).await.unwrap(),
+        }
+    });
+    Axum { address, task }
+}
+
+#[tokio::test]
+async fn axum_carries_everything_below_the_usual_layers() {
+    let page = "https://app.example";
+    for own_server in [false, true] {
+        let messaging = messaging_for([page]);
+        let server = axum_server(layered(&messaging), own_server).await;
+        let upgrade = Request::upgrade("/chat/ws/websocket").with("Origin", page);
+        let opened = upgrade.open(&server).await;
+        greets(&mut opened.connected().await, "Hello, World! false").await;
+
+        let at =
+            |path: &str| Request::post(&format!("/chat/ws/000/abc/{path}")).with("Origin", page);
+        let opened = at("xhr").send(&server).await;
+        // One layer answers for CORS, not two.
+        opened
+            .is(200, "o\n")
+            .has("access-control-allow-origin", page);
+        let connect = at("xhr_send").body(r#"["CONNECT\naccept-version:1.2\n\n\u0000"]"#);
+        connect.send(&server).await.is(204, "");
+        let mut stream = at("xhr_streaming").begin(&server).await;
+        let mut body = String::new();
+        while !body.contains("CONNECTED") {
+            body += &stream.chunk().await.expect("the stream goes on");
+        }
+        assert_eq!(messaging.stats().sessions_total, 2);
+    }
+}
+
+/// A listener whose accepted sockets can be looked at.
+struct Watched {
+    listener: TcpListener,
+    sockets: Arc<Mutex<Vec<socket2::Socket>>>,
+}
+
+impl axum::serve::Listener for Watched {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        let (socket, remote) = self.listener.accept().await.unwrap();
+        let again = socket2::SockRef::from(&socket).try_clone().unwrap();
+        self.sockets.lock().push(again);
+        (socket, remote)
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+#[tokio::test]
+async fn axums_sockets_are_set_to_send_at_once() {
+    let messaging = messaging_for([]);
+    let app = Router::new().nest_service("/ws", messaging.endpoint());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let sockets = Arc::default();
+    let watched = Watched {
+        listener,
+        sockets: Arc::clone(&sockets),
+    };
+    let task = tokio::spawn(async move { axum::serve(watched, app).await.unwrap() });
+    let server = Axum { address, task };
+    let opened = Request::upgrade("/ws").open(&server).await;
+    greets(&mut opened.connected().await, "Hello, World! false").await;
+    assert!(sockets.lock()[0].tcp_nodelay().unwrap());
 }

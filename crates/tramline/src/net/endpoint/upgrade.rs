@@ -222,14 +222,20 @@ fn bare(upgraded: Upgraded, on_socket: impl FnOnce(&TcpStream)) -> Io {
         }
         Err(upgraded) => upgraded,
     };
-    match downcast::<TokioIo<TcpStream>>(upgraded) {
-        Ok(parts) => {
-            let socket = parts.io.into_inner();
+    // Of axum's server, which finds out the version of HTTP first; and of hyper itself.
+    let found = downcast::<TokioIo<TcpStream>>(upgraded).map(|parts| (parts.io, parts.read_buf));
+    let found = found.or_else(|upgraded| {
+        let parts = upgraded.downcast::<TokioIo<TcpStream>>();
+        parts.map(|parts| (parts.io, parts.read_buf))
+    });
+    match found {
+        Ok((io, read)) => {
+            let socket = io.into_inner();
             on_socket(&socket);
-            if parts.read_buf.is_empty() {
+            if read.is_empty() {
                 return Io::Tcp(socket);
             }
-            behind((parts.read_buf, ()), socket)
+            behind((read, ()), socket)
         }
         Err(upgraded) => Io::Other(Box::new(TokioIo::new(upgraded))),
     }
