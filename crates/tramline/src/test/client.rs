@@ -69,7 +69,9 @@ impl TestClient {
     /// broker. The payload is any reply of a handler, [with headers](IntoReply::with_header) or without; `()` is an
     /// empty body.
     ///
-    /// Also returns if the session ends because of it: see [above](Self#when-the-server-ends-the-session).
+    /// Also returns if the session ends because of it: see [above](Self#when-the-server-ends-the-session). And if it is
+    /// refused by a notice, as with [`Refusals::Notify`](crate::policy::Refusals::Notify):
+    /// [`expect_rejection`](Self::expect_rejection) returns that next.
     #[track_caller]
     pub fn send(
         &self,
@@ -104,7 +106,9 @@ impl TestClient {
 
     /// Subscribes, and returns when the subscription is active: it receives what is published from now on.
     ///
-    /// Also returns if the session ends because of it: see [above](Self#when-the-server-ends-the-session).
+    /// Also returns if the session ends because of it: see [above](Self#when-the-server-ends-the-session). And if it is
+    /// refused by a notice, as with [`Refusals::Notify`](crate::policy::Refusals::Notify): then it receives nothing, and
+    /// [`expect_rejection`](Self::expect_rejection) returns the notice next.
     #[track_caller]
     pub fn subscribe(
         &self,

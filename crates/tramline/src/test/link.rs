@@ -122,6 +122,9 @@ impl Conversation {
             ClientEvent::Message(message) => {
                 transcript.heard("MESSAGE", &message.headers, &message.body);
                 self.messages += 1;
+                // A notice about a frame that is refused stands for the receipt that it asked for.
+                let refused = message.headers.get_bytestring("receipt-id").cloned();
+                self.receipts.extend(refused);
                 if let Some(queue) = self.subscriptions.get_mut(&message.subscription) {
                     queue.push_back(TestMessage(message));
                 }

@@ -1,6 +1,6 @@
 //! Sending, receiving, and that nothing is received.
 
-use tramline::policy::{Policy, permit, role};
+use tramline::policy::{Policy, Refusals, deny, permit, role};
 use tramline::reply::{IntoReply, Payload};
 use tramline::test::{AckMode, TestMessaging, inbound};
 use tramline::{Json, User};
@@ -316,4 +316,27 @@ async fn a_message_for_an_extractor() {
     assert_eq!(extension.unwrap().0, 42);
     let Json(body) = Json::<Greeting>::from_message(inbound, &()).await.unwrap();
     assert_eq!(body.content, "x");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_notice_refuses_is_not_waited_for() {
+    let policy = Policy::builder()
+        .on_message("/topic/secret", deny())
+        .on_subscribe("/topic/secret", deny())
+        .otherwise(permit());
+    let messaging = builder().policy(policy).refusals(Refusals::Notify);
+    let app = TestMessaging::new(messaging.build().unwrap());
+    let alice = app.connect_as("alice").await;
+    alice.send("/topic/secret", "psst").await;
+    let notice = alice.expect_rejection().await;
+    assert_eq!(
+        (&*notice.kind, &*notice.destination),
+        ("denied", "/topic/secret")
+    );
+    let secrets = alice.subscribe("/topic/secret").await;
+    assert_eq!(alice.expect_rejection().await.destination, "/topic/secret");
+    let mut open = alice.subscribe("/topic/open").await;
+    alice.send("/topic/open", "still here").await;
+    assert_eq!(open.next_text().await, "still here");
+    secrets.expect_nothing().await;
 }
