@@ -109,10 +109,9 @@ pub enum PublishError {
         /// The broker's prefixes, for the text.
         prefixes: ByteString,
     },
-    /// The broker has reached its limit of destinations.
-    #[error(
-        "the broker has {limit} destinations, as many as it may; use fewer names or raise its limit"
-    )]
+    /// The broker has reached its limit of destinations:
+    /// [`max_destinations`](crate::HubSettings::max_destinations).
+    #[error("the broker has {limit} destinations, as many as it may; use fewer names")]
     TooManyDestinations {
         /// The limit.
         limit: usize,
@@ -123,7 +122,7 @@ pub enum PublishError {
     /// The queue stayed full for as long as the publisher may wait.
     #[error(
         "the queue {queue:?} has no room: it holds {messages} messages of {max_messages}, {bytes} bytes of {max_bytes}; send \
-         less, add consumers or raise its limits"
+         less, or send it again later"
     )]
     QueueFull {
         /// The queue.
@@ -137,9 +136,9 @@ pub enum PublishError {
         /// [`QueueSettings::max_bytes`](crate::QueueSettings::max_bytes).
         max_bytes: usize,
     },
-    /// All messages together have reached the broker's memory limit.
+    /// All messages together have reached the broker's memory limit: [`max_bytes`](crate::HubSettings::max_bytes).
     #[error(
-        "the broker holds as many bytes of messages as it may, {limit}; wait until some are delivered, or raise its limit"
+        "the broker holds as many bytes of messages as it may, {limit}; send it again when some are delivered"
     )]
     OutOfMemory {
         /// The limit in bytes.
@@ -252,10 +251,9 @@ pub enum SubscribeError {
         /// The session.
         session: SessionId,
     },
-    /// The broker has reached its limit of destinations.
-    #[error(
-        "the broker has {limit} destinations, as many as it may; use fewer names or raise its limit"
-    )]
+    /// The broker has reached its limit of destinations:
+    /// [`max_destinations`](crate::HubSettings::max_destinations).
+    #[error("the broker has {limit} destinations, as many as it may; use fewer names")]
     TooManyDestinations {
         /// The limit.
         limit: usize,

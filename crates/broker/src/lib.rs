@@ -51,10 +51,10 @@ pub use self::errors::{
 };
 pub use self::feed::{Feed, Source, Token};
 pub use self::hub::{
-    Activation, Command, Consumer, Control, Delivery, Ending, History, Holder, Hub, HubSettings,
-    LocalHub, Lost, Member, MemberDescription, MemberEvent, NameQuota, NodeId, Observer, Outbox,
-    Overflow, Prefix, Resource, SessionContext, ShareUsedUp, Shares, SubscriptionDescription,
-    Taken, TopicSettings,
+    Activation, Command, Consumer, Control, Delivery, Ending, History, Hold, Holder, Hub,
+    HubSettings, LocalHub, Lost, Member, MemberDescription, MemberEvent, NameQuota, NodeId,
+    Observer, Outbox, Overflow, Prefix, Resource, SessionContext, ShareUsedUp, Shares,
+    SubscriptionDescription, Taken, TopicSettings,
 };
 pub use self::message::{
     DeadLetterReason, Gap, InvalidPosition, Message, Position, Publish, is_dead_letter_header,

@@ -9,7 +9,7 @@ use bytestring::ByteString;
 use tramline_stomp::Headers;
 
 use crate::destination::{Destination, Target};
-use crate::hub::{Account, Budget, Charge};
+use crate::hub::{Account, Charge};
 use crate::selector::{Properties, Property};
 use crate::timestamp::Timestamp;
 
@@ -37,6 +37,10 @@ enum Place {
 }
 
 impl Message {
+    /// The bytes that a message takes besides its [size](Self::size), as they count against the hub's memory: its records,
+    /// its place in a queue or outbox, and what the allocator adds.
+    pub const OVERHEAD: usize = 400;
+
     /// Creates the message that subscribers receive for a `publish`. Engines call
     /// [`LocalHub::message`](crate::LocalHub::message) instead, which sets an id and counts it against the hub's
     /// memory.
@@ -64,11 +68,12 @@ impl Message {
         }
     }
 
-    /// Counts the message against `budget` for as long as it exists; a kept one twice, for the encoded form that stays with
-    /// it.
-    pub(crate) fn charged(mut self, budget: &Arc<Budget>) -> Self {
+    /// Counts the message in `account` for as long as it exists; a kept one twice, for the encoded form that stays with it.
+    /// It is `unwritten` if it waits for readers.
+    pub(crate) fn charged(mut self, account: Arc<Account>, unwritten: bool) -> Self {
         let forms = 1 + usize::from(self.is_kept());
-        self._charge = Some(budget.charge(forms * self.size));
+        let bytes = forms * self.size + Self::OVERHEAD;
+        self._charge = Some(account.charge(bytes, unwritten));
         self
     }
 
@@ -181,7 +186,7 @@ impl Message {
         Publish::new(destination, headers, self.body.clone()).immediate()
     }
 
-    /// The bytes that the message counts for in budgets: body, header and destination texts.
+    /// The bytes that the message counts for in queues and outboxes: body, header and destination texts.
     pub fn size(&self) -> usize {
         self.size
     }
@@ -469,14 +474,24 @@ impl Publish {
         self
     }
 
-    /// The approximate number of bytes that the message will [count for](Message::size) in budgets.
+    /// The approximate number of bytes that the message will [count for](Message::size) in queues and outboxes.
     pub fn size_hint(&self) -> usize {
         self.body.len() + self.headers.encoded_len_hint()
+    }
+
+    /// The approximate number of bytes that the message will count for in the hub's memory.
+    pub(crate) fn memory(&self) -> usize {
+        self.size_hint() + Message::OVERHEAD
     }
 
     /// Sets the account of the client that publishes it.
     pub(crate) fn charge(&mut self, account: &Arc<Account>) {
         self.account = Some(Arc::clone(account));
+    }
+
+    /// Takes the account of the client that publishes it.
+    pub(crate) fn take_account(&mut self) -> Option<Arc<Account>> {
+        self.account.take()
     }
 
     /// The account of the client that publishes it; `None` for the application's own messages.

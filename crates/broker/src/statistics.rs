@@ -15,9 +15,12 @@ pub struct BrokerStatistics {
     pub sessions: usize,
     /// Known destinations.
     pub destinations: usize,
-    /// Bytes of all messages in queues, in outboxes, and waiting to be settled. Each message counts once.
+    /// Bytes of all messages in queues, in outboxes, and waiting to be settled, and of open transactions. Each message
+    /// counts once.
     pub bytes: usize,
-    /// Their limit.
+    /// Those of them that are in no queue: they wait for readers.
+    pub unwritten_bytes: usize,
+    /// The limit of all.
     pub max_bytes: usize,
     /// Counts over all destinations since the start, including removed ones.
     pub totals: Counts,

@@ -2,11 +2,12 @@
 //! others.
 
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 use tramline_broker::{
-    Destination, EmbeddedBroker, Headers, Holder, Hub, Member, OpenSession, Outbox, Overflow,
-    Pattern, Publish, PublishError, Resource, SessionId, ShareUsedUp, Shares, SubscribeError,
-    SubscribeRequest, Timestamp, Transaction,
+    AckMode, DeliveryRef, Destination, EmbeddedBroker, Headers, Hold, Holder, Hub, Member,
+    OpenSession, Outbox, Outcome, Overflow, Pattern, Publish, PublishError, Resource, SessionId,
+    Settle, ShareUsedUp, Shares, SubscribeError, SubscribeRequest, Timestamp, Transaction,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_000);
@@ -35,7 +36,11 @@ fn to(destination: &str) -> Publish {
 }
 
 fn send(hub: &Hub, member: &Member, destination: &str) -> Result<(), PublishError> {
-    let sent = hub.publish_by(member, vec![to(destination)], NOW);
+    publish_by(hub, member, to(destination))
+}
+
+fn publish_by(hub: &Hub, member: &Member, publish: Publish) -> Result<(), PublishError> {
+    let sent = hub.publish_by(member, vec![publish], NOW);
     let sent = sent.into_ready().unwrap();
     sent.map(drop).map_err(|refused| refused.error)
 }
@@ -182,4 +187,110 @@ fn clients_leave_a_reserve_of_names() {
         .unwrap()
         .unwrap();
     assert_eq!(hub.destinations(), 32);
+}
+
+const KIB: usize = 1024;
+
+/// A message that takes a little less than `kib` KiB of memory.
+fn large(destination: &str, kib: usize) -> Publish {
+    let destination = Destination::parse(destination.to_owned()).unwrap();
+    Publish::new(destination, Headers::new(), vec![b'x'; kib * KIB - 500])
+}
+
+fn bytes(hub: &Hub) -> usize {
+    hub.statistics(&Pattern::parse("/**").unwrap(), 0).bytes
+}
+
+#[test]
+fn bytes_have_a_share_per_session_user_and_address() {
+    let hub = Hub::new(broker().max_bytes_each(20 * KIB, 30 * KIB));
+    for user in [Some("mallory"), None] {
+        let holder = match user {
+            Some(_) => Holder::User,
+            None => Holder::Address,
+        };
+        let first = open(&hub, user, "192.0.2.1");
+        let second = open(&hub, user, "192.0.2.1");
+        let queue = format!("/queue/of-{holder:?}");
+        publish_by(&hub, &first, large(&queue, 10)).unwrap();
+        publish_by(&hub, &first, large(&queue, 10)).unwrap();
+        for destination in [&*queue, "/queue/other", "/topic/nobody"] {
+            let refused = refused_send(publish_by(&hub, &first, large(destination, 10)));
+            assert_eq!(refused, (Holder::Session, Resource::Bytes, 20 * KIB));
+        }
+        publish_by(&hub, &second, large(&queue, 10)).unwrap();
+        let refused = refused_send(publish_by(&hub, &second, large(&queue, 10)));
+        assert_eq!(refused, (holder, Resource::Bytes, 30 * KIB));
+        // Others do not notice.
+        let alice = open(&hub, Some("alice"), "192.0.2.1");
+        publish_by(&hub, &alice, large("/queue/of-alice", 10)).unwrap();
+        consume(&hub, &alice, "/queue/of-alice");
+        // What is delivered and acknowledged is the share's again, whoever does it.
+        consume(&hub, &alice, &queue);
+        publish_by(&hub, &first, large(&queue, 10)).unwrap();
+        consume(&hub, &alice, &queue);
+        assert_eq!(bytes(&hub), 0);
+        for session in [first, second, alice] {
+            hub.close(session.id());
+        }
+    }
+}
+
+/// Receives and accepts everything that waits in `queue`.
+fn consume(hub: &Hub, member: &Member, queue: &str) {
+    let id = SessionId::random();
+    let outbox = Arc::new(Outbox::new(1 << 20, Overflow::Close));
+    let opened = hub.open(OpenSession::new(id, member.user(), Arc::clone(&outbox)));
+    opened.into_ready().unwrap().unwrap();
+    let request = SubscribeRequest::new(id, 0, Pattern::parse(queue.to_owned()).unwrap());
+    hub.subscribe(request.acknowledged(AckMode::Client))
+        .into_ready()
+        .unwrap()
+        .unwrap();
+    let mut batch = Vec::new();
+    let mut context = Context::from_waker(Waker::noop());
+    let _ = outbox.poll_take(&mut context, &mut batch, 1_000, usize::MAX);
+    let last = batch.last().expect("a message in the queue").tag;
+    let settle = Settle::new(Some(0), DeliveryRef::Tag(last), Outcome::Accepted);
+    hub.settle(id, settle).into_ready().unwrap().unwrap();
+    hub.close(id);
+}
+
+#[test]
+fn a_transaction_counts_while_it_is_open() {
+    let hub = Hub::new(broker().max_bytes_each(20 * KIB, 30 * KIB));
+    let mallory = open(&hub, Some("mallory"), "192.0.2.1");
+    let (mut first, mut second) = (Hold::default(), Hold::default());
+    hub.hold(&mallory, 9 * KIB, &mut first).unwrap();
+    hub.hold(&mallory, 9 * KIB, &mut second).unwrap();
+    let refused = refused_send(hub.hold(&mallory, 9 * KIB, &mut first));
+    assert_eq!(refused, (Holder::Session, Resource::Bytes, 20 * KIB));
+    let refused = refused_send(publish_by(&hub, &mallory, large("/topic/a", 10)));
+    assert_eq!(refused.0, Holder::Session);
+    drop(second);
+    hub.hold(&mallory, 9 * KIB, &mut first).unwrap();
+    drop(first);
+    assert_eq!(bytes(&hub), 0);
+}
+
+#[test]
+fn clients_leave_a_reserve_of_memory_for_topics_and_for_the_application() {
+    let all = 160 * KIB;
+    let hub = Hub::new(broker().max_bytes(all));
+    let mut sessions = (0..).map(|number| open(&hub, None, &format!("192.0.2.{number}")));
+    let reader = sessions.next().unwrap();
+    subscribe(&hub, &reader, 0, "/topic/a").unwrap();
+    for session in sessions.by_ref().take(14) {
+        publish_by(&hub, &session, large("/queue/a", 10)).unwrap();
+    }
+    let alice = sessions.next().unwrap();
+    let limit = all - all / 8;
+    let refused = publish_by(&hub, &alice, large("/queue/a", 10));
+    assert_eq!(refused, Err(PublishError::OutOfMemory { limit }));
+    publish_by(&hub, &alice, large("/topic/a", 9)).unwrap();
+    let limit = all - all / 16;
+    let refused = publish_by(&hub, &alice, large("/topic/a", 9));
+    assert_eq!(refused, Err(PublishError::OutOfMemory { limit }));
+    let own = hub.publish(vec![large("/topic/a", 9)], NOW);
+    assert_eq!(own.into_ready().unwrap().unwrap().local_receivers, 1);
 }

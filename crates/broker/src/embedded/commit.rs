@@ -187,7 +187,7 @@ impl Engine {
         let mut places: HashMap<&str, usize> = HashMap::new();
         let mut bytes = 0;
         for publish in publishes {
-            bytes += publish.size_hint();
+            bytes += publish.memory();
             let check = || expiry(&publish.headers, self.hub.now());
             let Target::Destination(destination) = &publish.target else {
                 check()?;
@@ -216,12 +216,17 @@ impl Engine {
                 }
             }
         }
-        self.hub.check_memory(bytes)?;
         let durable = loads.iter().filter(|(queue, _)| queue.is_durable());
         let stored: usize = durable.clone().map(|(_, load)| load.bytes).sum();
         if let Some((queue, _)) = durable.clone().next() {
             queue.check_store(stored)?;
         }
+        let kind = match loads.is_empty() {
+            true => DestinationKind::Topic,
+            false => DestinationKind::Queue,
+        };
+        let account = publishes.first().and_then(Publish::account);
+        self.hub.check_memory_for(account, bytes, kind)?;
         Ok(loads)
     }
 

@@ -217,12 +217,25 @@ impl EmbeddedBroker {
     }
 
     /// Sets the maximum size of all messages in queues, in outboxes, and waiting to be settled, each counted once by
-    /// its headers and body. The overhead of a message, some 500 bytes, is not counted: allow for it if messages are
-    /// small and many. Beyond the limit, publishing is refused with an error that names it. Default 1,073,741,824 (1
-    /// GiB).
+    /// its headers and body and [400 bytes more](crate::Message::OVERHEAD), and of open transactions. Beyond the limit,
+    /// publishing is refused with an error that names it. Default 1,073,741,824 (1 GiB).
+    ///
+    /// Parts of it are [reserved](HubSettings::max_bytes): an eighth against messages of clients to queues, a sixteenth
+    /// against those to topics and users.
     #[must_use]
     pub fn max_bytes(self, bytes: usize) -> Self {
         self.with(|settings| settings.max_bytes(bytes))
+    }
+
+    /// Sets the maximum size of the waiting messages that a session, and a user or address, has sent: see
+    /// [`HubSettings::max_bytes_each`].
+    #[must_use]
+    pub fn max_bytes_each(
+        self,
+        session: impl Into<Option<usize>>,
+        account: impl Into<Option<usize>>,
+    ) -> Self {
+        self.with(|settings| settings.max_bytes_each(session, account))
     }
 
     /// Sets the maximum numbers of destinations that a session, and a user or address, may be the first to use: see

@@ -39,16 +39,24 @@ impl Engine {
         batch: &mut Batch,
         after: &mut Aftermath,
     ) -> Result<(), NotTaken> {
-        let memory = self.hub.check_memory(publish.size_hint());
-        let memory = memory.map_err(NotTaken::Refused);
+        let check_memory = |kind| {
+            let memory = self
+                .hub
+                .check_memory_for(publish.account(), publish.memory(), kind);
+            memory.map_err(NotTaken::Refused)
+        };
         let Target::Destination(destination) = &publish.target else {
-            memory.and_then(|()| self.check_expiry(&publish))?;
+            check_memory(DestinationKind::Topic)?;
+            self.check_expiry(&publish)?;
             batch.receivers += self.hub.deliver_here(publish);
             batch.done += 1;
             return Ok(());
         };
         let destination = destination.clone();
-        let answer = memory.and_then(|()| self.publish_to(&destination, publish, batch, after));
+        let kind = self.hub.settings().kind(&destination).map(|(kind, _)| kind);
+        let memory = check_memory(kind.unwrap_or(DestinationKind::Topic));
+        let answer =
+            memory.and_then(|()| self.publish_to((&destination, kind), publish, batch, after));
         answer.inspect_err(|_| batch.refused = Some(destination.as_bytestring().clone()))
     }
 
@@ -59,22 +67,22 @@ impl Engine {
 
     fn publish_to(
         &self,
-        destination: &Destination,
+        (destination, kind): (&Destination, Option<DestinationKind>),
         publish: Publish,
         batch: &mut Batch,
         after: &mut Aftermath,
     ) -> Result<(), NotTaken> {
-        match self.hub.settings().kind(destination) {
+        match kind {
             None => Err(NotTaken::Refused(self.hub.unknown_destination(destination))),
-            Some((DestinationKind::Topic, _)) => {
+            Some(kind @ DestinationKind::Topic) => {
                 self.check_expiry(&publish)?;
                 // Consecutive messages for the same destination share its turn, and one wake of each subscriber.
-                let mut bytes = publish.size_hint();
+                let mut bytes = publish.memory();
                 let mut run = vec![publish];
                 while let Some(next) = batch.rest.next_if(|next| {
-                    bytes += next.size_hint();
+                    bytes += next.memory();
                     next.destination() == Some(destination)
-                        && self.hub.has_memory(bytes)
+                        && self.hub.room_for(next.account(), bytes, kind).is_ok()
                         && self.check_expiry(next).is_ok()
                 }) {
                     run.push(next);
@@ -90,7 +98,7 @@ impl Engine {
                 batch.done += messages;
                 Ok(())
             }
-            Some((DestinationKind::Queue, _)) => {
+            Some(DestinationKind::Queue) => {
                 let waiting = self.waiting(destination, publish)?;
                 let size = waiting.message.size();
                 waiting.queue.check_store(size).map_err(NotTaken::Refused)?;

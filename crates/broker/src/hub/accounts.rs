@@ -18,9 +18,9 @@ use crate::sync::Mutex;
 const SHARDS: usize = if cfg!(loom) { 1 } else { 16 };
 
 /// The kinds of [`Resource`].
-const RESOURCES: usize = 3;
+pub(super) const RESOURCES: usize = 4;
 
-/// The numbers of one [`Resource`] that a session, a user or address, and all clients together may have.
+/// The amounts of one [`Resource`] that a session, a user or address, and all clients together may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Shares {
@@ -47,12 +47,17 @@ impl Shares {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Resource {
-    /// Names of destinations that came into use by a client's SEND or SUBSCRIBE.
+    /// Names of destinations that came into use by a client's SEND or SUBSCRIBE:
+    /// [`max_destinations_each`](crate::HubSettings::max_destinations_each).
     Destinations,
-    /// Subscriptions to patterns that are indexed.
+    /// Subscriptions to patterns that are indexed: [`max_patterns`](crate::HubSettings::max_patterns).
     Patterns,
-    /// Subscriptions to patterns that are [compared one by one](crate::Pattern::is_scanned).
+    /// Subscriptions to patterns that are [compared one by one](crate::Pattern::is_scanned):
+    /// [`max_scanned_patterns`](crate::HubSettings::max_scanned_patterns).
     ScannedPatterns,
+    /// Bytes of messages that clients sent, with their overhead, until they are delivered and settled; those of open
+    /// transactions included: [`max_bytes_each`](crate::HubSettings::max_bytes_each).
+    Bytes,
 }
 
 impl fmt::Display for Resource {
@@ -63,6 +68,7 @@ impl fmt::Display for Resource {
             Self::ScannedPatterns => {
                 "subscriptions with `?`, several `*` in a segment, or many segments with wildcards"
             }
+            Self::Bytes => "bytes of messages that wait",
         })
     }
 }
@@ -70,11 +76,10 @@ impl fmt::Display for Resource {
 impl Resource {
     fn remedy(self) -> &'static str {
         match self {
-            Self::Destinations => "use fewer names, or raise its `max_destinations_each`",
-            Self::Patterns => "unsubscribe from some, or raise its `max_patterns`",
-            Self::ScannedPatterns => {
-                "unsubscribe from some, use at most one `*` a segment, or raise its `max_scanned_patterns`"
-            }
+            Self::Destinations => "use fewer names",
+            Self::Patterns => "unsubscribe from some",
+            Self::ScannedPatterns => "unsubscribe from some, or use at most one `*` a segment",
+            Self::Bytes => "send it again when some are delivered",
         }
     }
 }
@@ -104,7 +109,8 @@ impl fmt::Display for Holder {
     }
 }
 
-/// A share is used up: nothing more of it is given out until some of it is released.
+/// A share is used up: nothing more of it is given out until some of it is released. Clients receive the text, which says
+/// what they can do; which setting raises the limit is said by [`Resource`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{holder} {limit} {resource}, as many as the broker allows; {}", .resource.remedy())]
 #[non_exhaustive]
@@ -140,6 +146,8 @@ pub(crate) struct Account {
     limits: [usize; RESOURCES],
     /// The account that this one is a part of.
     whole: Option<Arc<Account>>,
+    /// Of the account of everything: the bytes of messages that wait for readers.
+    unwritten: AtomicUsize,
     /// Where it is known by name.
     known: Option<Box<(Weak<Accounts>, Name)>>,
 }
@@ -154,7 +162,20 @@ pub(crate) struct Share {
     resource: Resource,
 }
 
+/// Bytes that are counted in an account, and in those that it is a part of, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    account: Arc<Account>,
+    bytes: usize,
+    unwritten: bool,
+}
+
 impl Accounts {
+    /// The account of everything: of all clients, and of the application's own messages.
+    pub(super) fn all(&self) -> &Arc<Account> {
+        &self.all
+    }
+
     /// `limits` in the order of [`Resource`].
     pub(super) fn new(limits: [Shares; RESOURCES]) -> Arc<Self> {
         let all = Account::new(Holder::All, limits.map(|limit| limit.all), None, None);
@@ -226,8 +247,53 @@ impl Account {
             used: Default::default(),
             limits,
             whole,
+            unwritten: AtomicUsize::new(0),
             known,
         }
+    }
+
+    /// Checks that `bytes` more are within the shares of a session, and of its user or address. Concurrent publishers may
+    /// exceed a share together, by one message each.
+    pub(crate) fn check_bytes(&self, bytes: usize) -> Result<(), ShareUsedUp> {
+        let mut account = self;
+        while let Some(whole) = account.whole.as_deref() {
+            let limit = account.max_bytes();
+            if account.bytes().saturating_add(bytes) > limit {
+                return Err(ShareUsedUp {
+                    holder: account.holder,
+                    resource: Resource::Bytes,
+                    limit,
+                });
+            }
+            account = whole;
+        }
+        Ok(())
+    }
+
+    /// Counts `bytes`, whether or not there is room for them; `unwritten` if they wait for readers.
+    pub(crate) fn charge(self: Arc<Self>, bytes: usize, unwritten: bool) -> Charge {
+        let mut charge = Charge {
+            account: self,
+            bytes: 0,
+            unwritten,
+        };
+        charge.grow(bytes);
+        charge
+    }
+
+    /// The bytes of messages that wait for readers: of the account of everything.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.unwritten.load(Ordering::Relaxed)
+    }
+
+    /// The bytes that are counted.
+    pub(crate) fn bytes(&self) -> usize {
+        self.used[Resource::Bytes as usize].load(Ordering::Relaxed)
+    }
+
+    /// The maximum of [`bytes`](Self::bytes).
+    pub(crate) fn max_bytes(&self) -> usize {
+        self.limits[Resource::Bytes as usize]
     }
 
     /// Takes one of `resource`, here and in the accounts that this one is a part of.
@@ -261,6 +327,34 @@ impl Account {
             }
             next = account.whole.as_deref();
         }
+    }
+}
+
+impl Charge {
+    /// Counts `bytes` more.
+    pub(super) fn grow(&mut self, bytes: usize) {
+        self.count(|counter| counter.fetch_add(bytes, Ordering::Relaxed));
+        self.bytes += bytes;
+    }
+
+    /// Applies `change` to each counter that the bytes are counted in.
+    fn count(&self, change: impl Fn(&AtomicUsize) -> usize) {
+        let mut account = &*self.account;
+        change(&account.used[Resource::Bytes as usize]);
+        while let Some(whole) = account.whole.as_deref() {
+            account = whole;
+            change(&account.used[Resource::Bytes as usize]);
+        }
+        if self.unwritten {
+            change(&account.unwritten);
+        }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        let bytes = self.bytes;
+        self.count(|counter| counter.fetch_sub(bytes, Ordering::Relaxed));
     }
 }
 
@@ -326,6 +420,30 @@ mod tests {
     }
 
     #[test]
+    fn bytes_count_in_all_accounts_until_they_are_released() {
+        let accounts = Accounts::new([Shares::new(100, 150, 200); RESOURCES]);
+        let alice = Some(ByteString::from("alice"));
+        let first = accounts.of_session(alice.as_ref(), None);
+        let second = accounts.of_session(alice.as_ref(), None);
+        let mut charge = Arc::clone(&first).charge(40, true);
+        charge.grow(50);
+        first.check_bytes(10).unwrap();
+        let error = first.check_bytes(11).unwrap_err();
+        assert_eq!((error.holder, error.limit), (Holder::Session, 100));
+        second.check_bytes(60).unwrap();
+        let error = second.check_bytes(61).unwrap_err();
+        assert_eq!((error.holder, error.limit), (Holder::User, 150));
+        let own = Arc::clone(accounts.all()).charge(80, false);
+        let all = accounts.all();
+        assert_eq!((all.bytes(), all.unwritten()), (170, 90));
+        second.check_bytes(60).unwrap();
+        drop((charge, own));
+        for account in [&first, &second, accounts.all()] {
+            assert_eq!((account.bytes(), account.unwritten()), (0, 0));
+        }
+    }
+
+    #[test]
     fn unused_accounts_are_removed() {
         let accounts = Accounts::new(LIMITS);
         let user = ByteString::from("alice");
@@ -350,8 +468,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "the session has 16 subscriptions with `?`, several `*` in a segment, or many segments with wildcards, as \
-             many as the broker allows; unsubscribe from some, use at most one `*` a segment, or raise its \
-             `max_scanned_patterns`"
+             many as the broker allows; unsubscribe from some, or use at most one `*` a segment"
         );
     }
 }

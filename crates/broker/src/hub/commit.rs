@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use super::Hub;
+use super::accounts::Charge;
 use super::members::{Member, SubscriptionPlace};
 use crate::broker::{Commit, Settlement};
 use crate::confirm::Confirm;
 use crate::errors::{CommitError, PublishError, SettleError};
 use crate::feed::Token;
+use crate::message::Message;
 use crate::request::{DeliveryRef, Outcome, Published, Settle, Transaction};
 use crate::session_id::SessionId;
+use crate::statistics::DestinationKind;
 use crate::timestamp::Timestamp;
 
 /// A transaction's deliveries at one subscription, in order.
@@ -20,7 +23,33 @@ struct Settling {
     outcomes: Vec<Outcome>,
 }
 
+/// The memory of an open transaction, counted against its client's shares until this is dropped: see [`Hub::hold`].
+#[derive(Debug, Default)]
+pub struct Hold(Option<Charge>);
+
 impl Hub {
+    /// Counts a frame of `bytes` that a session keeps for a transaction, as part of `hold`.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::ShareUsedUp`] or [`PublishError::OutOfMemory`], as for a message that is published; nothing is
+    /// counted.
+    pub fn hold(
+        &self,
+        session: &Member,
+        bytes: usize,
+        hold: &mut Hold,
+    ) -> Result<(), PublishError> {
+        let (local, bytes) = (self.local(), bytes + Message::OVERHEAD);
+        let account = session.account(&local.accounts);
+        local.check_memory_for(Some(&account), bytes, DestinationKind::Topic)?;
+        match &mut hold.0 {
+            Some(charge) => charge.grow(bytes),
+            none => *none = Some(account.charge(bytes, false)),
+        }
+        Ok(())
+    }
+
     /// Carries out a session's transaction completely or not at all: settles first, then publishes in order. It settles
     /// the deliveries that exist when it is called. If one of a queue's is gone while it waits for room, because it was
     /// settled separately or its session closed, it is not carried out.

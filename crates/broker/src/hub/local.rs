@@ -7,7 +7,6 @@ use std::sync::{Arc, OnceLock, Weak};
 use bytestring::ByteString;
 
 use super::accounts::{Account, Accounts, Payer, Resource, Share};
-use super::budget::Budget;
 use super::clock::{Clock, Periodic};
 use super::consumer::Consumer;
 use super::descriptions::NodeId;
@@ -29,7 +28,7 @@ use crate::feed::{Feed, Source};
 use crate::hub::Ending;
 use crate::message::{Message, Position, Publish};
 use crate::session_id::SessionId;
-use crate::statistics::{Count, Counters, Meter};
+use crate::statistics::{Count, Counters, DestinationKind, Meter};
 use crate::timestamp::Timestamp;
 
 /// A hub as its engine sees it: it delivers the engine's messages, and offers what the engine needs of the node.
@@ -46,7 +45,6 @@ pub struct LocalHub {
     pub(super) remote: Remote,
     pub(super) quota: Arc<NameQuota>,
     pub(super) accounts: Arc<Accounts>,
-    pub(super) budget: Arc<Budget>,
     pub(super) totals: Arc<Counters>,
     pub(super) clock: Clock,
     events: Events,
@@ -79,7 +77,6 @@ impl LocalHub {
                 Arc::clone(&totals),
             ),
             accounts: Accounts::new(settings.shares()),
-            budget: Arc::new(Budget::new(settings.max_bytes)),
             settings,
             capabilities,
             broker,
@@ -205,7 +202,7 @@ impl LocalHub {
                 return self.deliver_on_topic(&destination, publish);
             }
         };
-        let message = self.message(publish);
+        let message = self.numbered(publish, None, DestinationKind::Topic);
         let mut receivers = 0;
         for member in members {
             let (delivered, lost) = member.deliver(&path, &message);
@@ -257,10 +254,10 @@ impl LocalHub {
         prepared.map_err(|error| self.refused_name(&error))
     }
 
-    /// Creates the message that consumers receive for a `publish`: with an id, and counted against the hub's memory
-    /// while it exists.
+    /// Creates the message that consumers of a queue receive for a `publish`: with an id, and counted against the hub's
+    /// memory while it exists.
     pub fn message(&self, publish: Publish) -> Arc<Message> {
-        self.numbered(publish, None, false)
+        self.numbered(publish, None, DestinationKind::Queue, false)
     }
 
     /// Checks that messages of `bytes` fit into the remaining memory. Concurrent publishers may exceed the limit
@@ -270,18 +267,38 @@ impl LocalHub {
     ///
     /// [`PublishError::OutOfMemory`], counted as refused.
     pub fn check_memory(&self, bytes: usize) -> Result<(), PublishError> {
-        if self.budget.has_room(bytes) {
-            return Ok(());
-        }
-        self.totals.count(Count::Refused, 1);
-        Err(PublishError::OutOfMemory {
-            limit: self.budget.limit(),
-        })
+        self.check_memory_for(None, bytes, DestinationKind::Topic)
     }
 
-    /// Returns true if messages of `bytes` fit into the remaining memory.
-    pub fn has_memory(&self, bytes: usize) -> bool {
-        self.budget.has_room(bytes)
+    /// Like [`check_memory`](Self::check_memory), for messages of a client: they fit into its shares, and leave the
+    /// reserves of others.
+    pub(crate) fn check_memory_for(
+        &self,
+        account: Option<&Arc<Account>>,
+        bytes: usize,
+        kind: DestinationKind,
+    ) -> Result<(), PublishError> {
+        self.room_for(account, bytes, kind)
+            .inspect_err(|_| self.totals.count(Count::Refused, 1))
+    }
+
+    /// Like [`check_memory_for`](Self::check_memory_for), and counts nothing.
+    pub(crate) fn room_for(
+        &self,
+        account: Option<&Arc<Account>>,
+        bytes: usize,
+        kind: DestinationKind,
+    ) -> Result<(), PublishError> {
+        let all = self.accounts.all();
+        let mut limit = all.max_bytes();
+        if let Some(account) = account {
+            account.check_bytes(bytes)?;
+            limit = HubSettings::without_reserve(limit, kind);
+        }
+        match all.bytes().saturating_add(bytes) <= limit {
+            true => Ok(()),
+            false => Err(PublishError::OutOfMemory { limit }),
+        }
     }
 
     /// The quota of destinations that hub and engine share.
@@ -638,6 +655,7 @@ impl LocalHub {
         &self,
         mut publish: Publish,
         here: Option<Position>,
+        kind: DestinationKind,
         is_kept: bool,
     ) -> Arc<Message> {
         if publish.lacks_expiry()
@@ -650,11 +668,16 @@ impl LocalHub {
         let position = publish.position().or(here);
         // Only those whose position is the topic's own can be found by it.
         let is_kept = is_kept && here.is_some() && position == here;
+        let account = publish.take_account();
         let mut message = Message::new(publish, id, position);
         if is_kept {
             message = message.kept();
         }
-        Arc::new(message.charged(&self.budget))
+        // What a topic keeps is bounded by its history, and waits for no reader.
+        let account = account.filter(|_| !is_kept);
+        let account = account.unwrap_or_else(|| Arc::clone(self.accounts.all()));
+        let unwritten = kind == DestinationKind::Topic && !is_kept;
+        Arc::new(message.charged(account, unwritten))
     }
 
     fn message_id(&self) -> ByteString {
@@ -678,7 +701,8 @@ struct Numbering<'a> {
 impl Maker for Numbering<'_> {
     fn make(&self, publish: Publish, position: Position, is_kept: bool) -> Arc<Message> {
         let here = self.is_here.then_some(position);
-        self.hub.numbered(publish, here, is_kept)
+        self.hub
+            .numbered(publish, here, DestinationKind::Topic, is_kept)
     }
 
     fn steady(&self) -> Timestamp {
@@ -692,7 +716,7 @@ impl fmt::Debug for LocalHub {
             .field("node", &self.node)
             .field("members", &self.members.len())
             .field("destinations", &self.quota.used())
-            .field("bytes", &self.budget.used())
+            .field("bytes", &self.accounts.all().bytes())
             .finish_non_exhaustive()
     }
 }

@@ -5,13 +5,13 @@
 //! the engine delivers through the [`LocalHub`].
 
 mod accounts;
-mod budget;
 mod clock;
 mod commit;
 mod consumer;
 mod deadlines;
 mod descriptions;
 mod events;
+mod facts;
 mod history;
 mod local;
 mod members;
@@ -43,10 +43,12 @@ use std::task::{Context, Poll, Waker};
 use bytestring::ByteString;
 use parking_lot::ReentrantMutex;
 
-pub(crate) use self::accounts::{Account, Payer};
+use self::accounts::RESOURCES;
+use self::accounts::Share;
+pub(crate) use self::accounts::{Account, Charge, Payer};
 pub use self::accounts::{Holder, Resource, ShareUsedUp, Shares};
-pub(crate) use self::budget::{Budget, Charge};
 pub(crate) use self::clock::Periodic;
+pub use self::commit::Hold;
 pub use self::consumer::Consumer;
 use self::deadlines::{Deadlines, Until};
 pub use self::descriptions::{MemberDescription, NodeId, SubscriptionDescription};
@@ -66,7 +68,7 @@ use self::start::SharedAnswer;
 use crate::broker::Broker;
 use crate::confirm::Unanswered;
 use crate::confirm::{Confirm, Promise};
-use crate::destination::{Pattern, Separator};
+use crate::destination::Separator;
 use crate::errors::{
     OpenError, PublishError, Refused, StartError, SubscribeError, UnsubscribeError,
 };
@@ -75,7 +77,6 @@ use crate::message::Publish;
 use crate::request::{OpenSession, Published, SubscribeRequest, Subscribed};
 use crate::session_id::SessionId;
 use crate::statistics::DestinationKind;
-use crate::statistics::{BrokerStatistics, DestinationStatistics};
 use crate::sync::Mutex;
 use crate::timestamp::Timestamp;
 
@@ -414,8 +415,8 @@ impl Hub {
         self.local().deliver_here(publish)
     }
 
-    /// Like [`publish`](Self::publish), for the client of a session of this hub: destinations that its messages use
-    /// first count against its shares ([`HubSettings::max_destinations_each`]).
+    /// Like [`publish`](Self::publish), for the client of a session of this hub: its messages, and destinations that they
+    /// use first, count against its shares ([`HubSettings::max_bytes_each`], [`HubSettings::max_destinations_each`]).
     pub fn publish_by(
         &self,
         session: &Member,
@@ -475,88 +476,6 @@ impl Hub {
             self.broker().sweep();
         }
         self.local().sweep();
-    }
-
-    /// Statistics of everything, and of at most `limit` of the destinations that `pattern` covers, sorted by name.
-    pub fn statistics(&self, pattern: &Pattern, limit: usize) -> BrokerStatistics {
-        let local = self.local();
-        let select = |destination: &str| pattern.matches(destination);
-        let mut selected: Vec<DestinationStatistics> = local.topics.statistics(select).collect();
-        if self.is_started() {
-            selected.extend(self.broker().statistics(pattern, limit));
-        }
-        selected.sort_by(|a, b| a.destination.cmp(&b.destination));
-        selected.truncate(limit);
-        BrokerStatistics {
-            sessions: self.sessions(),
-            destinations: self.destinations(),
-            bytes: local.budget.used(),
-            max_bytes: local.budget.limit(),
-            totals: local.totals.read(),
-            selected,
-        }
-    }
-
-    /// The number of destinations that hub and engine keep.
-    pub fn destinations(&self) -> usize {
-        self.local().quota.used()
-    }
-
-    /// The number of open sessions of this node.
-    pub fn sessions(&self) -> usize {
-        let members = self.local().members.all();
-        members.iter().filter(|member| member.is_open()).count()
-    }
-
-    /// The number of registered sessions of this node, open or not.
-    pub fn registered(&self) -> usize {
-        self.local().members.len()
-    }
-
-    /// The session `id` of this node, open or not.
-    pub fn member(&self, id: SessionId) -> Option<Arc<Member>> {
-        self.local().members.get(id)
-    }
-
-    /// The sessions of this node, open or not, in no order.
-    pub fn members(&self) -> Vec<Arc<Member>> {
-        self.local().members.all()
-    }
-
-    /// The open sessions of the user `name` on this node, in the order they were opened.
-    pub fn members_of(&self, name: &str) -> Vec<Arc<Member>> {
-        self.local().members.of_user(name)
-    }
-
-    /// The names of the users with an open session on any node, sorted.
-    pub fn users(&self) -> Vec<ByteString> {
-        let local = self.local();
-        let mut names = local.members.user_names();
-        names.extend(
-            local
-                .remote
-                .all()
-                .into_iter()
-                .filter_map(|member| member.user),
-        );
-        names.sort_unstable();
-        names.dedup();
-        names
-    }
-
-    /// The open sessions of other nodes, in no order.
-    pub fn remote_members(&self) -> Vec<MemberDescription> {
-        self.local().remote.all()
-    }
-
-    /// The open sessions of the user `name` on other nodes.
-    pub fn remote_members_of(&self, name: &str) -> Vec<MemberDescription> {
-        self.local().remote.of_user(name)
-    }
-
-    /// The session `id` of another node.
-    pub fn remote_member(&self, id: SessionId) -> Option<MemberDescription> {
-        self.local().remote.find(id)
     }
 
     fn local(&self) -> &Arc<LocalHub> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use crate::destination::{Destination, Pattern, Separator};
-use crate::hub::{History, Overflow, Shares};
+use crate::hub::{History, Overflow, RESOURCES, Shares};
 use crate::statistics::DestinationKind;
 
 /// The destinations that an engine carries, and the limits of its node's hub: the answer of
@@ -34,6 +34,8 @@ pub struct HubSettings {
     max_patterns: Shares,
     max_scanned_patterns: Shares,
     pub(crate) max_bytes: usize,
+    /// Of a session, and of a user or address; `None` for a part of `max_bytes`.
+    max_bytes_each: (Option<usize>, Option<usize>),
     pub(crate) prefetch: NonZeroU32,
     pub(crate) max_prefetch: u32,
 }
@@ -75,6 +77,7 @@ impl HubSettings {
             max_patterns: Self::DEFAULT_MAX_PATTERNS,
             max_scanned_patterns: Self::DEFAULT_MAX_SCANNED_PATTERNS,
             max_bytes: Self::DEFAULT_MAX_BYTES,
+            max_bytes_each: (None, None),
             prefetch: Self::DEFAULT_PREFETCH,
             max_prefetch: Self::DEFAULT_MAX_PREFETCH,
         }
@@ -167,20 +170,59 @@ impl HubSettings {
     }
 
     /// The limits of shares, in the order of [`Resource`](crate::Resource).
-    pub(crate) fn shares(&self) -> [Shares; 3] {
+    pub(crate) fn shares(&self) -> [Shares; RESOURCES] {
         let (session, account) = self.max_destinations_each;
         // The quota of names bounds all of them.
         let destinations = Shares::new(session, account, usize::MAX);
-        [destinations, self.max_patterns, self.max_scanned_patterns]
+        let (session, account) = self.bytes_each();
+        let bytes = Shares::new(session, account, self.max_bytes);
+        [
+            destinations,
+            self.max_patterns,
+            self.max_scanned_patterns,
+            bytes,
+        ]
     }
 
     /// Sets the maximum size of all messages in queues, in outboxes, and waiting to be settled, each counted once by
-    /// its headers and body. Beyond the limit, publishing is refused with an error that names it. Default 1,073,741,824
-    /// (1 GiB).
+    /// its headers and body and [400 bytes more](crate::Message::OVERHEAD), and of open transactions. Beyond the limit,
+    /// publishing is refused with an error that names it. Default 1,073,741,824 (1 GiB).
+    ///
+    /// Clients leave a sixteenth for the application's own messages, such as replies and notices, and their messages to
+    /// queues a further sixteenth for topics and users.
     #[must_use]
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
+    }
+
+    /// Sets the maximum size of the messages that one session's client has sent, and all sessions of one user or all
+    /// anonymous ones from one address, and that wait as [`max_bytes`](Self::max_bytes) describes. Beyond it, SEND is
+    /// refused with [`ShareUsedUp`](crate::ShareUsedUp), and others go on. `None`, the default, is a sixteenth and a
+    /// quarter of `max_bytes`, and never less than 1 MiB: 64 MiB, as much as one queue holds, and 256 MiB.
+    #[must_use]
+    pub fn max_bytes_each(
+        mut self,
+        session: impl Into<Option<usize>>,
+        account: impl Into<Option<usize>>,
+    ) -> Self {
+        self.max_bytes_each = (session.into(), account.into());
+        self
+    }
+
+    fn bytes_each(&self) -> (usize, usize) {
+        let part = |of: usize| (self.max_bytes / of).max(1024 * 1024);
+        let (session, account) = self.max_bytes_each;
+        (session.unwrap_or(part(16)), account.unwrap_or(part(4)))
+    }
+
+    /// The part of all memory, `max_bytes`, that clients' messages to destinations of `kind` may take.
+    pub(crate) fn without_reserve(max_bytes: usize, kind: DestinationKind) -> usize {
+        let reserves = match kind {
+            DestinationKind::Topic => 1,
+            DestinationKind::Queue => 2,
+        };
+        max_bytes - max_bytes / 16 * reserves
     }
 
     /// The number of unsettled deliveries for a subscription without a `prefetch-count`. Default 100: enough that no

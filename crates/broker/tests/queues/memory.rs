@@ -1,17 +1,23 @@
 //! The memory limit, and that all memory is released.
 
-use tramline_broker::{Hub, Outbox, Overflow, PublishError, QueueSettings};
+use tramline_broker::{Hub, Message, Outbox, Overflow, PublishError, QueueSettings};
 
 use crate::support::*;
 
+/// Memory for `messages` with bodies of `bytes` in all.
+const fn memory(messages: usize, bytes: usize) -> usize {
+    messages * Message::OVERHEAD + bytes
+}
+
 #[test]
 fn beyond_its_bytes_the_broker_refuses_by_name() {
-    let broker = Hub::new(broker().max_bytes(1_000));
+    let limit = memory(3, 1_000);
+    let broker = Hub::new(broker().max_bytes(limit));
     let body = "x".repeat(300);
     send(&broker, "/queue/a", &[&body, &body]);
     for destination in ["/queue/a", "/queue/b", "/topic/a"] {
         let error = refused(&broker, to(destination, &"x".repeat(500)));
-        assert_eq!(error, PublishError::OutOfMemory { limit: 1_000 });
+        assert_eq!(error, PublishError::OutOfMemory { limit });
     }
     assert_eq!(totals(&broker).refused, 3);
     let alice = Client::open(&broker);
@@ -23,7 +29,7 @@ fn beyond_its_bytes_the_broker_refuses_by_name() {
 
 #[test]
 fn every_message_of_a_batch_to_one_topic_counts() {
-    let broker = Hub::new(broker().max_bytes(1_000));
+    let broker = Hub::new(broker().max_bytes(memory(3, 1_000)));
     let alice = Client::open(&broker);
     alice.subscribe(0, "/topic/a", AUTO);
     let body = "x".repeat(300);
@@ -37,6 +43,14 @@ fn every_message_of_a_batch_to_one_topic_counts() {
 }
 
 #[test]
+fn a_message_without_a_body_counts_too() {
+    let broker = Hub::new(broker().max_bytes(memory(10, 500)));
+    let batch = (0..20).map(|_| to("/queue/a", "")).collect();
+    let refused = ready(broker.publish(batch, at(0))).unwrap_err();
+    assert_eq!(refused.done, 10);
+}
+
+#[test]
 fn a_message_counts_once_however_many_wait_for_it() {
     let broker = Hub::new(broker());
     let clients: Vec<_> = (0..10).map(|_| Client::open(&broker)).collect();
@@ -44,7 +58,8 @@ fn a_message_counts_once_however_many_wait_for_it() {
         client.subscribe(0, "/topic/a", AUTO);
     }
     send(&broker, "/topic/a", &[&"x".repeat(1_000)]);
-    assert!((1_000..1_100).contains(&bytes(&broker)));
+    let expected = memory(1, 1_000);
+    assert!((expected..expected + 100).contains(&bytes(&broker)));
     for client in &clients {
         assert!(bytes(&broker) > 0);
         client.take();

@@ -1,6 +1,7 @@
 //! Sending from anywhere in the application.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytestring::ByteString;
 use tramline_broker::{
@@ -51,7 +52,11 @@ impl Publisher {
     ///
     /// Completes when the broker has the message: queued to every subscriber, stored in its queue, or confirmed by an
     /// external engine. It waits for a full queue as long as the queue's settings allow, and a loop of sends yields to the
-    /// tasks that write: a burst does not keep their worker. Dropping the future does not take the message back.
+    /// tasks that write: a burst does not keep their worker.
+    ///
+    /// It waits for readers only while all messages that they have not received take more than half of the broker's
+    /// memory ([`max_bytes`](crate::EmbeddedBroker::max_bytes)), and for 10 s at most; never for one reader. Dropping the
+    /// future while it waits sends nothing, and later does not take the message back.
     ///
     /// # Errors
     ///
@@ -156,10 +161,22 @@ impl Publisher {
         if let Some(rejection) = effects.rejections.pop() {
             return Err(SendError::Payload(rejection));
         }
+        self.wait_for_readers().await;
         let published = self.answer(self.publish_all(effects.publishes)).await;
         let published = published.map_err(|refused| self.explained(refused.error))?;
         end_turn(published.local_receivers).await;
         Ok(published)
+    }
+
+    /// Waits while the messages that wait for readers take too much memory.
+    async fn wait_for_readers(&self) {
+        let looks = MOST_WAIT.as_millis() / LOOK_AGAIN.as_millis();
+        for _ in 0..looks {
+            if !self.hub.readers_are_behind() {
+                return;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// Waits for the broker and sweeps it meanwhile: until the first client connects, nothing else does.
@@ -266,6 +283,12 @@ impl Publisher {
         }
     }
 }
+
+/// The longest wait for readers: by then those that take nothing have been closed, and the memory is used up or not.
+const MOST_WAIT: Duration = Duration::from_secs(10);
+
+/// The interval at which a publisher that waits for readers looks again: a fast network takes a megabyte meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Yields to the worker's other tasks if the caller has had its turn: after 128 steps, where a message is one, and every
 /// 64 deliveries are one more.

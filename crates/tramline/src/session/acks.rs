@@ -7,7 +7,7 @@ use tramline_broker::{DeliveryRef, Outcome, Settle, SettleError};
 use tramline_stomp::{Acknowledge, DeliveryId};
 
 use super::StompSession;
-use super::pending::{Waiting, Work};
+use super::pending::{About, Waiting, Work};
 use super::queued::Later;
 use crate::model::values::flag;
 
@@ -33,8 +33,8 @@ impl StompSession {
             }
         };
         if let Some(id) = ack.transaction {
-            self.add_to_transaction(&id, Later::Settle(settle), ack.receipt);
-            return None;
+            let about = About::new(ByteString::new(), None).with_receipt(ack.receipt);
+            return self.add_to_transaction(&id, Later::Settle(settle), about);
         }
         let confirm = self.stack.hub.settle(self.record.id(), settle);
         let receipt = ack.receipt;

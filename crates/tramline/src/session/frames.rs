@@ -179,10 +179,15 @@ impl StompSession {
                 }
             };
             match transaction {
-                Some(id) => session.add_to_transaction(&id, Later::Publish(publish), receipt),
-                None => session.add_to_batch(publish, receipt),
+                Some(id) => {
+                    let about = about().with_receipt(receipt);
+                    session.add_to_transaction(&id, Later::Publish(publish), about)
+                }
+                None => {
+                    session.add_to_batch(publish, receipt);
+                    None
+                }
             }
-            None
         })
     }
 
@@ -209,8 +214,7 @@ impl StompSession {
             };
             let call = Call { inbound, path_from };
             if let Some(id) = transaction {
-                session.add_to_transaction(&id, Later::Call(call), about.receipt);
-                return None;
+                return session.add_to_transaction(&id, Later::Call(call), about);
             }
             Some(Work::Call(Some((call, about))))
         })

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use bytestring::ByteString;
 use tramline_broker::{
-    CommitError, Confirm, Headers, OpenError, Publish, Published, Refused, SettleError,
+    CommitError, Confirm, Headers, Hold, OpenError, Publish, Published, Refused, SettleError,
     SubscribeError, Subscribed, UnsubscribeError,
 };
 use tramline_stomp::Connect;
@@ -198,6 +198,8 @@ pub(super) fn correlation(headers: &Headers) -> Option<ByteString> {
 pub(super) struct Calls {
     pub(super) calls: std::vec::IntoIter<Call>,
     pub(super) receipt: Option<ByteString>,
+    /// The memory of the calls.
+    pub(super) _hold: Hold,
 }
 
 impl fmt::Debug for Work {

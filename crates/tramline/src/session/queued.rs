@@ -1,7 +1,7 @@
 //! Frames that wait for others: for the end of a read, for an answer of the broker, for their COMMIT.
 
 use bytestring::ByteString;
-use tramline_broker::{DeliveryRef, Settle, SettleError};
+use tramline_broker::{DeliveryRef, Hold, PublishError, Settle, SettleError};
 use tramline_stomp::ServerEvent;
 
 use super::few::Few;
@@ -125,6 +125,10 @@ pub(super) struct Open {
     pub(super) publishes: Batch,
     pub(super) calls: Vec<Call>,
     pub(super) bytes: usize,
+    /// The memory of what is for the broker, and that of the calls.
+    pub(super) holds: (Hold, Hold),
+    /// The error of a frame that found no room: nothing of the transaction will be done.
+    pub(super) refused: Option<PublishError>,
 }
 
 /// A frame inside a transaction.

@@ -39,6 +39,15 @@ impl Refusal {
         }
     }
 
+    /// A frame of a transaction that had no room, or of which another had none.
+    pub(super) fn in_transaction(error: &PublishError) -> Self {
+        let detail = format!("the transaction cannot be committed: {error}");
+        Self {
+            detail,
+            ..Self::from(error)
+        }
+    }
+
     pub(super) fn of_subscribe(detail: String) -> Self {
         Self {
             kind: RejectionKind::NotSubscribed,

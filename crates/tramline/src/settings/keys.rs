@@ -251,8 +251,48 @@ pub(super) static KEYS: &[Key] = &[
         to.broker.max_bytes = value.size()?;
         Ok(())
     }),
+    key("broker.max_bytes_each.session", |to, value| {
+        to.broker.max_bytes_each.0 = size_or_auto(value)?;
+        Ok(())
+    }),
+    key("broker.max_bytes_each.account", |to, value| {
+        to.broker.max_bytes_each.1 = size_or_auto(value)?;
+        Ok(())
+    }),
     key("broker.max_destinations", |to, value| {
         to.broker.max_destinations = value.some()? as usize;
+        Ok(())
+    }),
+    key("broker.max_destinations_each.session", |to, value| {
+        to.broker.max_destinations_each.0 = value.count()? as usize;
+        Ok(())
+    }),
+    key("broker.max_destinations_each.account", |to, value| {
+        to.broker.max_destinations_each.1 = value.count()? as usize;
+        Ok(())
+    }),
+    key("broker.max_patterns.session", |to, value| {
+        to.broker.max_patterns.session = value.count()? as usize;
+        Ok(())
+    }),
+    key("broker.max_patterns.account", |to, value| {
+        to.broker.max_patterns.account = value.count()? as usize;
+        Ok(())
+    }),
+    key("broker.max_patterns.all", |to, value| {
+        to.broker.max_patterns.all = value.count()? as usize;
+        Ok(())
+    }),
+    key("broker.max_scanned_patterns.session", |to, value| {
+        to.broker.max_scanned_patterns.session = value.count()? as usize;
+        Ok(())
+    }),
+    key("broker.max_scanned_patterns.account", |to, value| {
+        to.broker.max_scanned_patterns.account = value.count()? as usize;
+        Ok(())
+    }),
+    key("broker.max_scanned_patterns.all", |to, value| {
+        to.broker.max_scanned_patterns.all = value.count()? as usize;
         Ok(())
     }),
     key("broker.default_prefetch", |to, value| {
@@ -344,6 +384,16 @@ fn overflow(value: &Value) -> Result<Overflow, Wrong> {
             (!header.is_empty()).then(|| Overflow::latest(header))
         }
     })
+}
+
+fn size_or_auto(value: &Value) -> Result<Option<usize>, Wrong> {
+    match value {
+        Value::Text(word) if word.trim() == "auto" => Ok(None),
+        value => match value.size() {
+            Ok(size) => Ok(Some(size)),
+            Err(wrong) => Err(format!("{wrong}; or \"auto\"")),
+        },
+    }
 }
 
 /// In milliseconds, 0 for none, as in STOMP.

@@ -16,7 +16,7 @@ use std::path::Path;
 use bytestring::ByteString;
 use http::HeaderName;
 use serde::de::{Deserialize, Deserializer, Error as _};
-use tramline_broker::EmbeddedBroker;
+use tramline_broker::{EmbeddedBroker, Shares};
 
 pub use self::sources::SettingsLoader;
 use self::value::Value;
@@ -117,8 +117,16 @@ pub struct Settings {
 pub struct BrokerSettings {
     /// [`EmbeddedBroker::max_bytes`].
     pub max_bytes: usize,
+    /// [`EmbeddedBroker::max_bytes_each`]: of a session, and of a user or address.
+    pub max_bytes_each: (Option<usize>, Option<usize>),
     /// [`EmbeddedBroker::max_destinations`].
     pub max_destinations: usize,
+    /// [`EmbeddedBroker::max_destinations_each`]: of a session, and of a user or address.
+    pub max_destinations_each: (usize, usize),
+    /// [`EmbeddedBroker::max_patterns`].
+    pub max_patterns: Shares,
+    /// [`EmbeddedBroker::max_scanned_patterns`].
+    pub max_scanned_patterns: Shares,
     /// [`EmbeddedBroker::default_prefetch`].
     pub default_prefetch: NonZeroU32,
     /// [`EmbeddedBroker::max_prefetch`].
@@ -151,7 +159,11 @@ impl Default for BrokerSettings {
     fn default() -> Self {
         Self {
             max_bytes: EmbeddedBroker::DEFAULT_MAX_BYTES,
+            max_bytes_each: (None, None),
             max_destinations: EmbeddedBroker::DEFAULT_MAX_DESTINATIONS,
+            max_destinations_each: EmbeddedBroker::DEFAULT_MAX_DESTINATIONS_EACH,
+            max_patterns: EmbeddedBroker::DEFAULT_MAX_PATTERNS,
+            max_scanned_patterns: EmbeddedBroker::DEFAULT_MAX_SCANNED_PATTERNS,
             default_prefetch: EmbeddedBroker::DEFAULT_PREFETCH,
             max_prefetch: EmbeddedBroker::DEFAULT_MAX_PREFETCH,
         }
@@ -161,9 +173,14 @@ impl Default for BrokerSettings {
 impl BrokerSettings {
     /// An [`EmbeddedBroker`] with these limits, still without topics and queues.
     pub fn embedded(&self) -> EmbeddedBroker {
+        let (bytes, names) = (self.max_bytes_each, self.max_destinations_each);
         EmbeddedBroker::new()
             .max_bytes(self.max_bytes)
+            .max_bytes_each(bytes.0, bytes.1)
             .max_destinations(self.max_destinations)
+            .max_destinations_each(names.0, names.1)
+            .max_patterns(self.max_patterns)
+            .max_scanned_patterns(self.max_scanned_patterns)
             .default_prefetch(self.default_prefetch)
             .max_prefetch(self.max_prefetch)
     }

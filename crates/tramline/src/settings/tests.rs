@@ -71,6 +71,10 @@ fn every_field_has_a_key() {
         "sockjs",
         "config",
         "broker",
+        "max_bytes_each",
+        "max_destinations_each",
+        "max_patterns",
+        "max_scanned_patterns",
         "serve",
     ];
     for (field, _) in fields(&Settings::default()) {
@@ -106,14 +110,9 @@ fn a_builder_and_a_broker_have_the_same_defaults() {
         described(MessagingBuilder::default().settings(&settings))
     );
 
-    let everything = tramline_broker::Pattern::parse("/**").unwrap();
-    let limit = |broker: EmbeddedBroker| {
-        let hub = tramline_broker::Hub::new(broker);
-        hub.statistics(&everything, 0).max_bytes
-    };
     assert_eq!(
-        limit(settings.broker.embedded()),
-        limit(EmbeddedBroker::new())
+        format!("{:?}", settings.broker.embedded()),
+        format!("{:?}", EmbeddedBroker::new())
     );
 }
 
@@ -136,6 +135,8 @@ fn a_file_sets_what_it_names() {
         on_abort = "keep"
         [broker]
         max_bytes = "1 MiB"
+        max_bytes_each = { account = "64 KiB" }
+        max_patterns = { session = 7, all = 9 }
         "#,
     )
     .unwrap();
@@ -157,7 +158,13 @@ fn a_file_sets_what_it_names() {
         .transports([SockJsTransport::Xhr, SockJsTransport::WebSocket])
         .on_abort(OnAbort::Keep);
     assert_eq!(format!("{:?}", settings.sockjs), format!("{expected:?}"));
-    assert_eq!(settings.broker.max_bytes, 1024 * 1024);
+    let shares = Shares::new(7, 100_000, 9);
+    let expected = EmbeddedBroker::new()
+        .max_bytes(1024 * 1024)
+        .max_bytes_each(None, 65_536)
+        .max_patterns(shares);
+    let embedded = settings.broker.embedded();
+    assert_eq!(format!("{embedded:?}"), format!("{expected:?}"));
 }
 
 #[test]

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 use tramline_broker::{
-    Address, BrokerStatistics, CommitError, Confirm, Hub, Member, MemberDescription, NodeId,
-    Observer, OpenError, OpenSession, Outbox, Pattern, Published, Refused, Separator, SessionId,
-    Settle, SettleError, StartError, SubscribeError, SubscribeRequest, Subscribed, Timestamp,
-    Transaction, UnsubscribeError,
+    Address, BrokerStatistics, CommitError, Confirm, Hold, Hub, Member, MemberDescription, NodeId,
+    Observer, OpenError, OpenSession, Outbox, Pattern, PublishError, Published, Refused, Separator,
+    SessionId, Settle, SettleError, StartError, SubscribeError, SubscribeRequest, Subscribed,
+    Timestamp, Transaction, UnsubscribeError,
 };
 
 use super::batch::Batch;
@@ -81,6 +81,16 @@ impl ClientHub {
     ) -> Confirm<Result<Published, CommitError>> {
         let transaction = Transaction::new(settles, publishes.into_publishes());
         self.0.commit(session, transaction, wall_clock().into())
+    }
+
+    /// Counts a frame that a session keeps for a transaction against its client's shares.
+    pub(crate) fn hold(
+        &self,
+        session: &Member,
+        bytes: usize,
+        hold: &mut Hold,
+    ) -> Result<(), PublishError> {
+        self.0.hold(session, bytes, hold)
     }
 
     /// Reports that a session's outbox has room again.

@@ -161,3 +161,48 @@ async fn a_share_that_is_used_up_does_not_end_the_session() {
     client.subscribe("2", "/topic/b/*").await;
     server.serves().await;
 }
+
+/// What a transaction holds counts against its client's share. Without room for a frame, nothing of it is done, and the
+/// session goes on.
+#[tokio::test]
+async fn a_transaction_beyond_its_clients_share_is_given_up() {
+    let broker = broker().max_bytes_each(10_000, 20_000);
+    let server = Setup::open_to_all(broker).start().await;
+    let mut client = Client::subscribed(&server, [ERRORS, "/topic/a"]).await;
+    let body = "x".repeat(4_000);
+    let send = |receipt: &str| {
+        format!("SEND\ntransaction:t\ndestination:/topic/a\nreceipt:{receipt}\n\n{body}\0")
+    };
+    client.done("BEGIN\ntransaction:t\n\n\0").await;
+    for receipt in ["1", "2"] {
+        client.send(&send(receipt)).await;
+        client.expect("RECEIPT").await.has("receipt-id", receipt);
+    }
+    for (frame, receipt, text) in [
+        (send("3"), "3", "the transaction cannot be committed: "),
+        (send("4"), "4", "the transaction cannot be committed: "),
+        (
+            "COMMIT\ntransaction:t\nreceipt:5\n\n\0".to_owned(),
+            "5",
+            "nothing of the transaction was done: ",
+        ),
+    ] {
+        client.send(&frame).await;
+        let notice = client.expect("MESSAGE").await;
+        notice.has("destination", ERRORS).has("receipt-id", receipt);
+        let rejection: Value = serde_json::from_slice(&notice.body).unwrap();
+        let error = rejection["error"].as_str().unwrap();
+        let expected = format!("{text}the session has 10000 bytes of messages that wait");
+        assert!(error.starts_with(&expected), "{error}");
+    }
+    // All that it held is free again.
+    for _ in 0..2 {
+        client.done("BEGIN\ntransaction:t\n\n\0").await;
+        client.send(&send("6")).await;
+        client.expect("RECEIPT").await;
+        client.send(&send("7")).await;
+        client.expect("RECEIPT").await;
+        client.done("ABORT\ntransaction:t\n\n\0").await;
+    }
+    server.serves().await;
+}

@@ -246,7 +246,11 @@ impl World {
 
     /// Refuses a message that exceeds the broker's memory.
     pub(super) fn has_memory(&mut self, units: usize) -> Result<(), Kind> {
-        if self.used() + units > super::MEMORY {
+        self.has_memory_below(units, super::MEMORY)
+    }
+
+    pub(super) fn has_memory_below(&mut self, units: usize, limit: usize) -> Result<(), Kind> {
+        if self.used() + units > limit {
             self.totals.refused += 1;
             return Err(Kind::Memory);
         }

@@ -125,6 +125,7 @@ impl Rules {
             .topics(Prefix::new("/d").separator(Separator::Dot))
             .queues(QUEUES)
             .max_bytes(limit(MEMORY))
+            .max_bytes_each(usize::MAX, usize::MAX)
             .topic_settings("/t/old", to(Overflow::DropOldest))
             .topic_settings("/t/new", to(Overflow::DropNewest))
             .topic_settings("/t/last", to(Overflow::latest("key")))

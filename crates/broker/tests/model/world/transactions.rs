@@ -12,6 +12,8 @@ use super::{Letter, Load, Named, Settling, Source, To, World};
 pub(super) struct Commit {
     settled: Vec<Settled>,
     letters: Vec<Letter>,
+    /// The messages are those of a client that was there.
+    is_clients: bool,
     pub(super) answer: usize,
 }
 
@@ -113,6 +115,7 @@ impl World {
                 let commit = Commit {
                     settled,
                     letters,
+                    is_clients: self.sessions[session].open,
                     answer,
                 };
                 self.go_on_with_commit(commit, None);
@@ -137,7 +140,9 @@ impl World {
     /// Checks everything before doing anything.
     fn try_commit(&mut self, commit: &Commit, waited: bool) -> Result<usize, NotNow> {
         let frees = self.frees(&commit.settled).map_err(NotNow::Never)?;
-        let needs = self.needs(&commit.letters).map_err(NotNow::Never)?;
+        let needs = self
+            .needs(&commit.letters, commit.is_clients)
+            .map_err(NotNow::Never)?;
         let mut reserved: Vec<(String, Load)> = Vec::new();
         for (queue, needs) in needs {
             let own = frees.iter().filter(|(name, _)| *name == queue);
@@ -236,7 +241,7 @@ impl World {
     }
 
     /// The room that letters need in queues, in the order they name them.
-    fn needs(&mut self, letters: &[Letter]) -> Result<Vec<(String, Load)>, Kind> {
+    fn needs(&mut self, letters: &[Letter], is_clients: bool) -> Result<Vec<(String, Load)>, Kind> {
         let mut needs: Vec<(String, Load)> = Vec::new();
         for letter in letters {
             let expiry = letter.expiry(self.now).map_err(|()| Kind::Expiry);
@@ -266,7 +271,13 @@ impl World {
             }
         }
         let units = letters.iter().map(|letter| letter.units).sum();
-        self.has_memory(units)?;
+        // A client leaves a sixteenth of the memory to the application, and by messages to queues another one.
+        let limit = match (is_clients && !letters.is_empty(), needs.is_empty()) {
+            (false, _) => super::MEMORY,
+            (true, true) => 38,
+            (true, false) => 35,
+        };
+        self.has_memory_below(units, limit)?;
         Ok(needs)
     }
 
