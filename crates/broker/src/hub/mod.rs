@@ -192,12 +192,13 @@ impl Hub {
     /// Starts the engine, unless it was started: its first use does so too. Every caller gets the answer to that one start.
     pub fn start(&self) -> Confirm<Result<(), StartError>> {
         self.begin_start(false);
-        let mut context = Context::from_waker(Waker::noop());
-        match self.poll_start(&mut context) {
+        match self.poll_start(None) {
             Poll::Ready(answer) => Confirm::ready(answer),
             Poll::Pending => {
                 let hub = self.clone();
-                Confirm::later(std::future::poll_fn(move |context| hub.poll_start(context)))
+                Confirm::later(std::future::poll_fn(move |context| {
+                    hub.poll_start(Some(context.waker()))
+                }))
             }
         }
     }

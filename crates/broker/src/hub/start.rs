@@ -61,14 +61,17 @@ impl<T: Clone> SharedAnswer<T> {
         Arc::clone(&self.awaiting).wake();
     }
 
-    /// Returns the answer, and whether this call is the first to see it.
-    fn poll(&self, context: &mut Context<'_>) -> Poll<(T, bool)> {
-        self.awaiting.add(context.waker());
+    /// Returns the answer, and whether this call is the first to see it; until it is there, `waiting` will be woken.
+    fn poll(&self, waiting: Option<&Waker>) -> Poll<(T, bool)> {
         let mut state = self.state.lock();
-        let pending = match &mut *state {
-            AnswerState::Unasked => return Poll::Pending,
-            AnswerState::Pending(pending) => pending,
-            AnswerState::Answered(answer) => return Poll::Ready((answer.clone(), false)),
+        if let AnswerState::Answered(answer) = &*state {
+            return Poll::Ready((answer.clone(), false));
+        }
+        if let Some(waker) = waiting {
+            self.awaiting.add(waker);
+        }
+        let AnswerState::Pending(pending) = &mut *state else {
+            return Poll::Pending;
         };
         let waker = Waker::from(Arc::clone(&self.awaiting));
         let polled = std::pin::Pin::new(pending).poll(&mut Context::from_waker(&waker));
@@ -123,8 +126,8 @@ impl Hub {
     }
 
     /// Returns the answer to the start; a failure at first use is reported to the observer.
-    pub(super) fn poll_start(&self, context: &mut Context<'_>) -> Poll<Result<(), StartError>> {
-        self.0.start.poll(context).map(|(answer, is_first)| {
+    pub(super) fn poll_start(&self, waiting: Option<&Waker>) -> Poll<Result<(), StartError>> {
+        self.0.start.poll(waiting).map(|(answer, is_first)| {
             let at_first_use = self.0.at_first_use.load(Ordering::Acquire);
             if let (true, true, Err(error)) = (is_first, at_first_use, &answer) {
                 self.local().start_failed(error);
@@ -147,18 +150,20 @@ impl Hub {
 
     /// Waits for the answer to the stop, until `deadline` at most.
     pub(super) fn stopped(&self, deadline: Timestamp) -> Confirm<()> {
-        let mut context = Context::from_waker(Waker::noop());
-        if self.0.stop.poll(&mut context).is_ready() {
+        if self.0.stop.poll(None).is_ready() {
             return Confirm::ready(());
         }
         let hub = self.clone();
-        let stopped = std::future::poll_fn(move |context| hub.0.stop.poll(context).map(drop));
+        let stopped = std::future::poll_fn(move |context| {
+            let stopped = hub.0.stop.poll(Some(context.waker()));
+            stopped.map(drop)
+        });
         let deadlines = &self.0.deadlines;
         deadlines.watch(Confirm::later(stopped), Until::At(deadline))
     }
 
     /// Takes the answer to the start if it is there, for callers that do not wait for it.
     pub(super) fn check_start(&self) {
-        let _ = self.poll_start(&mut Context::from_waker(Waker::noop()));
+        let _ = self.poll_start(None);
     }
 }
