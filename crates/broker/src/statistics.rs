@@ -154,6 +154,7 @@ impl Counters {
     /// Counts the messages and sessions lost to full outboxes under a policy.
     pub(crate) fn lost(&self, lost: Lost, overflow: &Overflow) {
         self.count(Count::Closed, lost.sessions as usize);
+        self.count(Count::Conflated, lost.conflated as usize);
         let dropped = match overflow {
             Overflow::Close => return,
             Overflow::DropOldest => Count::DroppedOldest,

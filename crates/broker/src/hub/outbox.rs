@@ -2,11 +2,13 @@
 
 mod control;
 mod latest;
+mod paced;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use self::control::Instructions;
 pub use self::control::{Control, Ending};
@@ -122,6 +124,8 @@ pub enum Taken {
         /// True if deliveries that found no room wait for it: report it with
         /// [`Hub::room_again`](crate::Hub::room_again).
         room_wanted: bool,
+        /// True if messages are [conflated](Overflow::Latest) here: what is written early is old when it arrives.
+        conflates: bool,
     },
     /// An instruction, returned once: an [`End`](Control::End) only when nothing is queued, others before what is.
     Control(Control),
@@ -149,11 +153,71 @@ impl Outbox {
     }
 
     pub(crate) fn push_burst(&self, slot: u32, burst: &Burst<'_>) -> Lost {
-        let mut lost = Lost::default();
         let mut state = self.state.lock();
         if state.closed {
-            return lost;
+            return Lost::default();
         }
+        match burst.interval {
+            None => self.push_now(&mut state, slot, burst),
+            Some(interval) => self.push_paced(&mut state, slot, burst, interval),
+        }
+    }
+
+    /// Queues messages if the subscription's interval does not run, and begins it; otherwise holds them.
+    #[cold]
+    fn push_paced(
+        &self,
+        state: &mut OutboxState,
+        slot: u32,
+        burst: &Burst<'_>,
+        interval: Duration,
+    ) -> Lost {
+        let paced = &mut state.latest.get_or_insert_default().paced;
+        if !paced.runs(slot) {
+            paced.begin(slot, burst.overflow);
+            let begun = Control::IntervalBegins { slot, interval };
+            state.control.get_or_insert_default().add(begun);
+            state.wake();
+            return self.push_now(state, slot, burst);
+        }
+        let mut lost = Lost::default();
+        for message in burst.messages {
+            if let Some(older) = paced.hold(slot, message, burst.overflow) {
+                state.bytes -= older.size();
+                lost.conflated += 1;
+            }
+            state.bytes += message.size();
+        }
+        if state.bytes > self.limit {
+            let (queued, limit) = (state.bytes, self.limit);
+            state.overflow(Ending::Overflow { queued, limit });
+            lost.sessions = 1;
+        }
+        lost
+    }
+
+    /// Queues what was held for a subscription while its interval ran; returns true if that begins another one. For the
+    /// session, when the time of a [`Control::IntervalBegins`] is over.
+    pub fn interval_is_over(&self, slot: u32) -> bool {
+        let mut state = self.state.lock();
+        let Some((held, overflow)) = state
+            .latest
+            .as_mut()
+            .and_then(|latest| latest.paced.next(slot))
+        else {
+            return false;
+        };
+        state.bytes -= held.iter().map(|message| message.size()).sum::<usize>();
+        self.push_now(&mut state, slot, &Burst::new(&held, &overflow));
+        if state.queue.is_empty() {
+            state.latest.take_if(|latest| latest.is_unused());
+        }
+        !held.is_empty()
+    }
+
+    #[inline]
+    fn push_now(&self, state: &mut OutboxState, slot: u32, burst: &Burst<'_>) -> Lost {
+        let mut lost = Lost::default();
         let was_empty = state.queue.is_empty();
         if was_empty && burst.messages.len() > KEPT_CAPACITY && burst.hashes.is_empty() {
             // An idle outbox has no more room than that; reserving once beats doubling.
@@ -318,11 +382,13 @@ impl Outbox {
                 return Taken::Some {
                     more,
                     room_wanted: true,
+                    conflates: false,
                 };
             }
             let end = state.control.take().and_then(|control| control.end);
             return end.map_or(Taken::Nothing, |end| Taken::Control(Control::End(end)));
         }
+        let conflates = state.latest.is_some();
         state.take(batch, max_items.saturating_sub(batch.len()), max_bytes);
         // Half of it, so that a full outbox is not refilled one delivery at a time.
         let room_wanted = state.room_wanted && state.bytes <= self.limit / 2;
@@ -331,14 +397,18 @@ impl Outbox {
         }
         let more = !state.queue.is_empty() || state.control.is_some();
         if state.queue.is_empty() {
-            state.latest = None;
+            state.latest.take_if(|latest| latest.is_unused());
             // A session that was busy once does not keep its large queue.
             if state.queue.capacity() > KEPT_CAPACITY {
                 state.queue = VecDeque::new();
             }
             state.register(context.waker());
         }
-        Taken::Some { more, room_wanted }
+        Taken::Some {
+            more,
+            room_wanted,
+            conflates,
+        }
     }
 
     /// For a session that cannot write: registers its waker, and returns whether it overflowed meanwhile.
@@ -409,6 +479,8 @@ pub(crate) struct Burst<'a> {
     overflow: &'a Overflow,
     /// For [`Overflow::Latest`]: the hash of each message's key. Empty for other policies.
     hashes: Vec<Option<u64>>,
+    /// The interval in which each subscription receives the latest once.
+    interval: Option<Duration>,
 }
 
 impl<'a> Burst<'a> {
@@ -424,7 +496,14 @@ impl<'a> Burst<'a> {
             messages,
             overflow,
             hashes,
+            interval: None,
         }
+    }
+
+    /// Sets the interval in which each subscription receives the latest once.
+    pub(super) fn paced(mut self, interval: Option<Duration>) -> Self {
+        self.interval = interval;
+        self
     }
 
     pub(crate) fn overflow(&self) -> &'a Overflow {
@@ -436,8 +515,10 @@ impl<'a> Burst<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Lost {
-    /// Messages dropped or conflated.
+    /// Messages dropped or conflated, by the topic's policy.
     pub messages: u32,
+    /// Messages replaced by a later one before their subscription's interval was over.
+    pub conflated: u32,
     /// Sessions ended: 1 or 0.
     pub sessions: u32,
 }
@@ -445,6 +526,7 @@ pub struct Lost {
 impl std::ops::AddAssign for Lost {
     fn add_assign(&mut self, other: Self) {
         self.messages += other.messages;
+        self.conflated += other.conflated;
         self.sessions += other.sessions;
     }
 }
@@ -625,10 +707,12 @@ mod tests {
     const ALL: Taken = Taken::Some {
         more: false,
         room_wanted: false,
+        conflates: false,
     };
     const MORE: Taken = Taken::Some {
         more: true,
         room_wanted: false,
+        conflates: false,
     };
 
     #[test]
@@ -727,7 +811,12 @@ mod tests {
             }
             let places = outbox.state.lock().queue.len();
             assert!(places <= 2 * SPARE_PLACES, "{places} places for {left}");
-            assert_eq!(take(&outbox, Waker::noop(), 64, 1000), (ALL, left));
+            let (taken, count) = take(&outbox, Waker::noop(), 64, 1000);
+            assert_eq!(count, left);
+            let is_latest = left == 3;
+            assert!(
+                matches!(taken, Taken::Some { more: false, conflates, .. } if conflates == is_latest)
+            );
             assert_eq!(outbox.queued_bytes(), 0);
         }
     }

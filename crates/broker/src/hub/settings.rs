@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytestring::ByteString;
 
@@ -345,6 +346,12 @@ impl HubSettings {
         for (pattern, settings) in &self.topic_settings {
             let dead_letters = settings.dead_letters.as_ref();
             errors.extend(self.settings_error(pattern, DestinationKind::Topic, dead_letters));
+            if let Some(interval) = settings.at_most_every.filter(|time| *time < SHORTEST) {
+                errors.push(format!(
+                    "topic settings for {pattern:?}: `at_most_every` is {interval:?}; it must be {} ms or more",
+                    SHORTEST.as_millis()
+                ));
+            }
         }
         for (pattern, history) in &self.history {
             errors.extend(self.settings_error(pattern, DestinationKind::Topic, None));
@@ -381,6 +388,9 @@ impl HubSettings {
         })
     }
 }
+
+/// The shortest [`TopicSettings::at_most_every`]: sessions measure time in ticks of this.
+const SHORTEST: Duration = Duration::from_millis(100);
 
 impl Default for HubSettings {
     fn default() -> Self {
@@ -454,6 +464,12 @@ impl From<ByteString> for Prefix {
 pub struct TopicSettings {
     /// The treatment of messages for subscribers that are too slow. Default [`Overflow::Close`].
     pub overflow: Overflow,
+    /// The interval in which a subscription receives the latest once: messages that come meanwhile are held until it is
+    /// over, and a later one replaces those before it, of the same key with [`Overflow::Latest`], else of the same
+    /// destination. For prices and positions that come faster than anybody looks. The statistics count what is replaced
+    /// as conflated. Subscriptions that acknowledge receive everything, at their own pace. Default none; at least 100 ms, by
+    /// which sessions measure time.
+    pub at_most_every: Option<Duration>,
     /// The destination of messages that a subscriber rejects; they arrive there with the headers that
     /// [`QueueSettings::dead_letters`](crate::QueueSettings::dead_letters) names. Default none, since the topic's other
     /// subscribers received them.
@@ -465,6 +481,31 @@ impl TopicSettings {
     #[must_use]
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.overflow = overflow;
+        self
+    }
+
+    /// Sets [`TopicSettings::at_most_every`].
+    ///
+    /// # Example: each stock's price once a second at most
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tramline_broker::{EmbeddedBroker, Hub, Overflow, TopicSettings};
+    ///
+    /// let prices = TopicSettings::default().overflow(Overflow::latest("symbol")).at_most_every(Duration::from_secs(1));
+    /// let broker = EmbeddedBroker::new().topics("/topic").topic_settings("/topic/prices", prices.clone());
+    /// assert!(Hub::new(broker).errors().is_empty());
+    ///
+    /// let hasty = prices.at_most_every(Duration::from_millis(1));
+    /// let broker = EmbeddedBroker::new().topics("/topic").topic_settings("/topic/prices", hasty);
+    /// assert_eq!(
+    ///     Hub::new(broker).errors(),
+    ///     ["topic settings for \"/topic/prices\": `at_most_every` is 1ms; it must be 100 ms or more"]
+    /// );
+    /// ```
+    #[must_use]
+    pub fn at_most_every(mut self, interval: Duration) -> Self {
+        self.at_most_every = Some(interval);
         self
     }
 

@@ -485,7 +485,7 @@ impl Topics {
                 kept.add(&messages, maker.steady());
             }
             let overflow = &topic.settings.overflow;
-            let burst = Burst::new(&messages, overflow);
+            let burst = Burst::new(&messages, overflow).paced(topic.settings.at_most_every);
             let sender = Sender {
                 origin: &topic.origin,
                 shelf: topic.shelf.as_ref(),

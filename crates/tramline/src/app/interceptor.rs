@@ -1,6 +1,7 @@
 //! Interceptors, which see every frame between clients and the stack.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -304,7 +305,9 @@ impl Interceptors {
             }) {
                 Outgoing::Pass => {}
                 Outgoing::Drop => return OutgoingDelivery::Nothing,
-                Outgoing::Replace(payload) => now = OutgoingDelivery::Other(replaced(payload)),
+                Outgoing::Replace(payload) => {
+                    now = OutgoingDelivery::Other(Arc::new(replaced(payload)));
+                }
             }
         }
         now
@@ -315,7 +318,7 @@ impl Interceptors {
 pub(crate) enum OutgoingDelivery {
     Same,
     Nothing,
-    Other(Message),
+    Other(Arc<Message>),
 }
 
 impl fmt::Debug for Interceptors {

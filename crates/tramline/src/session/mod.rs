@@ -25,7 +25,7 @@ mod work;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 use tramline_broker::{Member, Outbox};
@@ -44,6 +44,7 @@ use crate::net::transport::io::Batch;
 use crate::net::transport::task::{Link, Protocol, Round, Task};
 use crate::net::transport::{Chunks, Lost, Transport};
 use crate::net::wheel::{Wheel, after, earliest};
+use crate::stack::limits::Limits;
 use crate::stack::shared::MessagingStack;
 
 /// A session on its transport, as a future to be spawned.
@@ -144,7 +145,8 @@ impl<T: Transport> Protocol<T> for StompSession {
         Ok(match (read || self.order.has_rest(), progress) {
             (true, _) => Round::Yield,
             (false, true) => Round::Progress,
-            (false, false) if self.is_idle() => Round::Idle,
+            // Output may have begun an interval.
+            (false, false) if self.is_idle() && self.paced.is_empty() => Round::Idle,
             (false, false) => Round::Working,
         })
     }
@@ -154,7 +156,8 @@ impl<T: Transport> Protocol<T> for StompSession {
             self.stomp.next_timeout(),
             link.transport.next_timeout(),
             self.work_deadline(),
-            link.send_deadline(self.stack.limits.send_time),
+            link.send_deadline(self.send_time(link)),
+            self.order.interval_end(),
         ])
     }
 
@@ -273,13 +276,29 @@ impl StompSession {
             self.lose(lost.into());
         }
         self.end_what_is_late();
-        let limit = self.stack.limits.send_time;
+        self.end_intervals(now);
+        let limit = self.send_time(link);
         if link
             .send_deadline(limit)
             .is_some_and(|deadline| deadline <= now)
         {
             let error = format!("nothing could be written for {limit:?} (`Limits::send_time`)");
             self.state.end(End::TooSlow(error));
+        }
+    }
+
+    /// The time for which writing may make no progress. A connection that is kept short takes nothing as soon as the
+    /// reader's own buffer is full, and a reader of conflated messages loses nothing by a pause: it may be as long as that
+    /// of a background tab.
+    fn send_time<T: Transport>(&self, link: &Link<T>) -> Duration {
+        let Limits {
+            send_time,
+            heart_beat_silence,
+            ..
+        } = self.stack.limits;
+        match link.transport.is_short() {
+            true => send_time.max(heart_beat_silence),
+            false => send_time,
         }
     }
 

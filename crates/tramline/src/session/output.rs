@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tramline_broker::{Control, Delivery, Ending, Headers, Message, Outcome, Taken};
@@ -19,6 +20,7 @@ use crate::model::reply::Payload;
 use crate::net::transport::Transport;
 use crate::net::transport::io::Batch;
 use crate::net::transport::task::{BATCH_BYTES, BATCH_ITEMS, Link, lend};
+use crate::net::wheel::after;
 
 thread_local! {
     /// Lent to the session that writes.
@@ -106,13 +108,23 @@ impl StompSession {
             self.stomp.wrote(self.stack.wheel.now());
         }
         let more = match taken {
-            Taken::Some { more, room_wanted } => {
+            Taken::Some {
+                more,
+                room_wanted,
+                conflates,
+            } => {
                 if room_wanted {
                     self.stack.hub.room_again(self.record.id());
                 }
+                if conflates {
+                    link.keep_short();
+                }
                 more
             }
-            Taken::Control(control) => self.instructed(control),
+            Taken::Control(control) => {
+                link.deadline_may_be_nearer();
+                self.instructed(control)
+            }
             _ => false,
         };
         if let Err(error) = written {
@@ -225,7 +237,7 @@ impl StompSession {
             match outgoing {
                 OutgoingDelivery::Same => true,
                 OutgoingDelivery::Other(other) => {
-                    delivery.message = Arc::new(other);
+                    delivery.message = other;
                     true
                 }
                 OutgoingDelivery::Nothing => {
@@ -257,7 +269,7 @@ impl StompSession {
         Some(match outgoing {
             // Settling this one would settle those before it, which are the client's to acknowledge.
             OutgoingDelivery::Nothing if cumulative => {
-                OutgoingDelivery::Other(replaced(Payload::untyped(Bytes::new())))
+                OutgoingDelivery::Other(Arc::new(replaced(Payload::untyped(Bytes::new()))))
             }
             outgoing => outgoing,
         })
@@ -291,9 +303,20 @@ impl StompSession {
                 reason,
             } => self.subscription_ended(subscription, &reason),
             Control::MessagesMissed { slot, gap } => self.messages_missed(slot, None, gap),
+            Control::IntervalBegins { slot, interval } => {
+                let end = after(self.stack.wheel.now(), interval);
+                self.order.begin_interval(slot, interval, end);
+            }
             _ => {}
         }
         !self.state.is_ending()
+    }
+
+    /// Lets the outbox queue what it held for subscriptions whose interval is over.
+    pub(super) fn end_intervals(&mut self, now: Instant) {
+        let outbox = self.member.outbox();
+        self.order
+            .end_intervals(now, |slot| outbox.interval_is_over(slot));
     }
 
     fn take_ending(&mut self, ending: Ending) {

@@ -1,5 +1,7 @@
 //! Frames that wait for others: for the end of a read, for an answer of the broker, for their COMMIT.
 
+use std::time::{Duration, Instant};
+
 use bytestring::ByteString;
 use tramline_broker::{DeliveryRef, Hold, PublishError, Settle, SettleError};
 use tramline_stomp::ServerEvent;
@@ -8,6 +10,7 @@ use super::few::Few;
 use super::pending::{Call, Receipts, Settling};
 use crate::app::interceptor::Refusal;
 use crate::net::transport::Lost;
+use crate::net::wheel::after;
 use crate::stack::batch::{Batch, OwnPublish};
 use crate::stack::policy::Authorized;
 
@@ -26,9 +29,11 @@ pub(super) struct Order {
     pub(super) transactions: Transactions,
 }
 
-/// Frames that have arrived and cannot be handled yet.
+/// Frames that have arrived and cannot be handled yet, and what else few sessions have.
 #[derive(Default)]
 struct Behind {
+    /// The subscriptions to paced topics whose interval runs, with its length and its end.
+    paced: Vec<(u32, Duration, Instant)>,
     /// A frame that waits for the work before it.
     held_back: Option<Seen>,
     /// The error of an ACK or NACK behind SENDs that the broker has not confirmed, and its receipt.
@@ -101,9 +106,38 @@ impl Order {
         None
     }
 
+    pub(super) fn begin_interval(&mut self, slot: u32, interval: Duration, end: Instant) {
+        let paced = &mut self.behind.get_or_insert_default().paced;
+        paced.push((slot, interval, end));
+    }
+
+    /// The time at which the first interval of a subscription to a paced topic is over.
+    pub(super) fn interval_end(&self) -> Option<Instant> {
+        let paced = &self.behind.as_ref()?.paced;
+        paced.iter().map(|(_, _, end)| *end).min()
+    }
+
+    /// Passes the subscriptions whose interval is over to `next`, which returns true if it begins another one.
+    pub(super) fn end_intervals(&mut self, now: Instant, next: impl Fn(u32) -> bool) {
+        let Some(behind) = &mut self.behind else {
+            return;
+        };
+        behind.paced.retain_mut(|(slot, interval, end)| {
+            if *end > now {
+                return true;
+            }
+            *end = after(now, *interval);
+            next(*slot)
+        });
+        self.trim();
+    }
+
     fn trim(&mut self) {
         let unused = |behind: &mut Box<Behind>| {
-            behind.held_back.is_none() && behind.error.is_none() && behind.rest.is_none()
+            behind.held_back.is_none()
+                && behind.error.is_none()
+                && behind.rest.is_none()
+                && behind.paced.is_empty()
         };
         self.behind.take_if(unused);
     }

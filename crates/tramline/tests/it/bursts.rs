@@ -1,6 +1,12 @@
 //! Bursts: a client that reads receives all of it.
 
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
 use tramline::EmbeddedBroker;
+use tramline::broker::{Overflow, TopicSettings};
+use tramline::reply::IntoReply;
 
 use crate::support::{Client, FrameExt, Server, Setup};
 
@@ -88,4 +94,117 @@ async fn limits_that_contradict_each_other_are_refused() {
              outbox of whoever receives it"
         ]
     );
+}
+
+#[tokio::test]
+async fn a_publisher_waits_for_readers_before_the_memory_is_used_up() {
+    let server = Setup::open_to_all(broker().max_bytes(1 << 20))
+        .start()
+        .await;
+    let mut reader = Client::connect(&server).await;
+    reader.subscribe("0", "/topic/x").await;
+    let publisher = server.messaging().publisher();
+    let publishing = async {
+        for number in 0..100 {
+            let body = format!("{number} {}", "x".repeat(60_000));
+            publisher.send("/topic/x", body).await.unwrap();
+        }
+    };
+    tokio::join!(publishing, numbered(&mut reader, 100, 1));
+}
+
+/// Polls a future once.
+fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
+    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[tokio::test]
+async fn a_publisher_does_not_wait_for_the_consumers_of_queues() {
+    let server = Setup::open_to_all(broker().max_bytes(1 << 20))
+        .start()
+        .await;
+    let publisher = server.messaging().publisher();
+    for _ in 0..12 {
+        let body = "x".repeat(64 * 1024);
+        publisher.send("/queue/x", body).await.unwrap();
+    }
+    let statistics = server.messaging().broker_statistics("/**", 0).unwrap();
+    assert!(statistics.bytes > 1 << 19);
+    assert_eq!(statistics.unwritten_bytes, 0);
+    let sent = poll_once(publisher.send("/topic/x", "news"));
+    assert!(matches!(sent, Poll::Ready(Ok(_))), "{sent:?}");
+}
+
+/// Publishes the price `number`, which replaces the ones before it.
+async fn price(server: &Server, number: usize) {
+    let body = format!("{number} {}", "x".repeat(1_000));
+    let price = body.with_header("symbol", "a");
+    let publisher = server.messaging().publisher();
+    let sent = publisher.send("/topic/price", price).await.unwrap();
+    assert_eq!(sent.local_receivers, 1);
+    // The session's task writes it, if the socket takes it.
+    tokio::task::yield_now().await;
+}
+
+/// What waits in the system is old when it arrives.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_system_holds_little_of_what_a_later_message_replaces() {
+    const PRICES: usize = 6_000;
+    let latest = TopicSettings::default().overflow(Overflow::latest("symbol"));
+    for own_server in [false, true] {
+        let broker = broker().topic_settings("/topic/price", latest.clone());
+        let setup = Setup::open_to_all(broker).own_server(own_server);
+        let server = setup.start().await;
+        let mut reader = Client::connect(&server).await;
+        reader.subscribe("0", "/topic/price").await;
+        let before = server.stats().messages_sent;
+        for number in 0..PRICES {
+            price(&server, number).await;
+        }
+        // What the system took while the reader read nothing, in KB: its receive buffer, and little more.
+        let taken = server.stats().messages_sent - before;
+        assert!((1..1_000).contains(&taken), "{taken} of {PRICES}");
+        loop {
+            let message = reader.expect("MESSAGE").await;
+            if message.text().starts_with(&format!("{} ", PRICES - 1)) {
+                break;
+            }
+        }
+        assert_eq!(server.stats().slow_consumers, 0);
+    }
+}
+
+/// It takes nothing as soon as its reader's own buffer is full, which is no reason to end it after `send_time`.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_reader_of_conflated_messages_may_pause() {
+    let latest = TopicSettings::default().overflow(Overflow::latest("symbol"));
+    let broker = broker().topic_settings("/topic/price", latest);
+    let setup = Setup::open_to_all(broker);
+    let setup = setup.limits(|limits| limits.send_time = Duration::from_millis(300));
+    let server = setup.start().await;
+    let mut paused = Client::connect(&server).await;
+    paused.subscribe("0", "/topic/price").await;
+    for number in 0..3_000 {
+        price(&server, number).await;
+    }
+    // Another one pauses as long, and is closed.
+    let mut slow = Client::connect(&server).await;
+    slow.subscribe("0", "/topic/x").await;
+    for _ in 0..200 {
+        let body = "x".repeat(64 * 1024);
+        let sent = server.messaging().publisher().send("/topic/x", body).await;
+        sent.unwrap();
+    }
+    server
+        .counted("the other one is closed", |stats| stats.slow_consumers == 1)
+        .await;
+    loop {
+        let message = paused.expect("MESSAGE").await;
+        if message.text().starts_with("2999 ") {
+            break;
+        }
+    }
+    assert_eq!(server.stats().slow_consumers, 1);
 }

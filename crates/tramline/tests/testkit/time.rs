@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tramline::broker::QueueSettings;
+use tramline::broker::{Overflow, QueueSettings, TopicSettings};
 use tramline::limits::HeartBeat;
 use tramline::login::ConnectRefused;
 use tramline::policy::{Policy, permit};
@@ -271,4 +271,69 @@ async fn reads(stream: &mut tokio::io::DuplexStream, read: &mut String, end: &st
         assert!(len > 0, "the stream ended: {read}");
         read.push_str(std::str::from_utf8(&bytes[..len]).unwrap());
     }
+}
+
+/// Publishes a price.
+async fn price(app: &TestMessaging, symbol: &str, price: u32) {
+    let price = price.to_string().with_header("symbol", symbol.to_owned());
+    let publisher = app.messaging().publisher();
+    publisher.send("/topic/prices", price).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paced_topic_brings_the_latest_of_each_key_once_in_an_interval() {
+    let prices = TopicSettings::default()
+        .overflow(Overflow::latest("symbol"))
+        .at_most_every(Duration::from_secs(1));
+    let broker = EmbeddedBroker::new()
+        .topics("/topic")
+        .queues("/queue")
+        .topic_settings("/topic/prices", prices);
+    let everything = Policy::builder().otherwise(permit());
+    let messaging = builder().broker(broker).policy(everything);
+    let app = TestMessaging::new(messaging.build().unwrap());
+    let (alice, bob) = (app.connect().await, app.connect().await);
+    let mut paced = alice.subscribe("/topic/prices").await;
+    let mut by_pattern = alice.subscribe("/topic/*").await;
+    let mut all = bob
+        .subscribe_with("/topic/prices", |how| how.ack(AckMode::Client))
+        .await;
+    price(&app, "a", 0).await;
+    assert_eq!(paced.next_text().await, "0", "at once");
+    assert_eq!(by_pattern.next_text().await, "0");
+    for number in 1..50 {
+        price(&app, "a", number).await;
+        price(&app, "b", 100 + number).await;
+    }
+    paced.expect_nothing().await;
+    let begun = tokio::time::Instant::now();
+    for expected in ["49", "149"] {
+        assert_eq!(paced.next_text().await, expected);
+        assert_eq!(by_pattern.next_text().await, expected);
+    }
+    // Time is the test's own here.
+    assert!(begun.elapsed() > Duration::from_millis(500));
+    let counts = app.messaging().broker_statistics("/**", 0).unwrap().totals;
+    assert_eq!(counts.conflated, 2 * 2 * 48);
+    // That has begun the next interval; after one without a message, the first comes at once again.
+    price(&app, "a", 50).await;
+    paced.expect_nothing().await;
+    assert_eq!(paced.next_text().await, "50");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    price(&app, "a", 51).await;
+    price(&app, "a", 52).await;
+    let first = tokio::time::Instant::now();
+    assert_eq!(paced.next_text().await, "51");
+    assert_eq!(first.elapsed(), Duration::ZERO);
+    assert_eq!(paced.next_text().await, "52");
+    // Those who acknowledge have their own pace.
+    for _ in 0..102 {
+        all.next().await;
+    }
+    all.expect_nothing().await;
+    // What is held is nobody's once its subscription has ended.
+    price(&app, "a", 53).await;
+    price(&app, "a", 54).await;
+    drop((paced, by_pattern));
+    alice.disconnect().await;
 }

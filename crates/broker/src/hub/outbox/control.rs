@@ -1,6 +1,7 @@
 //! Instructions to a session, apart from its deliveries.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytestring::ByteString;
 
@@ -28,6 +29,14 @@ pub enum Control {
         /// The missing messages, if the engine knows.
         gap: Option<Gap>,
     },
+    /// A subscription has received messages of a [paced](crate::TopicSettings::at_most_every) topic: more are held until
+    /// the session calls [`Outbox::interval_is_over`](crate::Outbox::interval_is_over), after this time.
+    IntervalBegins {
+        /// The session's number for the subscription.
+        slot: u32,
+        /// The time.
+        interval: Duration,
+    },
 }
 
 /// The reason why a session must end, passed to its task through the outbox.
@@ -50,7 +59,7 @@ pub enum Ending {
     },
 }
 
-/// The instructions that a session has not taken: at most two for each subscription, and its end.
+/// The instructions that a session has not taken: at most three for each subscription, and its end.
 #[derive(Debug, Default)]
 pub(super) struct Instructions {
     notices: VecDeque<Control>,

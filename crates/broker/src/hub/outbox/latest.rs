@@ -3,15 +3,18 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use super::paced::Paced;
 use crate::message::Message;
 
-/// An index of the places in an outbox that conflates; it lives while messages wait.
+/// An index of the places in an outbox that conflates; it lives while messages wait, or an interval runs.
 #[derive(Debug, Default)]
 pub(super) struct Latest {
     /// By subscription and hash of the key: the number of the place, counted from the first ever.
     places: HashMap<(u32, u64), u64>,
     /// The number of places removed from the front.
     gone: u64,
+    /// Messages that wait for a subscription's interval.
+    pub(super) paced: Paced,
 }
 
 /// Entries that the index may have beyond twice the places before it drops stale ones.
@@ -22,6 +25,12 @@ impl Latest {
     pub(super) fn place(&self, slot: u32, hash: u64) -> Option<usize> {
         let place = self.places.get(&(slot, hash))?;
         usize::try_from(place.checked_sub(self.gone)?).ok()
+    }
+
+    /// Clears the index, since no message is queued; returns true if no interval runs either.
+    pub(super) fn is_unused(&mut self) -> bool {
+        self.places = HashMap::new();
+        self.paced.is_empty()
     }
 
     /// Notes that a message of this key takes the place behind the `waiting` ones.

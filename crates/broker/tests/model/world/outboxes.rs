@@ -202,7 +202,7 @@ impl World {
             } else if self.sessions[at].room_wanted {
                 // The waiting deliveries were withdrawn, which left room.
                 let (more, room_wanted) = (false, true);
-                assert_eq!(taken, Taken::Some { more, room_wanted });
+                assert_eq!(some(&taken), Some((more, room_wanted)));
                 self.report_room(at);
             } else {
                 assert_eq!(taken, Taken::Nothing);
@@ -220,7 +220,7 @@ impl World {
         let session = &mut self.sessions[at];
         let room_wanted = session.room_wanted && half_free;
         let more = !session.items.is_empty();
-        assert_eq!(taken, Taken::Some { more, room_wanted });
+        assert_eq!(some(&taken), Some((more, room_wanted)));
         if room_wanted {
             self.report_room(at);
         }
@@ -302,5 +302,15 @@ impl World {
                 "an epoch for two"
             );
         }
+    }
+}
+
+/// Whether there is more, and whether room is wanted.
+fn some(taken: &Taken) -> Option<(bool, bool)> {
+    match taken {
+        Taken::Some {
+            more, room_wanted, ..
+        } => Some((*more, *room_wanted)),
+        _ => None,
     }
 }

@@ -8,6 +8,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -35,7 +37,33 @@ pub(crate) fn prepare(socket: &TcpStream) {
     }
 }
 
+/// The most bytes of a socket's output that the system takes before it has sent them: more than a network needs to be
+/// busy until the next wake-up.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const SHORT: u32 = 32 * 1024;
+
 impl Io {
+    /// Makes the system hold at most [`SHORT`] bytes that it has not sent, so that the rest waits in the outbox, where later
+    /// messages replace it. Without, a slow reader is behind by what a send buffer of megabytes holds. Not for others:
+    /// it costs a fast reader wake-ups.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(crate) fn keep_short(&self) -> bool {
+        let Some(socket) = self.socket() else {
+            return false;
+        };
+        let set = SockRef::from(socket).set_tcp_notsent_lowat(SHORT);
+        set.inspect_err(|error| {
+            tracing::debug!(%error, "a socket does not take TCP_NOTSENT_LOWAT");
+        })
+        .is_ok()
+    }
+
+    /// There is no such option here.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub(crate) fn keep_short(&self) -> bool {
+        false
+    }
+
     fn reader(&mut self) -> Pin<&mut (dyn AsyncRead + Unpin)> {
         match self {
             Self::Tcp(stream) => Pin::new(stream),

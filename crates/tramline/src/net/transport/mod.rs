@@ -84,6 +84,14 @@ pub(crate) trait Transport: fmt::Debug + Send + Unpin + 'static {
     /// Called when the session is connected, with or without a user: `config` has the limits from now on.
     fn connected(&mut self, _has_user: bool, _config: Config) {}
 
+    /// Makes the system hold little output that it has not sent, if there is a way to.
+    fn keep_short(&mut self) {}
+
+    /// Returns true if the system holds little.
+    fn is_short(&self) -> bool {
+        false
+    }
+
     /// Called when STOMP's own heart-beats are agreed on, so that those of SockJS are not needed.
     fn heart_beats_agreed(&mut self) {}
 

@@ -302,6 +302,19 @@ impl<T: Transport> Link<T> {
         Some(stalled.since + limit)
     }
 
+    /// Lets the system hold little that is not on its way, from now on: for messages that a later one replaces.
+    #[inline]
+    pub(crate) fn keep_short(&mut self) {
+        if !self.transport.is_short() {
+            self.transport.keep_short();
+        }
+    }
+
+    /// Makes the task ask for its deadline before it sleeps.
+    pub(crate) fn deadline_may_be_nearer(&mut self) {
+        self.timer.is_current = false;
+    }
+
     /// Writes one batch: the transport's own output, then what `fill` adds. `fill` returns true if it added anything,
     /// since not every transport queues into the batch. To be called when everything written before is sent.
     pub(crate) fn write(

@@ -17,6 +17,7 @@ pub(crate) struct Tcp {
     io: Io,
     unsent: Unsent,
     shut_down: bool,
+    short: bool,
 }
 
 impl Tcp {
@@ -25,6 +26,7 @@ impl Tcp {
             io,
             unsent: Unsent::default(),
             shut_down: false,
+            short: false,
         }
     }
 }
@@ -55,6 +57,14 @@ impl Transport for Tcp {
 
     fn unsent(&self) -> usize {
         self.unsent.len()
+    }
+
+    fn keep_short(&mut self) {
+        self.short = self.io.keep_short();
+    }
+
+    fn is_short(&self) -> bool {
+        self.short
     }
 
     fn transmit(&mut self, _: &mut Batch) {}

@@ -38,6 +38,7 @@ pub(crate) struct WebSocket<F: Framing> {
     /// Present if compression was agreed on.
     unread: Option<Box<Unread>>,
     shut_down: bool,
+    short: bool,
 }
 
 /// A kind of violation by the peer; each has its own close handshake.
@@ -137,6 +138,7 @@ impl<F: Framing> WebSocket<F> {
             limits_of,
             unread: agreement.map(|_| Box::default()),
             shut_down: false,
+            short: false,
         }
     }
 
@@ -230,6 +232,14 @@ impl<F: Framing> Transport for WebSocket<F> {
 
     fn unsent(&self) -> usize {
         self.unsent.len()
+    }
+
+    fn keep_short(&mut self) {
+        self.short = self.io.keep_short();
+    }
+
+    fn is_short(&self) -> bool {
+        self.short
     }
 
     fn next_timeout(&self) -> Option<Instant> {
