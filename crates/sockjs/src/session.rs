@@ -153,6 +153,14 @@ impl SockJsSession {
         }
     }
 
+    /// Ends the answer of the attached receiver, as if it had reached [`Config::response_limit`]: its client comes again, and
+    /// nothing is lost. For a server that has to see a new request.
+    pub fn end_receiver(&mut self, now: Instant) {
+        if self.receiver.take().is_some() {
+            self.since = now;
+        }
+    }
+
     /// Queues one message for the client: the concatenation of `escaped_parts`, each the output of
     /// [`frame::escape_into`], without quotes. Anything else makes frames that the client cannot read.
     ///

@@ -25,7 +25,7 @@ use crate::errors::{
 };
 use crate::expiry::expiry;
 use crate::feed::{Feed, Source};
-use crate::hub::Ending;
+use crate::hub::{Control, Ending};
 use crate::message::{Message, Position, Publish};
 use crate::session_id::SessionId;
 use crate::statistics::{Count, Counters, DestinationKind, Meter};
@@ -439,14 +439,31 @@ impl LocalHub {
 
     /// Carries out another node's command.
     pub fn command(self: &Arc<Self>, command: Command) {
-        let Command::End {
-            session,
-            code,
-            reason,
-        } = command;
-        if let (Some(member), Some(broker)) = (self.members.get(session), self.broker.upgrade()) {
-            self.end(&*broker, &member, code, reason);
+        match command {
+            Command::End {
+                session,
+                code,
+                reason,
+            } => {
+                let (member, broker) = (self.members.get(session), self.broker.upgrade());
+                if let (Some(member), Some(broker)) = (member, broker) {
+                    self.end(&*broker, &member, code, reason);
+                }
+            }
+            Command::Recheck { session } => {
+                self.recheck(session);
+            }
         }
+    }
+
+    /// Has a session of this node check its subscriptions again; returns false if it is not open here.
+    pub(super) fn recheck(&self, session: SessionId) -> bool {
+        let member = self.members.get(session);
+        let member = member.filter(|member| member.is_open());
+        if let Some(member) = &member {
+            member.outbox().instruct(Control::Recheck);
+        }
+        member.is_some()
     }
 
     pub(super) fn set_observer(&self, observer: Arc<dyn Observer>) -> bool {

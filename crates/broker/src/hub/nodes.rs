@@ -56,6 +56,11 @@ pub enum Command {
         /// The reason shown to its client.
         reason: ByteString,
     },
+    /// Has a session check its subscriptions again, as [`Hub::recheck_session`](crate::Hub::recheck_session) does.
+    Recheck {
+        /// The session.
+        session: SessionId,
+    },
 }
 
 /// An observer of every session on all nodes, and of the engine's availability: presence, and listeners.

@@ -145,8 +145,7 @@ impl<T: Transport> Protocol<T> for StompSession {
         Ok(match (read || self.order.has_rest(), progress) {
             (true, _) => Round::Yield,
             (false, true) => Round::Progress,
-            // Output may have begun an interval.
-            (false, false) if self.is_idle() && self.paced.is_empty() => Round::Idle,
+            (false, false) if self.is_idle() => Round::Idle,
             (false, false) => Round::Working,
         })
     }

@@ -37,6 +37,8 @@ pub enum Control {
         /// The time.
         interval: Duration,
     },
+    /// The rights of the session's user may have changed: what it is subscribed to is to be checked again.
+    Recheck,
 }
 
 /// The reason why a session must end, passed to its task through the outbox.
@@ -59,7 +61,8 @@ pub enum Ending {
     },
 }
 
-/// The instructions that a session has not taken: at most three for each subscription, and its end.
+/// The instructions that a session has not taken: at most three for each subscription, one to check all of them, and its
+/// end.
 #[derive(Debug, Default)]
 pub(super) struct Instructions {
     notices: VecDeque<Control>,
@@ -76,6 +79,9 @@ impl Instructions {
 
     /// Adds a notice. The gaps of a subscription that were not taken become one.
     pub(super) fn add(&mut self, notice: Control) {
+        if notice == Control::Recheck && self.notices.contains(&notice) {
+            return;
+        }
         if let Control::MessagesMissed { slot, gap } = &notice {
             for known in &mut self.notices {
                 if let Control::MessagesMissed { slot: of, gap: all } = known
