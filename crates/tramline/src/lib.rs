@@ -199,6 +199,13 @@ pub mod login {
     pub use crate::model::user::{Handshake, User};
 }
 
+/// Logins by token, their end and their renewal: see [security](crate::guide::security).
+pub mod token {
+    #[cfg(feature = "jwt")]
+    pub use crate::app::token::{Algorithm, Fetch, Jwt, KeyError};
+    pub use crate::app::token::{Claims, TokenError, Tokens, Verify};
+}
+
 /// Connected users, sessions and subscriptions: see [users](crate::guide::users).
 pub mod registry {
     pub use crate::model::connected::{ConnectedSession, ConnectedSubscription};
@@ -237,7 +244,9 @@ pub mod endpoint {
 pub mod limits {
     pub use tramline_stomp::HeartBeat;
 
+    pub use crate::model::buckets::Rate;
     pub use crate::stack::limits::Limits;
+    pub use crate::stack::rates::Rates;
 }
 
 /// The broker and its settings: see [the broker](crate::guide::broker).

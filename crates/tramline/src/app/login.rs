@@ -10,6 +10,7 @@ use tramline_broker::SessionId;
 use tramline_stomp::Headers;
 
 use crate::app::handler::Handler;
+use crate::app::token::TokenError;
 use crate::model::inbound::{Cause, Inbound, SessionRecord};
 use crate::model::rejection::Rejection;
 use crate::model::user::Handshake;
@@ -110,18 +111,39 @@ impl fmt::Debug for Connect {
 /// # let _ = TokenError::Forged;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConnectRefused(ByteString);
+pub struct ConnectRefused {
+    message: ByteString,
+    /// Why the token is not taken, for the log.
+    token: Option<Box<TokenError>>,
+}
 
 impl ConnectRefused {
     /// A refusal with one line for the client. Reveal no more than a stranger may know.
     pub fn new(message: impl Into<ByteString>) -> Self {
-        Self(message.into())
+        Self {
+            message: message.into(),
+            token: None,
+        }
+    }
+
+    pub(crate) fn token(&self) -> Option<&TokenError> {
+        self.token.as_deref()
+    }
+}
+
+/// The client receives its text; the log has its detail.
+impl From<TokenError> for ConnectRefused {
+    fn from(error: TokenError) -> Self {
+        Self {
+            message: error.to_string().into(),
+            token: Some(Box::new(error)),
+        }
     }
 }
 
 impl fmt::Display for ConnectRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.message)
     }
 }
 

@@ -8,3 +8,4 @@ pub(crate) mod login;
 pub(crate) mod publisher;
 pub(crate) mod router;
 pub(crate) mod template;
+pub(crate) mod token;

@@ -20,6 +20,8 @@
     feature = "durable",
     doc = "10. [Durability](durability): queues that outlive the process"
 )]
+//! 9. [Security](security): logins, tokens, rules, and what SockJS adds
+//! 10. [Deploying](deploying): shutdown, counters, logs, several nodes
 //!
 //! About transports: [which one, or none](which_transport), [SockJS](sockjs), [behind a proxy](behind_a_proxy),
 //! [mounting](mounting) in axum, hyper and others,
@@ -74,6 +76,9 @@ pub mod events {}
 #[cfg(feature = "test")]
 #[doc = include_str!("testing.md")]
 pub mod testing {}
+
+#[doc = include_str!("security.md")]
+pub mod security {}
 
 #[doc = include_str!("deploying.md")]
 #[doc = ""]

@@ -230,7 +230,7 @@ fn every_failure_is_described() {
     use RejectionKind::{
         Anonymous, Application, BadMessage, BadReply, Denied, HandlerPanicked, HandlerTimedOut,
         Invalid, MessagesMissed, Misconfigured, NoRoute, NotPublished, NotSubscribed, Refused,
-        UnsupportedFormat,
+        TokenRefused, UnsupportedFormat,
     };
     let kinds = [
         BadMessage,
@@ -247,6 +247,7 @@ fn every_failure_is_described() {
         NotPublished,
         NotSubscribed,
         Denied,
+        TokenRefused,
         MessagesMissed,
     ];
     let named: Vec<_> = table(ERRORS, "# Rejected messages", "When")
@@ -257,7 +258,7 @@ fn every_failure_is_described() {
         // A new kind does not compile without its row.
         BadMessage | UnsupportedFormat | Invalid | Anonymous | NoRoute | Application | Refused
         | Misconfigured | HandlerPanicked | HandlerTimedOut | BadReply | NotPublished
-        | NotSubscribed | Denied | MessagesMissed => serde_json::to_string(&kind)
+        | NotSubscribed | Denied | TokenRefused | MessagesMissed => serde_json::to_string(&kind)
             .expect("a text")
             .replace('"', ""),
     });

@@ -20,7 +20,8 @@ struct Values {
 }
 
 impl Attributes {
-    fn get<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+    /// The value of a type, made if there is none.
+    pub(crate) fn get<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
         let values = self.0.get_or_init(Box::default);
         if let Some(found) = values.lock().find() {
             return found;

@@ -1,6 +1,7 @@
 //! Values that handlers, sessions and the stack share: users, messages, effects, events.
 
 pub(crate) mod attributes;
+pub(crate) mod buckets;
 pub(crate) mod build_error;
 pub(crate) mod clock;
 pub(crate) mod connected;
@@ -16,5 +17,6 @@ pub(crate) mod prefix;
 pub(crate) mod rates;
 pub(crate) mod rejection;
 pub(crate) mod reply;
+pub(crate) mod secret;
 pub(crate) mod user;
 pub(crate) mod values;

@@ -93,6 +93,8 @@ pub enum RejectionKind {
     NotSubscribed,
     /// The policy denies it.
     Denied,
+    /// A token that was to renew the session's is not taken: the session goes on with the one that it has.
+    TokenRefused,
     /// The broker lost messages on their way to a subscription, which goes on. Not about a message of the client: the
     /// `destination` is the subscription's, and the `details` have its `id` and, if the broker knows them, the positions
     /// `after` and `up-to`.
@@ -116,6 +118,7 @@ impl fmt::Display for RejectionKind {
             Self::NotPublished => "not-published",
             Self::NotSubscribed => "not-subscribed",
             Self::Denied => "denied",
+            Self::TokenRefused => "token-refused",
             Self::MessagesMissed => "messages-missed",
         })
     }

@@ -3,12 +3,15 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytestring::ByteString;
 use http::{Extensions, HeaderMap, HeaderName};
+use serde_json::{Map, Value};
 use tramline_stomp::Headers;
 
 use super::network::network;
+use super::secret::Secret;
 
 /// The authenticated principal of a session.
 ///
@@ -24,13 +27,21 @@ use super::network::network;
 /// let user = User::new("alice").with_roles(["admin"]);
 /// assert!(user.has_role("admin") && !user.has_role("auditor"));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct User(Arc<Inner>);
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 struct Inner {
     name: ByteString,
-    roles: Vec<ByteString>,
+    roles: Box<[ByteString]>,
+    /// What few users have.
+    more: Option<Box<More>>,
+}
+
+#[derive(Clone, Default, PartialEq, Eq)]
+struct More {
+    claims: Map<String, Value>,
+    expires_at: Option<SystemTime>,
 }
 
 impl User {
@@ -38,17 +49,50 @@ impl User {
     pub fn new(name: impl Into<ByteString>) -> Self {
         Self(Arc::new(Inner {
             name: name.into(),
-            roles: Vec::new(),
+            roles: Box::default(),
+            more: None,
         }))
     }
 
     /// The same user with these roles, in place of those it had.
     #[must_use]
     pub fn with_roles<R: Into<ByteString>>(self, roles: impl IntoIterator<Item = R>) -> Self {
-        Self(Arc::new(Inner {
-            name: self.0.name.clone(),
-            roles: roles.into_iter().map(Into::into).collect(),
-        }))
+        self.with(|user| user.roles = roles.into_iter().map(Into::into).collect())
+    }
+
+    /// The same user with what its token says about it, for [`Claims`](crate::token::Claims) and
+    /// [`claim`](Self::claim); in place of the claims it had. They stay on this node, and `Debug` does not show them.
+    #[must_use]
+    pub fn with_claims(self, claims: Map<String, Value>) -> Self {
+        self.with(|user| user.more.get_or_insert_default().claims = claims)
+    }
+
+    /// The same user, whose rights end at `time`: its session is closed with 1008 then, unless it has
+    /// [renewed](crate::token) them. A login that has ended already is refused.
+    ///
+    /// # Example: a login handler that knows the end of a ticket
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// use tramline::login::ConnectRefused;
+    /// use tramline::{Connect, MessageRouter, User};
+    ///
+    /// async fn login(connect: Connect) -> Result<User, ConnectRefused> {
+    ///     let name = connect.login().ok_or(ConnectRefused::new("who are you?"))?;
+    ///     Ok(User::new(name).expiring_at(SystemTime::now() + Duration::from_secs(3600)))
+    /// }
+    ///
+    /// let routes: MessageRouter = MessageRouter::new().connect(login);
+    /// # let _ = routes;
+    /// ```
+    #[must_use]
+    pub fn expiring_at(self, time: SystemTime) -> Self {
+        self.with(|user| user.more.get_or_insert_default().expires_at = Some(time))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
     }
 
     /// The name.
@@ -61,13 +105,29 @@ impl User {
         self.0.roles.iter().any(|has| has == role)
     }
 
+    /// What the user's token says under this name: see [`with_claims`](Self::with_claims).
+    pub fn claim(&self, name: &str) -> Option<&Value> {
+        self.claims()?.get(name)
+    }
+
+    /// All that the user's token says; `None` without one.
+    pub fn claims(&self) -> Option<&Map<String, Value>> {
+        let more = self.0.more.as_deref()?;
+        (!more.claims.is_empty()).then_some(&more.claims)
+    }
+
+    /// The time at which the user's rights end: see [`expiring_at`](Self::expiring_at).
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        self.0.more.as_deref()?.expires_at
+    }
+
     pub(crate) fn shared_name(&self) -> &ByteString {
         &self.0.name
     }
 
     /// Adds what other nodes need to know besides the name.
     pub(crate) fn describe(&self, details: &mut Headers) {
-        for role in &self.0.roles {
+        for role in &*self.0.roles {
             details.push(ROLE, role.clone());
         }
     }
@@ -76,6 +136,16 @@ impl User {
     pub(crate) fn described(name: &ByteString, details: &Headers) -> Self {
         let roles = details.iter().filter(|(key, _)| *key == ROLE);
         Self::new(name.clone()).with_roles(roles.map(|(_, role)| ByteString::from(role)))
+    }
+}
+
+/// Without claims, which may be private.
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("User")
+            .field("name", &self.0.name)
+            .field("roles", &self.0.roles)
+            .finish_non_exhaustive()
     }
 }
 
@@ -116,6 +186,8 @@ struct Kept {
     query: Option<Box<str>>,
     headers: HeaderMap,
     extensions: Extensions,
+    /// Until CONNECT.
+    token: Option<Secret>,
 }
 
 /// Without query, headers and extensions, which may have tokens.
@@ -140,14 +212,31 @@ impl Handshake {
     }
 
     /// Keeps what there is of these.
-    pub(crate) fn keep(&mut self, query: Option<&str>, headers: HeaderMap, extensions: Extensions) {
-        if query.is_some() || !headers.is_empty() || !extensions.is_empty() {
+    pub(crate) fn keep(
+        &mut self,
+        query: Option<&str>,
+        headers: HeaderMap,
+        extensions: Extensions,
+        token: Option<Secret>,
+    ) {
+        if query.is_some() || !headers.is_empty() || !extensions.is_empty() || token.is_some() {
             self.kept = Some(Box::new(Kept {
                 query: query.map(Into::into),
                 headers,
                 extensions,
+                token,
             }));
         }
+    }
+
+    /// Takes the token of the request, which nobody sees here.
+    pub(crate) fn take_token(&mut self) -> Option<Secret> {
+        let token = self.kept.as_mut()?.token.take();
+        let is_unused = |kept: &mut Box<Kept>| {
+            kept.query.is_none() && kept.headers.is_empty() && kept.extensions.is_empty()
+        };
+        self.kept.take_if(is_unused);
+        token
     }
 
     /// Describes it for other nodes.

@@ -8,6 +8,7 @@ pub(crate) mod listener;
 pub(crate) mod message;
 pub(crate) mod open_sessions;
 pub(crate) mod places;
+pub(crate) mod proof;
 #[cfg(feature = "serve")]
 pub(crate) mod served;
 pub(crate) mod transport;

@@ -26,7 +26,9 @@ use crate::model::log::LogBudget;
 use crate::net::compression::Compression;
 use crate::net::drain::drain;
 use crate::net::endpoint::SockJs;
-use crate::net::endpoint::{Body, BoxError, Front, Handle, Hosts, Mounted, Origins, Proxies};
+use crate::net::endpoint::{
+    Body, BoxError, Front, Handle, Hosts, Mounted, Origins, Proxies, TokenPlaces,
+};
 use crate::net::open_sessions::OpenSessions;
 use crate::net::wheel::{Driver, Wheel};
 use crate::stack::limits::zero_limits;
@@ -421,6 +423,7 @@ impl RawEndpointBuilder {
                 origins: self.origins,
                 hosts: self.hosts,
                 proxies: self.proxies,
+                tokens: TokenPlaces::default(),
                 keep_headers: self.keep_headers,
                 keep_extensions: Vec::new(),
                 compression: self.compression,

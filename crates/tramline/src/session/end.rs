@@ -41,6 +41,8 @@ pub(crate) enum End {
     SlowLogin,
     /// It reads too slowly.
     TooSlow(String),
+    /// It sends too fast.
+    TooFast(String),
     /// Somebody on the server's side wanted it.
     Requested { code: u16, reason: ByteString },
 }
@@ -62,6 +64,7 @@ impl End {
             Self::NoConnect | Self::SlowLogin | Self::TooSlow(_) => {
                 (NOT_RELIABLE, self.to_string().into())
             }
+            Self::TooFast(error) => (1008, error.as_str().into()),
             Self::Requested { code, reason } => (*code, reason.clone()),
         }
     }
@@ -79,7 +82,8 @@ impl End {
             | Self::Stomp(_)
             | Self::Refused { .. }
             | Self::NoConnect
-            | Self::SlowLogin => DisconnectCause::Refused,
+            | Self::SlowLogin
+            | Self::TooFast(_) => DisconnectCause::Refused,
             Self::TooSlow(_) => DisconnectCause::TooSlow,
             Self::Requested { .. } => DisconnectCause::Server,
         };
@@ -108,6 +112,7 @@ impl End {
             | Self::Silent(_) => &counters.timeouts,
             Self::Violation { .. } | Self::Stomp(_) => &counters.protocol_errors,
             Self::TooSlow(_) => &counters.slow_consumers,
+            Self::TooFast(_) => &counters.too_fast,
         };
         counter.increment();
     }
@@ -130,6 +135,7 @@ impl End {
             | Self::Stomp(_)
             | Self::Refused { .. }
             | Self::SlowLogin
+            | Self::TooFast(_)
             | Self::TooSlow(_) => Severity::Fault,
         };
         let user = session.user();
@@ -217,7 +223,7 @@ impl fmt::Display for End {
             Self::Refused { error, .. } => write!(f, "refused: {error}"),
             Self::NoConnect => f.write_str("no CONNECT frame came in time"),
             Self::SlowLogin => f.write_str("the login was not decided in time"),
-            Self::TooSlow(error) => f.write_str(error),
+            Self::TooSlow(error) | Self::TooFast(error) => f.write_str(error),
             Self::Requested { code, reason } => {
                 write!(f, "the server closed it with {code} {reason:?}")
             }

@@ -108,6 +108,12 @@ impl StompSession {
 
     /// Opens the session, if its user may have one.
     pub(super) fn connect(&mut self, frame: &Arc<Connect>) -> Option<Work> {
+        let user = self.record.user();
+        if let Some(wrong) = user.and_then(|user| self.wrong_user(&user)) {
+            self.stack.counters.logins_refused.increment();
+            self.login_failed(wrong);
+            return None;
+        }
         let deadline = self.login.deadline();
         self.login = Login::Decided;
         self.tell(|session| Event::Connect { session });
@@ -138,6 +144,7 @@ impl StompSession {
         let name = user.as_ref().map(User::name);
         self.stomp.accept(name, Some(&session), now);
         self.login = Login::Accepted;
+        self.set_expiry();
         self.tell(|session| Event::Connected { session });
         if self.state.is_gone() {
             // The client left before; what it sent is still handled.
@@ -150,6 +157,9 @@ impl StompSession {
         if let Some(path) = self.stack.application_path(&send.destination) {
             let path_from = send.destination.len() - path.len();
             return self.handle(send, path_from);
+        }
+        if self.stack.is_renewal(&send.destination) {
+            return self.renew(send);
         }
         let (destination, headers, body) = passed_on(send.destination, send.headers, send.body);
         let (receipt, transaction) = (send.receipt, send.transaction);

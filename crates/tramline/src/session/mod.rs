@@ -11,9 +11,13 @@ mod handlers;
 mod login;
 mod order;
 mod output;
+mod pace;
 mod pending;
 mod queued;
+mod rechecks;
 mod refusals;
+mod renewal;
+mod rights;
 mod serve;
 mod state;
 mod subscriptions;
@@ -75,8 +79,9 @@ pub(crate) struct StompSession {
 }
 
 impl<T: Transport> SessionTask<T> {
-    pub(crate) fn new(stack: Arc<MessagingStack>, info: SessionInfo, transport: T) -> Self {
+    pub(crate) fn new(stack: Arc<MessagingStack>, mut info: SessionInfo, transport: T) -> Self {
         let now = stack.wheel.now();
+        let token = info.handshake.take_token();
         let record = SessionRecord::new(info, Arc::downgrade(&stack.for_handlers));
         let record = Arc::new(record);
         let member = stack.session_opened(&record);
@@ -91,7 +96,7 @@ impl<T: Transport> SessionTask<T> {
         } else {
             &stack.stomp_of_programs
         };
-        let session = StompSession {
+        let mut session = StompSession {
             stomp: ServerConnection::new(Arc::clone(stomp), now),
             record,
             member,
@@ -102,6 +107,9 @@ impl<T: Transport> SessionTask<T> {
             concurrent: Few::default(),
             stack,
         };
+        if token.is_some() {
+            session.order.rights_or_new().of_request = token;
+        }
         Self::over(transport, session)
     }
 }
@@ -155,6 +163,7 @@ impl<T: Transport> Protocol<T> for StompSession {
             self.stomp.next_timeout(),
             link.transport.next_timeout(),
             self.work_deadline(),
+            self.rights_deadline(),
             link.send_deadline(self.send_time(link)),
             self.order.interval_end(),
         ])
@@ -224,7 +233,7 @@ impl StompSession {
         let over = !self.state.is_open();
         let busy = self.stomp.buffered() >= READ_AHEAD
             && (self.work.is_some() || self.record.is_expelled());
-        let unheard = self.is_unheard();
+        let unheard = self.is_unheard() || self.is_slowed_down();
         let paused = self.work.is_some() || over || busy || unheard;
         if paused != self.stomp.is_reading_paused() {
             self.stomp.pause_reading(paused, self.stack.wheel.now());
@@ -243,7 +252,9 @@ impl StompSession {
     /// Handles what one read brought. Out of line: most polls read nothing.
     #[inline(never)]
     fn received(&mut self, chunks: Chunks, read: Result<(), Lost>, context: &mut Context<'_>) {
+        let mut bytes = 0;
         for chunk in chunks {
+            bytes += chunk.len();
             self.stomp.receive(chunk, self.stack.wheel.now());
             self.process(context);
         }
@@ -251,6 +262,7 @@ impl StompSession {
             self.stomp.limit_held();
         }
         self.publish_batch();
+        self.count_read(bytes);
         self.read_ended(read);
     }
 
@@ -276,6 +288,7 @@ impl StompSession {
         }
         self.end_what_is_late();
         self.end_intervals(now);
+        self.handle_rights();
         let limit = self.send_time(link);
         if link
             .send_deadline(limit)

@@ -87,6 +87,7 @@ impl StompSession {
         };
         self.process(context);
         self.publish_batch();
+        self.count_read(0);
         self.read_ended(read);
     }
 
@@ -105,7 +106,8 @@ impl StompSession {
             ServerEvent::Send(send)
                 if send.transaction.is_none()
                     && self.stack.application_path(&send.destination).is_none()
-                    && !self.stack.policy.checks_send(&send.destination) =>
+                    && !self.stack.policy.checks_send(&send.destination)
+                    && !self.stack.is_renewal(&send.destination) =>
             {
                 InOrder::Joins
             }

@@ -307,6 +307,7 @@ impl StompSession {
                 let end = after(self.stack.wheel.now(), interval);
                 self.order.begin_interval(slot, interval, end);
             }
+            Control::Recheck => self.recheck_all(),
             _ => {}
         }
         !self.state.is_ending()

@@ -8,6 +8,7 @@ use tramline_stomp::ServerEvent;
 
 use super::few::Few;
 use super::pending::{Call, Receipts, Settling};
+use super::rights::Rights;
 use crate::app::interceptor::Refusal;
 use crate::net::transport::Lost;
 use crate::net::wheel::after;
@@ -40,6 +41,8 @@ struct Behind {
     error: Option<(SettleError, Option<ByteString>)>,
     /// The outcome of the read that brought frames which a turn did not reach: it counts when they are handled.
     rest: Option<Result<(), Lost>>,
+    /// Kept here, so that a session without any pays nothing for it.
+    rights: Option<Box<Rights>>,
 }
 
 impl Order {
@@ -132,12 +135,28 @@ impl Order {
         self.trim();
     }
 
+    /// What bounds the session's rights in time.
+    #[inline]
+    pub(super) fn rights(&self) -> Option<&Rights> {
+        self.behind.as_ref()?.rights.as_deref()
+    }
+
+    pub(super) fn rights_mut(&mut self) -> Option<&mut Rights> {
+        self.behind.as_mut()?.rights.as_deref_mut()
+    }
+
+    pub(super) fn rights_or_new(&mut self) -> &mut Rights {
+        let behind = self.behind.get_or_insert_default();
+        behind.rights.get_or_insert_default()
+    }
+
     fn trim(&mut self) {
         let unused = |behind: &mut Box<Behind>| {
             behind.held_back.is_none()
                 && behind.error.is_none()
                 && behind.rest.is_none()
                 && behind.paced.is_empty()
+                && behind.rights.is_none()
         };
         self.behind.take_if(unused);
     }

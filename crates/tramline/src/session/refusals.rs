@@ -103,7 +103,7 @@ impl StompSession {
         None
     }
 
-    fn notify_refusal(&mut self, rejection: &Rejection, mut about: About) -> Work {
+    pub(super) fn notify_refusal(&mut self, rejection: &Rejection, mut about: About) -> Work {
         about.is_refused = true;
         about
             .on_rejection

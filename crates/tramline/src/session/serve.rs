@@ -12,6 +12,7 @@ use tramline_websocket::Config;
 use super::SessionTask;
 use crate::model::inbound::SessionInfo;
 use crate::model::log::Source;
+use crate::net::endpoint::too_many;
 use crate::net::endpoint::{
     Admitted, Body, Front, Refusals, Stack, offered_protocols, session_info,
 };
@@ -78,6 +79,9 @@ impl Stack for MessagingStack {
     /// With the first sub-protocol in the client's list that is STOMP's, as the client wrote it; where there is none the
     /// handshake goes on without: many STOMP clients ask for none.
     async fn admit(&self, parts: &mut Parts) -> Result<Admitted<SessionInfo>, Response<Body>> {
+        if let Err(wait) = self.rates.connection(self.front.network(parts)) {
+            return Err(too_many(wait));
+        }
         let chosen = offered_protocols(&parts.headers)
             .find(|offer| tramline_stomp::Version::from_subprotocol(offer).is_some());
         Ok(Admitted {

@@ -126,6 +126,7 @@ impl StompSession {
 
     /// Tells listeners of a subscription that is active.
     pub(super) fn subscribed(&mut self, subscribing: &Subscribing) {
+        self.recheck_later(&subscribing.about.destination);
         self.tell(|session| Event::Subscribed {
             session,
             id: subscribing.id.clone(),

@@ -130,6 +130,10 @@ const KEEP_ALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_retries(4);
 
 fn start(stack: &Arc<MessagingStack>, socket: TcpStream, remote: SocketAddr) {
+    if stack.rates.connection(Some(remote.ip())).is_err() {
+        stack.counters.requests_refused.increment();
+        return;
+    }
     prepare(&socket);
     if let Err(error) = SockRef::from(&socket).set_tcp_keepalive(&KEEP_ALIVE) {
         tracing::debug!(stack = %stack.name, %error, "a socket does not take SO_KEEPALIVE");

@@ -21,11 +21,14 @@ pub(super) const BATCH: usize = 16;
 thread_local! {
     /// The work that is left of the turn of the session that this worker polls.
     static LEFT: Cell<u32> = const { Cell::new(WORK) };
+    /// Its frames that are not counted yet.
+    static FRAMES: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Begins the turn of a session.
 pub(super) fn begin() {
     LEFT.set(WORK);
+    FRAMES.set(0);
 }
 
 /// Returns true if no further frame is to be handled in this turn.
@@ -34,7 +37,13 @@ pub(super) fn is_over() -> bool {
 }
 
 pub(super) fn frame() {
+    FRAMES.set(FRAMES.get().wrapping_add(1));
     spend(FRAME);
+}
+
+/// Takes the number of frames since the turn began, or since this was last called.
+pub(super) fn take_frames() -> u32 {
+    FRAMES.take()
 }
 
 pub(super) fn subscription() {

@@ -1,8 +1,8 @@
 //! The builder of a stack: routes, broker, policy and all options.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytestring::ByteString;
@@ -16,21 +16,24 @@ use super::extract::for_handlers;
 use super::limits::Limits;
 use super::messaging::Messaging;
 use super::observer::StackObserver;
-use super::policy::{Policy, Refusals};
+use super::policy::{Audit, Audited, Policy, Refusals};
 use super::presence::{PresenceTable, Presences};
+use super::rates::{RateTable, Rates};
 use super::review::Prefixes;
 use super::shared::MessagingStack;
 use crate::app::interceptor::{Interceptor, Interceptors};
 use crate::app::publisher::Publisher;
 use crate::app::router::{CompleteRoutes, MessageRouter, RouteTable};
+use crate::app::token::{TokenService, Tokens};
 use crate::model::build_error::BuildError;
 use crate::model::clock::now;
 use crate::model::events::{Event, Listeners};
-use crate::model::log::LogBudget;
+use crate::model::log::{LogBudget, Source, log_client};
+use crate::model::panics::caught;
 use crate::model::prefix::{below, unslashed};
 use crate::net::compression::Compression;
 use crate::net::endpoint::{
-    Front, Handle, Hosts, KeepExtension, Origins, Proxies, SockJs, keep_extension,
+    Front, Handle, Hosts, KeepExtension, Origins, Proxies, SockJs, TokenPlaces, keep_extension,
 };
 use crate::net::lifecycle::Lifecycle;
 use crate::net::wheel::{Driver, TICK, Wheel};
@@ -48,7 +51,10 @@ pub struct MessagingBuilder {
     interceptors: Interceptors,
     presences: Presences,
     policy: Option<Policy>,
+    audit: Option<Listener>,
+    tokens: Option<Tokens>,
     limits: Limits,
+    rates: Rates,
     refusals: Refusals,
     /// The options for [`Endpoint::with_sockjs`].
     pub(crate) sockjs: SockJs,
@@ -85,7 +91,10 @@ impl Default for MessagingBuilder {
             interceptors: Interceptors::default(),
             presences: Presences::new(),
             policy: None,
+            audit: None,
+            tokens: None,
             limits: Limits::default(),
+            rates: Rates::default(),
             refusals: Refusals::default(),
             sockjs: SockJs::default(),
             origins: Origins::default(),
@@ -156,6 +165,33 @@ impl MessagingBuilder {
     /// Sets the access rules for CONNECT, SEND and SUBSCRIBE. Required: no default would be right.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = Some(policy);
+        self
+    }
+
+    /// Calls `listener` with each decision of the policy about CONNECT, SEND and SUBSCRIBE, those of repeated checks
+    /// included: for an audit log of the application's own. It must not block. Default: none, since the texts of rules that
+    /// permit are otherwise never made. A panic of it is logged.
+    ///
+    /// # Example: a line for what was denied
+    ///
+    /// ```
+    /// use tramline::Messaging;
+    ///
+    /// let builder = Messaging::builder().on_decision(|audited| {
+    ///     if !audited.decision.is_permitted() {
+    ///         println!("{:?} of {:?}: {}", audited.action, audited.user, audited.decision.rule());
+    ///     }
+    /// });
+    /// # let _ = builder;
+    /// ```
+    pub fn on_decision(mut self, listener: impl Fn(&Audited<'_>) + Send + Sync + 'static) -> Self {
+        self.audit = Some(Box::new(listener));
+        self
+    }
+
+    /// Sets the logins by token: where tokens are, how they are checked, and when they are renewed. Default: none.
+    pub fn tokens(mut self, tokens: Tokens) -> Self {
+        self.tokens = Some(tokens);
         self
     }
 
@@ -364,6 +400,12 @@ impl MessagingBuilder {
         self
     }
 
+    /// Sets the rates at which clients may connect, log in and send. Default [`Rates::default`].
+    pub fn rates(mut self, rates: Rates) -> Self {
+        self.rates = rates;
+        self
+    }
+
     /// Builds the stack. Starts nothing.
     ///
     /// # Errors
@@ -386,6 +428,7 @@ impl MessagingBuilder {
         let (presence, wrong) = PresenceTable::build(self.presences, publisher.as_ref());
         errors.extend(wrong);
         errors.extend(self.limits.errors());
+        errors.extend(self.rates.errors());
         errors.extend(self.origins.errors.iter().cloned());
         errors.extend(self.hosts.errors.iter().cloned());
         errors.extend(self.proxies.errors.iter().cloned());
@@ -452,17 +495,29 @@ impl MessagingBuilder {
         stomp.max_transactions = self.limits.transactions;
         stomp.max_connect_bytes = self.limits.connect_bytes;
         // Each client may receive the notices of its own rejected messages.
-        let policy = policy.permitting(format!("{}/queue/errors", self.user_prefix));
-        let stack = Arc::new_cyclic(|stack| MessagingStack {
+        let mut policy = policy.permitting(format!("{}/queue/errors", self.user_prefix));
+        let notices = format!("{}{NOTICES}", self.user_prefix);
+        let mut places = TokenPlaces::default();
+        if let Some(tokens) = &self.tokens {
+            // And those about its token.
+            policy = policy.permitting(notices.clone());
+            places = tokens.places.clone();
+        }
+        let tokens = self.tokens;
+        let tokens = tokens.map(|tokens| TokenService::new(tokens, notices.into()));
+        let audit = self.audit;
+        let stack = Arc::new_cyclic(|stack: &Weak<MessagingStack>| MessagingStack {
             name: self.name,
             hub: ClientHub::new(hub),
             routes,
             app_prefixes: self.app_prefixes,
             user_prefix: self.user_prefix,
-            policy,
+            policy: policy.audited(audit.map(|listener| guarded(listener, stack))),
+            tokens,
             for_handlers: Arc::new(for_handlers(stack, publisher.clone())),
             publisher,
             limits: self.limits,
+            rates: RateTable::new(self.rates),
             refusals: self.refusals,
             stomp_of_programs: Arc::new(stomp.clone().with_min_silence(Duration::ZERO)),
             stomp: Arc::new(stomp),
@@ -471,6 +526,7 @@ impl MessagingBuilder {
                 hosts: self.hosts,
                 proxies: self.proxies,
                 keep_headers: self.keep_headers,
+                tokens: places,
                 keep_extensions: self.keep_extensions,
                 compression: self.compression,
             },
@@ -493,3 +549,27 @@ impl MessagingBuilder {
         })
     }
 }
+
+/// An application's listener for decisions.
+type Listener = Box<dyn Fn(&Audited<'_>) + Send + Sync>;
+
+/// The listener, whose panic is logged.
+fn guarded(listener: Listener, stack: &Weak<MessagingStack>) -> Audit {
+    let stack = Weak::clone(stack);
+    Audit::new(move |audited| {
+        if let Err(panic) = caught(|| listener(audited))
+            && let Some(stack) = stack.upgrade()
+        {
+            stack.counters.handler_panics.increment();
+            log_client!(
+                ERROR if stack.may_log(Source::default()),
+                { stack = %stack.name },
+                "decision listener panicked",
+                panic
+            );
+        }
+    })
+}
+
+/// Where clients hear about their tokens, below the user prefix.
+pub(crate) const NOTICES: &str = "/queue/session";

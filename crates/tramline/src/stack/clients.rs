@@ -184,6 +184,11 @@ impl ClientHub {
         self.0.end_session(session, code, reason)
     }
 
+    /// Has a session, on this node or another, check its subscriptions again.
+    pub(crate) fn recheck_session(&self, session: SessionId) -> bool {
+        self.0.recheck_session(session)
+    }
+
     /// The number of sessions of this node, open or not.
     pub(crate) fn registered(&self) -> usize {
         self.0.registered()

@@ -10,6 +10,7 @@ pub(crate) mod messaging;
 mod observer;
 pub mod policy;
 pub(crate) mod presence;
+pub(crate) mod rates;
 pub(crate) mod registry;
 mod review;
 pub(crate) mod shared;

@@ -7,6 +7,7 @@ use bytestring::ByteString;
 use tramline_broker::{Pattern, SessionId};
 
 use super::shared::MessagingStack;
+use crate::app::token::token_id;
 use crate::model::connected::{ConnectedSession, ConnectedSubscription};
 use crate::model::user::User;
 
@@ -167,6 +168,91 @@ impl Registry {
         };
         let sessions = user.sessions().iter();
         sessions
+            .filter(|session| self.close_session(session.id(), reason.clone()))
+            .count()
+    }
+
+    /// Has the session `id` check its subscriptions again, since the rights of its user have changed: by all rules of the
+    /// policy, whose [kept answers](crate::policy::Rule::cached_for) are dropped. A subscription that is denied now ends:
+    /// its client receives what a denied SUBSCRIBE receives. Returns false if there is no such session.
+    ///
+    /// A check sees the destination, and not the headers of the SUBSCRIBE. Messages that are queued when the subscription
+    /// ends are not written; what is published until the checks have answered is.
+    ///
+    /// # Example: out of a room
+    ///
+    /// ```
+    /// use std::collections::HashSet;
+    /// use std::sync::{Arc, Mutex};
+    /// use tramline::policy::{Policy, Refusals, check_with_state, permit};
+    /// use tramline::{EmbeddedBroker, Messaging, State, User, test::TestMessaging};
+    ///
+    /// #[derive(Clone, Default)]
+    /// struct Banned(Arc<Mutex<HashSet<String>>>);
+    ///
+    /// async fn is_welcome(user: User, State(banned): State<Banned>) -> bool {
+    ///     !banned.0.lock().unwrap().contains(user.name())
+    /// }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build()?.block_on(async {
+    /// let banned = Banned::default();
+    /// let policy = Policy::builder()
+    ///     .on_subscribe("/topic/rooms/*", check_with_state(banned.clone(), is_welcome))
+    ///     .otherwise(permit());
+    /// let messaging = Messaging::builder()
+    ///     .broker(EmbeddedBroker::new().topics("/topic"))
+    ///     .policy(policy)
+    ///     .refusals(Refusals::Notify)
+    ///     .build()?;
+    /// let registry = messaging.registry();
+    /// let alice = TestMessaging::new(messaging).connect_as("alice").await;
+    /// let room = alice.subscribe("/topic/rooms/7").await;
+    ///
+    /// banned.0.lock().unwrap().insert("alice".into());
+    /// assert_eq!(registry.recheck_user("alice"), 1);
+    /// assert_eq!(alice.expect_rejection().await.kind, "denied");
+    /// assert!(registry.subscriptions("/topic/rooms/7").is_empty());
+    /// # drop(room);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recheck_session(&self, id: SessionId) -> bool {
+        let stack = self.0.upgrade();
+        stack.is_some_and(|stack| stack.hub.recheck_session(id))
+    }
+
+    /// Has every session of the user `name` check its subscriptions again, as [`recheck_session`](Self::recheck_session)
+    /// does; returns how many there were.
+    pub fn recheck_user(&self, name: &str) -> usize {
+        let sessions = self
+            .user(name)
+            .map(|user| user.sessions)
+            .unwrap_or_default();
+        let sessions = sessions.iter();
+        sessions
+            .filter(|session| self.recheck_session(session.id()))
+            .count()
+    }
+
+    /// Revokes the token with this id (claim `jti`): ends the sessions of this node that have it, as
+    /// [`close_session`](Self::close_session) does, and returns how many there were. With
+    /// [`MessagingBuilder::tokens`](crate::MessagingBuilder::tokens) neither CONNECT nor a renewal takes it for a week, on
+    /// this node and until it restarts: let tokens live for less, call this on every node, and let the check of tokens know
+    /// what must outlive a restart.
+    pub fn revoke_token(&self, id: &str, reason: impl Into<ByteString>) -> usize {
+        let Some(stack) = self.0.upgrade() else {
+            return 0;
+        };
+        if let Some(tokens) = &stack.tokens {
+            // First: a login that is not found below finds this.
+            tokens.revoke(id);
+        }
+        let reason = reason.into();
+        let members = stack.hub.members().into_iter();
+        members
+            .filter_map(ConnectedSession::of)
+            .filter(|session| session.user().as_ref().and_then(token_id) == Some(id))
             .filter(|session| self.close_session(session.id(), reason.clone()))
             .count()
     }

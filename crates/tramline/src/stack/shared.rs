@@ -15,10 +15,12 @@ use super::clients::ClientHub;
 use super::limits::Limits;
 use super::policy::{Policy, Refusals};
 use super::presence::PresenceTable;
+use super::rates::RateTable;
 use super::stats::Counters;
 use crate::app::interceptor::Interceptors;
 use crate::app::publisher::Publisher;
 use crate::app::router::RouteTable;
+use crate::app::token::TokenService;
 use crate::model::clock::{SWEEP, now};
 use crate::model::events::{Event, Listeners};
 use crate::model::inbound::SessionRecord;
@@ -36,11 +38,13 @@ pub(crate) struct MessagingStack {
     pub(crate) app_prefixes: Vec<ByteString>,
     pub(crate) user_prefix: ByteString,
     pub(crate) policy: Policy,
+    pub(crate) tokens: Option<TokenService>,
     pub(crate) refusals: Refusals,
     pub(crate) publisher: Publisher,
     /// Handles of the stack for handlers, by type.
     pub(crate) for_handlers: Arc<Extensions>,
     pub(crate) limits: Limits,
+    pub(crate) rates: RateTable,
     pub(crate) stomp: Arc<ServerConfig>,
     /// The same for clients that are no browsers.
     pub(crate) stomp_of_programs: Arc<ServerConfig>,
@@ -124,6 +128,13 @@ impl MessagingStack {
     pub(crate) fn application_path<'a>(&self, destination: &'a str) -> Option<&'a str> {
         let mut prefixes = self.app_prefixes.iter();
         prefixes.find_map(|prefix| below(destination, prefix))
+    }
+
+    /// Returns whether a SEND there has a new token for its session.
+    #[inline]
+    pub(crate) fn is_renewal(&self, destination: &str) -> bool {
+        let tokens = self.tokens.as_ref();
+        tokens.is_some_and(|tokens| *tokens.destination == *destination)
     }
 
     /// Starts the timers' task, if it is not running yet. Must be called inside a runtime.

@@ -15,7 +15,7 @@ counters! {
     /// HTTP requests refused because they came from a page of another origin.
     origins_refused,
     /// HTTP requests to an endpoint that were neither a handshake nor SockJS (unknown path, wrong method or headers),
-    /// that exceeded the number of sessions, or whose SockJS session is another user's, over or unknown.
+    /// that exceeded the number of sessions or the rate of connections, or whose SockJS session is another user's, over or unknown.
     requests_refused,
     /// SEND frames that reached a handler or the broker.
     messages_received,
@@ -48,6 +48,8 @@ counters! {
     protocol_errors,
     /// Sessions ended because the client read too slowly.
     slow_consumers,
+    /// Sessions ended because the client sent too fast for too long: see [`Rates`](crate::limits::Rates).
+    too_fast,
     /// Sessions ended because the client's heart-beats, its answers to pings, its CONNECT, or the decision on it did
     /// not come in time.
     timeouts,

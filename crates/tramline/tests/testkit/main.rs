@@ -7,5 +7,10 @@ mod expelled;
 mod failing;
 mod many;
 mod nodes;
+mod rates;
+mod rights;
 mod support;
 mod time;
+mod tokens;
+#[cfg(feature = "jwt")]
+mod tokens_of_issuers;

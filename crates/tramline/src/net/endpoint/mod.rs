@@ -11,6 +11,7 @@ pub(crate) mod proxies;
 mod refusals;
 pub(crate) mod sockjs;
 mod stack;
+mod tokens;
 mod upgrade;
 
 use std::fmt;
@@ -35,11 +36,12 @@ use self::incoming::Incoming;
 pub(crate) use self::origins::Origins;
 use self::origins::Verdict;
 pub(crate) use self::proxies::Proxies;
-pub(crate) use self::refusals::text;
 use self::refusals::{going_away, not_allowed, not_found, not_get};
+pub(crate) use self::refusals::{text, too_many};
 pub use self::sockjs::SockJs;
 use self::sockjs::SockJsService;
 pub(crate) use self::stack::{Admitted, Front, KeepExtension, Refusals, Stack, keep_extension};
+pub(crate) use self::tokens::{TokenPlaces, bearer};
 pub(crate) use self::upgrade::offered_protocols;
 
 use crate::model::inbound::SessionInfo;
@@ -133,7 +135,7 @@ impl<S: Stack> Mounted<S> {
             Route::Info if stack.lifecycle().is_closing() => {
                 self.refused(going_away(stack.lifecycle()))
             }
-            Route::Info => self.refused_if_so(service.info(&parts)),
+            Route::Info => self.refused_if_so(service.info(&**stack, &parts)),
             Route::Transport {
                 transport: Transport::WebSocket,
                 ..
@@ -298,7 +300,8 @@ pub(crate) fn session_info(front: &Front, parts: &Parts) -> SessionInfo {
     let origin = origin.and_then(|origin| origin.to_str().ok());
     let mut handshake = Handshake::new(parts.uri.path(), origin, remote);
     let extensions = front.kept_extensions(&parts.extensions);
-    handshake.keep(parts.uri.query(), kept.collect(), extensions);
+    let token = front.tokens.find(parts);
+    handshake.keep(parts.uri.query(), kept.collect(), extensions, token);
     SessionInfo {
         id: SessionId::random(),
         user: parts.extensions.get::<User>().cloned(),

@@ -1,5 +1,7 @@
 //! Answers that open no session.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 
@@ -52,4 +54,14 @@ pub(super) fn not_found() -> Response<Body> {
         StatusCode::NOT_FOUND,
         "there is nothing here; clients connect to the endpoint's own path\n",
     )
+}
+
+/// Refuses one more session of an address for now.
+pub(crate) fn too_many(wait: Duration) -> Response<Body> {
+    let why =
+        "too many connections of your address at once (`Rates::connections`); try again later\n";
+    let mut response = text(StatusCode::TOO_MANY_REQUESTS, why);
+    let seconds = HeaderValue::from(wait.as_secs() + 1);
+    response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    response
 }

@@ -14,6 +14,7 @@ use super::body::Body;
 use super::hosts::Hosts;
 use super::origins::Origins;
 use super::proxies::Proxies;
+use super::tokens::TokenPlaces;
 use crate::model::counter::Counter;
 use crate::model::log::{Source, log_client};
 use crate::model::network::network;
@@ -112,6 +113,7 @@ pub(crate) struct Front {
     pub(crate) hosts: Hosts,
     pub(crate) proxies: Proxies,
     pub(crate) keep_headers: Vec<HeaderName>,
+    pub(crate) tokens: TokenPlaces,
     pub(crate) keep_extensions: Vec<KeepExtension>,
     pub(crate) compression: Compression,
 }
@@ -137,7 +139,7 @@ impl Front {
     }
 
     /// The network that bounds for each address count a request for; `None` where it is unknown, or a trusted proxy's.
-    pub(super) fn network(&self, parts: &Parts) -> Option<IpAddr> {
+    pub(crate) fn network(&self, parts: &Parts) -> Option<IpAddr> {
         let client = self.client(parts)?;
         self.proxies.counted(client).map(network)
     }

@@ -23,6 +23,7 @@ use tramline_websocket::Config;
 use super::io::Batch;
 use super::{Chunks, Lost, Transport};
 use crate::net::places::{Place, Places};
+use crate::net::proof::Proof;
 use crate::net::wheel::Wheel;
 use crate::net::wire;
 
@@ -59,8 +60,22 @@ struct LinkState {
     gone: bool,
     /// The bytes of a request's body until the session is connected; `None` where it need not be, or is.
     before_login: Option<usize>,
+    holder: Holder,
+    /// What the receiving request showed.
+    received_by: Option<Proof>,
     /// The session's place among the open ones, and later among those that are remembered.
     place: Option<Place>,
+}
+
+/// The client that may use a session, besides knowing its name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    /// Nobody has sent anything: it will be the first who does.
+    First,
+    /// The client that sent first: until CONNECTED, and then if that has a user.
+    Client(Proof),
+    /// Whoever knows the name, and is the session's owner if it has one.
+    Anyone,
 }
 
 /// Bytes that wait for a receiving request before the session's task keeps the rest in its outbox, where the overflow
@@ -84,8 +99,14 @@ impl HttpLink {
         wheel: Arc<Wheel>,
         message_limit: usize,
         before_login: Option<usize>,
+        is_owned: bool,
         place: Place,
     ) -> Arc<Self> {
+        // Each request of an owner says whose it is.
+        let holder = match before_login.is_some() && !is_owned {
+            true => Holder::First,
+            false => Holder::Anyone,
+        };
         Arc::new(Self {
             wheel,
             message_limit,
@@ -99,6 +120,8 @@ impl HttpLink {
                 violation: None,
                 gone: false,
                 before_login,
+                holder,
+                received_by: None,
                 place: Some(place),
             }),
             over: Notify::new(),
@@ -107,8 +130,11 @@ impl HttpLink {
     }
 
     /// Attaches a request that wants to receive, or to be given the reason why it cannot.
-    pub(crate) fn attach(self: &Arc<Self>, receive: Receive) -> Receiver {
+    pub(crate) fn attach(self: &Arc<Self>, receive: Receive, proof: Proof) -> Receiver {
         let mut state = self.state.lock();
+        if !state.machine.has_receiver() {
+            state.received_by = Some(proof);
+        }
         // The task checks the machine's new deadlines.
         wake(&mut state.task);
         let receiving = state.machine.attach(receive, self.wheel.now());
@@ -116,6 +142,23 @@ impl HttpLink {
             link: Arc::clone(self),
             receiving,
         }
+    }
+
+    /// Returns whether a request that shows `proof` may use the session.
+    pub(crate) fn admits(&self, proof: Proof) -> bool {
+        match self.state.lock().holder {
+            Holder::Client(holder) => holder == proof,
+            Holder::First | Holder::Anyone => true,
+        }
+    }
+
+    /// A request that shows `proof` sends something; returns false if another client has come first.
+    pub(crate) fn sends(&self, proof: Proof) -> bool {
+        let mut state = self.state.lock();
+        if state.holder == Holder::First {
+            state.holder = Holder::Client(proof);
+        }
+        matches!(state.holder, Holder::Anyone) || state.holder == Holder::Client(proof)
     }
 
     /// Delivers the content of the request that holds the [turn](Self::turn); ready when there is room. Returns false
@@ -336,6 +379,16 @@ impl Transport for SockJsHttp {
     fn connected(&mut self, has_user: bool, _: Config) {
         let mut state = self.link.state.lock();
         state.before_login = None;
+        match state.holder {
+            Holder::Client(holder) if has_user => {
+                // It came before anybody had sent: another client may receive, and this one may have had no cookie.
+                if state.received_by != Some(holder) {
+                    state.machine.end_receiver(self.link.wheel.now());
+                    wake(&mut state.receiver);
+                }
+            }
+            _ => state.holder = Holder::Anyone,
+        }
         if has_user && let Some(place) = &mut state.place {
             place.leave_address();
         }

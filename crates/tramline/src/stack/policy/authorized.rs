@@ -4,8 +4,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use super::decision::{Action, Decision, Failure};
+use super::audit::Audit;
+use super::decision::{Action, Decision, Failure, OwnAction};
+use super::kept::Place;
 use super::rule::CheckFuture;
 use crate::model::inbound::{Inbound, SessionRecord};
 use crate::model::panics::Caught;
@@ -74,6 +77,22 @@ pub(crate) struct Asked<P> {
     check: Caught<CheckFuture>,
     /// What the check decides about, and the decision so far: given away with the answer.
     waiting: Option<(P, Decision)>,
+    /// Boxed: few policies have either.
+    then: Option<Box<Then>>,
+}
+
+/// What is done with the answer of a check.
+#[derive(Default)]
+pub(super) struct Then {
+    pub(super) keep: Option<(Place, Duration)>,
+    pub(super) audit: Option<Auditing>,
+}
+
+/// A decision that a listener waits for.
+pub(super) struct Auditing {
+    pub(super) audit: Audit,
+    pub(super) session: Arc<SessionRecord>,
+    pub(super) action: OwnAction,
 }
 
 impl<P> Asked<P> {
@@ -81,10 +100,13 @@ impl<P> Asked<P> {
         check: CheckFuture,
         intent: impl Intent<Permitted = P>,
         decision: Decision,
+        then: Then,
     ) -> Self {
+        let is_used = then.keep.is_some() || then.audit.is_some();
         Self {
             check: Caught(check),
             waiting: Some((intent.into_permitted(), decision)),
+            then: is_used.then(|| Box::new(then)),
         }
     }
 
@@ -97,19 +119,48 @@ impl<P> Asked<P> {
         let Some((permitted, decision)) = self.waiting.take() else {
             return Poll::Pending;
         };
-        Poll::Ready(match answer {
-            Ok(Ok(true)) => Ok(Authorized(permitted)),
-            Ok(Ok(false)) => Err(decision.denied()),
-            Ok(Err(failure)) => Err(decision.failed(failure)),
-            Err(panic) => Err(decision.failed(Failure::of_panic(&panic))),
+        let is_permitted = answer.as_ref().ok().and_then(|answer| answer.as_ref().ok());
+        self.keep(is_permitted.copied());
+        let decision = match answer {
+            Ok(Ok(is_permitted)) => decision.answered(is_permitted),
+            Ok(Err(failure)) => decision.failed(failure),
+            Err(panic) => decision.failed(Failure::of_panic(&panic)),
+        };
+        self.audit(&decision);
+        Poll::Ready(match decision.is_permitted() {
+            true => Ok(Authorized(permitted)),
+            false => Err(decision),
         })
     }
 
     /// The refusal of a check that takes too long.
     pub(crate) fn give_up(&mut self) -> Poll<Result<Authorized<P>, Decision>> {
         match self.waiting.take() {
-            Some((_, decision)) => Poll::Ready(Err(decision.failed(Failure::TimedOut))),
+            Some((_, decision)) => {
+                let decision = decision.failed(Failure::TimedOut);
+                self.audit(&decision);
+                Poll::Ready(Err(decision))
+            }
             None => Poll::Pending,
+        }
+    }
+
+    fn keep(&mut self, answer: Option<bool>) {
+        let keep = self.then.as_mut().and_then(|then| then.keep.take());
+        if let (Some((place, time)), Some(is_permitted)) = (keep, answer) {
+            place.keep(is_permitted, time);
+        }
+    }
+
+    fn audit(&self, decision: &Decision) {
+        let auditing = self.then.as_ref().and_then(|then| then.audit.as_ref());
+        if let Some(Auditing {
+            audit,
+            session,
+            action,
+        }) = auditing
+        {
+            audit.decided(action.as_action(), session, decision);
         }
     }
 }

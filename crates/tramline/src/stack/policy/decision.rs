@@ -17,6 +17,33 @@ pub enum Action<'a> {
     Subscribe(&'a str),
 }
 
+/// An action that outlives its frame.
+pub(super) enum OwnAction {
+    Connect,
+    Message(Box<str>),
+    Subscribe(Box<str>),
+}
+
+impl From<Action<'_>> for OwnAction {
+    fn from(action: Action<'_>) -> Self {
+        match action {
+            Action::Connect => Self::Connect,
+            Action::Message(destination) => Self::Message(destination.into()),
+            Action::Subscribe(destination) => Self::Subscribe(destination.into()),
+        }
+    }
+}
+
+impl OwnAction {
+    pub(super) fn as_action(&self) -> Action<'_> {
+        match self {
+            Self::Connect => Action::Connect,
+            Self::Message(destination) => Action::Message(destination),
+            Self::Subscribe(destination) => Action::Subscribe(destination),
+        }
+    }
+}
+
 /// What a policy says about an action, and why.
 ///
 /// # Example: a check decides when a client asks
@@ -65,12 +92,18 @@ impl Decision {
         }
     }
 
+    /// What the rule's check answered.
+    pub(super) fn answered(self, is_permitted: bool) -> Self {
+        let outcome = match is_permitted {
+            true => Outcome::Permitted,
+            false => Outcome::Denied,
+        };
+        Self { outcome, ..self }
+    }
+
     /// The same rule's refusal.
-    pub(super) fn denied(self) -> Self {
-        Self {
-            outcome: Outcome::Denied,
-            ..self
-        }
+    fn denied(self) -> Self {
+        self.answered(false)
     }
 
     /// The same rule's refusal, for a reason that the rule alone does not tell.

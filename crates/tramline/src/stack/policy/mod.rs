@@ -1,8 +1,10 @@
 //! Access rules for CONNECT, SEND and SUBSCRIBE.
 
+mod audit;
 mod authorized;
 mod captures;
 mod decision;
+mod kept;
 mod refusals;
 mod review;
 mod rule;
@@ -10,18 +12,26 @@ mod rule;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytestring::ByteString;
 use tramline_broker::{DestinationError, Pattern, Separator};
 
+pub(crate) use self::audit::Audit;
+pub use self::audit::Audited;
 pub(crate) use self::authorized::{Answer, Asked, Authorized, Intent};
+use self::authorized::{Auditing, Then};
 use self::captures::{Captures, starred};
 pub(crate) use self::decision::Failure;
 pub use self::decision::{Action, Decision};
+use self::kept::Place;
 pub use self::refusals::Refusals;
 pub use self::rule::{
-    CheckOutput, Rule, authenticated, check, check_with_state, deny, permit, role,
+    CheckOutput, Rule, anonymous, any_role, authenticated, check, check_with_state, deny, permit,
+    role,
 };
+use crate::model::clock::now;
+use crate::model::inbound::SessionRecord;
 use crate::model::panics::caught;
 use crate::model::prefix::below;
 use crate::model::user::User;
@@ -31,6 +41,7 @@ use crate::model::user::User;
 /// A policy is a list. For each frame the rules of its kind are asked in the order they were written, and **the first
 /// that matches decides**; [`otherwise`](PolicyBuilder::otherwise) decides the rest, and without saying it there is no
 /// policy. What the application itself publishes is not asked. Rules decide at once, but for a [`check`]: an async function.
+/// Frames of other kinds need no rule: UNSUBSCRIBE, ACK and DISCONNECT only concern what the session already has.
 ///
 /// Patterns are those of [`Pattern`], and `{name}` is a `*` whose text a [`check`] can take by [`Path`](crate::Path). A
 /// *subscription* to a pattern is permitted only by a rule that covers all it
@@ -70,12 +81,17 @@ pub struct Policy {
     reading: Reading,
     /// Whether a check decides about some SENDs.
     checks_sends: bool,
+    /// Whether subscriptions are checked again while they live.
+    checks_again: bool,
+    audit: Option<Audit>,
     pub(crate) errors: Vec<String>,
 }
 
 /// A rule, and what it is for.
 #[derive(Clone, Debug)]
 struct Entry {
+    /// The method of the builder that wrote it.
+    call: &'static str,
     /// The pattern as it was written: how it is read depends on what separates its segments.
     written: ByteString,
     pattern: Pattern,
@@ -116,6 +132,8 @@ impl Policy {
                 separator: Arc::new(|_| Separator::Slash),
             },
             checks_sends: false,
+            checks_again: false,
+            audit: None,
             errors: Vec::new(),
         })
     }
@@ -168,6 +186,73 @@ impl Policy {
         }
     }
 
+    /// The texts of all rules: of CONNECT, of SEND, of SUBSCRIBE, each in the order in which it was written, and `otherwise`.
+    /// They are those of [`Decision::rule`]; `to_string()` has one a line.
+    ///
+    /// # Example: a table to print, and to test
+    ///
+    /// ```
+    /// use tramline::policy::{Policy, authenticated, deny, permit, role};
+    ///
+    /// let policy = Policy::builder()
+    ///     .on_connect(authenticated())
+    ///     .on_message("/app/admin/**", role("admin"))
+    ///     .on_destination("/topic/lobby", permit())
+    ///     .otherwise(deny());
+    /// assert_eq!(
+    ///     policy.to_string(),
+    ///     r#"connect: authenticated
+    /// message /app/admin/**: role "admin"
+    /// message /topic/lobby: permit
+    /// subscribe /topic/lobby: permit
+    /// otherwise: deny
+    /// "#
+    /// );
+    /// ```
+    pub fn rules(&self) -> impl Iterator<Item = String> {
+        let connect = self.connect.iter();
+        let connect = connect.map(|rule| Judged::by("connect", None, rule));
+        let of = |kind: &'static str, entries: &'_ [Entry]| {
+            let entries = entries.iter();
+            let judged = entries.map(move |entry| Judged::by(kind, Some(entry), &entry.rule));
+            judged.map(|judged| judged.text()).collect::<Vec<_>>()
+        };
+        let otherwise = Judged::by("otherwise", None, &self.otherwise).text();
+        { connect.map(|judged| judged.text()) }
+            .chain(of("message", &self.message))
+            .chain(of("subscribe", &self.subscribe))
+            .chain([otherwise])
+    }
+
+    /// The same rules, with a listener for their decisions.
+    pub(crate) fn audited(mut self, audit: Option<Audit>) -> Self {
+        self.audit = audit;
+        self
+    }
+
+    /// Drops the answers that a session keeps of checks.
+    pub(crate) fn drop_answers(&self, session: &SessionRecord) {
+        if self.checks_again || self.checks_sends {
+            kept::drop_all(session);
+        }
+    }
+
+    /// The time at which a subscription to `destination` that was permitted has to be checked again.
+    pub(crate) fn checked_until(
+        &self,
+        session: &SessionRecord,
+        destination: &str,
+    ) -> Option<Instant> {
+        if !self.checks_again {
+            return None;
+        }
+        let user = session.user();
+        let action = Action::Subscribe(destination);
+        let time = self.judge(action, user.as_ref()).ok()?.rule.cached()?;
+        let until = Place::of(session, action).and_then(|place| place.until());
+        Some(until.unwrap_or_else(|| now() + time))
+    }
+
     /// Asks the policy whether the session of `intent` may have it.
     ///
     /// A rule that decides at once costs no allocation to permit.
@@ -182,9 +267,13 @@ impl Policy {
         };
         match judged.rule.check() {
             None if judged.rule.permits(user.as_ref()) == Some(true) => {
+                if let Some(audit) = &self.audit {
+                    let decision = judged.decision(user.as_ref());
+                    audit.decided(intent.action(), intent.session(), &decision);
+                }
                 Answer::Now(Ok(Authorized::new(intent)))
             }
-            None => Answer::Now(Err(judged.decision(user.as_ref()))),
+            None => Answer::Now(Err(self.refusal(&intent, judged.decision(user.as_ref())))),
             Some(check) => self.start(check, judged, intent),
         }
     }
@@ -199,7 +288,7 @@ impl Policy {
     ) -> Answer<I::Permitted> {
         let decision = judged.decision(None);
         if !decision.is_checked() {
-            return Answer::Now(Err(decision));
+            return Answer::Now(Err(self.refusal(&intent, decision)));
         }
         let mut frame = intent.frame();
         if let (Some(entry), Action::Message(destination) | Action::Subscribe(destination)) =
@@ -210,15 +299,49 @@ impl Policy {
                 Ok(values) => frame.captures = values,
                 Err(name) => {
                     let reason = format!("{{{name}}} of the rule is empty there");
-                    return Answer::Now(Err(decision.denied_because(reason)));
+                    let decision = decision.denied_because(reason);
+                    return Answer::Now(Err(self.refusal(&intent, decision)));
                 }
             }
         }
+        let mut then = Then::default();
+        if let Some(time) = judged.rule.cached()
+            && let Some(place) = Place::of(intent.session(), intent.action())
+        {
+            if let Some(is_permitted) = place.find() {
+                let decision = decision.answered(is_permitted);
+                if !is_permitted {
+                    return Answer::Now(Err(self.refusal(&intent, decision)));
+                }
+                if let Some(audit) = &self.audit {
+                    audit.decided(intent.action(), intent.session(), &decision);
+                }
+                return Answer::Now(Ok(Authorized::new(intent)));
+            }
+            then.keep = Some((place, time));
+        }
+        then.audit = self.audit.as_ref().map(|audit| Auditing {
+            audit: audit.clone(),
+            session: Arc::clone(intent.session()),
+            action: intent.action().into(),
+        });
         // The function and its state are the application's, down to their `Clone`.
         match caught(|| check(frame)) {
-            Ok(check) => Answer::Later(Asked::new(check, intent, decision)),
-            Err(panic) => Answer::Now(Err(decision.failed(Failure::of_panic(&panic)))),
+            Ok(check) => Answer::Later(Asked::new(check, intent, decision, then)),
+            Err(panic) => {
+                let decision = decision.failed(Failure::of_panic(&panic));
+                Answer::Now(Err(self.refusal(&intent, decision)))
+            }
         }
+    }
+
+    /// Tells the listener of a refusal.
+    #[cold]
+    fn refusal(&self, intent: &impl Intent, decision: Decision) -> Decision {
+        if let Some(audit) = &self.audit {
+            audit.decided(intent.action(), intent.session(), &decision);
+        }
+        decision
     }
 
     /// Returns whether a check decides about a SEND to `destination`.
@@ -287,15 +410,18 @@ impl<'a> Judged<'a> {
         }
     }
 
-    fn decision(&self, user: Option<&User>) -> Decision {
+    fn text(&self) -> String {
         let Self {
             kind, entry, rule, ..
         } = self;
-        let text = match entry {
+        match entry {
             Some(entry) => format!("{kind} {}: {rule}", entry.written),
             None => format!("{kind}: {rule}"),
-        };
-        let decision = Decision::new(rule.permits(user), text);
+        }
+    }
+
+    fn decision(&self, user: Option<&User>) -> Decision {
+        let decision = Decision::new(self.rule.permits(user), self.text());
         match self.is_pattern {
             true => decision.denied_because(
                 "a check decides about one destination, and this is a pattern".into(),
@@ -306,9 +432,10 @@ impl<'a> Judged<'a> {
 }
 
 impl Entry {
-    fn new(written: ByteString, rule: Rule) -> Result<Self, String> {
+    fn new(call: &'static str, written: ByteString, rule: Rule) -> Result<Self, String> {
         let pattern = starred(&written)?.into_owned();
         Ok(Self {
+            call,
             pattern: Pattern::parse(pattern).map_err(|error| error.to_string())?,
             // What separates the segments is not known yet.
             captures: Captures::default(),
@@ -359,6 +486,13 @@ impl Reading {
     }
 }
 
+/// [`rules`](Policy::rules), one a line.
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.rules().try_for_each(|rule| writeln!(f, "{rule}"))
+    }
+}
+
 impl fmt::Debug for Reading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reading")
@@ -375,27 +509,55 @@ pub struct PolicyBuilder(Policy);
 impl PolicyBuilder {
     /// Who may open a session. Without it, `otherwise` decides.
     pub fn on_connect(mut self, rule: Rule) -> Self {
+        if rule.cached().is_some() {
+            let error =
+                format!("on_connect, {rule}: CONNECT is asked once, so its answer is not kept");
+            self.0.errors.push(error);
+        }
         self.0.connect = Some(rule);
         self
     }
 
     /// Who may SEND to destinations that `pattern` covers.
     pub fn on_message(mut self, pattern: impl Into<ByteString>, rule: Rule) -> Self {
-        self.0.checks_sends |= rule.check().is_some();
-        match Entry::new(pattern.into(), rule) {
-            Ok(entry) => self.0.message.push(entry),
-            Err(error) => self.0.errors.push(error),
-        }
+        self.add("on_message", true, pattern.into(), rule);
         self
     }
 
     /// Who may SUBSCRIBE to what `pattern` covers.
     pub fn on_subscribe(mut self, pattern: impl Into<ByteString>, rule: Rule) -> Self {
-        match Entry::new(pattern.into(), rule) {
-            Ok(entry) => self.0.subscribe.push(entry),
-            Err(error) => self.0.errors.push(error),
-        }
+        self.add("on_subscribe", false, pattern.into(), rule);
         self
+    }
+
+    /// Who may SEND and SUBSCRIBE to what `pattern` covers: [`on_message`](Self::on_message) and
+    /// [`on_subscribe`](Self::on_subscribe) in one. Spring: `simpDestMatchers`.
+    pub fn on_destination(mut self, pattern: impl Into<ByteString>, rule: Rule) -> Self {
+        let pattern = pattern.into();
+        self.add("on_destination", true, pattern.clone(), rule.clone());
+        let errors = self.0.errors.len();
+        self.add("on_destination", false, pattern, rule);
+        // An invalid pattern is one error.
+        self.0.errors.truncate(errors);
+        self
+    }
+
+    fn add(&mut self, call: &'static str, is_send: bool, pattern: ByteString, rule: Rule) {
+        let policy = &mut self.0;
+        policy.checks_sends |= is_send && rule.check().is_some();
+        policy.checks_again |= !is_send && rule.cached().is_some();
+        if let Some(wrong) = rule.wrong() {
+            let error = format!("{call}({pattern:?}), {rule}: {wrong}");
+            policy.errors.push(error);
+        }
+        let entries = match is_send {
+            true => &mut policy.message,
+            false => &mut policy.subscribe,
+        };
+        match Entry::new(call, pattern, rule) {
+            Ok(entry) => entries.push(entry),
+            Err(error) => policy.errors.push(error),
+        }
     }
 
     /// Decides whatever no rule matched, and finishes the policy. [`deny()`] is the safe choice.
@@ -404,304 +566,14 @@ impl PolicyBuilder {
     /// together with all other errors.
     pub fn otherwise(mut self, rule: Rule) -> Policy {
         self.0.checks_sends |= rule.check().is_some();
+        self.0.checks_again |= rule.cached().is_some();
+        if let Some(wrong) = rule.wrong() {
+            self.0.errors.push(format!("otherwise, {rule}: {wrong}"));
+        }
         self.0.otherwise = rule;
         self.0
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Weak;
-    use std::task::{Context, Poll, Waker};
-
-    use tramline_broker::SessionId;
-
-    use super::*;
-    use crate::app::extract::Path;
-    use crate::model::disconnected::{DisconnectCause, Disconnected};
-    use crate::model::inbound::{Cause, Inbound, SessionInfo, SessionRecord};
-    use crate::model::user::Handshake;
-
-    fn session(user: Option<&User>) -> Arc<SessionRecord> {
-        let info = SessionInfo {
-            id: SessionId::random(),
-            user: user.cloned(),
-            handshake: Handshake::default(),
-        };
-        Arc::new(SessionRecord::new(info, Weak::new()))
-    }
-
-    fn authorize(policy: &Policy, action: Action<'_>, user: Option<&User>) -> Answer<Inbound> {
-        let (cause, destination) = match action {
-            Action::Message(destination) => (Cause::Message, destination),
-            Action::Subscribe(pattern) => (Cause::Subscribe, pattern),
-            Action::Connect => {
-                let disconnected = Disconnected {
-                    cause: DisconnectCause::Client,
-                    code: 1000,
-                    reason: "".into(),
-                };
-                (Cause::Disconnect(Arc::new(disconnected)), "")
-            }
-        };
-        policy.authorize(Inbound::new(session(user), cause, destination.into()))
-    }
-
-    fn permits(policy: &Policy, action: Action<'_>, user: Option<&User>) -> bool {
-        let explained = policy.explain(action, user);
-        match authorize(policy, action, user) {
-            Answer::Now(answer) => {
-                assert_eq!(answer.is_ok(), explained.is_permitted(), "one judgement");
-                assert!(!explained.is_checked());
-            }
-            Answer::Later(_) => panic!("{explained:?}"),
-        }
-        explained.is_permitted()
-    }
-
-    /// Lets a check decide, which must not wait for anything.
-    fn asked(policy: &Policy, action: Action<'_>, user: Option<&User>) -> Result<(), Decision> {
-        let explained = policy.explain(action, user);
-        let answer = match authorize(policy, action, user) {
-            Answer::Now(answer) => answer,
-            Answer::Later(mut asked) => {
-                assert!(explained.is_checked() && !explained.is_permitted());
-                let Poll::Ready(answer) = asked.poll(&mut Context::from_waker(Waker::noop()))
-                else {
-                    panic!("it waits")
-                };
-                answer
-            }
-        };
-        answer.map(|permitted| {
-            let permitted = permitted.into_inner();
-            assert!(
-                permitted.captures.is_empty(),
-                "the rule's captures are for its check"
-            );
-        })
-    }
-
-    async fn is_member(user: User, Path(room): Path<u32>) -> Result<bool, &'static str> {
-        match room {
-            0 => Err("the database is away"),
-            13 => panic!("asked to panic"),
-            room => Ok(user.has_role(&room.to_string())),
-        }
-    }
-
-    #[test]
-    fn a_check_decides_and_what_it_cannot_decide_is_denied() {
-        let policy = Policy::builder()
-            .on_message("/app/rooms/lobby/**", permit())
-            .on_message("/app/rooms/{room}/**", check(is_member))
-            .on_subscribe("/topic/rooms/{room}", check(is_member))
-            .otherwise(permit())
-            .separated(Vec::new(), |_| Separator::Slash);
-        let alice = User::new("alice").with_roles(["7"]);
-        let alice = Some(&alice);
-        assert!(permits(
-            &policy,
-            Action::Message("/app/rooms/lobby/say"),
-            None
-        ));
-        for (destination, failure) in [
-            ("/app/rooms/8/say", None),
-            (
-                "/app/rooms/x/say",
-                Some("{room} is \"x\": invalid digit found in string"),
-            ),
-            ("/app/rooms/0/say", Some("the database is away")),
-            ("/app/rooms/13/say", Some("asked to panic")),
-        ] {
-            let denied = asked(&policy, Action::Message(destination), alice).unwrap_err();
-            assert!(!denied.is_checked() && !denied.is_permitted());
-            assert_eq!(
-                denied.failure().map(ToString::to_string).as_deref(),
-                failure
-            );
-            let rule =
-                "message /app/rooms/{room}/**: check tramline::stack::policy::tests::is_member";
-            assert_eq!((denied.rule(), denied.reason()), (rule, None));
-        }
-        let anonymous = asked(&policy, Action::Message("/app/rooms/7/say"), None).unwrap_err();
-        assert!(anonymous.failure().is_some_and(Failure::is_clients));
-        let empty = asked(&policy, Action::Message("/app/rooms//say"), alice).unwrap_err();
-        assert_eq!(empty.reason(), Some("{room} of the rule is empty there"));
-        asked(&policy, Action::Message("/app/rooms/7/say"), alice).unwrap();
-        asked(&policy, Action::Subscribe("/topic/rooms/7"), alice).unwrap();
-    }
-
-    #[test]
-    fn a_check_decides_about_one_destination() {
-        let policy = Policy::builder()
-            .on_subscribe("/topic/rooms/open/**", permit())
-            .on_subscribe("/topic/rooms/{room}", check(is_member))
-            .on_subscribe("/topic/**", permit())
-            .otherwise(check(async || true))
-            .separated(Vec::new(), |_| Separator::Slash);
-        for pattern in [
-            "/topic/rooms/*",
-            "/topic/*/7",
-            "/topic/**",
-            "/**",
-            "/queue/*",
-        ] {
-            let denied = asked(&policy, Action::Subscribe(pattern), None).unwrap_err();
-            let why = "a check decides about one destination, and this is a pattern";
-            assert_eq!(denied.reason(), Some(why), "{pattern}");
-            assert!(
-                !policy
-                    .explain(Action::Subscribe(pattern), None)
-                    .is_checked()
-            );
-        }
-        assert!(permits(
-            &policy,
-            Action::Subscribe("/topic/rooms/open/*"),
-            None
-        ));
-        assert!(permits(&policy, Action::Subscribe("/topic/news/*"), None));
-        asked(&policy, Action::Subscribe("/queue/jobs"), None).unwrap();
-        assert!(policy.checks_send("/queue/jobs"));
-    }
-
-    #[test]
-    fn where_dots_separate_captures_are_between_dots() {
-        async fn is_it(Path((a, b)): Path<(String, String)>) -> bool {
-            (&*a, &*b) == ("x", "y")
-        }
-        let policy = Policy::builder()
-            .on_subscribe("/topic/{a}.{b}", check(is_it))
-            .on_message("/app/{a}.{b}", check(is_it))
-            .otherwise(deny())
-            .separated(vec!["/app".into()], |text| match below(text, "/topic") {
-                Some(_) => Separator::Dot,
-                None => Separator::Slash,
-            });
-        assert_eq!(policy.errors, [""; 0]);
-        asked(&policy, Action::Subscribe("/topic/x.y"), None).unwrap();
-        asked(&policy, Action::Subscribe("/topic/x.z"), None).unwrap_err();
-        for destination in ["/app/x.y", "/app/x/y"] {
-            asked(&policy, Action::Message(destination), None).unwrap();
-        }
-    }
-
-    #[test]
-    fn the_first_match_decides_and_the_rest_is_otherwise() {
-        let policy = Policy::builder()
-            .on_message("/app/open", permit())
-            .on_message("/app/**", authenticated())
-            .on_message("/app/admin/**", permit())
-            .otherwise(deny());
-        let alice = User::new("alice");
-        assert!(permits(&policy, Action::Message("/app/open"), None));
-        assert!(
-            !permits(&policy, Action::Message("/app/admin/x"), None),
-            "an earlier rule decided"
-        );
-        assert!(permits(
-            &policy,
-            Action::Message("/app/admin/x"),
-            Some(&alice)
-        ));
-        assert!(!permits(&policy, Action::Message("/topic/x"), Some(&alice)));
-        assert!(!permits(&policy, Action::Connect, Some(&alice)));
-        let decision = policy.explain(Action::Message("/app/x"), None);
-        assert_eq!(decision.rule(), "message /app/**: authenticated");
-    }
-
-    #[test]
-    fn where_handlers_take_dots_for_slashes_rules_do_too() {
-        for rule in [
-            "/app/admin/reset",
-            "/app/admin.reset",
-            "/app/*/reset",
-            "/app/*.reset",
-        ] {
-            let policy = Policy::builder()
-                .on_message(rule, deny())
-                .on_subscribe(rule, deny())
-                .otherwise(permit())
-                .separated(vec!["/app".into()], |_| Separator::Slash);
-            for destination in ["/app/admin/reset", "/app/admin.reset"] {
-                assert!(
-                    !permits(&policy, Action::Message(destination), None),
-                    "{rule} {destination}"
-                );
-                assert!(
-                    !permits(&policy, Action::Subscribe(destination), None),
-                    "{rule} {destination}"
-                );
-            }
-            assert!(permits(&policy, Action::Message("/app/admin.look"), None));
-        }
-    }
-
-    /// What a subscription means is what the broker takes it for, however it is spelt.
-    #[test]
-    fn where_dots_separate_stars_get_around_no_rule() {
-        let policy = Policy::builder()
-            .on_subscribe("/topic/rooms.*.private.*", deny())
-            .on_subscribe("/topic/rooms.**", permit())
-            .on_subscribe("/topic/public.*.***", permit())
-            .on_subscribe("/*/*", permit())
-            .otherwise(deny())
-            .separated(Vec::new(), |text| match below(text, "/topic") {
-                Some(_) => Separator::Dot,
-                None => Separator::Slash,
-            });
-        for wide in [
-            "/topic/rooms.**",
-            "/topic/rooms.**.***",
-            "/topic/rooms.***.**",
-            "/topic/rooms.x***.**",
-            "/topic/public.**.***",
-            "/topic/public.***.**",
-            "/topic/else.**",
-        ] {
-            assert!(!permits(&policy, Action::Subscribe(wide), None), "{wide}");
-        }
-        for narrow in [
-            "/topic/rooms.7",
-            "/topic/rooms.*",
-            "/topic/public.a.***",
-            "/topic/public.***.b",
-            "/topic/else.*",
-        ] {
-            assert!(
-                permits(&policy, Action::Subscribe(narrow), None),
-                "{narrow}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_wide_subscription_does_not_get_around_a_narrow_rule() {
-        let policy = Policy::builder()
-            .on_subscribe("/topic/secret/**", role("admin"))
-            .on_subscribe("/topic/**", permit())
-            .otherwise(deny());
-        let admin = User::new("root").with_roles(["admin"]);
-        for wide in [
-            "/topic/**",
-            "/topic/*/keys",
-            "/topic/secret/*",
-            "/topic/s*/**",
-            "/**",
-        ] {
-            assert!(!permits(&policy, Action::Subscribe(wide), None), "{wide}");
-        }
-        assert!(permits(
-            &policy,
-            Action::Subscribe("/topic/**"),
-            Some(&admin)
-        ));
-        assert!(
-            !permits(&policy, Action::Subscribe("/**"), Some(&admin)),
-            "more than any rule covers"
-        );
-        assert!(permits(&policy, Action::Subscribe("/topic/public/*"), None));
-        assert!(!permits(&policy, Action::Subscribe(""), Some(&admin)));
-    }
-}
+mod tests;

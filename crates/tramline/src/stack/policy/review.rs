@@ -9,12 +9,11 @@ impl Policy {
     /// Returns an error for each rule that never decides: nothing is below its pattern, or an earlier rule
     /// covers it and says something else.
     pub(crate) fn idle_rules(&self, prefixes: &[ByteString]) -> Vec<String> {
-        let kinds = [
-            ("on_message", "SEND", &self.message),
-            ("on_subscribe", "SUBSCRIBE", &self.subscribe),
-        ];
+        let kinds = [("SEND", &self.message), ("SUBSCRIBE", &self.subscribe)];
         let mut errors = Vec::new();
-        for (call, verb, entries) in kinds {
+        // Rules for both kinds that are idle for one.
+        let mut half_idle: Vec<&ByteString> = Vec::new();
+        for (verb, entries) in kinds {
             for (at, entry) in entries.iter().enumerate() {
                 let written = &entry.written;
                 let earlier = entries[..at].iter();
@@ -36,7 +35,13 @@ impl Policy {
                         "clients cannot {verb} there: {slash}destinations are below {}",
                         quoted(prefixes)
                     )
-                } else if let Some(Entry { written, rule, .. }) = earlier {
+                } else if let Some(Entry {
+                    call,
+                    written,
+                    rule,
+                    ..
+                }) = earlier
+                {
                     format!(
                         "is never asked: {call}({written:?}), {rule}, comes first and covers all of it; write the \
                          narrower rule in front of the wider one"
@@ -44,6 +49,16 @@ impl Policy {
                 } else {
                     continue;
                 };
+                let call = entry.call;
+                if call == "on_destination" {
+                    if verb == "SEND" {
+                        half_idle.push(written);
+                        continue;
+                    }
+                    if !half_idle.contains(&written) {
+                        continue;
+                    }
+                }
                 errors.push(format!("{call}({written:?}), {}: {error}", entry.rule));
             }
         }
@@ -83,7 +98,7 @@ impl Policy {
 
     /// Permits, where no rule of the application's decides, to SUBSCRIBE to `destination`.
     pub(crate) fn permitting(mut self, destination: String) -> Self {
-        match Entry::new(destination.into(), permit()) {
+        match Entry::new("on_subscribe", destination.into(), permit()) {
             Ok(entry) => self.subscribe.push(entry),
             Err(error) => self.errors.push(error),
         }

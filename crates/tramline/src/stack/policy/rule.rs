@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytestring::ByteString;
 
@@ -13,17 +14,23 @@ use crate::app::handler::Handler;
 use crate::model::inbound::Inbound;
 use crate::model::user::User;
 
-/// What a matching rule says: made by [`permit`], [`deny`], [`authenticated`], [`role`], [`check`] and
-/// [`check_with_state`].
+/// What a matching rule says: made by [`permit`], [`deny`], [`authenticated`], [`anonymous`], [`role`], [`any_role`],
+/// [`check`] and [`check_with_state`].
 #[derive(Clone)]
-pub struct Rule(Kind);
+pub struct Rule {
+    kind: Kind,
+    /// The time for which the answers of a check are kept.
+    cached: Option<Duration>,
+}
 
 #[derive(Clone)]
 enum Kind {
     Permit,
     Deny,
     Authenticated,
+    Anonymous,
     Role(ByteString),
+    AnyRole(Arc<[ByteString]>),
     Check { name: &'static str, check: Check },
 }
 
@@ -35,22 +42,48 @@ pub(super) type CheckFuture = Pin<Box<dyn Future<Output = Result<bool, Failure>>
 
 /// Everybody may.
 pub fn permit() -> Rule {
-    Rule(Kind::Permit)
+    Kind::Permit.into()
 }
 
 /// Nobody may.
 pub fn deny() -> Rule {
-    Rule(Kind::Deny)
+    Kind::Deny.into()
 }
 
 /// Sessions that have a user may.
 pub fn authenticated() -> Rule {
-    Rule(Kind::Authenticated)
+    Kind::Authenticated.into()
+}
+
+/// Sessions without a user may, and only those.
+pub fn anonymous() -> Rule {
+    Kind::Anonymous.into()
 }
 
 /// Sessions whose user has the role may.
 pub fn role(name: impl Into<ByteString>) -> Rule {
-    Rule(Kind::Role(name.into()))
+    Kind::Role(name.into()).into()
+}
+
+/// Sessions whose user has at least one of the roles may. Of no roles, nobody has one.
+///
+/// # Example: two roles
+///
+/// ```
+/// use tramline::User;
+/// use tramline::policy::{Action, Policy, any_role, deny};
+///
+/// let policy = Policy::builder()
+///     .on_message("/app/reports/**", any_role(["auditor", "admin"]))
+///     .otherwise(deny());
+/// let auditor = User::new("ann").with_roles(["auditor"]);
+/// let decision = policy.explain(Action::Message("/app/reports/7"), Some(&auditor));
+/// assert!(decision.is_permitted());
+/// assert_eq!(decision.rule(), r#"message /app/reports/**: any role of "auditor", "admin""#);
+/// assert!(!policy.explain(Action::Message("/app/reports/7"), Some(&User::new("bob"))).is_permitted());
+/// ```
+pub fn any_role<R: Into<ByteString>>(names: impl IntoIterator<Item = R>) -> Rule {
+    Kind::AnyRole(names.into_iter().map(Into::into).collect()).into()
 }
 
 /// An async function decides, each time that a client asks: by a database, by another service.
@@ -65,7 +98,8 @@ pub fn role(name: impl Into<ByteString>) -> Rule {
 ///   login; other checks bound their own time. The end of the session drops the check at one of its `await`s.
 /// * A check that returns an error, panics, or whose arguments cannot be extracted **denies**. The log has the reason; the
 ///   client receives no more than that it is denied.
-/// * It is asked for every SEND and SUBSCRIBE that reaches its rule: what is expensive it should cache.
+/// * It is asked for every SEND and SUBSCRIBE that reaches its rule, unless its answers are
+///   [kept](Rule::cached_for).
 /// * It decides about one destination. A subscription to a pattern that overlaps the rule's is denied with a
 ///   [reason](crate::policy::Decision::reason), unless an earlier rule has decided.
 /// * A capture is not empty: `/topic/rooms/` is denied by a check for `/topic/rooms/{room}`.
@@ -128,7 +162,7 @@ where
     H::Output: CheckOutput,
     S: Clone + Send + Sync + 'static,
 {
-    Rule(Kind::Check {
+    let kind = Kind::Check {
         name: type_name::<H>(),
         check: Arc::new(move |message| {
             let (function, state) = (function.clone(), state.clone());
@@ -138,7 +172,8 @@ where
                 output.into_answer().map_err(Failure::Error)
             })
         }),
-    })
+    };
+    kind.into()
 }
 
 /// What a [`check`] may return: whether the client may, as a [`bool`], or a `Result<bool, E>` whose error denies and is
@@ -184,38 +219,107 @@ impl<E: fmt::Display + Send> CheckOutput for Result<bool, E> {
 }
 
 impl Rule {
+    /// Keeps each answer of a [`check`] for `time`, per session and destination, so that the function is not called for
+    /// every frame. A session keeps at most 64 answers; the oldest gives way.
+    ///
+    /// * A subscription that the check permitted is **checked again when its time is over**, and so on while it lives. It
+    ///   ends if the answer is then no: the client receives what a denied SUBSCRIBE receives.
+    /// * [`Registry::recheck_user`](crate::Registry::recheck_user) drops the answers and checks at once.
+    /// * What is kept is the answer for a user and a destination: a check that looks at headers or at the body of a message
+    ///   should not be cached. An answer that failed is not kept.
+    ///
+    /// `build()` reports a rule with kept answers that is no check, or is for CONNECT, which is asked once.
+    ///
+    /// # Example: members of a room, looked up once in a minute
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tramline::policy::{Action, Policy, check, deny};
+    /// use tramline::{Path, User};
+    ///
+    /// async fn is_member(user: User, Path(room): Path<u32>) -> bool {
+    ///     room == 7 && user.name() == "alice"
+    /// }
+    ///
+    /// let policy = Policy::builder()
+    ///     .on_destination("/topic/rooms/{room}", check(is_member).cached_for(Duration::from_secs(60)))
+    ///     .otherwise(deny());
+    /// let decision = policy.explain(Action::Subscribe("/topic/rooms/7"), None);
+    /// assert!(decision.is_checked() && decision.rule().ends_with("is_member, kept for 60s"));
+    /// ```
+    #[must_use]
+    pub fn cached_for(mut self, time: Duration) -> Self {
+        self.cached = Some(time);
+        self
+    }
+
+    /// The time for which the answers of this check are kept.
+    pub(super) fn cached(&self) -> Option<Duration> {
+        self.cached
+    }
+
+    /// Why its answers cannot be kept so.
+    pub(super) fn wrong(&self) -> Option<&'static str> {
+        match (self.cached?, self.check()) {
+            (_, None) => Some("only the answer of a check is kept"),
+            (Duration::ZERO, _) => {
+                Some("an answer is kept for longer than 0; leave `cached_for` out")
+            }
+            _ => None,
+        }
+    }
+
     /// Whether `user` may; `None` where a check decides.
     pub(super) fn permits(&self, user: Option<&User>) -> Option<bool> {
-        match &self.0 {
+        match &self.kind {
             Kind::Permit => Some(true),
             Kind::Deny => Some(false),
             Kind::Authenticated => Some(user.is_some()),
+            Kind::Anonymous => Some(user.is_none()),
             Kind::Role(role) => Some(user.is_some_and(|user| user.has_role(role))),
+            Kind::AnyRole(roles) => {
+                Some(user.is_some_and(|user| roles.iter().any(|role| user.has_role(role))))
+            }
             Kind::Check { .. } => None,
         }
     }
 
     /// Returns true if nobody may.
     pub(super) fn denies_all(&self) -> bool {
-        matches!(self.0, Kind::Deny)
+        matches!(&self.kind, Kind::Deny)
     }
 
     pub(super) fn check(&self) -> Option<&Check> {
-        match &self.0 {
+        match &self.kind {
             Kind::Check { check, .. } => Some(check),
             _ => None,
         }
     }
 }
 
+impl From<Kind> for Rule {
+    fn from(kind: Kind) -> Self {
+        Self { kind, cached: None }
+    }
+}
+
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &self.kind {
             Kind::Permit => f.write_str("permit"),
             Kind::Deny => f.write_str("deny"),
             Kind::Authenticated => f.write_str("authenticated"),
+            Kind::Anonymous => f.write_str("anonymous"),
             Kind::Role(role) => write!(f, "role {role:?}"),
+            Kind::AnyRole(roles) => {
+                let roles: Vec<String> = roles.iter().map(|role| format!("{role:?}")).collect();
+                write!(f, "any role of {}", roles.join(", "))
+            }
             Kind::Check { name, .. } => write!(f, "check {name}"),
+        }?;
+        match self.cached {
+            Some(time) => write!(f, ", kept for {time:?}"),
+            None => Ok(()),
         }
     }
 }

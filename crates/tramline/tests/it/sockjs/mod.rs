@@ -9,6 +9,7 @@ mod polling;
 mod protocol;
 mod protocol_transports;
 mod queues;
+mod theft;
 mod websocket;
 
 use std::time::Duration;

@@ -3,6 +3,7 @@
 //! The sessions' content is not known here: see [`Stack`].
 
 mod answers;
+mod cookie;
 mod options;
 mod sending;
 pub(crate) mod sessions;
@@ -16,6 +17,7 @@ use tramline_sockjs::{
     Config, IframePage, Info, Receive, Route, SockJsSession, Transport, headers, route,
 };
 
+use self::cookie::{give_cookie, proof};
 pub use self::options::SockJs;
 use self::sessions::{Asker, Found, LOOKUP_TIME, Opened, Sessions};
 use super::body::{Body, BoxError};
@@ -69,7 +71,7 @@ impl SockJsService {
     }
 
     /// `/info`: the transports and settings for the client.
-    pub(crate) fn info(&self, parts: &Parts) -> Response<Body> {
+    pub(crate) fn info<S: Stack>(&self, stack: &S, parts: &Parts) -> Response<Body> {
         let mut response = match parts.method {
             Method::GET => {
                 let mut entropy = [0; 4];
@@ -79,6 +81,9 @@ impl SockJsService {
                 let mut response = Response::new(Body::from(info.to_json()));
                 answers::set(&mut response, header::CONTENT_TYPE, headers::JSON);
                 answers::never_cached(&mut response);
+                if stack.before_login().is_some() {
+                    give_cookie(parts, &mut response);
+                }
                 response
             }
             Method::OPTIONS => answers::options(),
@@ -149,10 +154,13 @@ impl SockJsService {
         parts: &mut Parts,
     ) -> Response<Body> {
         let owner = owner(parts).cloned();
+        let address = stack.front().network(parts);
         let asker = Asker {
             user: owner.as_ref(),
-            address: stack.front().network(parts),
+            address,
+            proof: proof(parts, address),
         };
+        let mut is_new = false;
         let session = match self.sessions.find(name, &asker, true) {
             Some(found) => found_by(stack, name, found),
             None if stack.lifecycle().is_closing() => Err(going_away(stack.lifecycle()).into()),
@@ -161,12 +169,17 @@ impl SockJsService {
                     Ok(admitted) => admitted.opening,
                     Err(response) => {
                         // The caller counts all answers for lack of room.
-                        if response.status() != StatusCode::SERVICE_UNAVAILABLE {
+                        let counted = [
+                            StatusCode::SERVICE_UNAVAILABLE,
+                            StatusCode::TOO_MANY_REQUESTS,
+                        ];
+                        if !counted.contains(&response.status()) {
                             stack.counters().requests.increment();
                         }
                         return response;
                     }
                 };
+                is_new = stack.before_login().is_some();
                 self.open(stack, name, &asker, opening)
             }
         };
@@ -175,7 +188,11 @@ impl SockJsService {
             Err(response) => return *response,
         };
         let content_type = receive.transport().content_type();
-        let mut response = Response::new(Body::receiver(session.attach(receive)));
+        let receiver = session.attach(receive, asker.proof);
+        let mut response = Response::new(Body::receiver(receiver));
+        if is_new {
+            give_cookie(parts, &mut response);
+        }
         if let Some(content_type) = content_type {
             answers::set(&mut response, header::CONTENT_TYPE, content_type);
         }
@@ -199,7 +216,8 @@ impl SockJsService {
             let machine = SockJsSession::new(Arc::clone(&self.config), stack.wheel().now());
             let wheel = Arc::clone(stack.wheel());
             let cache = self.options.message_cache;
-            HttpLink::new(machine, wheel, cache, stack.before_login(), place)
+            let is_owned = asker.user.is_some();
+            HttpLink::new(machine, wheel, cache, stack.before_login(), is_owned, place)
         });
         let full = match opened {
             Opened::New(session, place) => {

@@ -13,6 +13,7 @@ use http_body::Body as _;
 use http_body_util::{BodyExt, Collected, LengthLimitError, Limited};
 use tramline_sockjs::{PayloadError, Transport, form_field, parse_messages};
 
+use super::cookie::proof;
 use super::sessions::{Asker, Found};
 use super::{SockJs, SockJsService, not_yours, owner, throttled};
 use crate::net::endpoint::body::{Body, BoxError};
@@ -35,15 +36,20 @@ impl SockJsService {
     where
         B: Discarded<Error: Into<BoxError>>,
     {
+        let address = stack.front().network(parts);
         let asker = Asker {
             user: owner(parts),
-            address: stack.front().network(parts),
+            address,
+            proof: proof(parts, address),
         };
         let session = match self.sessions.find(name, &asker, false) {
             Some(Found::Session(session)) => session,
             Some(Found::Throttled) => return throttled(),
             Some(Found::NotYours) | None => return not_yours(stack, name),
         };
+        if !session.sends(asker.proof) {
+            return not_yours(stack, name);
+        }
         let mut limits = stack.payload_limits();
         let before_login = session.before_login();
         if let Some(bytes) = before_login {

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use crate::model::clock::now;
 use crate::model::rates::Rates;
 use crate::net::places::{Full, Place, Places};
+use crate::net::proof::Proof;
 use crate::net::transport::sockjs::HttpLink;
 use crate::net::wheel::TICK;
 
@@ -48,6 +49,8 @@ pub(super) struct Asker<'a> {
     pub(super) user: Option<&'a ByteString>,
     /// Its [network](crate::model::network::network), as far as it is known.
     pub(super) address: Option<IpAddr>,
+    /// What its request shows.
+    pub(super) proof: Proof,
 }
 
 /// The result of looking up a name.
@@ -131,7 +134,9 @@ impl Table {
     /// no others: its neighbours go on, and a client that guesses does not learn which names exist.
     fn find(&mut self, name: &str, asker: &Asker<'_>) -> Found {
         let known = self.known.get(name);
-        let known = known.filter(|known| known.owner.as_ref() == asker.user);
+        let is_askers =
+            |known: &&Known| known.owner.as_ref() == asker.user && known.link.admits(asker.proof);
+        let known = known.filter(is_askers);
         let found = known.map(|known| Found::Session(Arc::clone(&known.link)));
         if known.is_some_and(|known| known.owner.is_some() || known.address == asker.address) {
             return found.unwrap_or(Found::NotYours);
