@@ -82,6 +82,14 @@ impl ConnectedSession {
         }
     }
 
+    /// A handle of its stack, by type, as handlers have it.
+    pub(crate) fn handle<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
+        match &self.0 {
+            Which::Here(_, record) => record.stack.upgrade()?.get().cloned(),
+            Which::Elsewhere(_) => None,
+        }
+    }
+
     /// Its active subscriptions, in no order.
     pub fn subscriptions(&self) -> Vec<ConnectedSubscription> {
         self.subscriptions_where(|_| true)

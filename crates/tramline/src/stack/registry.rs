@@ -258,6 +258,15 @@ impl Registry {
     }
 }
 
+impl ConnectedSession {
+    /// Ends this session, as [`Registry::close_session`] does: for a listener of events that keeps the sessions which it
+    /// may have to end. Returns false if it has ended, or belongs to another node.
+    pub fn close(&self, reason: impl Into<ByteString>) -> bool {
+        let registry = self.handle::<Registry>();
+        registry.is_some_and(|registry| registry.close_session(self.id(), reason))
+    }
+}
+
 /// The close code for a client that the application removes. Spring Session closes with it too.
 const POLICY_VIOLATION: u16 = 1008;
 
