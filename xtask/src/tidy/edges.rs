@@ -80,6 +80,12 @@ const ROOMS: &[Room] = &[
         pure: false,
     },
     Room {
+        package: "tramline-login",
+        uses: &["tramline"],
+        tests_use: &[],
+        pure: false,
+    },
+    Room {
         package: "tramline-example-chat",
         uses: &["tramline", "tramline-example-login"],
         tests_use: &[],

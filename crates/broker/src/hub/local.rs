@@ -202,7 +202,7 @@ impl LocalHub {
                 return self.deliver_on_topic(&destination, publish);
             }
         };
-        let message = self.numbered(publish, None, DestinationKind::Topic);
+        let message = self.numbered(publish, None, DestinationKind::Topic, false);
         let mut receivers = 0;
         for member in members {
             let (delivered, lost) = member.deliver(&path, &message);

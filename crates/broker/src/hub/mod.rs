@@ -44,7 +44,6 @@ use bytestring::ByteString;
 use parking_lot::ReentrantMutex;
 
 use self::accounts::RESOURCES;
-use self::accounts::Share;
 pub(crate) use self::accounts::{Account, Charge, Payer};
 pub use self::accounts::{Holder, Resource, ShareUsedUp, Shares};
 pub(crate) use self::clock::Periodic;

@@ -23,6 +23,8 @@
 //! 9. [Security](security): logins, tokens, rules, and what SockJS adds
 //! 10. [Deploying](deploying): shutdown, counters, logs, several nodes
 //!
+//! Logging in by a form is the page of the crate `tramline-login`.
+//!
 //! About transports: [which one, or none](which_transport), [SockJS](sockjs), [behind a proxy](behind_a_proxy),
 //! [mounting](mounting) in axum, hyper and others,
 //! [WebSocket without STOMP](crate::raw).
