@@ -28,11 +28,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let sender = two.clone();
     let carried = messages
         .process(move |message| {
-            let send = sender.send(to.as_str(), message.body.clone());
-            let send = match message.content_type() {
-                Some(content_type) => send.content_type(content_type),
-                None => send,
-            };
+            let send = sender.forward(to.as_str(), &message);
             async move { Ok(send.receipt().await?) }
         })
         .concurrency(16)

@@ -121,6 +121,12 @@ impl Client {
         SendMessage::new(self.handle.clone(), destination.into(), body.into())
     }
 
+    /// Sends a received message on, with its headers except those of its delivery, such as `message-id` and `ack`; await it
+    /// to do so.
+    pub fn forward(&self, destination: impl Into<ByteString>, message: &Message) -> SendMessage {
+        SendMessage::forward(self.handle.clone(), destination.into(), message)
+    }
+
     /// Returns a destination as a [`Sink`](futures_sink::Sink), the end of a pipeline.
     pub fn sink(&self, destination: impl Into<ByteString>) -> MessageSink {
         MessageSink::new(self.handle.clone(), destination.into())

@@ -231,7 +231,9 @@ impl Driver {
         let Some(active) = self.subscriptions.get_mut(&message.subscription) else {
             return;
         };
+        // What is to be acknowledged comes again by itself, and what was unread of it was removed.
         if self.again.is_some()
+            && active.wanted.ack == AckMode::Auto
             && message.destination == active.wanted.destination
             && let Some(position) = message.headers.get("position")
         {

@@ -175,6 +175,13 @@ impl Message {
         })
     }
 
+    /// The headers that belong to the message, and not to its delivery.
+    pub(crate) fn headers_to_forward(&self) -> Headers {
+        let mut headers = self.headers.clone();
+        headers.retain(|name, _| !OF_DELIVERY.contains(&name));
+        headers
+    }
+
     /// The cost of the message in an inbox, in bytes.
     pub(crate) fn cost(&self) -> usize {
         self.body.len() + self.headers.encoded_len_hint() + OVERHEAD
@@ -283,3 +290,17 @@ fn invalid(expected: &'static str, error: &dyn std::error::Error) -> Error {
 
 /// The approximate memory of an empty message in a queue, so that empty ones are not free.
 const OVERHEAD: usize = 256;
+
+/// Headers of one delivery. RabbitMQ passes on the sender's `receipt` and `transaction`.
+const OF_DELIVERY: &[&str] = &[
+    "destination",
+    "subscription",
+    "message-id",
+    "ack",
+    "content-length",
+    "receipt",
+    "transaction",
+    "redelivered",
+    "delivery-count",
+    "position",
+];

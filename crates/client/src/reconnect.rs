@@ -12,8 +12,8 @@ use crate::error::Error;
 ///
 /// What happens to what:
 ///
-/// - **Subscriptions** are made again, before anything else is sent. If the messages of one carried `position`, it goes on
-///   after the last it received, by `resume-from`. Messages that a subscription with acknowledgements received and did not
+/// - **Subscriptions** are made again, before anything else is sent. If the messages of one with `ack:auto` carried `position`, it
+///   goes on after the last it received, by `resume-from`; not one to a pattern. Messages that a subscription with acknowledgements received and did not
 ///   acknowledge come again: those unread are removed, and to acknowledge an old one is an
 ///   [`Error::NotAcknowledgeable`].
 /// - **Sends** that were not handed to the connection wait, or fail: [`fail_sends`](Self::fail_sends). Those that were,

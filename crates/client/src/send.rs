@@ -8,6 +8,7 @@ use tramline_stomp::Headers;
 use crate::BoxFuture;
 use crate::error::Error;
 use crate::handle::{Command, Confirm, Handle};
+use crate::message::Message;
 
 /// A message to send; await it to do so.
 ///
@@ -65,6 +66,12 @@ impl SendMessage {
             transaction: None,
             wait: Wait::Queued,
         }
+    }
+
+    /// Body and headers of a received message, without those of its delivery.
+    pub(crate) fn forward(handle: Arc<Handle>, destination: ByteString, message: &Message) -> Self {
+        let headers = message.headers_to_forward();
+        Self::new(handle, destination, message.body.clone()).headers(headers)
     }
 
     pub(crate) fn within(mut self, transaction: u64) -> Self {

@@ -55,10 +55,8 @@ impl Outgoing {
 impl From<&Message> for Outgoing {
     /// Body and headers of a received message, without those that a server gives each delivery anew.
     fn from(message: &Message) -> Self {
-        let mut headers = message.headers.clone();
-        headers.retain(|name, _| !OF_DELIVERY.contains(&name));
         Self {
-            headers,
+            headers: message.headers_to_forward(),
             body: message.body.clone(),
         }
     }
@@ -184,17 +182,5 @@ impl fmt::Debug for MessageSink {
             .finish_non_exhaustive()
     }
 }
-
-/// Headers of one delivery, not of the message.
-const OF_DELIVERY: &[&str] = &[
-    "destination",
-    "subscription",
-    "message-id",
-    "ack",
-    "content-length",
-    "redelivered",
-    "delivery-count",
-    "position",
-];
 
 const WINDOW: usize = 64;

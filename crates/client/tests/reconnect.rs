@@ -120,7 +120,7 @@ async fn unacknowledged_messages_and_transactions_end_with_their_connection() {
     let (subscription, slot) = soon(async { tokio::join!(subscribing, server.subscribed()) }).await;
     let mut subscription = subscription.unwrap();
     server.deliver(slot, 1, "read").await;
-    server.deliver(slot, 2, "unread").await;
+    server.message_with(slot, "position", "7-2", "unread").await;
     let read = soon(subscription.next()).await.unwrap().unwrap();
     let transaction = soon(client.begin()).await.unwrap();
     let mut states = client.states();
@@ -137,7 +137,11 @@ async fn unacknowledged_messages_and_transactions_end_with_their_connection() {
     assert!(matches!(error, Error::TransactionLost), "{error:?}");
 
     let mut server = next(&mut ends).await;
-    let slot = soon(server.subscribed()).await;
+    let subscribe = soon(server.subscribe()).await;
+    let resumed = subscribe.headers.get("resume-from");
+    assert_eq!(resumed, None, "it would skip what was unread");
+    server.receipt(subscribe.receipt.as_deref().unwrap()).await;
+    let slot = subscribe.slot;
     server.deliver(slot, 1, "read again").await;
     let again = soon(subscription.next()).await.unwrap().unwrap();
     assert_eq!(

@@ -19,9 +19,7 @@ use tokio::{
 use tramline::endpoint::{SockJs, SockJsTransport};
 use tramline::policy::{Policy, permit};
 use tramline::{EmbeddedBroker, Messaging, raw};
-use tramline_client::{
-    AckMode, Client, Error, Outgoing, Reconnect, Socket, SocketMessage, State, Tls,
-};
+use tramline_client::{AckMode, Client, Error, Outgoing, Reconnect, Socket, SocketMessage, State};
 
 struct Server {
     messaging: Messaging,
@@ -236,6 +234,7 @@ mod tls {
         server::WebPkiClientVerifier,
     };
     use tokio_rustls::TlsAcceptor;
+    use tramline_client::Tls;
 
     use super::*;
 

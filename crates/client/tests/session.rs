@@ -288,6 +288,30 @@ async fn a_typed_subscription_outlives_a_bad_body() {
 }
 
 #[tokio::test]
+async fn a_message_is_forwarded_without_the_headers_of_its_delivery() {
+    let (client, mut server) = connected().await;
+    let (subscription, slot) =
+        soon(async { tokio::join!(client.subscribe("/topic/a"), server.subscribed()) }).await;
+    server
+        .message_with(slot, "receipt", "of the sender", "one")
+        .await;
+    server.message_with(slot, "note", "kept", "two").await;
+    let mut subscription = subscription.unwrap();
+    for note in [None, Some("kept")] {
+        let message = soon(subscription.next()).await.unwrap().unwrap();
+        client.forward("/queue/b", &message).await.unwrap();
+        let send = server.send().await;
+        assert_eq!(
+            (&*send.destination, &send.body),
+            ("/queue/b", &message.body)
+        );
+        assert_eq!(send.headers.get("note"), note);
+        assert_eq!(send.receipt, None);
+        assert_eq!(send.headers.get("message-id"), None);
+    }
+}
+
+#[tokio::test]
 async fn unsubscribing_waits_for_its_receipt() {
     let (client, mut server) = connected().await;
     let (subscription, slot) =

@@ -81,11 +81,7 @@ impl Bridge {
                 break;
             };
             let message = message?;
-            let mut send = to.send(self.to.as_str(), message.body.clone());
-            for (name, value) in message.headers.iter().filter(|(name, _)| !is_own(name)) {
-                send = send.header(name, value);
-            }
-            send.receipt().await?;
+            to.forward(self.to.as_str(), &message).receipt().await?;
             if !self.topic {
                 match message.ack().await {
                     // It comes again.
@@ -118,19 +114,4 @@ impl Bridge {
         }
         Ok(connect.await?)
     }
-}
-
-/// Headers that a server gives each message anew.
-fn is_own(name: &str) -> bool {
-    let own = [
-        "destination",
-        "subscription",
-        "message-id",
-        "ack",
-        "content-length",
-        "redelivered",
-        "delivery-count",
-        "position",
-    ];
-    own.contains(&name)
 }
