@@ -109,6 +109,18 @@ impl Session {
         })
     }
 
+    /// Waits for the next delivery with `persistent:true`, and settles others.
+    #[track_caller]
+    pub(crate) fn take_persistent(&self) -> Delivery {
+        loop {
+            let taken = self.take();
+            if taken.message.headers().get("persistent") == Some("true") {
+                return taken;
+            }
+            self.settle(&taken).expect("it is settled");
+        }
+    }
+
     #[track_caller]
     pub(crate) fn body(&self) -> String {
         body(&self.take())
