@@ -10,7 +10,9 @@ use crate::message::{Message, Publish};
 /// What keeps the messages of durable queues: `tramline-store`, which writes them to disk, or a test's own.
 ///
 /// The [`EmbeddedBroker`](crate::EmbeddedBroker) calls it with locks of its queues held, so no method blocks or calls
-/// back before it returns. Callbacks come later, from the journal's own thread, in the order of the calls.
+/// back before it returns; only [`when_stored`](Self::when_stored) and [`stop`](Self::stop), for which the broker holds
+/// none, may answer at once that the journal has ended. Other callbacks come later, from the journal's own thread, in the
+/// order of the calls. A journal that has ended drops the callback of [`fetch`](Self::fetch).
 pub trait Journal: fmt::Debug + Send + Sync + 'static {
     /// The names of the queues that it had messages for when it was opened.
     fn queue_names(&self) -> Vec<ByteString>;

@@ -43,7 +43,8 @@ use crate::statistics::DestinationKind;
 use crate::statistics::DestinationStatistics;
 use crate::timestamp::Timestamp;
 
-/// A broker inside the application's process that keeps everything in memory: give it to a [`Hub`](crate::Hub).
+/// A broker inside the application's process: give it to a [`Hub`](crate::Hub). It keeps everything in memory, except
+/// [durable](Self::durable) queues.
 ///
 /// *Topics* are the destinations under the prefixes given to [`topics`](Self::topics): each message goes to all current
 /// subscribers of the destination or of a [`Pattern`] that covers it. *Queues* are those under the prefixes given to
