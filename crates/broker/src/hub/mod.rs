@@ -23,6 +23,7 @@ mod patterns;
 mod placing;
 mod radix;
 mod reader;
+mod recheck;
 mod settings;
 mod settling;
 mod shelf;

@@ -63,22 +63,6 @@ pub enum Command {
     },
 }
 
-impl super::Hub {
-    /// Has a session, on this node or another, check its subscriptions again by [`Control::Recheck`](crate::Control::Recheck): the rights of its user
-    /// may have changed. Returns false if no node has it open.
-    pub fn recheck_session(&self, session: SessionId) -> bool {
-        if self.local().recheck(session) {
-            return true;
-        }
-        let Some(remote) = self.local().remote.find(session) else {
-            return false;
-        };
-        self.broker()
-            .command(remote.node, Command::Recheck { session });
-        true
-    }
-}
-
 /// An observer of every session on all nodes, and of the engine's availability: presence, and listeners.
 pub trait Observer: Send + Sync {
     /// Returns true to have [`member`](Self::member) called; read once. Default true.
