@@ -698,7 +698,9 @@ impl Contents {
         sequence.is_some_and(|sequence| match last {
             Some(last) if last == sequence => false,
             Some(last) if last > sequence => {
-                let place = self.ready.binary_search_by_key(&sequence, |entry| entry.sequence);
+                let place = self
+                    .ready
+                    .binary_search_by_key(&sequence, |entry| entry.sequence);
                 place.is_err()
             }
             _ => true,

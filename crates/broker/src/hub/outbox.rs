@@ -11,7 +11,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use self::control::Instructions;
-pub use self::control::{Control, Ending};
+pub use self::control::{Control, Ending, Lost};
 use self::latest::Latest;
 use crate::message::Message;
 use crate::sync::Mutex;
@@ -508,26 +508,6 @@ impl<'a> Burst<'a> {
 
     pub(crate) fn overflow(&self) -> &'a Overflow {
         self.overflow
-    }
-}
-
-/// Messages and sessions lost to a subscriber's full outbox.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Lost {
-    /// Messages dropped or conflated, by the topic's policy.
-    pub messages: u32,
-    /// Messages replaced by a later one before their subscription's interval was over.
-    pub conflated: u32,
-    /// Sessions ended: 1 or 0.
-    pub sessions: u32,
-}
-
-impl std::ops::AddAssign for Lost {
-    fn add_assign(&mut self, other: Self) {
-        self.messages += other.messages;
-        self.conflated += other.conflated;
-        self.sessions += other.sessions;
     }
 }
 

@@ -1,4 +1,4 @@
-//! Instructions to a session, apart from its deliveries.
+//! Instructions to a session, apart from its deliveries; and what its overflow costs.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -101,5 +101,25 @@ impl Instructions {
 
     pub(super) fn is_empty(&self) -> bool {
         self.notices.is_empty() && self.end.is_none()
+    }
+}
+
+/// Messages and sessions lost to a subscriber's full outbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Lost {
+    /// Messages dropped or conflated, by the topic's policy.
+    pub messages: u32,
+    /// Messages replaced by a later one before their subscription's interval was over.
+    pub conflated: u32,
+    /// Sessions ended: 1 or 0.
+    pub sessions: u32,
+}
+
+impl std::ops::AddAssign for Lost {
+    fn add_assign(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.conflated += other.conflated;
+        self.sessions += other.sessions;
     }
 }
