@@ -1,6 +1,10 @@
 // Starts the gallery binary named by TRAMLINE_GALLERY_BIN and ends it again. A test without a server fails here.
 
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PEOPLE } from './people.mjs';
 import { START_DEADLINE, child, named, startServer } from './server.mjs';
 
 export function binary(variable = 'TRAMLINE_GALLERY_BIN') {
@@ -20,8 +24,12 @@ export async function runToEnd(args, env = {}) {
   return { code, signal, output };
 }
 
-export async function startGallery({ path = binary(), listen = '127.0.0.1:0', env = {} } = {}) {
-  const server = await startServer(path, ['--listen', listen], [/^Tramline gallery: (http:\/\/\S+)$/], env);
+/** `sessions` is the file of the web sessions: that of another gallery, to go on where it ended. */
+export async function startGallery({ path = binary(), listen = '127.0.0.1:0', sessions, env = {} } = {}) {
+  const file = sessions ?? join(tmpdir(), `tramline-sessions-${randomUUID()}.sqlite`);
+  const people = { TRAMLINE_USERS: PEOPLE, TRAMLINE_SESSIONS: file };
+  const args = ['--listen', listen];
+  const server = await startServer(path, args, [/^Tramline gallery: (http:\/\/\S+)$/], { ...people, ...env });
   const [url] = server.printed;
-  return { ...server, url, address: new URL(url).host };
+  return { ...server, url, address: new URL(url).host, sessions: file };
 }

@@ -5,6 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { after, before, describe, test } from 'node:test';
 import { launch, openWindow, screenshot } from '../lib/browser.mjs';
 import { startGallery } from '../lib/gallery.mjs';
+import { PASSWORD, credentials, logInBy } from '../lib/people.mjs';
 import { eventually } from '../lib/wait.mjs';
 
 /** The page as its user sees it. */
@@ -18,6 +19,7 @@ class Page {
 
   async logIn(name) {
     await this.page.getByLabel('Your name').fill(name);
+    await this.page.getByLabel('Password').fill(PASSWORD);
     await this.page.getByRole('button', { name: 'Log in' }).click();
     await this.connected(`as ${name}`);
   }
@@ -63,14 +65,22 @@ class Page {
 describe('notifications', () => {
   let gallery;
   let browser;
-  before(async () => { [gallery, browser] = await Promise.all([startGallery(), launch()]); });
+  let key;
+  const keyOf = async ({ url }) => {
+    const { cookie } = await credentials(url, 'ada');
+    return (await fetch(`${url}/notifications/key`, { headers: { cookie } })).text();
+  };
+  before(async () => {
+    [gallery, browser] = await Promise.all([startGallery(), launch()]);
+    key = await keyOf(gallery);
+  });
   after(async () => {
     await browser?.close();
     await gallery?.stop();
   });
 
   const post = async (path, draft) => {
-    const headers = { 'content-type': 'application/json' };
+    const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
     const answer = await fetch(`${gallery.url}${path}`, { method: 'POST', headers, body: JSON.stringify(draft) });
     const { id, ...rest } = await answer.json();
     assert.ok(id);
@@ -103,10 +113,10 @@ describe('notifications', () => {
 
   test('a POST to a user is a toast in all of the user\'s browsers and no other, and seen in one is seen in all', async () => {
     const [desk, phone, bob, anybody] = [await open(), await open(), await open(), await open()];
-    await desk.logIn("Ada O'Hara");
-    await phone.logIn("Ada O'Hara");
-    await bob.logIn('Bob');
-    const to = '/notifications/users/Ada%20O%27Hara';
+    await desk.logIn("ada-o'hara");
+    await phone.logIn("ada-o'hara");
+    await bob.logIn('bob');
+    const to = '/notifications/users/Ada-O%27Hara';
     assert.deepEqual(await post(to, { text: 'for Ada', level: 'warning' }), { received_by: 2 });
     assert.deepEqual(await post('/notifications', { text: 'for all' }), { received_by: 4 });
     for (const window of [desk, phone]) {
@@ -134,13 +144,13 @@ describe('notifications', () => {
     assert.deepEqual(await post(to, { text: 'second', level: 'error' }), { received_by: 0, waits: true });
     const carol = await open();
     await carol.lists();
-    await carol.logIn('Carol');
+    await carol.logIn('carol');
     await carol.showsToasts('first', 'second');
     await carol.lists('* second', '* first');
 
     await carol.dismiss('first');
     await carol.page.reload();
-    await carol.connected('as Carol');
+    await carol.connected('as carol');
     await carol.showsToasts('second');
     await carol.lists('* second', 'first');
 
@@ -148,23 +158,22 @@ describe('notifications', () => {
     await carol.showsToasts();
     await carol.lists('second', 'first');
     const elsewhere = await open();
-    await elsewhere.logIn('Carol');
+    await elsewhere.logIn('carol');
     await elsewhere.lists('second', 'first');
     await elsewhere.showsToasts();
     await close(carol, elsewhere);
   });
 
-  test('the server restarts: the page connects and logs in again by itself', async () => {
+  test('the server restarts: the page connects again, for the same user', async () => {
     const other = await startGallery();
     const page = await Page.open(browser, other);
-    await page.logIn('Dora');
+    await page.logIn('dora');
     await other.stop();
     await eventually(async () => assert.equal(await page.page.locator('#state').innerText(), 'Reconnecting'));
-    const again = await startGallery({ listen: other.address });
-    await page.connected('as Dora');
-    const answer = await fetch(`${again.url}/notifications/users/Dora`, {
-      method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"text": "back"}',
-    });
+    const again = await startGallery({ listen: other.address, sessions: other.sessions });
+    await page.connected('as dora');
+    const headers = { authorization: `Bearer ${await keyOf(again)}`, 'content-type': 'application/json' };
+    const answer = await fetch(`${again.url}/notifications/users/Dora`, { method: 'POST', headers, body: '{"text": "back"}' });
     assert.equal((await answer.json()).received_by, 1);
     await page.showsToasts('back');
     await page.context.close();
@@ -176,27 +185,27 @@ describe('notifications', () => {
     await to('Grace', 'for Grace');
     await to('Heidi', 'for Heidi');
     const window = await open();
-    await window.logIn('Grace');
+    await window.logIn('grace');
     await window.showsToasts('for Grace');
     // No other tab of ours tells of it: the next connection finds out.
-    await window.context.request.post(`${gallery.url}/login`, { data: { name: 'Heidi' } });
+    await logInBy(window.context.request, gallery.url, 'heidi');
     await window.page.evaluate(() => {
       // eslint-disable-next-line no-undef
       demo.stomp.forceDisconnect();
     });
-    await window.connected('as Heidi');
+    await window.connected('as heidi');
     await window.lists('* for Heidi');
     await window.showsToasts('for Heidi');
 
     const tab = Object.assign(new Page(), { page: await window.context.newPage() });
     await tab.page.goto(`${gallery.url}/notifications/`);
-    await tab.connected('as Heidi');
+    await tab.connected('as heidi');
     await tab.logOut();
     await window.connected('for what everyone gets');
     await window.lists();
     await window.showsToasts();
-    await tab.logIn('Grace');
-    await window.connected('as Grace');
+    await tab.logIn('grace');
+    await window.connected('as grace');
     await window.lists('* for Grace');
     await close(window);
   });
@@ -204,14 +213,14 @@ describe('notifications', () => {
   test('a server that cannot say at first who is logged in is asked again, and the form is there', async () => {
     const window = Object.assign(new Page(), await openWindow(browser));
     const { page, context } = window;
-    await context.request.post(`${gallery.url}/login`, { data: { name: 'Ivan' } });
+    await logInBy(context.request, gallery.url, 'ivan');
     await page.route('**/me', (route) => route.fulfill({ status: 502, contentType: 'text/html', body: '<h1>Bad</h1>' }));
     await page.goto(`${gallery.url}/notifications/`);
     await eventually(async () => assert.match(
       await page.locator('#problem').innerText(), /not known yet\s+the server answered 502/));
     assert.ok(await page.getByLabel('Your name').isVisible());
     await page.unroute('**/me');
-    await window.connected('as Ivan');
+    await window.connected('as ivan');
     await eventually(async () => assert.equal(await page.locator('#problem').isVisible(), false));
     assert.equal(await page.getByLabel('Your name').isVisible(), false);
     await context.close();
@@ -221,6 +230,9 @@ describe('notifications', () => {
     const window = await open();
     const { page } = window;
     const result = page.locator('#result');
+    await page.getByRole('button', { name: 'Send', exact: true }).click();
+    await eventually(async () => assert.match(await page.locator('#problem').innerText(), /log in, or send the key/));
+    await window.logIn('ada');
     let goOn;
     const clicked = new Promise((resolve) => { goOn = resolve; });
     await page.route('**/notifications', async (route) => {
@@ -233,15 +245,16 @@ describe('notifications', () => {
     await window.showsToasts('Lunch is ready');
     await eventually(async () => assert.equal(await result.innerText(), '1 browser got it.'));
 
-    await page.getByRole('textbox', { name: 'To', exact: true }).fill("Eve's mother");
+    await page.getByRole('textbox', { name: 'To', exact: true }).fill("eve's-mother");
     await page.getByLabel('Text').fill(`it's "5" o'clock`);
     await page.getByLabel('Level').selectOption('Success');
     const command = await page.locator('#command').innerText();
     assert.match(command, /^curl -X POST /);
     assert.deepEqual(JSON.parse(execFileSync('sh', ['-c', command], { stdio: ['ignore', 'pipe', 'ignore'] })).waits, true);
     await page.getByRole('button', { name: 'Send', exact: true }).click();
-    await eventually(async () => assert.equal(await result.innerText(), "Eve's mother is not here: it waits."));
-    await window.logIn("Eve's mother");
+    await eventually(async () => assert.equal(await result.innerText(), "eve's-mother is not here: it waits."));
+    await window.logOut();
+    await window.logIn("eve's-mother");
     await window.lists(`* it's "5" o'clock`, `* it's "5" o'clock`, '* Lunch is ready');
 
     await page.getByLabel('Text').fill('x'.repeat(501));

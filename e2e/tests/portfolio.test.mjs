@@ -6,6 +6,7 @@ import { Client } from '@stomp/stompjs';
 import WebSocket from 'ws';
 import { launch, openWindow, screenshot } from '../lib/browser.mjs';
 import { startGallery } from '../lib/gallery.mjs';
+import { PASSWORD, credentials, logInBy, logOutBy } from '../lib/people.mjs';
 import { eventually } from '../lib/wait.mjs';
 
 /** What everybody holds at first. */
@@ -37,6 +38,7 @@ class Portfolio {
 
   async login(name) {
     await this.page.getByLabel('Your name').fill(name);
+    await this.page.getByLabel('Password').fill(PASSWORD);
     await this.page.getByRole('button', { name: 'Log in' }).click();
     await this.showsState('Connected');
   }
@@ -120,7 +122,7 @@ describe('portfolio', { timeout: 300_000 }, () => {
   let users = 0;
   const open = (name, options) => Portfolio.open(browser, gallery.url, name, options);
   /** Somebody who has not traded yet. */
-  const newcomer = () => `trader ${users += 1}`;
+  const newcomer = () => `trader-${users += 1}`;
 
   before(async () => {
     gallery = await startGallery();
@@ -341,10 +343,12 @@ describe('portfolio', { timeout: 300_000 }, () => {
     await shown.close();
   });
 
-  test('a front end as that of the sample works as it is', async () => {
+  test('a front end as that of the sample works as it is, with the token that Spring asks for too', async () => {
     const name = newcomer();
     const shown = await open(name);
-    const heard = await shown.page.evaluate(() => new Promise((resolve, reject) => {
+    const heard = await shown.page.evaluate(async () => {
+      const { headerName, token } = await (await fetch('/csrf')).json();
+      return new Promise((resolve, reject) => {
       /* global SockJS, Stomp */
       const got = {};
       const stomp = Stomp.over(new SockJS('/portfolio/ws'));
@@ -355,7 +359,7 @@ describe('portfolio', { timeout: 300_000 }, () => {
           then();
         }
       });
-      stomp.connect('', '', (frame) => {
+      stomp.connect({ login: '', passcode: '', [headerName]: token }, (frame) => {
         got.user = frame.headers['user-name'];
         on('/user/queue/errors', 'error', () => {
           // As typed into a text field.
@@ -366,7 +370,8 @@ describe('portfolio', { timeout: 300_000 }, () => {
           stomp.send('/app/trade', {}, JSON.stringify({ action: 'Sell', ticker: 'MSFT', shares: 34 }));
         }));
       }, reject);
-    }));
+      });
+    });
     assert.equal(heard.user, name);
     assert.deepEqual(heard.positions.map(({ ticker }) => ticker), TICKERS);
     assert.deepEqual(Object.keys(heard.positions[0]), ['company', 'ticker', 'price', 'shares', 'updateTime']);
@@ -403,6 +408,7 @@ describe('portfolio', { timeout: 300_000 }, () => {
     });
     const [ada, bob] = [newcomer(), newcomer()];
     await page.getByLabel('Your name').fill(ada);
+    await page.getByLabel('Password').fill(PASSWORD);
     await page.getByRole('button', { name: 'Log in' }).dblclick();
     goOn();
     await shown.showsState('Connected');
@@ -411,10 +417,10 @@ describe('portfolio', { timeout: 300_000 }, () => {
     assert.equal(sockets.length, 1);
 
     // No other tab of ours tells of it.
-    await shown.context.request.post(`${gallery.url}/login`, { data: { name: bob } });
+    await logInBy(shown.context.request, gallery.url, bob);
     const lose = () => page.evaluate(() => {
       // eslint-disable-next-line no-undef
-      demo.socket.close();
+      demo.socket?.close();
     });
     await lose();
     await eventually(async () => assert.equal(await page.locator('#who-name').innerText(), bob));
@@ -424,7 +430,7 @@ describe('portfolio', { timeout: 300_000 }, () => {
     await shown.trade('Buy', 'EMC', 1);
     await shown.showsNotifications('Bought 1 EMC: you hold 76 now.');
 
-    await shown.context.request.post(`${gallery.url}/logout`);
+    await logOutBy(shown.context.request, gallery.url);
     await lose();
     await page.getByLabel('Your name').waitFor();
     await shown.showsState('Disconnected');
@@ -474,15 +480,14 @@ class Watcher {
   closed = [];
 
   async connect({ url, address }, name) {
-    const login = await fetch(`${url}/login`, { method: 'POST', body: new URLSearchParams({ name }) });
-    assert.equal(login.status, 204);
-    const cookie = login.headers.getSetCookie()[0].split(';')[0];
+    const { cookie, headers } = await credentials(url, name);
     await new Promise((resolve, reject) => {
       this.client = new Client({
         webSocketFactory: () => {
           this.socket = new WebSocket(`ws://${address}/portfolio/ws/websocket`, 'v12.stomp', { headers: { cookie } });
           return this.socket;
         },
+        connectHeaders: headers,
         // A paused client sends nothing either.
         heartbeatIncoming: 0,
         heartbeatOutgoing: 0,
@@ -532,10 +537,10 @@ describe('portfolio with a slow consumer', { timeout: 300_000 }, () => {
 });
 
 describe('portfolio while the server goes and comes back', { timeout: 300_000 }, () => {
-  test('the page says so, logs in again by itself and goes on', async () => {
+  test('the page says so and goes on for the same user', async () => {
     const browser = await launch();
     const first = await startGallery();
-    const shown = await Portfolio.open(browser, first.url, 'Ada');
+    const shown = await Portfolio.open(browser, first.url, 'ada');
     await shown.trade('Buy', 'RHT', 1);
     await shown.showsShares({ RHT: 16 });
     first.hang();
@@ -549,7 +554,7 @@ describe('portfolio while the server goes and comes back', { timeout: 300_000 },
     await shown.trade('Buy', 'RHT', 1);
     await shown.showsProblem(/Not connected/);
     await shown.page.getByRole('button', { name: 'Buy RHT' }).click();
-    const second = await startGallery({ listen: first.address });
+    const second = await startGallery({ listen: first.address, sessions: first.sessions });
     // That server knows nothing of what was before, and an open dialog follows it.
     await eventually(async () => assert.match(await shown.dialog.innerText(), /You hold 15\./));
     await shown.page.keyboard.press('Escape');
@@ -566,7 +571,7 @@ describe('portfolio while the server goes and comes back', { timeout: 300_000 },
   test('the gallery stops with the market open', async () => {
     const gallery = await startGallery();
     const watcher = new Watcher();
-    await watcher.connect(gallery, 'Ada');
+    await watcher.connect(gallery, 'ada');
     const { code } = await gallery.stop();
     assert.equal(code, 0);
     await eventually(() => assert.deepEqual(watcher.closed, ['1001 the server is going away']));

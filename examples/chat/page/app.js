@@ -1,6 +1,6 @@
 // The chat: rooms, private messages, and what the server says was wrong.
 
-import { loginForm, renew } from '/login.js';
+import { csrf, loginForm, renew } from '/login.js';
 import { missing, showProblem } from '/panel.js';
 import { Connection } from './connection.js';
 import { Log, made } from './log.js';
@@ -37,6 +37,7 @@ const ownTyping = new OwnTyping((typing) => send(`/app/rooms/${room}/typing`, { 
 
 const connection = new Connection('/chat/ws', {
   prepare: renew,
+  headers: csrf,
   connecting() {
     showState('connecting', 'Connecting…');
   },

@@ -15,7 +15,7 @@ export class Connection {
   #backOff = new BackOff();
 
   /**
-   * `events`: prepare(), awaited before each attempt; connecting(); ready(stomp, transport); lost(delay, reason), which
+   * `events`: prepare(), awaited before each attempt; headers(), for CONNECT; connecting(); ready(stomp, transport); lost(delay, reason), which
    * will try again after `delay` milliseconds; refused(reason), which will not.
    */
   constructor(url, events) {
@@ -59,7 +59,7 @@ export class Connection {
     Object.assign(attempt, { socket, stomp });
 
     let refusal = null;
-    stomp.connect({}, () => {
+    stomp.connect(this.#events.headers(), () => {
       if (this.#attempt === attempt) {
         this.#backOff.reset();
         this.#events.ready(stomp, socket.transport);

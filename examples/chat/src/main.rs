@@ -2,14 +2,17 @@
 
 use tokio::net::TcpListener;
 use tramline_example_chat::{messaging, router};
-use tramline_example_login::Login;
+use tramline_example_login::{login, people};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (messaging, login) = (messaging().build()?, Login::new());
-    let app = login.identify(router(&messaging).merge(login.router()));
+    let login = login(people()).sockets("/chat/ws").build()?;
+    let messaging = login.bind(messaging()).build()?;
+    let app = login.protect(router(&messaging));
     let listener = TcpListener::bind("127.0.0.1:8080").await?;
-    println!("a chat: POST http://127.0.0.1:8080/login, then STOMP at ws://127.0.0.1:8080/chat/ws");
-    axum::serve(listener, app).await?;
+    println!(
+        "a chat: log in at http://127.0.0.1:8080/login, then STOMP at ws://127.0.0.1:8080/chat/ws"
+    );
+    tramline::serve(listener, app).await?;
     Ok(())
 }

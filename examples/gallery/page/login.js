@@ -1,5 +1,5 @@
-// The demos' login (examples/login): a name, which the server keeps in a cookie that it has signed. The tabs of a browser
-// share that cookie, so they follow each other, in and out.
+// The demos' login (examples/login, by tramline-login): a name and a password, and a session in a cookie. The tabs of a
+// browser share that cookie, so they follow each other, in and out.
 
 import { BackOff, showProblem } from '/panel.js';
 
@@ -14,6 +14,13 @@ const backOff = new BackOff();
 /** Who this page is for; null for nobody, undefined until the server has said. */
 let name;
 let page;
+/** The header that shows the server that a page of its own asks; another one after each login. */
+let proof = {};
+
+/** The header for CONNECT and for requests that change something, as of the last `renew()`. */
+export function csrf() {
+  return proof;
+}
 
 /**
  * Wires the form of `login.html`: shows it, or who is logged in. `actions`: entered(name), left(); another user is the
@@ -24,35 +31,38 @@ export async function loginForm(actions) {
   element('login').addEventListener('submit', (event) => {
     event.preventDefault();
     attempt('login', async () => {
-      await post('/login', { name: element('login-name').value });
-      change((await me()).name);
+      await me();
+      await post('/login', { name: element('login-name').value, password: element('login-password').value });
+      element('login-password').value = '';
+      change(await me());
     });
   });
   element('logout').addEventListener('click', () => attempt('logout', async () => {
+    await me();
     await post('/logout', {});
     change(null);
     element('login-name').focus();
   }));
-  tabs.addEventListener('message', ({ data }) => become(data));
+  tabs.addEventListener('message', ({ data }) => {
+    if (data === null) {
+      become(null);
+    } else {
+      recognise();
+    }
+  });
   await recognise();
 }
 
 /**
- * Before each connection: makes sure that the server takes this browser for whom the page shows. A server that was
- * started anew does not know its old cookies, and hears the name again; where another tab has logged out or somebody
- * else in meanwhile, so does this page. Whether it is still for the same user; throws when the server does not answer.
+ * Before each connection: asks whether the server takes this browser for whom the page shows, which another tab or an end of
+ * the session may have changed; then so does this page. Whether it is still for the same user; throws when the server does
+ * not answer.
  */
 export async function renew() {
   const before = name;
   const known = await me();
-  if (name === before && known.void && before) {
-    await post('/login', { name: before });
-    if (name === null) {
-      // Logged out meanwhile, and the later of two answers sets the cookie.
-      await post('/logout', {});
-    }
-  } else if (name === before) {
-    become(known.name);
+  if (name === before) {
+    become(known);
   }
   return name === before;
 }
@@ -113,17 +123,16 @@ async function attempt(what, action) {
   underway = false;
 }
 
-/** `{ name, void }`: null when nobody is logged in; `void` when the cookie is another server's, or of an earlier start. */
+/** Who is logged in, or null; and the proof for what this page sends from now on. */
 async function me() {
-  return (await ask('/me')).json();
+  const answers = await Promise.all([ask('/me'), ask('/csrf')]);
+  const [who, { headerName, token }] = await Promise.all(answers.map((answer) => answer.json()));
+  proof = { [headerName]: token };
+  return who.name;
 }
 
 function post(path, fields) {
-  return ask(path, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(fields),
-  });
+  return ask(path, { method: 'POST', headers: { ...proof, accept: 'text/plain' }, body: new URLSearchParams(fields) });
 }
 
 /** The answer; throws an Error with the server's reason when it is not a good one, or comes too late. */

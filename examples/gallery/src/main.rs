@@ -7,21 +7,27 @@ mod libraries;
 mod pages;
 
 use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use axum::Router;
 use clap::Parser;
 use tokio::net::TcpListener;
+use tower_sessions::ExpiredDeletion;
+use tower_sessions_rusqlite_store::RusqliteStore;
+use tower_sessions_rusqlite_store::tokio_rusqlite::Connection;
 use tracing_subscriber::EnvFilter;
 use tramline::serve::stop_signal;
 use tramline::settings::Settings;
 use tramline::{BuildError, Messaging, MessagingBuilder};
-use tramline_example_login::Login;
+use tramline_example_login::{login, people};
+use tramline_example_notifications::Key;
 use tramline_example_notifications::inbox::Inboxes;
 use tramline_example_portfolio::Application;
 use tramline_example_portfolio::quotes::Quotes;
 use tramline_example_transports::Echoes;
+use tramline_login::{FileUsers, Login};
 
 /// What a stopping gallery may still take for running handlers and queued messages; with what requests get beyond it
 /// (`serve.shutdown_time`), the ten seconds that orchestrators commonly leave between SIGTERM and SIGKILL.
@@ -42,6 +48,19 @@ struct Options {
         default_value = "127.0.0.1:8080"
     )]
     listen: String,
+
+    /// File of users, a line `name:hash` for each, in place of the demos' three.
+    #[arg(long, env = "TRAMLINE_USERS", value_name = "FILE")]
+    users: Option<PathBuf>,
+
+    /// SQLite file of the web sessions, which outlive a restart.
+    #[arg(
+        long,
+        env = "TRAMLINE_SESSIONS",
+        value_name = "FILE",
+        default_value = "gallery-sessions.sqlite"
+    )]
+    sessions: PathBuf,
 }
 
 fn main() -> ExitCode {
@@ -87,7 +106,7 @@ async fn run(options: Options) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match serve(listener, &settings).await {
+    match serve(listener, &options, &settings).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("the gallery ended: {error}");
@@ -95,6 +114,19 @@ async fn run(options: Options) -> ExitCode {
         }
     }
 }
+
+/// Where the endpoints are: the login leaves it to them whose pages may use them.
+const SOCKETS: [&str; 9] = [
+    "/ws",
+    "/gs-guide-websocket",
+    "/chat/ws",
+    "/notifications/ws",
+    "/portfolio/ws",
+    "/echo",
+    "/echo-without-websocket",
+    "/echo-polling",
+    "/echo-rest",
+];
 
 /// The demos' messaging, one stack each; the echoes, which need none; and the login that the demos share.
 struct Demos {
@@ -109,7 +141,7 @@ struct Demos {
 }
 
 impl Demos {
-    fn build(settings: &Settings) -> Result<Self, BuildError> {
+    fn build(login: Login, settings: &Settings) -> Result<Self, BuildError> {
         // The names are the demos', and the broker carries for them what it carried.
         let in_memory = |name: &'static str, demo: MessagingBuilder| {
             demo.settings(settings)
@@ -119,21 +151,25 @@ impl Demos {
         };
         let inboxes = Inboxes::default();
         Ok(Self {
-            login: Login::new(),
             greeting: in_memory("greeting", tramline_example_greeting::messaging())?,
             greeting_json: in_memory(
                 "greeting-json",
                 tramline_example_greeting::json::messaging(),
             )?,
-            notifications: tramline_example_notifications::messaging(settings, inboxes.clone())
+            notifications: login
+                .bind(tramline_example_notifications::messaging(
+                    settings,
+                    inboxes.clone(),
+                ))
                 .build()?,
             inboxes,
-            chat: in_memory("chat", tramline_example_chat::messaging())?,
+            chat: in_memory("chat", login.bind(tramline_example_chat::messaging()))?,
             portfolio: Application::start(
-                Messaging::builder().settings(settings),
+                login.bind(Messaging::builder()).settings(settings),
                 Quotes::default(),
             )?,
             transports: Echoes::build()?,
+            login,
         })
     }
 
@@ -145,6 +181,7 @@ impl Demos {
             .merge(tramline_example_notifications::router(
                 &self.notifications,
                 self.inboxes.clone(),
+                Key::random(),
             ))
             .merge(tramline_example_chat::router(&self.chat))
             .nest_service(
@@ -152,8 +189,8 @@ impl Demos {
                 self.portfolio.messaging().endpoint().with_sockjs(),
             )
             .merge(self.transports.router())
-            .merge(self.login.router());
-        self.login.identify(app)
+            .merge(tramline_example_login::router());
+        self.login.protect(app)
     }
 
     async fn shutdown(&self, deadline: Duration) {
@@ -172,11 +209,42 @@ impl Demos {
     }
 }
 
+/// The store of web sessions in an SQLite file, which is made if there is none.
+async fn sessions(file: &Path) -> Result<RusqliteStore, Box<dyn std::error::Error>> {
+    let store = RusqliteStore::new(Connection::open(file).await?);
+    store.migrate().await?;
+    let expired = store.clone();
+    tokio::spawn(async move {
+        loop {
+            if let Err(error) = expired.delete_expired().await {
+                tracing::warn!(%error, "expired web sessions not deleted");
+            }
+            tokio::time::sleep(EXPIRED_DELETED_EVERY).await;
+        }
+    });
+    Ok(store)
+}
+
+const EXPIRED_DELETED_EVERY: Duration = Duration::from_secs(600);
+
 async fn serve(
     listener: TcpListener,
+    options: &Options,
     settings: &Settings,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let demos = Demos::build(settings)?;
+    let login = match &options.users {
+        Some(file) => login(FileUsers::read(file)?),
+        None => login(people()),
+    };
+    let sessions = sessions(&options.sessions).await.map_err(|error| {
+        let file = options.sessions.display();
+        format!("web sessions in {file}: {error}; choose another file with --sessions FILE or TRAMLINE_SESSIONS=FILE")
+    })?;
+    let login = SOCKETS
+        .iter()
+        .fold(login, |login, path| login.sockets(path));
+    let login = login.store(sessions).page(pages::login).build()?;
+    let demos = Demos::build(login, settings)?;
     let app = demos.app();
     println!("Tramline gallery: http://{}", listener.local_addr()?);
 

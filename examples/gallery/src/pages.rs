@@ -8,6 +8,8 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
+use tramline_login::LoginForm;
+
 use crate::libraries::{self, CDN, LIBRARIES};
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -196,6 +198,14 @@ static FRAGMENTS: &[(&str, &str)] = &[
     ("<!-- problem -->", include_str!("../page/problem.html")),
 ];
 
+/// The page with the form, around what the demos' login shows.
+static LOGIN: &str = include_str!("../page/login-page.html");
+
+/// The page at `/login`.
+pub(crate) fn login(form: &LoginForm) -> String {
+    finish(LOGIN).replace("<!-- form -->", &tramline_example_login::form(form))
+}
+
 static NOT_FOUND: &str = include_str!("../page/not-found.html");
 
 /// Serves every page and library, a redirect to each folder's `/`, and a 404 page for the rest.
@@ -348,7 +358,10 @@ mod tests {
                     .or_else(|| tag.split_once(" href=\""))?;
                 link.split('"').next()
             });
-            for link in links.filter(|link| !link.starts_with("https:") && !link.starts_with('#')) {
+            let elsewhere = |link: &&str| {
+                link.starts_with("https:") || link.starts_with('#') || *link == "/login"
+            };
+            for link in links.filter(|link| !elsewhere(link)) {
                 let target = if link.starts_with('/') {
                     link.to_owned()
                 } else {

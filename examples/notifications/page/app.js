@@ -1,9 +1,9 @@
 // The connection: everybody's notifications, and those of the user who is logged in.
 
-import { loginForm, renew } from '/login.js';
+import { csrf, loginForm, renew } from '/login.js';
 import { BackOff, missing, showProblem, whyLost } from '/panel.js';
 import { Received } from './received.js';
-import { sending } from './sending.js';
+import { sending, showKey } from './sending.js';
 import { Toasts } from './toasts.js';
 
 /* global SockJS, StompJs */
@@ -46,6 +46,7 @@ function newClient() {
     beforeConnect: async () => {
       show('connecting', 'Connecting…');
       await identify(client);
+      client.connectHeaders = csrf();
     },
 
     onConnect: () => {
@@ -102,11 +103,13 @@ async function identify(client) {
 
 function entered(name) {
   user = name;
+  showKey(true);
   restart();
 }
 
 function left() {
   user = null;
+  showKey(false);
   received.forgetMine().forEach((id) => toasts.remove(id));
   restart();
 }

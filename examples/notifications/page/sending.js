@@ -1,6 +1,6 @@
 // The form, and the command that does the same.
 
-import { reason } from '/login.js';
+import { csrf, reason } from '/login.js';
 import { showProblem } from '/panel.js';
 
 const element = (id) => document.getElementById(id);
@@ -18,6 +18,15 @@ export function sending() {
 }
 
 let underway = false;
+/** What programs send in place of a login; the server tells it to people who have logged in. */
+let key = 'KEY';
+
+/** Puts the key into the command, for a user who has just logged in, or takes it out. */
+export async function showKey(isUser) {
+  const answer = isUser ? await fetch('/notifications/key').catch(() => null) : null;
+  key = answer?.ok ? await answer.text() : 'KEY';
+  showCommand();
+}
 
 /** One at a time: a second click sends nothing. */
 async function submit() {
@@ -50,7 +59,8 @@ async function send({ to, path, body }) {
   if (/^\.\.?$/.test(to)) {
     throw new Error(`Nobody is called "${to}": a URL cannot have it as a part.`);
   }
-  const answer = await fetch(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body });
+  const headers = { ...csrf(), 'content-type': 'application/json' };
+  const answer = await fetch(path, { method: 'POST', headers, body });
   if (!answer.ok) {
     throw new Error(await reason(answer));
   }
@@ -63,7 +73,7 @@ async function send({ to, path, body }) {
 function showCommand() {
   const { path, body } = request();
   const quoted = body.replaceAll("'", String.raw`'\''`);
-  element('command').textContent = 'curl -X POST -H \'content-type: application/json\''
+  element('command').textContent = `curl -X POST -H 'authorization: Bearer ${key}' -H 'content-type: application/json'`
     + ` -d '${quoted}' '${location.origin}${path}'`;
 }
 

@@ -4,6 +4,7 @@
 //! subscribe to and send.
 
 pub mod inbox;
+mod key;
 mod rest;
 
 use axum::Router;
@@ -13,6 +14,7 @@ use tramline::settings::Settings;
 use tramline::{Json, MessageRouter, Messaging, MessagingBuilder, State, User, message, subscribe};
 
 use crate::inbox::{Inboxes, Kept};
+pub use crate::key::Key;
 
 /// Where everybody's notifications go.
 pub const EVERYONE: &str = "/topic/notifications";
@@ -67,11 +69,11 @@ pub fn messaging(settings: &Settings, inboxes: Inboxes) -> MessagingBuilder {
         .policy(policy)
 }
 
-/// The endpoint for browsers and the one for REST. Who may use the latter is for a layer of yours to say.
-pub fn router(messaging: &Messaging, inboxes: Inboxes) -> Router {
+/// The endpoint for browsers and the one for REST, which asks for a user or the key.
+pub fn router(messaging: &Messaging, inboxes: Inboxes, key: Key) -> Router {
     Router::new()
         .nest_service("/notifications/ws", messaging.endpoint().with_sockjs())
-        .merge(rest::router(messaging.publisher(), inboxes))
+        .merge(rest::router(messaging.publisher(), inboxes, key))
 }
 
 #[cfg(test)]

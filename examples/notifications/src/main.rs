@@ -2,20 +2,23 @@
 
 use tokio::net::TcpListener;
 use tramline::settings::Settings;
-use tramline_example_login::Login;
+use tramline_example_login::{login, people};
 use tramline_example_notifications::inbox::Inboxes;
-use tramline_example_notifications::{messaging, router};
+use tramline_example_notifications::{Key, messaging, router};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (login, inboxes) = (Login::new(), Inboxes::default());
-    let messaging = messaging(&Settings::load()?, inboxes.clone()).build()?;
-    let app = router(&messaging, inboxes).merge(login.router());
+    let (inboxes, key) = (Inboxes::default(), Key::random());
+    let login = login(people()).sockets("/notifications/ws").build()?;
+    let messaging = messaging(&Settings::load()?, inboxes.clone());
+    let messaging = login.bind(messaging).build()?;
+    let app = login.protect(router(&messaging, inboxes, key));
 
     let listener = TcpListener::bind("127.0.0.1:8080").await?;
     println!(
-        "POST to http://127.0.0.1:8080/notifications, listen at ws://127.0.0.1:8080/notifications/ws"
+        "log in at http://127.0.0.1:8080/login, find the key at /notifications/key, POST to /notifications, and listen at \
+         ws://127.0.0.1:8080/notifications/ws"
     );
-    axum::serve(listener, login.identify(app)).await?;
+    tramline::serve(listener, app).await?;
     Ok(())
 }

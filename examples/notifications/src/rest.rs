@@ -3,15 +3,17 @@
 use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use tramline::Publisher;
 use tramline::publisher::SendError;
-use tramline_example_login::BadName;
+use tramline_login::{BadName, Name};
 
 use crate::inbox::{Full, Inboxes, Level, MOST_USERS};
+use crate::key::{Key, known, shown};
 use crate::{EVERYONE, ONE_USER};
 
 /// Characters of a text: what a toast has room for.
@@ -49,12 +51,18 @@ struct Sent {
     displaced: bool,
 }
 
-pub(crate) fn router(publisher: Publisher, inboxes: Inboxes) -> Router {
+pub(crate) fn router(publisher: Publisher, inboxes: Inboxes, key: Key) -> Router {
     Router::new()
         .route("/notifications", post(to_everyone))
         .route("/notifications/users/{name}", post(to_user))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(from_fn_with_state(key.clone(), known))
         .with_state(App { publisher, inboxes })
+        .merge(
+            Router::new()
+                .route("/notifications/key", get(shown))
+                .with_state(key),
+        )
 }
 
 async fn to_everyone(
@@ -79,7 +87,7 @@ async fn to_user(
     name: Result<Path<String>, PathRejection>,
     body: Result<Json<Draft>, JsonRejection>,
 ) -> Result<Json<Sent>, Refused> {
-    let name = tramline_example_login::accept(&name?)?;
+    let name = Name::parse(&name?)?.to_string();
     let Draft { text, level } = accept(body)?;
     let notification = inboxes.notification(level, text);
     // Kept first: whoever subscribes meanwhile finds it in one place or the other.

@@ -8,9 +8,13 @@ use tokio::net::TcpListener;
 use tower_service::Service;
 use tramline::settings::Settings;
 use tramline_client::{Client, Subscription};
-use tramline_example_login::Login;
+use tramline_example_login::login;
 use tramline_example_notifications::inbox::Inboxes;
-use tramline_example_notifications::{messaging, router};
+use tramline_example_notifications::{Key, messaging, router};
+use tramline_login::MemoryUsers;
+
+const PASSWORD: &str = "a bell";
+const KEY: &str = "of-a-program";
 
 struct Server {
     app: Router,
@@ -19,10 +23,16 @@ struct Server {
 
 impl Server {
     async fn start() -> Self {
-        let (login, inboxes) = (Login::new(), Inboxes::default());
-        let messaging = messaging(&Settings::default(), inboxes.clone());
+        let users = MemoryUsers::new();
+        for name in ["ada", "bob"] {
+            users.add(name, PASSWORD, [""; 0]).unwrap();
+        }
+        let login = login(users).sockets("/notifications/ws").build().unwrap();
+        let inboxes = Inboxes::default();
+        let messaging = login.bind(messaging(&Settings::default(), inboxes.clone()));
         let messaging = messaging.build().expect("the parts fit together");
-        let app = login.identify(router(&messaging, inboxes).merge(login.router()));
+        let key = Key::from(KEY.to_owned());
+        let app = login.protect(router(&messaging, inboxes, key));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}/notifications/ws", listener.local_addr().unwrap());
         let served = app.clone();
@@ -33,6 +43,7 @@ impl Server {
     async fn post(&self, path: &str, body: impl Into<Body>) -> (u16, String) {
         let request = Request::post(path)
             .header(header::CONTENT_TYPE, "application/json")
+            .header(header::AUTHORIZATION, format!("Bearer {KEY}"))
             .body(body.into())
             .unwrap();
         let response = self.app.clone().call(request).await.unwrap();
@@ -48,17 +59,43 @@ impl Server {
         serde_json::from_str(&answer).unwrap()
     }
 
+    async fn ask(&self, request: Request<Body>) -> (u16, Option<String>, String) {
+        let response = self.app.clone().call(request).await.unwrap();
+        let status = response.status().as_u16();
+        let cookie = response.headers().get(header::SET_COOKIE);
+        let cookie = cookie.map(|cookie| cookie.to_str().unwrap());
+        let cookie = cookie.and_then(|cookie| Some(cookie.split_once(';')?.0.to_owned()));
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (status, cookie, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    /// The CSRF token of a browser with this cookie, if it has one; a new browser gets a cookie.
+    async fn token(&self, cookie: &str) -> (Option<String>, String) {
+        let request = Request::get("/csrf").header(header::COOKIE, cookie);
+        let (_, cookie, answer) = self.ask(request.body(Body::empty()).unwrap()).await;
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        (cookie, answer["token"].as_str().unwrap().to_owned())
+    }
+
+    /// The cookie of a browser in which `name` has logged in.
+    async fn login(&self, name: &str) -> String {
+        let (cookie, token) = self.token("").await;
+        let request = Request::post("/login")
+            .header(header::COOKIE, cookie.unwrap())
+            .header("x-csrf-token", token)
+            .body(Body::from(format!("name={name}&password=a+bell")))
+            .unwrap();
+        let (status, cookie, answer) = self.ask(request).await;
+        assert_eq!(status, 204, "{answer}");
+        cookie.unwrap()
+    }
+
     /// A browser in which `name` has logged in.
     async fn browser(&self, name: &str) -> Client {
-        let request = Request::post("/login")
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Body::from(json!({ "name": name }).to_string()))
-            .unwrap();
-        let response = self.app.clone().call(request).await.unwrap();
-        let cookie = response.headers()[header::SET_COOKIE].to_str().unwrap();
-        let (cookie, _) = cookie.split_once(';').unwrap();
+        let cookie = self.login(name).await;
+        let (_, token) = self.token(&cookie).await;
         let connect = Client::connect(&self.url).http_header("cookie", cookie);
-        connect.await.unwrap()
+        connect.header("X-CSRF-TOKEN", token).await.unwrap()
     }
 }
 
@@ -82,7 +119,7 @@ fn texts(inbox: &Value) -> Vec<(&str, bool)> {
 #[tokio::test]
 async fn what_is_for_everybody_reaches_everybody() {
     let server = Server::start().await;
-    let (ada, anybody) = (server.browser("Ada").await, Client::connect(&server.url));
+    let (ada, anybody) = (server.browser("ada").await, Client::connect(&server.url));
     let anybody = anybody.await.unwrap();
     let mut first = subscribe(&ada, "/topic/notifications").await;
     let mut second = subscribe(&anybody, "/topic/notifications").await;
@@ -104,15 +141,15 @@ async fn what_is_for_everybody_reaches_everybody() {
 #[tokio::test]
 async fn what_is_for_a_user_reaches_all_the_users_browsers_and_nobody_else() {
     let server = Server::start().await;
-    let at_desk = server.browser("Ada Lovelace").await;
-    let on_phone = server.browser("Ada Lovelace").await;
-    let other = server.browser("Bob").await;
+    let at_desk = server.browser("ada").await;
+    let on_phone = server.browser("ada").await;
+    let other = server.browser("bob").await;
     let queue = "/user/queue/notifications";
     let mut desk = subscribe(&at_desk, queue).await;
     let mut phone = subscribe(&on_phone, queue).await;
     let mut bob = subscribe(&other, queue).await;
 
-    let to_ada = "/notifications/users/Ada%20Lovelace";
+    let to_ada = "/notifications/users/Ada";
     let answer = server.send(to_ada, json!({ "text": "for Ada" })).await;
     assert_eq!(
         (&answer["received_by"], answer.get("waits")),
@@ -140,7 +177,7 @@ async fn who_was_away_finds_it_later_and_has_seen_it_everywhere() {
         .send(to_ada, json!({ "text": "second", "level": "error" }))
         .await;
 
-    let (desk, phone) = (server.browser("Ada").await, server.browser("Ada").await);
+    let (desk, phone) = (server.browser("ada").await, server.browser("ada").await);
     let mut told = subscribe(&phone, "/user/queue/seen").await;
     let inbox = next(&mut subscribe(&desk, "/app/inbox").await).await;
     assert_eq!(texts(&inbox), [("first", false), ("second", false)]);
@@ -153,7 +190,7 @@ async fn who_was_away_finds_it_later_and_has_seen_it_everywhere() {
     assert_eq!(next(&mut told).await, json!({ "ids": [inbox[0]["id"]] }));
     let again = next(&mut subscribe(&phone, "/app/inbox").await).await;
     assert_eq!(texts(&again), [("first", true), ("second", false)]);
-    let other = server.browser("Bob").await;
+    let other = server.browser("bob").await;
     assert_eq!(
         next(&mut subscribe(&other, "/app/inbox").await).await,
         json!([])
@@ -236,7 +273,7 @@ async fn what_is_wrong_with_a_post_is_said() {
             "/notifications/users/a%0Ab",
             r#"{"text": "x"}"#,
             400,
-            "no control characters",
+            "a character that names do not have",
         ),
         (
             "/notifications/users/%2E%2E",
@@ -253,8 +290,44 @@ async fn what_is_wrong_with_a_post_is_said() {
     let (status, _) = server.post("/notifications", vec![b' '; 20_000]).await;
     assert_eq!(status, 413);
 
-    // A form of another site can send this without asking.
-    let plain = Request::post("/notifications").body(Body::from(r#"{"text": "x"}"#));
-    let response = server.app.clone().call(plain.unwrap()).await.unwrap();
-    assert_eq!(response.status().as_u16(), 415);
+    let plain = Request::post("/notifications")
+        .header(header::AUTHORIZATION, format!("Bearer {KEY}"))
+        .body(Body::from(r#"{"text": "x"}"#));
+    assert_eq!(server.ask(plain.unwrap()).await.0, 415);
+}
+
+#[tokio::test]
+async fn a_post_needs_a_login_or_the_key() {
+    let server = Server::start().await;
+    let ada = server.login("ada").await;
+    let (_, token) = server.token(&ada).await;
+    let post = async |headers: &[(&str, &str)]| {
+        let mut request =
+            Request::post("/notifications").header("content-type", "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from(r#"{"text": "x"}"#)).unwrap();
+        server.ask(request).await.0
+    };
+    assert_eq!(post(&[]).await, 401);
+    assert_eq!(
+        post(&[("authorization", "Bearer of-a-programme")]).await,
+        401
+    );
+    assert_eq!(post(&[("authorization", "Bearer of-a-program")]).await, 200);
+    assert_eq!(
+        post(&[("cookie", &ada), ("x-csrf-token", &token)]).await,
+        200
+    );
+    // What a page of another site would send.
+    assert_eq!(post(&[("cookie", &ada)]).await, 403);
+
+    let key = async |cookie: &str| {
+        let request = Request::get("/notifications/key").header("cookie", cookie);
+        let (status, _, key) = server.ask(request.body(Body::empty()).unwrap()).await;
+        (status, key)
+    };
+    assert_eq!(key(&ada).await, (200, KEY.to_owned()));
+    assert_eq!(key("").await.0, 401);
 }

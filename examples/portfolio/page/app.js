@@ -1,5 +1,5 @@
 import { BackOff, missing, showProblem, whyLost } from '/panel.js';
-import { loginForm, renew } from '/login.js';
+import { csrf, loginForm, renew } from '/login.js';
 import { Chart } from './chart.js';
 import { html, whole, write } from './format.js';
 import { Market, SAMPLES_A_SECOND } from './market.js';
@@ -73,7 +73,7 @@ function connect() {
   stomp.debug = null;
   Object.assign(demo, { socket, stomp });
 
-  stomp.connect({}, () => subscribe(stomp), (error) => {
+  stomp.connect(csrf(), () => subscribe(stomp), (error) => {
     if (error.command === 'ERROR') {
       showProblem('Refused by the server', [error.headers.message, error.body].filter(Boolean).join('\n'));
     }

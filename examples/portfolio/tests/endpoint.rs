@@ -10,11 +10,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tramline::Messaging;
 use tramline_client::{Client, Subscription};
-use tramline_example_login::Login;
+use tramline_example_login::login;
 use tramline_example_portfolio::Application;
 use tramline_example_portfolio::quotes::Quotes;
+use tramline_login::MemoryUsers;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+const PASSWORD: &str = "spring-rides";
 
 struct Server {
     _application: Application,
@@ -24,14 +27,16 @@ struct Server {
 
 impl Server {
     async fn start() -> Outcome<Self> {
-        let application = Application::start(Messaging::builder(), Quotes::default())?;
-        let login = Login::new();
+        let users = MemoryUsers::new();
+        for name in ["fabrice", "paulson"] {
+            users.add(name, PASSWORD, [""; 0])?;
+        }
+        let login = login(users).sockets("/portfolio").without_csrf_tokens();
+        let login = login.build()?;
+        let builder = login.bind(Messaging::builder());
+        let application = Application::start(builder, Quotes::default())?;
         let endpoint = application.messaging().endpoint().with_sockjs();
-        let app = login.identify(
-            Router::new()
-                .nest_service("/portfolio", endpoint)
-                .merge(login.router()),
-        );
+        let app = login.protect(Router::new().nest_service("/portfolio", endpoint));
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?.to_string();
         let serving = tokio::spawn(async move {
@@ -47,7 +52,7 @@ impl Server {
     /// Logs in as a browser does.
     async fn login(&self, name: &str) -> Outcome<String> {
         let mut stream = TcpStream::connect(&self.address).await?;
-        let (body, host) = (format!("name={name}"), &self.address);
+        let (body, host) = (format!("name={name}&password={PASSWORD}"), &self.address);
         let request = format!(
             "POST /login HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {}\r\n\
              content-type: application/x-www-form-urlencoded\r\n\r\n{body}",

@@ -117,19 +117,19 @@ const ROOMS: &[Room] = &[
     },
     Room {
         package: "tramline-example-login",
-        uses: &["tramline"],
+        uses: &["tramline-login", "tramline"],
         tests_use: &[],
         pure: false,
     },
     Room {
         package: "tramline-example-notifications",
-        uses: &["tramline", "tramline-example-login"],
+        uses: &["tramline-login", "tramline", "tramline-example-login"],
         tests_use: &["tramline-client"],
         pure: false,
     },
     Room {
         package: "tramline-example-portfolio",
-        uses: &["tramline", "tramline-example-login"],
+        uses: &["tramline-login", "tramline", "tramline-example-login"],
         tests_use: &["tramline-client"],
         pure: false,
     },
@@ -148,6 +148,7 @@ const ROOMS: &[Room] = &[
     Room {
         package: "gallery",
         uses: &[
+            "tramline-login",
             "tramline",
             "tramline-example-chat",
             "tramline-example-greeting",
