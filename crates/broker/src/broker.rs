@@ -10,7 +10,12 @@ use crate::errors::{
     CommitError, PublishError, Refused, SettleError, StartError, SubscribeError, UnsubscribeError,
 };
 use crate::feed::{Feed, Source, Token};
-use crate::hub::{Activation, Command, Consumer, HubSettings, LocalHub, MemberEvent, NodeId};
+use crate::hub::consumer::Consumer;
+use crate::hub::descriptions::NodeId;
+use crate::hub::local::LocalHub;
+use crate::hub::nodes::{Command, MemberEvent};
+use crate::hub::settings::HubSettings;
+use crate::hub::sources::Activation;
 use crate::message::Publish;
 use crate::request::{OptionSupport, Outcome, Published, Subscribed};
 use crate::session_id::SessionId;

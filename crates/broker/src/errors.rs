@@ -2,7 +2,7 @@
 
 use bytestring::ByteString;
 
-use crate::hub::ShareUsedUp;
+use crate::hub::accounts::ShareUsedUp;
 use crate::message::{Position, Publish};
 use crate::request::DeliveryRef;
 use crate::selector::SelectorError;

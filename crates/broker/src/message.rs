@@ -9,7 +9,7 @@ use bytestring::ByteString;
 use tramline_stomp::Headers;
 
 use crate::destination::{Destination, Target};
-use crate::hub::{Account, Charge};
+use crate::hub::accounts::{Account, Charge};
 use crate::selector::{Properties, Property};
 use crate::timestamp::Timestamp;
 

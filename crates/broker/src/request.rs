@@ -9,7 +9,7 @@ use bytestring::ByteString;
 use crate::AckMode;
 use crate::destination::{Destination, Pattern};
 use crate::errors::SubscribeError;
-use crate::hub::Outbox;
+use crate::hub::outbox::Outbox;
 use crate::message::{Gap, Message, Position, Publish};
 use crate::session_id::SessionId;
 

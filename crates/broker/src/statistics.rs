@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use bytestring::ByteString;
 
-use crate::hub::{Lost, Overflow};
+use crate::hub::outbox::{Lost, Overflow};
 
 /// Statistics of a hub and its engine at one moment: see [`Hub::statistics`](crate::Hub::statistics).
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -3,6 +3,7 @@
 use std::{fmt, io, process::ExitCode};
 
 use tramline_client::Error;
+use tramline_store::OpenError;
 
 pub(crate) enum Failure {
     /// Of the connection.
@@ -12,6 +13,10 @@ pub(crate) enum Failure {
     /// The command line contradicts itself.
     Usage(String),
     TimeOver(String),
+    /// Of the store in a directory.
+    Store(String, OpenError),
+    /// The store in a directory lacks something that was confirmed.
+    Lost(String),
 }
 
 impl Failure {
@@ -20,7 +25,7 @@ impl Failure {
             Self::Client(Error::InvalidRequest { .. }) | Self::Usage(_) => 2,
             Self::Client(Error::Connect { .. } | Error::Credentials { .. }) => 3,
             Self::Client(Error::Timeout { .. }) | Self::TimeOver(_) => 4,
-            Self::Client(_) | Self::Io(..) => 1,
+            Self::Client(_) | Self::Io(..) | Self::Store(..) | Self::Lost(_) => 1,
         })
     }
 
@@ -41,6 +46,10 @@ impl fmt::Display for Failure {
         match self {
             Self::Client(error) => error.fmt(f),
             Self::Io(what, error) => write!(f, "{what}: {error}"),
+            Self::Store(directory, error) => write!(f, "{directory}: {error}"),
+            Self::Lost(directory) => {
+                write!(f, "{directory}: something that was confirmed may be gone")
+            }
             Self::Usage(what) | Self::TimeOver(what) => f.write_str(what),
         }
     }

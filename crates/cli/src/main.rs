@@ -1,4 +1,4 @@
-//! `tramline`: STOMP on the command line.
+//! `tramline`: STOMP on the command line, and the stores of durable queues.
 
 use std::process::ExitCode;
 
@@ -9,9 +9,9 @@ mod connection;
 mod failure;
 mod output;
 
-use crate::commands::{bridge, load, request, send, sub, tail};
+use crate::commands::{bridge, load, request, send, store, sub, tail};
 
-/// STOMP on the command line, against any server.
+/// STOMP on the command line, against any server, and the stores of Tramline's durable queues.
 ///
 /// Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 failed on the way, 2 wrong command line,
 /// 3 no connection, 4 the time is over.
@@ -30,6 +30,7 @@ enum Command {
     Tail(tail::Tail),
     Bridge(bridge::Bridge),
     Load(load::Load),
+    Store(store::Store),
 }
 
 #[tokio::main]
@@ -41,6 +42,7 @@ async fn main() -> ExitCode {
         Command::Tail(command) => command.run().await,
         Command::Bridge(command) => command.run().await,
         Command::Load(command) => command.run().await,
+        Command::Store(command) => command.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

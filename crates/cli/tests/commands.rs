@@ -250,3 +250,56 @@ fn secrets_come_from_the_environment() {
     );
     assert!(!error.contains("swordfish") && !help.contains("swordfish"));
 }
+
+#[test]
+fn a_store_is_inspected_verified_and_exported() {
+    let folder = std::env::temp_dir().join(format!("tramline-cli-store-{}", std::process::id()));
+    let directory = folder.to_str().unwrap();
+    let (code, _, error) = run(&["store", "inspect", directory]);
+    assert_eq!(code, Some(1), "{error}");
+    assert!(error.contains(directory), "{error}");
+
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let store = tramline::store::Store::open(&folder).unwrap();
+        let broker = EmbeddedBroker::new().queues("/queue").store(store);
+        let messaging = Messaging::builder()
+            .broker(broker.durable("/queue/**", tramline::broker::Durability::Synced))
+            .policy(Policy::builder().otherwise(permit()))
+            .build()
+            .unwrap();
+        let publisher = messaging.publisher();
+        publisher.send("/queue/orders", "one").await.unwrap();
+        messaging.shutdown(std::time::Duration::from_secs(5)).await;
+    });
+
+    let (code, out, error) = run(&["store", "inspect", directory]);
+    assert_eq!(code, Some(0), "{error}");
+    let queue = json(&out);
+    assert_eq!(
+        (&queue["queue"], &queue["messages"]),
+        (&"/queue/orders".into(), &1.into())
+    );
+    let (code, out, error) = run(&["store", "verify", directory]);
+    assert_eq!((code, &*out), (Some(0), ""), "{error}");
+    let (code, out, _) = run(&["store", "export", directory]);
+    assert_eq!(code, Some(0));
+    assert!(
+        out.starts_with("SEND\ndestination:/queue/orders\n"),
+        "{out}"
+    );
+
+    let file = folder.join("0000000001.log");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let at = bytes.windows(3).position(|body| body == b"one").unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let (code, _, error) = run(&["store", "verify", directory]);
+    assert_eq!(code, Some(1), "{error}");
+    assert!(error.contains("0000000001.log"), "{error}");
+    let (code, _, error) = run(&["store", "repair", directory]);
+    assert_eq!(code, Some(1), "{error}");
+    let (code, _, error) = run(&["store", "verify", directory]);
+    assert_eq!(code, Some(0), "{error}");
+    std::fs::remove_dir_all(&folder).unwrap();
+}

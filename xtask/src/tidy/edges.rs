@@ -57,7 +57,7 @@ const ROOMS: &[Room] = &[
     },
     Room {
         package: "tramline-cli",
-        uses: &["tramline-client"],
+        uses: &["tramline-client", "tramline-store"],
         tests_use: &["tramline"],
         pure: false,
     },

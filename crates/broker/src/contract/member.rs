@@ -14,7 +14,8 @@ use crate::broker::Order;
 use crate::confirm::Confirm;
 use crate::destination::{Destination, Pattern, Target};
 use crate::errors::{CommitError, Refused, SettleError, SubscribeError};
-use crate::hub::{Delivery, Ending, Hub, Outbox, Overflow, Taken};
+use crate::hub::Hub;
+use crate::hub::outbox::{Delivery, Ending, Outbox, Overflow, Taken};
 use crate::message::Publish;
 use crate::request::{
     Address, DeliveryRef, OpenSession, Outcome, Published, Settle, SubscribeRequest, Transaction,

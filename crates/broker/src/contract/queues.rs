@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::member::{Trial, TrialMember, body, by_tag, tries};
 use crate::AckMode::{Client, ClientIndividual};
 use crate::errors::SettleError;
-use crate::hub::Delivery;
+use crate::hub::outbox::Delivery;
 use crate::request::{DeliveryRef, Outcome};
 
 /// The expected [`tries`] of messages that were delivered once before.

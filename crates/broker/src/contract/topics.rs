@@ -7,7 +7,7 @@ use super::member::{Trial, body, to};
 use crate::AckMode;
 use crate::broker::Order;
 use crate::errors::PublishError;
-use crate::hub::Delivery;
+use crate::hub::outbox::Delivery;
 use crate::request::Outcome;
 
 pub(super) fn all_subscribers_see_the_declared_order(trial: &Trial<'_>) {

@@ -3,7 +3,7 @@
 use super::member::{Trial, TrialMember, accepting, body, to};
 use crate::AckMode;
 use crate::errors::CommitError;
-use crate::hub::Delivery;
+use crate::hub::outbox::Delivery;
 use crate::request::{DeliveryRef, Outcome, Settle};
 
 /// Returns a consumer that has received one message.

@@ -31,10 +31,13 @@ use crate::errors::{
     CommitError, PublishError, Refused, SettleError, StartError, SubscribeError, UnsubscribeError,
 };
 use crate::feed::Token;
-use crate::hub::{
-    Consumer, History, HubSettings, LocalHub, Names, NoMoreNames, Payer, Periodic, Prefix, Shares,
-    TopicSettings,
-};
+use crate::hub::accounts::{Payer, Shares};
+use crate::hub::clock::Periodic;
+use crate::hub::consumer::Consumer;
+use crate::hub::history::History;
+use crate::hub::local::LocalHub;
+use crate::hub::names::{Names, NoMoreNames};
+use crate::hub::settings::{HubSettings, Prefix, TopicSettings};
 use crate::message::Publish;
 use crate::request::{OptionSupport, Outcome, Published, Subscribed};
 use crate::selector::Selector;

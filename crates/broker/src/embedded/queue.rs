@@ -19,7 +19,7 @@ use super::ledger::{At, Ledger, Load};
 use super::seat::{QueuedMessage, Seat, SeatKey};
 use super::settings::{QueueSettings, WhenFull};
 use crate::errors::PublishError;
-use crate::hub::Consumer;
+use crate::hub::consumer::Consumer;
 use crate::message::{DeadLetterReason, Message};
 use crate::selector::Selector;
 use crate::statistics::{Count, DestinationKind, DestinationStatistics, Meter};

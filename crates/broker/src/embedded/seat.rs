@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::journal::Key;
 use super::ledger::Load;
 use crate::feed::Token;
-use crate::hub::Consumer;
+use crate::hub::consumer::Consumer;
 use crate::message::Message;
 use crate::request::Outcome;
 use crate::selector::Selector;

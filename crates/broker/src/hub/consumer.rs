@@ -12,7 +12,7 @@ use super::unsettled::{Identified, Unsettled};
 use crate::AckMode;
 use crate::destination::Pattern;
 use crate::feed::Token;
-use crate::hub::{Control, Outbox};
+use crate::hub::outbox::{Control, Outbox};
 use crate::message::{Gap, Message};
 use crate::request::{DeliveryRef, DurableName, SubscribeOptions};
 use crate::session_id::SessionId;

@@ -25,7 +25,7 @@ use crate::errors::{
 };
 use crate::expiry::expiry;
 use crate::feed::{Feed, Source};
-use crate::hub::{Control, Ending};
+use crate::hub::outbox::{Control, Ending};
 use crate::message::{Message, Position, Publish};
 use crate::session_id::SessionId;
 use crate::statistics::{Count, Counters, DestinationKind, Meter};

@@ -18,7 +18,7 @@ use super::topics;
 use super::window::Window;
 use crate::Headers;
 use crate::destination::Destination;
-use crate::hub::{Lost, Outbox};
+use crate::hub::outbox::{Lost, Outbox};
 use crate::message::Message;
 use crate::request::Subscribed;
 use crate::session_id::SessionId;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::outbox::Burst;
 use super::shelf::{Found, ReadFrom, Shelf};
 use super::window::{Origin, Window};
-use crate::hub::{Control, Lost, Outbox};
+use crate::hub::outbox::{Control, Lost, Outbox};
 use crate::message::{Gap, Message, Position};
 use crate::selector::Selector;
 use crate::statistics::Count;

@@ -7,7 +7,10 @@ use std::time::Duration;
 use bytestring::ByteString;
 
 use crate::destination::{Destination, Pattern, Separator};
-use crate::hub::{History, Overflow, RESOURCES, Shares};
+use crate::hub::accounts::RESOURCES;
+use crate::hub::accounts::Shares;
+use crate::hub::history::History;
+use crate::hub::outbox::Overflow;
 use crate::statistics::DestinationKind;
 
 /// The destinations that an engine carries, and the limits of its node's hub: the answer of

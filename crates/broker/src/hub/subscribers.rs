@@ -6,7 +6,7 @@ use super::outbox::Burst;
 use super::reader::Reader;
 use super::shelf::Shelf;
 use super::window::{Origin, Window};
-use crate::hub::{Lost, Outbox};
+use crate::hub::outbox::{Lost, Outbox};
 use crate::message::Message;
 
 /// One subscription's place to deliver to.

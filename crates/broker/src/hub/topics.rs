@@ -19,7 +19,7 @@ use super::window::Origin;
 use crate::destination::{Destination, Pattern, Separator};
 use crate::errors::SubscribeError;
 use crate::feed::Feed;
-use crate::hub::Lost;
+use crate::hub::outbox::Lost;
 use crate::message::{Gap, Message, Position, Publish};
 use crate::request::{Past, Start, SubscribeOptions, Subscribed};
 use crate::statistics::{Count, Counters, DestinationKind, DestinationStatistics, Meter};

@@ -8,7 +8,7 @@ use std::{array, vec};
 use bytestring::ByteString;
 
 use crate::AckMode;
-use crate::hub::Outbox;
+use crate::hub::outbox::Outbox;
 use crate::message::Message;
 use crate::request::DeliveryRef;
 

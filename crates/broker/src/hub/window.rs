@@ -8,7 +8,7 @@ use bytestring::ByteString;
 
 use super::unsettled::{Identified, Settled, Unsettled};
 use crate::AckMode;
-use crate::hub::{Ending, Lost, Outbox, Overflow};
+use crate::hub::outbox::{Ending, Lost, Outbox, Overflow};
 use crate::message::Message;
 use crate::request::DeliveryRef;
 use crate::statistics::Meter;

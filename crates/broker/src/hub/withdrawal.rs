@@ -9,7 +9,7 @@ use super::members::{Member, SubscriptionPlace};
 use super::outbox::Control;
 use crate::broker::Broker;
 use crate::feed::{Feed, Source};
-use crate::hub::Consumer;
+use crate::hub::consumer::Consumer;
 use crate::message::Gap;
 
 /// The close code of sessions whose messages the engine no longer delivers: "try again later".

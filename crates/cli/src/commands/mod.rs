@@ -8,6 +8,7 @@ pub(crate) mod bridge;
 pub(crate) mod load;
 pub(crate) mod request;
 pub(crate) mod send;
+pub(crate) mod store;
 pub(crate) mod sub;
 pub(crate) mod tail;
 

@@ -6,22 +6,19 @@
 //! 4. [Users](users): logins, messages to one user, who is there
 //! 5. [The broker](broker): topics, queues, acknowledgements, transactions
 //! 6. [Missing nothing](missing_nothing): history, and clients that come back
-//! 7. [Errors](errors): what can go wrong, and who hears of it
-//! 8. [Events](events): events, interceptors, layers
-#![cfg_attr(
-    feature = "test",
-    doc = "9. [Testing](testing): handlers as functions, and clients in memory"
-)]
-//! 9. [Deploying](deploying): shutdown, counters, logs
-//! 10. [Scaling out](scaling_out): several nodes with RabbitMQ, ActiveMQ or Artemis
-//! 10. [Deploying](deploying): shutdown, counters, logs, several nodes
-//!
 #![cfg_attr(
     feature = "durable",
-    doc = "10. [Durability](durability): queues that outlive the process"
+    doc = "7. [Durability](durability): queues that outlive the process"
 )]
-//! 9. [Security](security): logins, tokens, rules, and what SockJS adds
-//! 10. [Deploying](deploying): shutdown, counters, logs, several nodes
+//! 8. [Security](security): logins, tokens, rules, and what SockJS adds
+//! 9. [Errors](errors): what can go wrong, and who hears of it
+//! 10. [Events](events): events, interceptors, layers
+#![cfg_attr(
+    feature = "test",
+    doc = "11. [Testing](testing): handlers as functions, and clients in memory"
+)]
+//! 12. [Deploying](deploying): shutdown, counters, logs
+//! 13. [Scaling out](scaling_out): several nodes with RabbitMQ, ActiveMQ or Artemis
 //!
 //! Logging in by a form is the page of the crate `tramline-login`.
 //!

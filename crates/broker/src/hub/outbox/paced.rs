@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use super::latest;
-use crate::hub::Overflow;
+use crate::hub::outbox::Overflow;
 use crate::message::Message;
 
 /// The subscriptions of an outbox whose interval has begun.
