@@ -2,6 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
+import { rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PEOPLE } from './people.mjs';
@@ -30,6 +31,7 @@ export async function startGallery({ path = binary(), listen = '127.0.0.1:0', se
   const people = { TRAMLINE_USERS: PEOPLE, TRAMLINE_SESSIONS: file };
   const args = ['--listen', listen];
   const server = await startServer(path, args, [/^Tramline gallery: (http:\/\/\S+)$/], { ...people, ...env });
+  process.once('exit', () => [file, `${file}-wal`, `${file}-shm`].forEach((left) => rmSync(left, { force: true })));
   const [url] = server.printed;
   return { ...server, url, address: new URL(url).host, sessions: file };
 }
