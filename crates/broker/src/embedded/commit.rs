@@ -216,9 +216,9 @@ impl Engine {
                 }
             }
         }
-        let durable = loads.iter().filter(|(queue, _)| queue.is_durable());
+        let mut durable = loads.iter().filter(|(queue, _)| queue.is_durable());
         let stored: usize = durable.clone().map(|(_, load)| load.bytes).sum();
-        if let Some((queue, _)) = durable.clone().next() {
+        if let Some((queue, _)) = durable.next() {
             queue.check_store(stored)?;
         }
         let kind = match loads.is_empty() {

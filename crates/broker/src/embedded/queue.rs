@@ -5,6 +5,7 @@ mod stored;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Ordering::{Equal, Greater, Less};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -694,17 +695,18 @@ impl Contents {
 
     /// Returns true if a consumer has the message that came to this place: it waits neither in memory nor in the journal.
     fn has_handed_out(&self, sequence: Option<u64>) -> bool {
-        let last = self.ready.back().map(|last| last.sequence);
-        sequence.is_some_and(|sequence| match last {
-            Some(last) if last == sequence => false,
-            Some(last) if last > sequence => {
-                let place = self
-                    .ready
-                    .binary_search_by_key(&sequence, |entry| entry.sequence);
-                place.is_err()
-            }
-            _ => true,
-        })
+        let Some(sequence) = sequence else {
+            return false;
+        };
+        let ready = &self.ready;
+        match ready.back().map(|last| last.sequence.cmp(&sequence)) {
+            Some(Equal) => false,
+            // Only the messages of a durable queue's transactions come behind later ones.
+            Some(Greater) => ready
+                .binary_search_by_key(&sequence, |entry| entry.sequence)
+                .is_err(),
+            Some(Less) | None => true,
+        }
     }
 
     /// Puts a consumer that may have room again at the end of the turn order.

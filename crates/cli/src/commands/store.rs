@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use tramline_store::{OpenError, Report, export, inspect, repair};
+use tramline_store::{Report, export, inspect, repair};
 
 use crate::failure::Failure;
 use crate::output::line;
@@ -38,46 +38,35 @@ struct Directory {
 
 impl Store {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let (directory, report) = match self.action {
-            Action::Inspect(Directory { directory }) => {
-                let report = inspect(&directory).map_err(failed(&directory))?;
-                for queue in &report.queues {
-                    let (name, messages, bytes) = (&*queue.name, queue.messages, queue.bytes);
-                    line(
-                        &json!({ "queue": name, "messages": messages, "bytes": bytes }).to_string(),
-                    )?;
-                }
-                (directory, report)
-            }
-            Action::Verify(Directory { directory }) => {
-                let report = inspect(&directory).map_err(failed(&directory))?;
-                (directory, report)
-            }
-            Action::Export(Directory { directory }) => {
-                let mut out = stdout().lock();
-                let report = export(&directory, &mut out).map_err(failed(&directory))?;
-                out.flush().map_err(Failure::io("cannot write to stdout"))?;
-                (directory, report)
-            }
-            Action::Repair(Directory { directory }) => {
-                let report = repair(&directory).map_err(failed(&directory))?;
-                (directory, report)
-            }
+        let (Action::Inspect(Directory { directory })
+        | Action::Verify(Directory { directory })
+        | Action::Export(Directory { directory })
+        | Action::Repair(Directory { directory })) = &self.action;
+        let report = match &self.action {
+            Action::Inspect(_) | Action::Verify(_) => inspect(directory),
+            Action::Export(_) => export(directory, &mut stdout().lock()),
+            Action::Repair(_) => repair(directory),
         };
-        reported(&directory, &report)
+        let place = directory.display().to_string();
+        let report = report.map_err(|error| Failure::Store(place.clone(), error))?;
+        match &self.action {
+            Action::Inspect(_) => queues(&report)?,
+            Action::Export(_) => stdout()
+                .flush()
+                .map_err(Failure::io("cannot write to stdout"))?,
+            Action::Verify(_) | Action::Repair(_) => {}
+        }
+        eprintln!("{place}: {report}");
+        match report.has_losses() {
+            true => Err(Failure::Lost(place)),
+            false => Ok(()),
+        }
     }
 }
 
-fn failed(directory: &std::path::Path) -> impl FnOnce(OpenError) -> Failure {
-    let directory = directory.display().to_string();
-    |error| Failure::Store(directory, error)
-}
-
-fn reported(directory: &std::path::Path, report: &Report) -> Result<(), Failure> {
-    let directory = directory.display();
-    eprintln!("{directory}: {report}");
-    match report.has_losses() {
-        true => Err(Failure::Lost(directory.to_string())),
-        false => Ok(()),
-    }
+fn queues(report: &Report) -> Result<(), Failure> {
+    report.queues.iter().try_for_each(|queue| {
+        let (name, messages, bytes) = (&*queue.name, queue.messages, queue.bytes);
+        line(&json!({ "queue": name, "messages": messages, "bytes": bytes }).to_string())
+    })
 }

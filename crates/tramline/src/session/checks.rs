@@ -81,14 +81,9 @@ where
         session: &mut StompSession,
         context: &mut Context<'_>,
     ) -> Poll<Option<Work>> {
-        let is_late = || {
-            self.deadline
-                .is_some_and(|deadline| deadline <= session.stack.wheel.now())
-        };
-        let answer = match self.asked.poll(context) {
-            Poll::Pending if is_late() => ready!(self.asked.give_up()),
-            answer => ready!(answer),
-        };
+        let now = session.stack.wheel.now();
+        let is_late = self.deadline.is_some_and(|deadline| deadline <= now);
+        let answer = ready!(self.asked.poll_within(context, is_late));
         let then = self.then.take();
         if session.record.is_expelled() {
             return Poll::Ready(None);

@@ -158,10 +158,7 @@ impl Check for Rechecking {
             if let Some((asked, _)) = &mut self.asked {
                 let now = session.stack.wheel.now();
                 let is_late = self.deadline.is_some_and(|deadline| deadline <= now);
-                let answer = match asked.poll(context) {
-                    Poll::Pending if is_late => ready!(asked.give_up()),
-                    answer => ready!(answer),
-                };
+                let answer = ready!(asked.poll_within(context, is_late));
                 self.deadline = None;
                 let subscription = self.asked.take().map(|(_, subscription)| subscription);
                 if let (Err(decision), Some(subscription)) = (answer, subscription) {

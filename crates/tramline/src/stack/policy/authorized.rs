@@ -110,7 +110,19 @@ impl<P> Asked<P> {
         }
     }
 
-    pub(crate) fn poll(
+    /// The answer of the check; its refusal if it has none although its time is over.
+    pub(crate) fn poll_within(
+        &mut self,
+        context: &mut Context<'_>,
+        is_late: bool,
+    ) -> Poll<Result<Authorized<P>, Decision>> {
+        match self.poll(context) {
+            Poll::Pending if is_late => self.give_up(),
+            answer => answer,
+        }
+    }
+
+    pub(super) fn poll(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Result<Authorized<P>, Decision>> {
@@ -134,7 +146,7 @@ impl<P> Asked<P> {
     }
 
     /// The refusal of a check that takes too long.
-    pub(crate) fn give_up(&mut self) -> Poll<Result<Authorized<P>, Decision>> {
+    fn give_up(&mut self) -> Poll<Result<Authorized<P>, Decision>> {
         match self.waiting.take() {
             Some((_, decision)) => {
                 let decision = decision.failed(Failure::TimedOut);

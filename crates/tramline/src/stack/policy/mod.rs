@@ -267,9 +267,8 @@ impl Policy {
         };
         match judged.rule.check() {
             None if judged.rule.permits(user.as_ref()) == Some(true) => {
-                if let Some(audit) = &self.audit {
-                    let decision = judged.decision(user.as_ref());
-                    audit.decided(intent.action(), intent.session(), &decision);
+                if self.audit.is_some() {
+                    self.tell(&intent, &judged.decision(user.as_ref()));
                 }
                 Answer::Now(Ok(Authorized::new(intent)))
             }
@@ -313,9 +312,7 @@ impl Policy {
                 if !is_permitted {
                     return Answer::Now(Err(self.refusal(&intent, decision)));
                 }
-                if let Some(audit) = &self.audit {
-                    audit.decided(intent.action(), intent.session(), &decision);
-                }
+                self.tell(&intent, &decision);
                 return Answer::Now(Ok(Authorized::new(intent)));
             }
             then.keep = Some((place, time));
@@ -336,12 +333,17 @@ impl Policy {
     }
 
     /// Tells the listener of a refusal.
-    #[cold]
     fn refusal(&self, intent: &impl Intent, decision: Decision) -> Decision {
-        if let Some(audit) = &self.audit {
-            audit.decided(intent.action(), intent.session(), &decision);
-        }
+        self.tell(intent, &decision);
         decision
+    }
+
+    /// Tells the listener, if there is one.
+    #[cold]
+    fn tell(&self, intent: &impl Intent, decision: &Decision) {
+        if let Some(audit) = &self.audit {
+            audit.decided(intent.action(), intent.session(), decision);
+        }
     }
 
     /// Returns whether a check decides about a SEND to `destination`.
