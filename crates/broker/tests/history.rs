@@ -1,4 +1,4 @@
-//! What topics keep, for subscribers that come later or come back.
+//! Kept messages of topics, for subscribers that come later or come back.
 
 use std::sync::Arc;
 use std::task::{Context, Waker};

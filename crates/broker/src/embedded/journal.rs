@@ -7,7 +7,7 @@ use bytestring::ByteString;
 
 use crate::message::{Message, Publish};
 
-/// What keeps the messages of durable queues: `tramline-store`, which writes them to disk, or a test's own.
+/// Keeps the messages of durable queues: `tramline-store` on disk, or a test its own way.
 ///
 /// The [`EmbeddedBroker`](crate::EmbeddedBroker) calls it with locks of its queues held, so no method blocks or calls
 /// back before it returns; only [`when_stored`](Self::when_stored) and [`stop`](Self::stop), for which the broker holds
@@ -93,7 +93,7 @@ pub enum Change<'a> {
     },
 }
 
-/// What [`Journal::append`] returns.
+/// The answer of [`Journal::append`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// The key of the record's first [`Change::Enqueue`].

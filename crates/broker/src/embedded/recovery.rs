@@ -1,4 +1,4 @@
-//! What the engine does with its journal: start with what it had, fetch, and answer when it has stored.
+//! The engine and its journal: it recovers queues, fetches messages, and answers when they are stored.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What a hub knows: its statistics, and the sessions and users of all nodes.
+//! Statistics of a hub, and the sessions and users of all nodes.
 
 use std::sync::Arc;
 

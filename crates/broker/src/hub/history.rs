@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a topic keeps of its messages for subscribers that come later or come back: the last ones, until one of three
-/// bounds is reached. See [`EmbeddedBroker::history`](crate::EmbeddedBroker::history).
+/// The messages that a topic keeps for subscribers that come later or come back: the last ones, within three bounds.
+/// See [`EmbeddedBroker::history`](crate::EmbeddedBroker::history).
 ///
 /// Kept messages count against the broker's memory, twice each, since their encoded form stays with them. All topics
 /// together keep at most [`HubSettings::max_history_bytes`](crate::HubSettings::max_history_bytes).

@@ -690,7 +690,7 @@ impl LocalHub {
         if is_kept {
             message = message.kept();
         }
-        // What a topic keeps is bounded by its history, and waits for no reader.
+        // A kept message is bounded by its topic's history, and waits for no reader.
         let account = account.filter(|_| !is_kept);
         let account = account.unwrap_or_else(|| Arc::clone(self.accounts.all()));
         let unwritten = kind == DestinationKind::Topic && !is_kept;

@@ -1,4 +1,4 @@
-//! What topics keep, for the application itself.
+//! Kept messages of topics, for the application itself.
 
 use super::Hub;
 use crate::destination::{Destination, Pattern};

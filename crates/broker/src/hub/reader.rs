@@ -34,7 +34,7 @@ struct Reading {
     ended: bool,
 }
 
-/// What one look at the shelves has found.
+/// The result of one look at the shelves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Begun {
     /// The position before the first message that it may receive.

@@ -289,7 +289,7 @@ impl HubSettings {
         covering.map(|(_, settings)| settings)
     }
 
-    /// What a topic keeps.
+    /// The history of a topic, if it keeps any.
     pub(crate) fn history_of(&self, destination: &str) -> Option<Arc<History>> {
         self.covering(&self.history, destination).cloned()
     }

@@ -1,4 +1,4 @@
-//! What a durable queue has in its journal.
+//! A durable queue and its journal.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What only the queue itself can be asked.
+//! Tests of a queue without its engine.
 
 use std::num::NonZeroU32;
 
