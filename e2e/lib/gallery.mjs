@@ -8,6 +8,16 @@ import { join } from 'node:path';
 import { PEOPLE } from './people.mjs';
 import { START_DEADLINE, child, named, startServer } from './server.mjs';
 
+const sessionFiles = new Set();
+
+process.on('exit', () => {
+  for (const file of sessionFiles) {
+    for (const suffix of ['', '-wal', '-shm']) {
+      rmSync(file + suffix, { force: true });
+    }
+  }
+});
+
 export function binary(variable = 'TRAMLINE_GALLERY_BIN') {
   return named(variable, "the gallery's binary");
 }
@@ -31,7 +41,7 @@ export async function startGallery({ path = binary(), listen = '127.0.0.1:0', se
   const people = { TRAMLINE_USERS: PEOPLE, TRAMLINE_SESSIONS: file };
   const args = ['--listen', listen];
   const server = await startServer(path, args, [/^Tramline gallery: (http:\/\/\S+)$/], { ...people, ...env });
-  process.once('exit', () => [file, `${file}-wal`, `${file}-shm`].forEach((left) => rmSync(left, { force: true })));
+  sessionFiles.add(file);
   const [url] = server.printed;
   return { ...server, url, address: new URL(url).host, sessions: file };
 }
