@@ -40,7 +40,8 @@
 //! * A NACK goes back to the queue at RabbitMQ. ActiveMQ would make a dead letter of it and Artemis would drop it, so there the
 //!   relay delivers the message again itself, to the same subscription.
 //! * Artemis counts credit in bytes: it may reserve more messages for a consumer than its prefetch, which wait in the relay.
-//! * Messages that were delivered again are marked; how often is known for those that this node released.
+//! * Messages that were delivered again are marked; how often is known for those that went back from this node. Artemis does
+//!   not mark what another node gave back.
 //!
 //! TLS to the broker is not offered: use a network that you trust, or a proxy.
 

@@ -65,6 +65,11 @@ impl<'a> Trial<'a> {
         self.options.order
     }
 
+    /// Whether counts of redeliveries are known wherever the next session is.
+    pub(super) fn counts_between_nodes(&self) -> bool {
+        self.options.counts_between_nodes || self.nodes.len() == 1
+    }
+
     /// The node that publishes unless a clause says otherwise: not that of the first session.
     fn publisher(&self) -> &Hub {
         &self.nodes[self.nodes.len() - 1]

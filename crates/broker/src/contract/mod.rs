@@ -50,6 +50,9 @@ pub struct Options {
     pub quiet: Duration,
     /// The order that the engine [declares](crate::Capabilities::order). Default [`Order::Destination`].
     pub order: Order,
+    /// Whether the count of redeliveries is known to a node that did not make the first delivery. Default true; where it
+    /// is false, counts are looked at with one node only.
+    pub counts_between_nodes: bool,
 }
 
 impl Default for Options {
@@ -60,6 +63,7 @@ impl Default for Options {
             patience: Duration::from_secs(10),
             quiet: Duration::ZERO,
             order: Order::Destination,
+            counts_between_nodes: true,
         }
     }
 }
@@ -97,6 +101,13 @@ impl Options {
     #[must_use]
     pub fn order(mut self, order: Order) -> Self {
         self.order = order;
+        self
+    }
+
+    /// Sets [`Options::counts_between_nodes`].
+    #[must_use]
+    pub fn counts_between_nodes(mut self, known: bool) -> Self {
+        self.counts_between_nodes = known;
         self
     }
 }

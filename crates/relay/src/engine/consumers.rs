@@ -159,6 +159,9 @@ impl Engine {
 
     pub(super) fn cancel(&mut self, number: u64, promise: Promise<Result<(), UnsubscribeError>>) {
         let state = self.consumers.remove(&number);
+        for held in state.iter().flat_map(ConsumerState::delivered) {
+            self.released.note(held);
+        }
         let slot = self.slots.remove(&Role::Consumer(number));
         let Some(link) = slot.and_then(|slot| slot.link) else {
             promise.keep(Ok(()));
@@ -172,10 +175,6 @@ impl Engine {
         {
             let queue = consumer.pattern().as_str().into();
             self.left_queues.insert(link, queue);
-            if self.kind == Some(BrokerKind::Artemis) {
-                // It marks what goes back as redelivered only when the link is cut.
-                return self.cut(link, Expected::Cancel(promise));
-            }
             // It stops the deliveries; the end of the link gives back what is not settled.
             self.send_plain(link, |machine| machine.unsubscribe(&id, None));
         }
@@ -185,6 +184,9 @@ impl Engine {
     /// Drops a consumer's deliveries: their link is gone, and the broker has them again.
     pub(super) fn void(&mut self, number: u64) {
         if let Some(state) = self.consumers.get_mut(&number) {
+            for held in state.delivered() {
+                self.released.note(held);
+            }
             state.id = None;
             state.unsettled.clear();
             state.beyond.clear();
@@ -210,9 +212,10 @@ impl Engine {
         let shared = self
             .hub
             .message(content::incoming(message, destination, true));
-        let redeliveries = match message.redelivered() {
-            true => self.released.count(shared.id()),
-            false => 0,
+        let redeliveries = match (self.released.count(shared.id()), message.redelivered()) {
+            // Another subscription to the same topic may have released it.
+            (Some(_), false) if state.consumer.durable().is_some() => 0,
+            (noted, marked) => noted.unwrap_or(marked.into()),
         };
         let held = Held {
             delivery: message.delivery(),
@@ -252,7 +255,7 @@ impl Engine {
         let last = held.len() - 1;
         for (at, held) in held.iter().enumerate() {
             if outcome == Outcome::Released {
-                self.released.note(held.message.id(), held.redeliveries + 1);
+                self.released.note(held);
             }
             let settled = match at == last {
                 true => self.send(
@@ -309,6 +312,14 @@ impl ConsumerState {
     pub(super) fn again(&mut self, mut held: Held) {
         held.redeliveries += 1;
         self.hold(held);
+    }
+
+    /// Returns what the subscription has received and not settled.
+    fn delivered(&self) -> impl Iterator<Item = &Held> {
+        let received = |token: &Token| !self.beyond.contains(token);
+        self.unsettled
+            .iter()
+            .filter_map(move |(token, held)| received(token).then_some(held))
     }
 
     /// Delivers what waits for credit.

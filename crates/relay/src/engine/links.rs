@@ -335,18 +335,6 @@ impl Engine {
         }
     }
 
-    /// Ends the stream of a link without a word; `expected` is answered when the broker has ended it too.
-    pub(super) fn cut(&mut self, id: LinkId, expected: Expected) {
-        let number = self.number();
-        let Some(link) = self.links.get_mut(&id).filter(|link| link.connected) else {
-            return self.leave(id, expected);
-        };
-        link.expected.insert(number, expected);
-        link.stream = None;
-        link.leaving = true;
-        link.since = Instant::now();
-    }
-
     /// Says good-bye over a link, which then ends. `expected` is answered when the broker has read everything.
     pub(super) fn leave(&mut self, id: LinkId, expected: Expected) {
         let connected = self.links.get(&id).is_some_and(|link| link.connected);

@@ -225,7 +225,7 @@ pub(super) struct CommitState {
     pub(super) outstanding: usize,
 }
 
-/// How often the messages were delivered that this node has released, by their ids. The oldest are forgotten.
+/// How often the messages were delivered that went back from this node, by their ids. The oldest are forgotten.
 #[derive(Debug, Default)]
 pub(super) struct Released {
     counts: HashMap<ByteString, u32>,
@@ -297,8 +297,13 @@ impl Engine {
 impl Released {
     const KEPT: usize = 10_000;
 
-    pub(super) fn note(&mut self, id: &ByteString, deliveries: u32) {
-        if self.counts.insert(id.clone(), deliveries).is_none() {
+    pub(super) fn note(&mut self, held: &Held) {
+        let id = held.message.id();
+        if self
+            .counts
+            .insert(id.clone(), held.redeliveries + 1)
+            .is_none()
+        {
             self.order.push_back(id.clone());
         }
         if self.order.len() > Self::KEPT
@@ -308,9 +313,9 @@ impl Released {
         }
     }
 
-    /// Returns how often a message was delivered before that the broker marks as redelivered.
-    pub(super) fn count(&self, id: &str) -> u32 {
-        self.counts.get(id).copied().unwrap_or(1)
+    /// Returns how often this node delivered a message that went back, if it did.
+    pub(super) fn count(&self, id: &str) -> Option<u32> {
+        self.counts.get(id).copied()
     }
 }
 

@@ -5,7 +5,7 @@ use tramline_broker::{
 };
 use tramline_stomp::{ClientConnection, Delivery, NotAcknowledgeable};
 
-use super::state::{Answer, CommitState, Engine, Expected, Held, Role};
+use super::state::{Answer, CommitState, Engine, Expected, Role};
 use crate::content;
 use crate::kind::BrokerKind;
 use crate::link::LinkId;
@@ -211,14 +211,7 @@ impl Engine {
                 for held in held {
                     match (again, settlement.outcome) {
                         (true, _) => consumer.again(held),
-                        (false, Outcome::Released) => {
-                            let Held {
-                                message,
-                                redeliveries,
-                                ..
-                            } = held;
-                            self.released.note(message.id(), redeliveries + 1);
-                        }
+                        (false, Outcome::Released) => self.released.note(&held),
                         (false, _) => {}
                     }
                 }

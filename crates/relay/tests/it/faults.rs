@@ -90,7 +90,7 @@ fn what_was_sent_and_not_answered_is_unknown_and_not_sent_again() {
 fn a_silent_link_is_seen_by_its_heart_beats() {
     let Some(broker) = shared(KIND) else { return };
     let proxy = Proxy::before(broker.address());
-    let hub = node(relay_to(&proxy.address).heart_beat(500, 500));
+    let hub = node(relay_to(&proxy.address).heart_beat(2_000, 2_000));
     let topic = unique("/topic");
     let session = Session::open(&hub, None);
     session.subscribe(0, &topic);
