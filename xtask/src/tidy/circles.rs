@@ -318,7 +318,8 @@ impl<'a> Reader<'a> {
                 }
                 self.at += 1;
             }
-            "use" if !declarations => {
+            // Not the `use<'a>` of a type.
+            "use" if !declarations && self.token(1) != "<" => {
                 let public = self.is_public();
                 self.at += 1;
                 self.tree(&[], public);
@@ -562,6 +563,7 @@ mod tests {
             "#[cfg(test)] mod tests { use crate::a::A; }",
             "#[cfg(test)]\n#[allow(x)]\nuse crate::a::A;",
             "use other::a::A;",
+            "fn f<'a>(x: &'a A) -> impl Fn() + use<'a> { let a = crate::other; || {} }",
         ] {
             let problems = check(&[
                 ("lib", FOUR),
