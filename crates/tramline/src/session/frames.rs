@@ -1,15 +1,17 @@
-//! The frames of a client: what each asks for.
+//! The frames of a client: what each asks for, and whether it may.
 
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use tramline_broker::{Headers, Outcome};
-use tramline_stomp::{Connect, Send, ServerEvent};
+use tramline_broker::{DeliveryRef, Headers, Outcome, Settle, SettleError};
+use tramline_stomp::{Acknowledge, Connect, DeliveryId, Send as SendFrame, ServerEvent};
 
 use super::StompSession;
 use super::end::End;
-use super::pending::{About, Call, Work, correlation};
+use super::pending::{About, Call, Check, Waiting, Work, correlation};
 use super::queued::{Later, Seen};
 use super::refusals::Refusal;
 use super::state::Login;
@@ -20,8 +22,10 @@ use crate::model::log::log_client;
 use crate::model::panics::{Panic, caught};
 use crate::model::reply::is_servers;
 use crate::model::user::User;
+use crate::model::values::flag;
+use crate::net::wheel::after;
 use crate::stack::intents::{ConnectIntent, SendIntent};
-use crate::stack::policy::{Answer, Authorized, Refusals};
+use crate::stack::policy::{Answer, Asked, Authorized, Decision, Failure, Refusals};
 
 impl StompSession {
     /// Does what a frame asks for, whose turn it is; gives the work that the frames behind it wait for.
@@ -152,7 +156,7 @@ impl StompSession {
         }
     }
 
-    fn send(&mut self, send: Send) -> Option<Work> {
+    fn send(&mut self, send: SendFrame) -> Option<Work> {
         self.stack.counters.messages_received.increment();
         if let Some(path) = self.stack.application_path(&send.destination) {
             let path_from = send.destination.len() - path.len();
@@ -202,8 +206,8 @@ impl StompSession {
     }
 
     /// Starts the handler for what follows the application prefix, at `path_from` of the destination.
-    fn handle(&mut self, send: Send, path_from: usize) -> Option<Work> {
-        let Send {
+    fn handle(&mut self, send: SendFrame, path_from: usize) -> Option<Work> {
+        let SendFrame {
             destination,
             headers,
             body,
@@ -230,10 +234,177 @@ impl StompSession {
         })
     }
 
+    pub(super) fn nack(&mut self, nack: Acknowledge) -> Option<Work> {
+        match flag(&nack.headers, "requeue") {
+            Ok(None | Some(true)) => self.acknowledge(nack, Outcome::Released),
+            Ok(Some(false)) => self.acknowledge(nack, Outcome::Rejected),
+            Err(detail) => {
+                self.refuse("not acknowledged", detail, nack.receipt);
+                None
+            }
+        }
+    }
+
+    pub(super) fn acknowledge(&mut self, ack: Acknowledge, outcome: Outcome) -> Option<Work> {
+        let settle = match ack.delivery {
+            DeliveryId::Tag { slot, tag } => {
+                Settle::new(Some(slot), DeliveryRef::Tag(tag), outcome)
+            }
+            DeliveryId::Message { slot, message_id } => {
+                Settle::new(slot, DeliveryRef::MessageId(message_id), outcome)
+            }
+        };
+        if let Some(id) = ack.transaction {
+            let about = About::new(ByteString::new(), None).with_receipt(ack.receipt);
+            return self.add_to_transaction(&id, Later::Settle(settle), about);
+        }
+        let confirm = self.stack.hub.settle(self.record.id(), settle);
+        let receipt = ack.receipt;
+        match confirm.into_ready() {
+            // A broker in this process lets SENDs wait for room alone, which may take long: then the ERROR does not wait.
+            Ok(Err(error)) if self.work.is_some() && self.stack.hub.answers_late() => {
+                // The ERROR comes after the answers to the SENDs in front.
+                self.order.hold_back_error(error, receipt);
+                None
+            }
+            Ok(answer) => {
+                self.settled(answer, receipt);
+                None
+            }
+            Err(confirm) => {
+                self.order.settling.push(Waiting::new(confirm, receipt));
+                // SENDs that are waited for are followed by what was settled meanwhile.
+                self.work.is_none().then_some(Work::Settle)
+            }
+        }
+    }
+
+    /// Ready when the broker has confirmed all ACKs and NACKs; their receipts are written in order.
+    pub(super) fn poll_settling(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut settling = std::mem::take(&mut self.order.settling);
+        let mut confirmed = 0;
+        for next in settling.iter_mut() {
+            let Poll::Ready((answer, receipt)) = next.poll(context) else {
+                break;
+            };
+            self.settled(answer, receipt);
+            confirmed += 1;
+        }
+        settling.remove_first(confirmed);
+        let all = settling.is_empty();
+        self.order.settling = settling;
+        if all { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    pub(super) fn settled(&mut self, answer: Result<(), SettleError>, receipt: Option<ByteString>) {
+        match answer {
+            Ok(()) => self.receipt(receipt),
+            Err(error) => self.refuse("not acknowledged", error.to_string(), receipt),
+        }
+    }
+
+    /// Settles what was not written: each alone, whatever the client has acknowledged.
+    #[cold]
+    pub(super) fn settle_failed(&self, failed: &[(u32, u32, Outcome)]) {
+        for (slot, tag, outcome) in failed {
+            let settle = Settle::new(Some(*slot), DeliveryRef::Only(*tag), *outcome);
+            self.stack.hub.settle_unawaited(self.record.id(), settle);
+        }
+    }
+
+    /// Settles what was written to subscriptions of the mode `auto`, whose clients send no ACK.
+    pub(super) fn settle_written(&self, written: &[(u32, u32)]) {
+        for (slot, tag) in written {
+            let settle = Settle::new(Some(*slot), DeliveryRef::Tag(*tag), Outcome::Accepted);
+            self.stack.hub.settle_unawaited(self.record.id(), settle);
+        }
+    }
+
+    /// Goes on with the policy's answer: now, or as the work that the frames behind wait for.
+    ///
+    /// Only a check costs an allocation.
+    pub(super) fn answered<P, F>(&mut self, answer: Answer<P>, then: F) -> Option<Work>
+    where
+        P: Send + 'static,
+        F: FnOnce(&mut Self, Result<Authorized<P>, Decision>) -> Option<Work> + Send + 'static,
+    {
+        match answer {
+            Answer::Now(answer) => then(self, answer),
+            Answer::Later(asked) => {
+                let limit = self.stack.limits.handler_time;
+                let deadline = || after(self.stack.wheel.now(), limit);
+                Some(Work::Check(Box::new(Checking {
+                    asked,
+                    deadline: self.login.deadline().is_none().then(deadline),
+                    then: Some(then),
+                })))
+            }
+        }
+    }
+
+    /// Counts and logs a check that did not decide.
+    #[cold]
+    pub(super) fn check_failed(&self, failure: &Failure, rule: &str) {
+        macro_rules! log {
+            ($level:ident $(if $may_log:expr)?, $text:literal) => {
+                log_client!(
+                    $level $(if $may_log)?,
+                    { stack = %self.stack.name, session = %self.record.id(), rule },
+                    $text,
+                    failure
+                )
+            };
+        }
+        if let Failure::TimedOut = failure {
+            self.stack.counters.handler_timeouts.increment();
+        }
+        if let Failure::Panicked(_) = failure {
+            self.stack.counters.handler_panics.increment();
+            log!(ERROR if self.may_log(), "check panicked");
+        } else if failure.is_clients() {
+            log!(DEBUG, "check could not be asked");
+        } else {
+            log!(WARN if self.may_log(), "check failed");
+        }
+    }
+
     pub(super) fn receipt(&mut self, receipt: Option<ByteString>) {
         if let Some(receipt) = receipt {
             self.stomp.receipt(&receipt);
         }
+    }
+}
+
+/// A running check, and what the session does with its answer.
+struct Checking<P, F> {
+    asked: Asked<P>,
+    /// Of CONNECT, the login has one.
+    deadline: Option<Instant>,
+    then: Option<F>,
+}
+
+impl<P, F> Check for Checking<P, F>
+where
+    P: Send,
+    F: FnOnce(&mut StompSession, Result<Authorized<P>, Decision>) -> Option<Work> + Send,
+{
+    fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    fn poll(
+        &mut self,
+        session: &mut StompSession,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Work>> {
+        let now = session.stack.wheel.now();
+        let is_late = self.deadline.is_some_and(|deadline| deadline <= now);
+        let answer = ready!(self.asked.poll_within(context, is_late));
+        let then = self.then.take();
+        if session.record.is_expelled() {
+            return Poll::Ready(None);
+        }
+        Poll::Ready(then.and_then(|then| then(session, answer)))
     }
 }
 

@@ -1,7 +1,5 @@
 //! A session: one client's STOMP life, from the first byte to its disconnect handlers, in one task.
 
-mod acks;
-mod checks;
 mod end;
 mod ending;
 pub(crate) mod endpoint;

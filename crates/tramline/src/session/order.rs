@@ -13,7 +13,7 @@ use super::queued::Seen;
 use super::refusals::Refusal;
 use super::turn;
 use crate::net::transport::Lost;
-use crate::stack::batch::{Batch, OwnPublish};
+use crate::stack::clients::{Batch, OwnPublish};
 use crate::stack::policy::Authorized;
 
 /// How a frame stands to the SENDs before it that are not confirmed.

@@ -20,7 +20,7 @@ use crate::app::login::LoginFuture;
 use crate::app::router::OnRejection;
 use crate::model::inbound::Inbound;
 use crate::model::panics::Caught;
-use crate::stack::batch::Batch;
+use crate::stack::clients::Batch;
 use crate::stack::policy::Authorized;
 
 /// A running handler, or an answer that the broker has not given yet.

@@ -12,7 +12,7 @@ use super::rights::Rights;
 use crate::app::interceptor::Refusal;
 use crate::net::transport::Lost;
 use crate::net::wheel::after;
-use crate::stack::batch::{Batch, OwnPublish};
+use crate::stack::clients::{Batch, OwnPublish};
 use crate::stack::policy::Authorized;
 
 /// The frames that wait for others, or for the end of the read.

@@ -11,7 +11,7 @@ use tramline_broker::{
 };
 use tramline_stomp::{Connect, Subscribe};
 
-use super::batch::OwnPublish;
+use super::clients::OwnPublish;
 use super::policy::{Action, Intent};
 use super::shared::MessagingStack;
 use crate::model::inbound::{Cause, Inbound, SessionRecord};
@@ -250,7 +250,7 @@ fn options(headers: &Headers) -> Result<SubscribeOptions, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::batch::Batch;
+    use super::super::clients::Batch;
     use super::super::messaging::Messaging;
     use super::super::policy::{Answer, Authorized, Policy, deny, permit};
     use super::*;

@@ -1,6 +1,5 @@
 //! One messaging stack: its builder, and the state its sessions share.
 
-pub(crate) mod batch;
 pub(crate) mod builder;
 pub(crate) mod clients;
 mod extract;
