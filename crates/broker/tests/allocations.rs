@@ -8,9 +8,9 @@ use std::task::{Context, Waker};
 
 use allocation_counter::measure;
 use tramline_broker::{
-    AckMode, Delivery, DeliveryRef, Destination, EmbeddedBroker, Headers, Hub, OpenSession, Outbox,
-    Outcome, Overflow, Pattern, Publish, SessionId, Settle, SubscribeRequest, Timestamp,
-    TopicSettings, Transaction,
+    AckMode, Delivery, DeliveryRef, Destination, EmbeddedBroker, Headers, History, Hub,
+    OpenSession, Outbox, Outcome, Overflow, Pattern, Publish, SessionId, Settle, SubscribeRequest,
+    Timestamp, TopicSettings, Transaction,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
@@ -109,6 +109,22 @@ fn fan_out_asks_for_no_memory_per_delivery() {
         assert_eq!(fan_out(1_000, pattern, 1), one, "{pattern}");
         assert_eq!(fan_out(1_000, pattern, 4), fan_out(1, pattern, 4));
     }
+}
+
+/// A topic that nobody subscribes to, which does not exist, so that each publish looks up whether it keeps messages.
+#[test]
+fn settings_by_pattern_cost_no_memory_per_message() {
+    let unheard = |patterns: &[&'static str]| {
+        let mut broker = EmbeddedBroker::new().topics("/topic");
+        for pattern in patterns {
+            broker = broker.history(*pattern, History::messages(10));
+        }
+        let broker = Hub::new(broker);
+        let destination = Destination::parse("/topic/a").unwrap();
+        per_round(|| publish(&broker, &destination, &Headers::new(), 1))
+    };
+    let kept = ["/topic/kept/**", "/topic/**/kept"];
+    assert_eq!(unheard(&kept), unheard(&[]));
 }
 
 #[test]

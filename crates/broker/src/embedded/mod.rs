@@ -32,6 +32,7 @@ use crate::errors::{
 };
 use crate::feed::Token;
 use crate::hub::accounts::{Payer, Shares};
+use crate::hub::by_pattern::ByPattern;
 use crate::hub::clock::Periodic;
 use crate::hub::consumer::Consumer;
 use crate::hub::history::History;
@@ -75,22 +76,19 @@ use crate::timestamp::Timestamp;
 #[derive(Debug)]
 pub struct EmbeddedBroker {
     settings: HubSettings,
-    queue_settings: Vec<(ByteString, Arc<QueueSettings>)>,
+    queue_settings: ByPattern<Arc<QueueSettings>>,
     journal: Option<Arc<dyn Journal>>,
-    durable: DurablePatterns,
+    durable: ByPattern<Durability>,
     engine: OnceLock<Arc<Engine>>,
 }
-
-/// The durability of the queues that each pattern covers.
-type DurablePatterns = Vec<(ByteString, Arc<Option<Durability>>)>;
 
 /// The broker after it has received its hub.
 struct Engine {
     hub: Arc<LocalHub>,
     queues: Names<Queue>,
-    settings: Vec<(ByteString, Arc<QueueSettings>)>,
+    settings: ByPattern<Arc<QueueSettings>>,
     journal: Option<Arc<dyn Journal>>,
-    durable: DurablePatterns,
+    durable: ByPattern<Durability>,
     queues_swept: Periodic,
     /// For the callbacks of the journal.
     this: Weak<Self>,
@@ -131,9 +129,9 @@ impl EmbeddedBroker {
     pub fn new() -> Self {
         Self {
             settings: HubSettings::new(),
-            queue_settings: Vec::new(),
+            queue_settings: ByPattern::default(),
             journal: None,
-            durable: Vec::new(),
+            durable: ByPattern::default(),
             engine: OnceLock::new(),
         }
     }
@@ -181,8 +179,7 @@ impl EmbeddedBroker {
         pattern: impl Into<ByteString>,
         settings: QueueSettings,
     ) -> Self {
-        self.queue_settings
-            .push((pattern.into(), Arc::new(settings)));
+        self.queue_settings.push(pattern.into(), Arc::new(settings));
         self
     }
 
@@ -207,8 +204,7 @@ impl EmbeddedBroker {
     ///   [`QueueSettings::dead_letters`] a durable queue or a topic.
     #[must_use]
     pub fn durable(mut self, pattern: impl Into<ByteString>, durability: Durability) -> Self {
-        let durability = Arc::new(Some(durability));
-        self.durable.push((pattern.into(), durability));
+        self.durable.push(pattern.into(), durability);
         self
     }
 
@@ -315,7 +311,7 @@ impl Broker for EmbeddedBroker {
     }
 
     fn is_persistent(&self, destination: &str) -> bool {
-        let durability = self.settings.first_covering(&self.durable, destination);
+        let durability = self.settings.covering(&self.durable, destination);
         self.journal.is_some() && durability.is_some()
     }
 
@@ -522,17 +518,22 @@ impl Engine {
         self.queues.get_or_insert(destination, payer, |name| {
             let settings = self.hub.settings();
             let keeper = self.keeper(destination);
-            let settings = settings.first_covering(&self.settings, destination);
-            Queue::new(name, settings, self.hub.meter(), keeper)
+            let settings = settings.covering(&self.settings, destination);
+            Queue::new(
+                name,
+                settings.cloned().unwrap_or_default(),
+                self.hub.meter(),
+                keeper,
+            )
         })
     }
 
     fn keeper(&self, destination: &str) -> Option<Keeper> {
         let settings = self.hub.settings();
-        let durability = *settings.first_covering(&self.durable, destination);
+        let durability = *settings.covering(&self.durable, destination)?;
         Some(Keeper {
             journal: Arc::clone(self.journal.as_ref()?),
-            durability: durability?,
+            durability,
         })
     }
 

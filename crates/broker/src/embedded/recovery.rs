@@ -10,19 +10,16 @@ use super::{EmbeddedBroker, Engine};
 use crate::confirm::{Confirm, Promise, Unanswered};
 use crate::destination::Destination;
 use crate::errors::StartError;
+use crate::hub::by_pattern::ByPattern;
 use crate::statistics::DestinationKind;
 
 impl EmbeddedBroker {
     /// The errors in the configuration of durable queues.
     pub(super) fn durability_errors(&self) -> Vec<String> {
         let settings = &self.settings;
-        let covers = |destination: &str| {
-            settings
-                .first_covering(&self.durable, destination)
-                .is_some()
-        };
+        let covers = |destination: &str| settings.covering(&self.durable, destination).is_some();
         let mut errors = Vec::new();
-        for (pattern, _) in &self.durable {
+        for (pattern, _) in self.durable.iter() {
             errors.extend(settings.settings_error(pattern, DestinationKind::Queue, None));
             if self.journal.is_none() {
                 errors.push(format!(
@@ -30,13 +27,12 @@ impl EmbeddedBroker {
                 ));
             }
         }
-        for (pattern, of_queues) in &self.queue_settings {
-            let covered_by = [(pattern.clone(), Arc::new(true))];
+        for (pattern, of_queues) in self.queue_settings.iter() {
+            let mut settled = ByPattern::default();
+            settled.push(pattern.clone(), ());
+            let mut durable = self.durable.iter();
             let is_durable = covers(pattern)
-                || self
-                    .durable
-                    .iter()
-                    .any(|(durable, _)| *settings.first_covering(&covered_by, durable));
+                || durable.any(|(durable, _)| settings.covering(&settled, durable).is_some());
             if !is_durable {
                 continue;
             }

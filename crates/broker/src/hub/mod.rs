@@ -5,6 +5,7 @@
 //! the engine delivers through the [`LocalHub`].
 
 pub(crate) mod accounts;
+pub(crate) mod by_pattern;
 pub(crate) mod clock;
 mod commit;
 pub(crate) mod consumer;

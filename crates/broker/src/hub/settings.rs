@@ -9,6 +9,7 @@ use bytestring::ByteString;
 use crate::destination::{Destination, Pattern, Separator};
 use crate::hub::accounts::RESOURCES;
 use crate::hub::accounts::Shares;
+use crate::hub::by_pattern::ByPattern;
 use crate::hub::history::History;
 use crate::hub::outbox::Overflow;
 use crate::statistics::DestinationKind;
@@ -29,8 +30,8 @@ use crate::statistics::DestinationKind;
 #[derive(Clone, Debug)]
 pub struct HubSettings {
     prefixes: Vec<(Prefix, DestinationKind)>,
-    topic_settings: Vec<(ByteString, Arc<TopicSettings>)>,
-    history: Vec<(ByteString, Arc<History>)>,
+    topic_settings: ByPattern<Arc<TopicSettings>>,
+    history: ByPattern<Arc<History>>,
     pub(crate) max_history_bytes: usize,
     pub(crate) max_destinations: usize,
     /// Of a session, and of a user or address.
@@ -73,8 +74,8 @@ impl HubSettings {
     pub fn new() -> Self {
         Self {
             prefixes: Vec::new(),
-            topic_settings: Vec::new(),
-            history: Vec::new(),
+            topic_settings: ByPattern::default(),
+            history: ByPattern::default(),
             max_history_bytes: Self::DEFAULT_MAX_HISTORY_BYTES,
             max_destinations: Self::DEFAULT_MAX_DESTINATIONS,
             max_destinations_each: Self::DEFAULT_MAX_DESTINATIONS_EACH,
@@ -108,8 +109,7 @@ impl HubSettings {
         pattern: impl Into<ByteString>,
         settings: TopicSettings,
     ) -> Self {
-        self.topic_settings
-            .push((pattern.into(), Arc::new(settings)));
+        self.topic_settings.push(pattern.into(), Arc::new(settings));
         self
     }
 
@@ -117,7 +117,7 @@ impl HubSettings {
     /// that covers a topic counts.
     #[must_use]
     pub fn history(mut self, pattern: impl Into<ByteString>, history: History) -> Self {
-        self.history.push((pattern.into(), Arc::new(history)));
+        self.history.push(pattern.into(), Arc::new(history));
         self
     }
 
@@ -266,27 +266,18 @@ impl HubSettings {
 
     /// The settings of a topic.
     pub fn settings_of_topic(&self, destination: &str) -> Arc<TopicSettings> {
-        self.first_covering(&self.topic_settings, destination)
+        let settings = self.covering(&self.topic_settings, destination);
+        settings.cloned().unwrap_or_default()
     }
 
-    /// Returns the first of `all` whose pattern covers `destination`, or the default.
-    pub(crate) fn first_covering<T: Default>(
+    /// Returns the value of the first pattern of `all` that covers `destination`.
+    pub(crate) fn covering<'a, T>(
         &self,
-        all: &[(ByteString, Arc<T>)],
+        all: &'a ByPattern<T>,
         destination: &str,
-    ) -> Arc<T> {
-        let covering = self.covering(all, destination).cloned();
-        covering.unwrap_or_default()
-    }
-
-    /// Returns the first of `all` whose pattern covers `destination`.
-    fn covering<'a, T>(&self, all: &'a [(ByteString, T)], destination: &str) -> Option<&'a T> {
+    ) -> Option<&'a T> {
         let separator = self.separator(destination);
-        let covering = all.iter().find(|(pattern, _)| {
-            Pattern::parse_separated(pattern.clone(), separator)
-                .is_ok_and(|pattern| pattern.matches(destination))
-        });
-        covering.map(|(_, settings)| settings)
+        all.find(separator, |pattern| pattern.matches(destination))
     }
 
     /// The history of a topic, if it keeps any.
@@ -296,11 +287,10 @@ impl HubSettings {
 
     /// Returns true if a topic that `pattern` covers keeps messages.
     pub(crate) fn has_history(&self, pattern: &Pattern) -> bool {
-        self.history.iter().any(|(text, _)| {
-            let separator = self.separator(text);
-            let kept = Pattern::parse_separated(text.clone(), separator);
-            kept.is_ok_and(|kept| kept.overlaps(pattern))
-        })
+        let separator = self.separator(pattern.as_str());
+        self.history
+            .find(separator, |kept| kept.overlaps(pattern))
+            .is_some()
     }
 
     /// Returns true if no topic keeps messages.
@@ -346,7 +336,7 @@ impl HubSettings {
                 errors.push(format!("broker prefix {text:?}: overlaps with another one"));
             }
         }
-        for (pattern, settings) in &self.topic_settings {
+        for (pattern, settings) in self.topic_settings.iter() {
             let dead_letters = settings.dead_letters.as_ref();
             errors.extend(self.settings_error(pattern, DestinationKind::Topic, dead_letters));
             if let Some(interval) = settings.at_most_every.filter(|time| *time < SHORTEST) {
@@ -356,7 +346,7 @@ impl HubSettings {
                 ));
             }
         }
-        for (pattern, history) in &self.history {
+        for (pattern, history) in self.history.iter() {
             errors.extend(self.settings_error(pattern, DestinationKind::Topic, None));
             let wrong = history.error();
             errors.extend(wrong.map(|wrong| format!("history of {pattern:?}: {wrong}")));
