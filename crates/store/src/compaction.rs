@@ -69,6 +69,10 @@ impl Log {
         keep: bool,
         problems: &mut Vec<Problem>,
     ) -> io::Result<()> {
+        // The sources are dropped without messages whose removal may be in a record that is only written: if the power fails
+        // and of the last writes just that one is lost, another part of it would not count.
+        self.write()?;
+        self.sync()?;
         let number = self.next_file;
         self.next_file += 1;
         let mut spoilt = Vec::new();

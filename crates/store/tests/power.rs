@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use support::disk::{Disk, Loss};
 use support::scenario::{self, Journal as Scenario};
-use tramline_store::{Problem, Store};
+use tramline_broker::{Change, Journal};
+use tramline_store::{Files, Problem, Store};
 
 /// The power fails after every single operation on the disk, and each time in all ways.
 #[test]
@@ -70,6 +71,39 @@ fn every_kill_point_keeps_what_was_written() {
             "at {point}: {}",
             store.report()
         );
+    }
+}
+
+/// A record that nobody waits for to be synced, and that makes files worth compacting.
+#[test]
+fn compaction_tears_no_record() {
+    let disk = Arc::new(Disk::default());
+    let mut scenario = Scenario::open(Arc::clone(&disk));
+    let long = "x".repeat(150);
+    let bodies: Vec<_> = (0..12).map(|number| format!("{number} {long}")).collect();
+    let bodies: Vec<_> = bodies.iter().map(String::as_str).collect();
+    let keys = scenario.enqueue("/queue/a", &bodies).unwrap();
+    let before = disk.operations();
+    // All of the first files, and one message of the last.
+    let removed = [&keys[..9], &keys[11..]].concat();
+    let removals: Vec<_> = removed
+        .iter()
+        .map(|key| Change::Remove { key: *key })
+        .collect();
+    scenario.store.append(&removals);
+    scenario.store.close().unwrap();
+    let files = disk.list().unwrap();
+    assert!(!files.contains(&"0000000001.log".to_owned()), "{files:?}");
+    for point in before..=disk.operations() {
+        for loss in Loss::ALL {
+            let after = Arc::new(disk.after_crash(point, loss));
+            let store = Store::open_in(after, scenario::options()).unwrap();
+            let found = support::bodies(&store, "/queue/a").len();
+            assert!(
+                [12, 2].contains(&found),
+                "at {point}, {loss:?}: {found} are left"
+            );
+        }
     }
 }
 
