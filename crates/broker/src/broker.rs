@@ -125,6 +125,12 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
         Confirm::ready(Ok(()))
     }
 
+    /// Ends the consumer of a durable subscription and the subscription itself, with its messages. Called instead of
+    /// [`cancel`](Self::cancel). Default: cancels, for engines without durable subscriptions.
+    fn end_durable(&self, consumer: &Arc<Consumer>) -> Confirm<Result<(), UnsubscribeError>> {
+        self.cancel(consumer)
+    }
+
     /// Ends all consumers of a session that closes. An engine in this process returns the messages of all of them to their
     /// queues before it hands out any, so that queues keep their order. Default: [cancels](Self::cancel) one after the
     /// other.
@@ -221,6 +227,10 @@ impl<B: Broker + ?Sized> Broker for Arc<B> {
 
     fn cancel(&self, consumer: &Arc<Consumer>) -> Confirm<Result<(), UnsubscribeError>> {
         (**self).cancel(consumer)
+    }
+
+    fn end_durable(&self, consumer: &Arc<Consumer>) -> Confirm<Result<(), UnsubscribeError>> {
+        (**self).end_durable(consumer)
     }
 
     fn cancel_all(&self, consumers: &[Arc<Consumer>]) {

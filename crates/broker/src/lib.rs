@@ -43,7 +43,8 @@ pub use self::confirm::{Confirm, Promise, Unanswered};
 pub use self::destination::{Destination, DestinationError, Pattern, Separator, Target};
 pub use self::embedded::{
     Appended, Change, Durability, EmbeddedBroker, Fetched, FetchedMessage, Journal, JournalError,
-    Key, QueueSettings, RecoveredQueue, Ticket, WhenFetched, WhenFull, WhenStored,
+    Key, QueueSettings, RecoveredQueue, SubscriptionSettings, Ticket, WhenBehind, WhenFetched,
+    WhenFull, WhenStored,
 };
 pub use self::errors::{
     CommitError, OpenError, PublishError, Refused, SettleError, StartError, SubscribeError,

@@ -249,6 +249,8 @@ pub struct Subscribed {
     /// The number of kept messages that are delivered before the live ones; `None` if none were asked for, or a selector
     /// decides.
     pub recovered: Option<usize>,
+    /// True if messages of a durable subscription were dropped while no session used it.
+    pub missed: bool,
 }
 
 impl Subscribed {

@@ -95,6 +95,25 @@ impl BrokerKind {
         headers
     }
 
+    /// The headers of the UNSUBSCRIBE frames that end a durable subscription for good.
+    pub(crate) fn end_headers(self, durable: &str) -> Vec<Headers> {
+        let mut headers = Headers::new();
+        match self {
+            Self::RabbitMq => {
+                headers.push("durable", "true");
+                headers.push("auto-delete", "false");
+                headers.push("x-queue-name", durable);
+            }
+            Self::ActiveMq => headers.push("activemq.subscriptionName", durable),
+            Self::Artemis => headers.push("durable-subscription-name", durable),
+        }
+        match self {
+            // It ends none that has a consumer, and one frame does not do both.
+            Self::ActiveMq => vec![Headers::new(), headers],
+            Self::RabbitMq | Self::Artemis => vec![headers],
+        }
+    }
+
     /// The `client-id` of the CONNECT of a durable subscription's link.
     pub(crate) fn client_id(self, durable: &str) -> Option<&str> {
         (self != Self::RabbitMq).then_some(durable)

@@ -15,7 +15,7 @@ use tramline_broker::{
 };
 use tramline_stomp::HeartBeat;
 
-use crate::engine::{self, Request};
+use crate::engine::{self, End, Request};
 use crate::kind::BrokerKind;
 use crate::names::{Family, Shape};
 use crate::options::{Login, Options};
@@ -323,7 +323,14 @@ impl Broker for StompRelay {
 
     fn cancel(&self, consumer: &Arc<Consumer>) -> Confirm<Result<(), UnsubscribeError>> {
         match number(consumer) {
-            Some(number) => self.ask(|promise| Request::Cancel(number, promise)),
+            Some(number) => self.ask(|promise| Request::Cancel(number, End::Consumer, promise)),
+            None => Confirm::ready(Ok(())),
+        }
+    }
+
+    fn end_durable(&self, consumer: &Arc<Consumer>) -> Confirm<Result<(), UnsubscribeError>> {
+        match number(consumer) {
+            Some(number) => self.ask(|promise| Request::Cancel(number, End::Subscription, promise)),
             None => Confirm::ready(Ok(())),
         }
     }

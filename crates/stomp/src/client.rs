@@ -298,8 +298,13 @@ impl ClientConnection {
 
     /// Queues UNSUBSCRIBE. Messages that are on their way still arrive.
     pub fn unsubscribe(&mut self, id: &str, receipt: Option<&str>) {
+        self.unsubscribe_with(id, Headers::new(), receipt);
+    }
+
+    /// Like [`unsubscribe`](Self::unsubscribe), with more headers: `durable:true` ends a durable subscription for good.
+    pub fn unsubscribe_with(&mut self, id: &str, headers: Headers, receipt: Option<&str>) {
         let frame = Frame::new(Command::Unsubscribe).header(name("id"), id);
-        self.queue(with(frame, receipt, Headers::new()));
+        self.queue(with(frame, receipt, headers));
     }
 
     /// Queues DISCONNECT. A requested receipt confirms that the server has read everything (STOMP 1.2, "DISCONNECT").

@@ -13,7 +13,7 @@ use crate::index::FileIndex;
 use crate::log::{EMPTY_FILE, Log, LogFile, damaged, file_name, number_of};
 use crate::ops::{self, Op};
 use crate::record::{BadHeader, FileHeader, Kind, Part, RECORD_START, RecordPlace};
-use crate::report::{Problem, QueueReport, Report};
+use crate::report::{self, Problem, Report};
 
 /// What is in a store's files. Making it changes nothing.
 #[derive(Debug)]
@@ -272,12 +272,8 @@ impl Recovery {
         self.queues.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         for queue in &mut self.queues {
             queue.keys.sort_unstable();
-            self.report.queues.push(QueueReport {
-                name: queue.name.clone(),
-                messages: queue.keys.len(),
-                bytes: queue.bytes,
-            });
         }
+        self.report.queues = report::queues(&self.queues);
         Ok(())
     }
 

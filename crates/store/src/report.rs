@@ -1,9 +1,11 @@
 //! What was found when a store was opened.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use bytestring::ByteString;
+use tramline_broker::RecoveredQueue;
 
 /// What a store had when it was opened, and what is wrong with it. `Display` is a line for the log, and one more for
 /// each [`Problem`].
@@ -19,7 +21,8 @@ pub struct Report {
     pub files: usize,
     /// Their bytes.
     pub file_bytes: u64,
-    /// The queues with messages, by name.
+    /// The queues with messages, by name; and the durable subscriptions, with messages or without, as
+    /// `subscription:USER:ID:DESTINATION`.
     pub queues: Vec<QueueReport>,
     /// What is wrong, by file and offset.
     pub problems: Vec<Problem>,
@@ -167,6 +170,50 @@ impl fmt::Display for Problem {
         }
     }
 }
+
+/// Lists what a store has, by name. Of a durable subscription it has up to three queues: see `FORMAT.md`.
+pub(crate) fn queues(recovered: &[RecoveredQueue]) -> Vec<QueueReport> {
+    let mut queues = BTreeMap::new();
+    for queue in recovered {
+        let (name, messages, bytes) = match kind_of(&queue.name) {
+            Kind::Queue => (queue.name.clone(), queue.keys.len(), queue.bytes),
+            Kind::Exists(name) => (format!("{SUBSCRIPTION}{name}").into(), 0, 0),
+            Kind::Missed => continue,
+        };
+        let report = QueueReport {
+            name: name.clone(),
+            messages,
+            bytes,
+        };
+        let known: &mut QueueReport = queues.entry(name).or_insert(report.clone());
+        if messages > 0 {
+            *known = report;
+        }
+    }
+    queues.into_values().collect()
+}
+
+/// The meaning of a queue's name.
+pub(crate) enum Kind<'a> {
+    /// A queue's messages, or those of a durable subscription.
+    Queue,
+    /// The durable subscription of this name exists.
+    Exists(&'a str),
+    /// A durable subscription has missed messages.
+    Missed,
+}
+
+pub(crate) fn kind_of(name: &str) -> Kind<'_> {
+    let exists = name.strip_prefix("subscribed:");
+    match exists.and_then(|rest| rest.split_once(':')) {
+        Some((_since, name)) => Kind::Exists(name),
+        None if name.starts_with("missed:") => Kind::Missed,
+        None => Kind::Queue,
+    }
+}
+
+/// The beginning of the name of a queue that has a durable subscription's messages.
+pub(crate) const SUBSCRIPTION: &str = "subscription:";
 
 impl Report {
     /// The number of messages in all queues.

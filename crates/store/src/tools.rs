@@ -4,14 +4,15 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use tramline_broker::Target;
+use bytestring::ByteString;
+use tramline_broker::{Message, Target};
 
 use crate::error::OpenError;
 use crate::files::{Directory, Files};
 use crate::log::file_name;
 use crate::ops::{self, Op};
 use crate::recovery::Recovery;
-use crate::report::Report;
+use crate::report::{self, Kind, Report, SUBSCRIPTION};
 use crate::store::StoreOptions;
 
 /// Reads a whole store, checks every byte of it, and changes nothing: for `tramline store inspect` and `verify`. A store
@@ -38,7 +39,8 @@ pub fn inspect(directory: impl AsRef<Path>) -> Result<Report, OpenError> {
 }
 
 /// Writes all messages, queue by queue and in order, as STOMP frames SEND that any client can send again; changes
-/// nothing. For `tramline store export`.
+/// nothing. Those of durable subscriptions go to their topic again, once for each subscription. For `tramline store
+/// export`.
 ///
 /// # Errors
 ///
@@ -46,7 +48,8 @@ pub fn inspect(directory: impl AsRef<Path>) -> Result<Report, OpenError> {
 pub fn export(directory: impl AsRef<Path>, out: &mut dyn Write) -> Result<Report, OpenError> {
     let files: Arc<dyn Files> = Arc::new(Directory::read_only(directory.as_ref())?);
     let recovery = Recovery::read(&*files)?;
-    for queue in &recovery.queues {
+    let all = recovery.queues.iter();
+    for queue in all.filter(|queue| matches!(report::kind_of(&queue.name), Kind::Queue)) {
         for key in &queue.keys {
             let found = recovery
                 .sealed
@@ -65,6 +68,11 @@ pub fn export(directory: impl AsRef<Path>, out: &mut dyn Write) -> Result<Report
             if let Some(publish) = stored.and_then(|stored| stored.message())
                 && let Target::Destination(destination) = &publish.target
             {
+                let shown = Message::new(publish.clone(), ByteString::new(), None);
+                let destination = match queue.name.starts_with(SUBSCRIPTION) {
+                    true => shown.destination(),
+                    false => destination,
+                };
                 write_frame(out, destination, &publish)?;
             }
         }

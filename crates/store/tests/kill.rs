@@ -27,12 +27,24 @@ fn child() {
     let (first, directory) = order.split_once(' ').unwrap();
     let hub = hub(Store::open_with(directory, options()).unwrap());
     let client = Client::consuming(&hub, "/queue/a");
+    let away = Client::durable(&hub, "away", TOPIC);
+    println!("w 0");
     let first: u64 = first.parse().unwrap();
     for number in first.. {
         let body = number.to_string();
         println!("S {body}");
         send(&hub, "/queue/a", &[&body]).unwrap();
         println!("s {body}");
+        println!("P {body}");
+        send(&hub, TOPIC, &[&body]).unwrap();
+        println!("p {body}");
+        if number % 4 == 0 {
+            let delivery = away.take(1).remove(0);
+            let body = String::from_utf8(delivery.message.body().to_vec()).unwrap();
+            println!("R {body}");
+            away.settle(&delivery, Outcome::Accepted);
+            println!("r {body}");
+        }
         if number % 3 != 0 {
             continue;
         }
@@ -51,6 +63,9 @@ fn child() {
     }
 }
 
+/// It has a durable subscription.
+const TOPIC: &str = "/topic/kept/a";
+
 /// What is known of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Known {
@@ -65,6 +80,10 @@ enum Known {
 #[derive(Default)]
 struct Model {
     messages: BTreeMap<u64, Known>,
+    /// Those to the topic.
+    published: BTreeMap<u64, Known>,
+    /// True once the durable subscription is confirmed.
+    subscribed: bool,
 }
 
 impl Model {
@@ -75,6 +94,18 @@ impl Model {
         let (Some(Ok(number)), Some(word)) = (number.map(str::parse), word) else {
             return;
         };
+        let of_topic = match word {
+            "w" => return self.subscribed = true,
+            "P" => Some(Known::Sending),
+            "p" => Some(Known::Sent),
+            "R" => Some(Known::Settling),
+            "r" => Some(Known::Settled),
+            _ => None,
+        };
+        if let Some(known) = of_topic {
+            self.published.insert(number, known);
+            return;
+        }
         let known = match word {
             "S" => Known::Sending,
             "s" => Known::Sent,
@@ -117,6 +148,24 @@ impl Model {
                 _ => Known::Settled,
             };
         }
+        let subscription = support::subscription(&contents, "away", TOPIC);
+        assert!(subscription.is_some() || !self.subscribed);
+        let waiting = subscription.unwrap_or_default();
+        let waiting: BTreeSet<u64> = waiting.iter().map(|body| body.parse().unwrap()).collect();
+        for (number, known) in &mut self.published {
+            let there = waiting.contains(number);
+            match known {
+                Known::Sent => assert!(there, "{number} was confirmed, and does not wait"),
+                Known::Settled => assert!(!there, "{number} was settled, and is back"),
+                _ => {}
+            }
+            *known = if there { Known::Sent } else { Known::Settled };
+        }
+        assert!(
+            waiting
+                .iter()
+                .all(|number| self.published.contains_key(number))
+        );
         let known: BTreeSet<_> = self.messages.keys().copied().collect();
         assert!(a.union(&b).all(|number| known.contains(number)));
     }
@@ -138,7 +187,7 @@ fn kill(times: usize) {
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         // It goes on while this reads, so it is killed somewhere behind.
-        let mut after = 20 + round * 7 % 50;
+        let mut after = 50 + round * 7 % 50;
         for line in lines {
             model.note(&line.unwrap());
             if after == 0 {

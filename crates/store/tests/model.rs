@@ -12,7 +12,10 @@ use support::disk::{Disk, Loss};
 use tramline_broker::{Hub, Outcome};
 use tramline_store::{Store, StoreOptions};
 
-const QUEUES: [&str; 2] = ["/queue/a", "/queue/b"];
+/// Two queues, and a topic with a durable subscription, which is one more list.
+const QUEUES: [&str; 3] = ["/queue/a", "/queue/b", "/topic/kept/a"];
+
+const TOPIC: usize = 2;
 
 /// The deliveries that a consumer has at once.
 const CREDIT: usize = 100;
@@ -23,7 +26,7 @@ enum Operation {
     Send(usize, usize),
     /// Takes what a queue has, and settles every n-th.
     Consume(usize, usize, Outcome),
-    /// Takes what a queue has, and moves every n-th to the other queue, in one transaction.
+    /// Takes what a queue has, and moves every n-th to the next one, in one transaction.
     Move(usize, usize),
     /// Stops in order, and starts again.
     Restart,
@@ -59,7 +62,7 @@ struct Kept {
 struct World {
     disk: Arc<Disk>,
     hub: Hub,
-    queues: [Vec<Kept>; 2],
+    queues: [Vec<Kept>; 3],
     next: usize,
 }
 
@@ -77,8 +80,10 @@ fn open(disk: &Arc<Disk>) -> Hub {
 impl World {
     fn new() -> Self {
         let disk = Arc::new(Disk::default());
+        let hub = open(&disk);
+        Client::durable(&hub, "model", QUEUES[TOPIC]).close();
         Self {
-            hub: open(&disk),
+            hub,
             disk,
             queues: Default::default(),
             next: 0,
@@ -119,8 +124,9 @@ impl World {
             }
             Operation::Move(queue, each) => {
                 let mut moved = Vec::new();
+                let next = (queue + 1) % QUEUES.len();
                 self.consume(queue, |client, deliveries| {
-                    let other = QUEUES[1 - queue];
+                    let other = QUEUES[next];
                     let mut settles = Vec::new();
                     let mut settled = BTreeSet::new();
                     for (at, delivery) in deliveries.iter().enumerate().step_by(each) {
@@ -134,7 +140,7 @@ impl World {
                     settled
                 });
                 let moved = moved.into_iter().map(|body| Kept { body, again: false });
-                self.queues[1 - queue].extend(moved);
+                self.queues[next].extend(moved);
             }
             Operation::Restart => {
                 wait(self.hub.stop(NOW));
@@ -162,7 +168,10 @@ impl World {
         if kept.is_empty() {
             return;
         }
-        let client = Client::consuming(&self.hub, QUEUES[queue]);
+        let client = match queue {
+            TOPIC => Client::durable(&self.hub, "model", QUEUES[TOPIC]),
+            _ => Client::consuming(&self.hub, QUEUES[queue]),
+        };
         let count = kept.len();
         let deliveries = client.take(count);
         assert_eq!(deliveries.len(), count);
@@ -188,10 +197,15 @@ impl World {
             .file_bytes(4 * 1024)
             .max_bytes(1 << 30);
         let store = Store::open_in(Arc::new(crashed), options).unwrap();
-        let found = support::contents(&store);
+        let mut found = support::contents(&store);
+        let subscription = support::subscription(&found, "model", QUEUES[TOPIC]);
+        let waiting = self.queues[TOPIC].iter().map(|kept| kept.body.clone());
+        assert_eq!(subscription, Some(waiting.collect()));
+        found.retain(|name, _| name.starts_with("/queue/"));
         let expected: BTreeMap<_, Vec<_>> = QUEUES
             .iter()
             .zip(&self.queues)
+            .take(TOPIC)
             .filter(|(_, kept)| !kept.is_empty())
             .map(|(name, kept)| {
                 let bodies = kept.iter().map(|kept| kept.body.clone());

@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 use std::path::PathBuf;
 
-use support::client::{NOW, hub, send, to, wait};
+use support::client::{Client, NOW, hub, send, to, wait};
 use tramline_store::{Problem, Store, export, inspect, repair};
 
 fn directory(name: &str) -> PathBuf {
@@ -84,6 +84,37 @@ fn a_damaged_store_is_inspected_exported_and_mended() {
     let mended = inspect(&path).unwrap();
     assert!(mended.was_closed && mended.problems.is_empty(), "{mended}");
     assert_eq!(mended.messages(), 3);
+    fs::remove_dir_all(&path).unwrap();
+}
+
+#[test]
+fn durable_subscriptions_are_listed_and_exported() {
+    let path = directory("tools-durable");
+    let hub = hub(Store::open(&path).unwrap());
+    Client::durable(&hub, "all", "/topic/kept/**").close();
+    Client::durable(&hub, "empty", "/topic/kept/b").close();
+    Client::durable(&hub, "full", "/topic/kept/a").close();
+    wait(hub.publish(vec![to("/topic/kept/a", "one")], NOW)).unwrap();
+    wait(hub.stop(NOW));
+    drop(hub);
+    let report = inspect(&path).unwrap();
+    let queues: Vec<_> = report
+        .queues
+        .iter()
+        .map(|queue| (&*queue.name, queue.messages))
+        .collect();
+    assert_eq!(
+        queues,
+        [
+            ("subscription:alice:all:/topic/kept/%2A%2A", 1),
+            ("subscription:alice:empty:/topic/kept/b", 0),
+            ("subscription:alice:full:/topic/kept/a", 1)
+        ]
+    );
+    let mut out = Vec::new();
+    export(&path, &mut out).unwrap();
+    let frame = "SEND\ndestination:/topic/kept/a\nkind:order\ncontent-length:3\n\none\0\n";
+    assert_eq!(String::from_utf8(out).unwrap(), frame.repeat(2));
     fs::remove_dir_all(&path).unwrap();
 }
 

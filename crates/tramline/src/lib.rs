@@ -255,8 +255,8 @@ pub mod broker {
         Broker, BrokerStatistics, Counts, Destination, DestinationError, DestinationKind,
         DestinationStatistics, Durability, EmbeddedBroker, Gap, History, Holder, Message, Overflow,
         Past, Pattern, Position, Prefix, PublishError, Published, QueueSettings, Resource,
-        Selector, SelectorError, Separator, SessionId, ShareUsedUp, Shares, SubscribeError, Target,
-        TopicSettings, WhenFull,
+        Selector, SelectorError, Separator, SessionId, ShareUsedUp, Shares, SubscribeError,
+        SubscriptionSettings, Target, TopicSettings, WhenBehind, WhenFull,
     };
 }
 

@@ -28,7 +28,8 @@ struct Options {
     /// Address for STOMP over TCP; port 0 takes any free port.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:61613")]
     stomp_tcp: String,
-    /// Directory of the queues below `/queue/durable/`; without it SENDs there are refused.
+    /// Directory of the queues below `/queue/durable/` and of durable subscriptions below `/topic/durable/`; without it
+    /// frames there are refused.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }

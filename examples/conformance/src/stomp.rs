@@ -27,7 +27,8 @@ pub(crate) fn messaging(data: Option<&Path>) -> Result<Messaging, Box<dyn Error>
         eprintln!("store in {}: {}", directory.display(), store.report());
         broker = broker
             .store(store)
-            .durable("/queue/durable/**", Durability::Synced);
+            .durable("/queue/durable/**", Durability::Synced)
+            .durable("/topic/durable/**", Durability::Synced);
     }
     let mut limits = Limits::default();
     limits.body = 4 * 1024 * 1024;
@@ -58,7 +59,8 @@ struct NothingDurable;
 impl Interceptor for NothingDurable {
     fn inbound(&self, frame: &mut ClientFrame<'_>) -> Result<(), Refusal> {
         let destination = frame.destination().unwrap_or_default();
-        match destination.starts_with("/queue/durable/") {
+        let is_durable = |prefix| destination.starts_with(prefix);
+        match is_durable("/queue/durable/") || is_durable("/topic/durable/") {
             true => Err(Refusal::close(
                 "nothing is durable here; start the server with --data DIR",
             )),

@@ -127,9 +127,26 @@ async fn what_has_its_receipt_outlives_a_kill() {
         refused.contains("does not support the header `persistent`"),
         "{refused}"
     );
+    let subscribed = client(&server).await;
+    let subscribe = |client: &Client| {
+        let subscribe = client.subscribe("/topic/durable/a");
+        subscribe.header("activemq.subscriptionName", "smoke")
+    };
+    drop(subscribe(&subscribed).await.unwrap());
+    subscribed.disconnect().await.unwrap();
+    let publisher = client(&server).await;
+    publisher
+        .send("/topic/durable/a", "4")
+        .receipt()
+        .await
+        .unwrap();
     drop(server);
     let server = Server::start_with(&arguments);
     let consumer = client(&server).await;
+    let mut away = subscribe(&consumer).await.unwrap();
+    let message = away.next().await.unwrap().unwrap();
+    assert_eq!(message.text().unwrap(), "4");
+    assert_eq!(message.headers.get("redelivered"), Some("true"));
     let mut messages = consumer.subscribe("/queue/durable/a").await.unwrap();
     for body in ["1", "2"] {
         let message = messages.next().await.unwrap().unwrap();
@@ -144,14 +161,16 @@ async fn what_has_its_receipt_outlives_a_kill() {
 #[tokio::test]
 async fn without_a_directory_nothing_is_called_durable() {
     let server = Server::start();
-    let client = Client::over(server.stream().await);
-    let client = client.login("guest", "guest").await.unwrap();
-    let send = client.send("/queue/durable/a", "1").receipt();
-    let refused = send.await.unwrap_err().to_string();
-    assert!(
-        refused.contains("start the server with --data DIR"),
-        "{refused}"
-    );
+    for destination in ["/queue/durable/a", "/topic/durable/a"] {
+        let client = Client::over(server.stream().await);
+        let client = client.login("guest", "guest").await.unwrap();
+        let send = client.send(destination, "1").receipt();
+        let refused = send.await.unwrap_err().to_string();
+        assert!(
+            refused.contains("start the server with --data DIR"),
+            "{refused}"
+        );
+    }
 }
 
 #[tokio::test]

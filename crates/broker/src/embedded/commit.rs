@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::Engine;
 use super::job::{Job, Work};
 use super::journal::{Change, Journal, Key};
 use super::ledger::Load;
 use super::publishing::expiring;
-use super::queue::{Aftermath, Needs, NotTaken, Queue};
+use super::queue::{Aftermath, Needs, NotTaken, Queue, Seating};
 use super::seat::HeldMessages;
-use super::{Engine, Seating};
+use super::subscriptions::Subscription;
 use crate::broker::Commit;
 use crate::confirm::{Confirm, Promise};
-use crate::destination::Target;
+use crate::destination::{Destination, Target};
 use crate::errors::{CommitError, PublishError, SettleError};
 use crate::expiry::expiry;
 use crate::feed::Feed;
@@ -185,6 +186,7 @@ impl Engine {
     fn loads(&self, publishes: &[Publish]) -> Result<Vec<(Arc<Queue>, Load)>, PublishError> {
         let mut loads: Vec<(Arc<Queue>, Load)> = Vec::new();
         let mut places: HashMap<&str, usize> = HashMap::new();
+        let mut for_subscriptions = 0;
         let mut bytes = 0;
         for publish in publishes {
             bytes += publish.memory();
@@ -199,6 +201,10 @@ impl Engine {
                 Some((DestinationKind::Topic, _)) => {
                     check()?;
                     self.hub.prepare_for(destination, &payer)?;
+                    if self.may_keep(destination) {
+                        let kept = self.hub.kept_of(destination);
+                        for_subscriptions += self.check_durable(&kept, publish)?;
+                    }
                 }
                 Some((DestinationKind::Queue, _)) => {
                     check()?;
@@ -219,7 +225,7 @@ impl Engine {
         let mut durable = loads.iter().filter(|(queue, _)| queue.is_durable());
         let stored: usize = durable.clone().map(|(_, load)| load.bytes).sum();
         if let Some((queue, _)) = durable.next() {
-            queue.check_store(stored)?;
+            queue.check_store(stored + for_subscriptions)?;
         }
         let kind = match loads.is_empty() {
             true => DestinationKind::Topic,
@@ -260,7 +266,7 @@ impl Engine {
             _ => None,
         };
         let Some(reservation) = reservation else {
-            return Prepared::Other(publish);
+            return self.prepare_other(publish);
         };
         let reserved = Load::one(publish.size_hint());
         reservation.left = reservation.left.less(reserved);
@@ -277,6 +283,25 @@ impl Engine {
         }
     }
 
+    fn prepare_other(&self, publish: Publish) -> Prepared {
+        let Target::Destination(topic) = &publish.target else {
+            return Prepared::Other(publish);
+        };
+        if !self.may_keep(topic) {
+            return Prepared::Other(publish);
+        }
+        let message = self.hub.message(publish.clone());
+        let by = self.wanted_by(topic, &message).into_iter();
+        let position = publish.position();
+        Prepared::Kept {
+            topic: topic.clone(),
+            // The same message as in the record.
+            publish: publish.numbered(message.id().clone(), position),
+            message,
+            by: by.map(|subscription| (subscription, Key(0))).collect(),
+        }
+    }
+
     fn publish_prepared(&self, prepared: Prepared, after: &mut Aftermath) -> usize {
         match prepared {
             Prepared::Reserved {
@@ -288,6 +313,12 @@ impl Engine {
             } => queue
                 .push_reserved(&message, (expires_at, key), reserved, self.hub.now(), after)
                 .into(),
+            Prepared::Kept {
+                topic, publish, by, ..
+            } => {
+                let delivered = self.deliver_durable(&topic, publish, Some(by), after);
+                delivered.unwrap_or_default()
+            }
             Prepared::Other(publish) => {
                 let Target::Destination(destination) = &publish.target else {
                     return self.hub.deliver_here(publish);
@@ -315,6 +346,15 @@ enum Prepared {
         /// Its key in the journal of a durable queue.
         key: Option<Key>,
     },
+    /// For a topic that may have durable subscriptions.
+    Kept {
+        topic: Destination,
+        publish: Publish,
+        /// What the journal has of it.
+        message: Arc<Message>,
+        /// Those that receive it, with its key for each.
+        by: Vec<(Arc<Subscription>, Key)>,
+    },
     /// For a topic, a user or a session.
     Other(Publish),
 }
@@ -338,15 +378,14 @@ fn store_commit(
         }
     }
     for prepared in &*prepared {
-        if let Prepared::Reserved { queue, message, .. } = prepared
-            && queue.is_durable()
-        {
+        prepared.for_each_durable(|queue, message| {
+            let name = queue.name();
             changes.push(Change::Enqueue {
-                queue: queue.name(),
+                queue: name,
                 message,
             });
             queues.push(queue);
-        }
+        });
     }
     if changes.is_empty() {
         return;
@@ -355,13 +394,29 @@ fn store_commit(
     for queue in queues {
         after.awaited = after.awaited | queue.awaits(appended.ticket);
     }
-    let mut next = appended.first.0;
+    let mut keys = (appended.first.0..).map(Key);
     for prepared in prepared {
-        if let Prepared::Reserved { queue, key, .. } = prepared
-            && queue.is_durable()
-        {
-            *key = Some(Key(next));
-            next += 1;
+        match prepared {
+            Prepared::Reserved { queue, key, .. } if queue.is_durable() => *key = keys.next(),
+            Prepared::Kept { by, .. } => {
+                let keys = by.iter_mut().zip(keys.by_ref());
+                keys.for_each(|((_, key), of_record)| *key = of_record);
+            }
+            Prepared::Reserved { .. } | Prepared::Other(_) => {}
+        }
+    }
+}
+
+impl Prepared {
+    /// Calls `each` for every durable queue that stores the message, in the order of their keys.
+    fn for_each_durable<'a>(&'a self, mut each: impl FnMut(&'a Arc<Queue>, &'a Message)) {
+        match self {
+            Self::Reserved { queue, message, .. } if queue.is_durable() => each(queue, message),
+            Self::Kept { by, message, .. } => {
+                by.iter()
+                    .for_each(|(subscription, _)| each(subscription.queue(), message));
+            }
+            Self::Reserved { .. } | Self::Other(_) => {}
         }
     }
 }

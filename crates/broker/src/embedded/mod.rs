@@ -9,6 +9,8 @@ mod queue;
 mod recovery;
 mod seat;
 mod settings;
+mod subscription_name;
+mod subscriptions;
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -21,9 +23,10 @@ pub use self::journal::{
     Appended, Change, Durability, Fetched, FetchedMessage, Journal, JournalError, Key,
     RecoveredQueue, Ticket, WhenFetched, WhenStored,
 };
-use self::queue::{Aftermath, Keeper, NotTaken, Queue};
+use self::queue::{Aftermath, Keeper, NotTaken, Queue, Seating};
 use self::seat::SeatKey;
-pub use self::settings::{QueueSettings, WhenFull};
+pub use self::settings::{QueueSettings, SubscriptionSettings, WhenBehind, WhenFull};
+use self::subscriptions::Subscriptions;
 use crate::broker::{Broker, Capabilities, Commit};
 use crate::confirm::{Confirm, Promise};
 use crate::destination::{Destination, Pattern};
@@ -79,6 +82,7 @@ pub struct EmbeddedBroker {
     queue_settings: ByPattern<Arc<QueueSettings>>,
     journal: Option<Arc<dyn Journal>>,
     durable: ByPattern<Durability>,
+    subscription_settings: SubscriptionSettings,
     engine: OnceLock<Arc<Engine>>,
 }
 
@@ -89,17 +93,11 @@ struct Engine {
     settings: ByPattern<Arc<QueueSettings>>,
     journal: Option<Arc<dyn Journal>>,
     durable: ByPattern<Durability>,
+    subscription_settings: SubscriptionSettings,
+    subscriptions: Subscriptions,
     queues_swept: Periodic,
     /// For the callbacks of the journal.
     this: Weak<Self>,
-}
-
-/// A consumer's place in a queue, stored as the [`Consumer`]'s record.
-#[derive(Debug)]
-struct Seating {
-    /// Weak, since the queue owns the consumer.
-    queue: Weak<Queue>,
-    key: SeatKey,
 }
 
 impl EmbeddedBroker {
@@ -132,6 +130,7 @@ impl EmbeddedBroker {
             queue_settings: ByPattern::default(),
             journal: None,
             durable: ByPattern::default(),
+            subscription_settings: SubscriptionSettings::default(),
             engine: OnceLock::new(),
         }
     }
@@ -191,8 +190,13 @@ impl EmbeddedBroker {
     }
 
     /// Keeps the messages of the queues that `pattern` covers in the [store](Self::store): they outlive the process. The
-    /// first pattern that covers a queue counts. Without such a line queues are in memory.
+    /// first pattern that covers a queue counts. Without such a line queues are in memory. On the topics that it covers
+    /// clients may have durable subscriptions.
     ///
+    /// * A *durable subscription* (SUBSCRIBE with `durable:true` and `id`) is its user's: it collects messages while no session
+    ///   uses it, and ends by UNSUBSCRIBE with `durable:true` or after a
+    ///   [time](SubscriptionSettings::unused_for). A message to the topic is confirmed when it is stored for all of them.
+    ///   Its deliveries are settled like a queue's. One session at a time may use it.
     /// * A message is confirmed when it is stored as `durability` says; so is the settlement of a delivery. A
     ///   transaction is one record, and so are a dead letter and its removal.
     /// * Messages keep their order, headers, time of expiry and number of deliveries. After a crash every message counts as
@@ -205,6 +209,13 @@ impl EmbeddedBroker {
     #[must_use]
     pub fn durable(mut self, pattern: impl Into<ByteString>, durability: Durability) -> Self {
         self.durable.push(pattern.into(), durability);
+        self
+    }
+
+    /// Sets the bounds of durable subscriptions to topics that [`durable`](Self::durable) covers.
+    #[must_use]
+    pub fn durable_subscriptions(mut self, settings: SubscriptionSettings) -> Self {
+        self.subscription_settings = settings;
         self
     }
 
@@ -301,6 +312,7 @@ impl Broker for EmbeddedBroker {
     fn capabilities(&self) -> Capabilities {
         let options = OptionSupport {
             selector: true,
+            durable: self.journal.is_some(),
             ..OptionSupport::default()
         };
         Capabilities::default()
@@ -321,6 +333,8 @@ impl Broker for EmbeddedBroker {
             settings: self.queue_settings.clone(),
             journal: self.journal.clone(),
             durable: self.durable.clone(),
+            subscription_settings: self.subscription_settings.clone(),
+            subscriptions: Subscriptions::default(),
             queues_swept: Periodic::default(),
             hub: Arc::clone(&hub),
             this: Weak::clone(this),
@@ -371,10 +385,10 @@ impl Broker for EmbeddedBroker {
     }
 
     fn consume(&self, consumer: Arc<Consumer>) -> Confirm<Result<Subscribed, SubscribeError>> {
-        Confirm::ready(match self.engine.get() {
+        match self.engine.get() {
             Some(engine) => engine.consume(&consumer),
-            None => Err(SubscribeError::BrokerUnavailable),
-        })
+            None => Confirm::ready(Err(SubscribeError::BrokerUnavailable)),
+        }
     }
 
     fn cancel(&self, consumer: &Arc<Consumer>) -> Confirm<Result<(), UnsubscribeError>> {
@@ -397,8 +411,20 @@ impl Broker for EmbeddedBroker {
             if let Some((_, queue, _)) = self.seating(consumer) {
                 queue.serve(engine.hub.now(), &mut after);
             }
+            engine.leave_durable(consumer, &mut after);
         }
         engine.finish(after);
+    }
+
+    fn end_durable(&self, consumer: &Arc<Consumer>) -> Confirm<Result<(), UnsubscribeError>> {
+        let Some((engine, queue, key)) = self.seating(consumer) else {
+            return Confirm::ready(Ok(()));
+        };
+        let mut after = Aftermath::default();
+        queue.unsubscribe(key, &mut after);
+        engine.end_durable(consumer, &mut after);
+        let awaited = engine.finish(after);
+        engine.confirm(Ok(()), awaited)
     }
 
     fn settle(
@@ -446,6 +472,7 @@ impl Broker for EmbeddedBroker {
         for (_, queue) in engine.queues.select(|_, queue| queue.is_to_be_swept()) {
             queue.expire(now, steady, &mut after);
         }
+        engine.sweep_durable(&mut after);
         after.sort();
         engine.finish(after);
         if let Some(seconds) = engine.queues_swept.due(steady) {
@@ -476,7 +503,21 @@ impl EmbeddedBroker {
 }
 
 impl Engine {
-    fn consume(&self, consumer: &Arc<Consumer>) -> Result<Subscribed, SubscribeError> {
+    fn consume(&self, consumer: &Arc<Consumer>) -> Confirm<Result<Subscribed, SubscribeError>> {
+        let mut after = Aftermath::default();
+        let taken = match consumer.durable() {
+            Some(name) => self.consume_durable(consumer, name, &mut after),
+            None => self.consume_queue(consumer, &mut after),
+        };
+        let awaited = self.finish(after);
+        self.confirm(taken, awaited)
+    }
+
+    fn consume_queue(
+        &self,
+        consumer: &Arc<Consumer>,
+        after: &mut Aftermath,
+    ) -> Result<Subscribed, SubscribeError> {
         let Some(destination) = consumer.pattern().as_destination() else {
             return Err(SubscribeError::PatternOnQueue {
                 pattern: consumer.pattern().as_str().into(),
@@ -486,28 +527,20 @@ impl Engine {
             Selector::parse(selector)?;
         }
         let payer = || self.hub.account_of(consumer.session());
-        let mut after = Aftermath::default();
-        let taken = loop {
-            let queue = match self.queue(&destination, &payer) {
-                Ok(queue) => queue,
-                Err(error) => break Err(self.hub.refused_subscription(&error)),
-            };
+        loop {
+            let queue = self.queue(&destination, &payer);
+            let queue = queue.map_err(|error| self.hub.refused_subscription(&error))?;
             // Its consumers would see the part that is in memory, and wait for ever for the rest.
             if queue.is_durable() && consumer.options().selector.is_some() {
-                break Err(SubscribeError::Refused {
+                return Err(SubscribeError::Refused {
                     reason: "a durable queue supports no selector".into(),
                 });
             }
             // It fails only for a queue that was removed; look it up again.
-            if queue
-                .subscribe(consumer, self.hub.now(), &mut after)
-                .is_ok()
-            {
-                break Ok(Subscribed::default());
+            if queue.subscribe(consumer, self.hub.now(), after).is_ok() {
+                return Ok(Subscribed::default());
             }
-        };
-        self.finish(after);
-        taken
+        }
     }
 
     fn queue(

@@ -76,6 +76,13 @@ impl Engine {
             None => Err(NotTaken::Refused(self.hub.unknown_destination(destination))),
             Some(kind @ DestinationKind::Topic) => {
                 self.check_expiry(&publish)?;
+                if self.may_keep(destination) {
+                    let delivered = self.deliver_durable(destination, publish, None, after);
+                    batch.receivers +=
+                        delivered.map_err(|refused| NotTaken::Refused(refused.error))?;
+                    batch.done += 1;
+                    return Ok(());
+                }
                 // Consecutive messages for the same destination share its turn, and one wake of each subscriber.
                 let mut bytes = publish.memory();
                 let mut run = vec![publish];

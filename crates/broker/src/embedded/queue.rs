@@ -1,5 +1,6 @@
 //! Queues: each message goes to one consumer at a time, until one has accepted it.
 
+mod kept;
 mod settling;
 mod stored;
 #[cfg(test)]
@@ -7,13 +8,13 @@ mod tests;
 
 use std::cmp::Ordering::{Equal, Greater, Less};
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytestring::ByteString;
 
-use super::Seating;
+pub(super) use self::kept::Away;
 use super::job::Job;
 use super::journal::{Awaited, Durability, Journal, Key};
 use super::ledger::{At, Ledger, Load};
@@ -36,7 +37,17 @@ pub(super) struct Queue {
     to_be_swept: AtomicBool,
     /// Where its messages are stored, if it is durable.
     keeper: Option<Keeper>,
+    /// Set for a durable subscription's queue.
+    away: Option<Box<Away>>,
     state: Mutex<Contents>,
+}
+
+/// A consumer's place in a queue, stored as the [`Consumer`]'s record.
+#[derive(Debug)]
+pub(super) struct Seating {
+    /// Weak, since the queue owns the consumer.
+    pub(super) queue: Weak<Queue>,
+    pub(super) key: SeatKey,
 }
 
 /// The journal of a durable queue.
@@ -64,6 +75,8 @@ struct Contents {
     publishers: VecDeque<Parked>,
     next_sequence: u64,
     ledger: Ledger,
+    /// The journal's mark that messages of a durable subscription were dropped.
+    missed: Option<Key>,
     /// True if a message may expire.
     expires: bool,
     /// True if anything happened since the last sweep.
@@ -79,8 +92,8 @@ struct StoredTail {
     keys: VecDeque<Key>,
     /// The bytes of these messages, and of those being fetched.
     bytes: usize,
-    /// The number of messages that are being fetched.
-    fetching: usize,
+    /// Those that are being fetched.
+    fetching: Vec<Key>,
 }
 
 /// A waiting publisher, and the room that it needs here.
@@ -163,7 +176,16 @@ impl Queue {
             meter,
             to_be_swept: AtomicBool::new(false),
             keeper,
+            away: None,
             state: Mutex::new(state),
+        }
+    }
+
+    /// Makes it a durable subscription's.
+    pub(super) fn of_subscription(self, away: Away) -> Self {
+        Self {
+            away: Some(Box::new(away)),
+            ..self
         }
     }
 
@@ -304,7 +326,9 @@ impl Queue {
         let mut state = self.used()?;
         let number = state.next_consumer;
         state.next_consumer = number.wrapping_add(1);
+        // A durable subscription's queue has only what its selector picked.
         let selector = consumer.options().selector.as_deref();
+        let selector = selector.filter(|_| self.away.is_none());
         let seat = Seat {
             number,
             consumer: Arc::clone(consumer),
@@ -355,6 +379,7 @@ impl Queue {
         for (_, entry) in seat.given {
             self.come_back(&mut state, At::Given, entry, after);
         }
+        self.stow(&mut state);
     }
 
     /// Hands out what came back.
@@ -524,10 +549,13 @@ impl Queue {
         expires_at: Option<Timestamp>,
         key: Option<Key>,
     ) -> Option<u64> {
-        self.meter.count(Count::Published, 1);
+        // Its topic has counted what a durable subscription receives.
+        let published = usize::from(self.away.is_none());
+        self.meter.count(Count::Published, published);
         state.ledger.add(At::Ready, Load::one(message.size()));
+        let is_away = self.away.is_some() && !state.has_consumers();
         let sequence = match key {
-            Some(key) if state.keeps_in_journal() => {
+            Some(key) if is_away || state.keeps_in_journal() => {
                 state.stored.add(key, message.size());
                 return None;
             }
@@ -660,6 +688,10 @@ fn is_over(expires_at: Option<Timestamp>, now: Timestamp) -> bool {
 const KEPT_CAPACITY: usize = 64;
 
 impl Contents {
+    fn has_consumers(&self) -> bool {
+        self.seats.len() > self.free_seats.len()
+    }
+
     /// Puts a ready message at its place.
     fn insert(&mut self, entry: QueuedMessage) {
         self.call_selective(&entry);

@@ -6,9 +6,10 @@ use super::journal::{Awaited, Fetched, Key};
 use super::queue::{Aftermath, Queue};
 use super::seat::Arrived;
 use super::settings::WhenFull;
+use super::subscription_name::{Identity, Stored};
 use super::{EmbeddedBroker, Engine};
 use crate::confirm::{Confirm, Promise, Unanswered};
-use crate::destination::Destination;
+use crate::destination::{Destination, Pattern};
 use crate::errors::StartError;
 use crate::hub::by_pattern::ByPattern;
 use crate::statistics::DestinationKind;
@@ -20,10 +21,12 @@ impl EmbeddedBroker {
         let covers = |destination: &str| settings.covering(&self.durable, destination).is_some();
         let mut errors = Vec::new();
         for (pattern, _) in self.durable.iter() {
-            errors.extend(settings.settings_error(pattern, DestinationKind::Queue, None));
+            let kind = settings.kind(pattern);
+            let kind = kind.map_or(DestinationKind::Queue, |(kind, _)| kind);
+            errors.extend(settings.settings_error(pattern, kind, None));
             if self.journal.is_none() {
                 errors.push(format!(
-                    "queues at {pattern:?} are durable, and there is no store; give the broker one with `store`"
+                    "{pattern:?} is durable, and there is no store; give the broker one with `store`"
                 ));
             }
         }
@@ -55,11 +58,31 @@ impl EmbeddedBroker {
             }
         }
         if let Some(journal) = &self.journal {
-            let lost = journal.queue_names();
-            for name in lost.iter().filter(|name| !covers(name)) {
+            for name in journal.queue_names() {
+                let what = match Stored::from_name(&name) {
+                    None if covers(&name) => continue,
+                    None => format!("messages of {name:?}"),
+                    Some(stored) => {
+                        let Identity { name, pattern, .. } = stored.identity();
+                        let separator = settings.separator(pattern);
+                        let pattern = Pattern::parse_separated(pattern.clone(), separator);
+                        let is_covered = pattern.is_ok_and(|pattern| {
+                            let covering = |durable: &Pattern| durable.covers(&pattern);
+                            self.durable.find(separator, covering).is_some()
+                        });
+                        if is_covered {
+                            continue;
+                        }
+                        let pattern = &stored.identity().pattern;
+                        format!(
+                            "the subscription {:?} of {:?} to {pattern:?}",
+                            name.id, name.user
+                        )
+                    }
+                };
                 errors.push(format!(
-                    "the store has messages of {name:?}, which no durable pattern covers; add one with `durable`, or \
-                     export and remove the store"
+                    "the store has {what}, which no durable pattern covers; add one with `durable`, or export and remove \
+                     the store"
                 ));
             }
         }
@@ -73,7 +96,7 @@ impl Engine {
         let Some(journal) = &self.journal else {
             return Ok(());
         };
-        for recovered in journal.recover() {
+        for recovered in self.recover_subscriptions(journal.recover())? {
             let name = recovered.name;
             let failed = |reason: String| {
                 StartError::new(format!(

@@ -111,3 +111,118 @@ pub enum WhenFull {
     /// A transaction is carried out completely or not at all: if its messages would be dropped, it is refused.
     DropNewest,
 }
+
+/// The settings of durable subscriptions: see
+/// [`EmbeddedBroker::durable_subscriptions`](crate::EmbeddedBroker::durable_subscriptions).
+///
+/// # Example: a month of news, and publishers that are refused rather than a message lost
+///
+/// ```
+/// use std::time::Duration;
+/// use tramline_broker::{EmbeddedBroker, SubscriptionSettings, WhenBehind};
+///
+/// let month = Duration::from_secs(30 * 24 * 60 * 60);
+/// let settings = SubscriptionSettings::default().unused_for(month).when_behind(WhenBehind::RefusePublisher);
+/// let broker = EmbeddedBroker::new().topics("/topic").durable_subscriptions(settings);
+/// # let _ = broker;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SubscriptionSettings {
+    /// The maximum number of messages that wait for one subscription, unsettled deliveries included. Default 10,000: what a
+    /// client can still read when it comes back.
+    pub max_messages: usize,
+    /// The maximum size of these messages in bytes. Default 67,108,864 (64 MiB), as for a queue.
+    pub max_bytes: usize,
+    /// The treatment of a message for a subscription that has no room for it. Default [`WhenBehind::DropOldest`]: a client
+    /// that is away stops nobody.
+    pub when_behind: WhenBehind,
+    /// The time after which a subscription that no session uses ends, with its messages. Default 7 days: longer than a
+    /// weekend or a short holiday. Checked about once a second.
+    pub unused_for: Duration,
+    /// The maximum number of durable subscriptions of one user. Default 100: some for each of a user's devices.
+    pub max_each: usize,
+    /// The maximum number of durable subscriptions of all users. Default 10,000: a message to a topic is stored once for each
+    /// of its durable subscriptions.
+    pub max: usize,
+}
+
+/// The treatment of a message for a durable subscription that has no room for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhenBehind {
+    /// The subscription's oldest messages are dropped; its client receives a notice, or `missed:true` in the RECEIPT of its
+    /// SUBSCRIBE if it was away. If its client has all of them, the new message is dropped.
+    DropOldest,
+    /// The publisher is refused, and nobody receives the message: one client that is away too long stops the topic.
+    RefusePublisher,
+}
+
+impl Default for SubscriptionSettings {
+    fn default() -> Self {
+        Self {
+            max_messages: 10_000,
+            max_bytes: 64 * 1024 * 1024,
+            when_behind: WhenBehind::DropOldest,
+            unused_for: Duration::from_secs(7 * 24 * 60 * 60),
+            max_each: 100,
+            max: 10_000,
+        }
+    }
+}
+
+impl SubscriptionSettings {
+    /// Sets [`SubscriptionSettings::max_messages`].
+    #[must_use]
+    pub fn max_messages(mut self, count: usize) -> Self {
+        self.max_messages = count;
+        self
+    }
+
+    /// Sets [`SubscriptionSettings::max_bytes`].
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// Sets [`SubscriptionSettings::when_behind`].
+    #[must_use]
+    pub fn when_behind(mut self, when_behind: WhenBehind) -> Self {
+        self.when_behind = when_behind;
+        self
+    }
+
+    /// Sets [`SubscriptionSettings::unused_for`].
+    #[must_use]
+    pub fn unused_for(mut self, time: Duration) -> Self {
+        self.unused_for = time;
+        self
+    }
+
+    /// Sets [`SubscriptionSettings::max_each`].
+    #[must_use]
+    pub fn max_each(mut self, count: usize) -> Self {
+        self.max_each = count;
+        self
+    }
+
+    /// Sets [`SubscriptionSettings::max`].
+    #[must_use]
+    pub fn max(mut self, count: usize) -> Self {
+        self.max = count;
+        self
+    }
+
+    /// The settings of a subscription's queue.
+    pub(super) fn of_queue(&self) -> QueueSettings {
+        let when_full = match self.when_behind {
+            WhenBehind::DropOldest => WhenFull::DropOldest,
+            WhenBehind::RefusePublisher => WhenFull::Wait(Duration::ZERO),
+        };
+        QueueSettings::default()
+            .max_messages(self.max_messages)
+            .max_bytes(self.max_bytes)
+            .when_full(when_full)
+    }
+}

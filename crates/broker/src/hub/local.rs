@@ -11,18 +11,16 @@ use super::clock::{Clock, Periodic};
 use super::consumer::Consumer;
 use super::descriptions::NodeId;
 use super::events::{Change, Events};
+use super::kept::Keeper;
 use super::members::{Member, Members, SubscriptionPlace};
 use super::names::{NameQuota, NoMoreNames};
 use super::nodes::{Command, MemberEvent, Observer, Remote};
 use super::settings::HubSettings;
 use super::sources::{Answered, Sources};
-use super::topics::{Maker, NoPlace, Topics};
+use super::topics::{Maker, NoPlace, NotDelivered, Topics};
 use crate::broker::{Broker, Capabilities};
-use crate::confirm::Confirm;
 use crate::destination::{Destination, Pattern, Target};
-use crate::errors::{
-    PublishError, Refused, SettleError, StartError, SubscribeError, UnsubscribeError,
-};
+use crate::errors::{PublishError, Refused, SettleError, StartError, SubscribeError};
 use crate::expiry::expiry;
 use crate::feed::{Feed, Source};
 use crate::hub::outbox::{Control, Ending};
@@ -161,7 +159,18 @@ impl LocalHub {
         &self,
         feed: Feed,
         destination: &Destination,
+        messages: Vec<Publish>,
+    ) -> Result<usize, Refused> {
+        self.deliver_by(feed, destination, messages, None)
+    }
+
+    /// Like [`deliver_run`](Self::deliver_run); `keeper` has the subscriptions that the engine keeps.
+    pub(super) fn deliver_by(
+        &self,
+        feed: Feed,
+        destination: &Destination,
         mut messages: Vec<Publish>,
+        keeper: Option<&mut dyn Keeper>,
     ) -> Result<usize, Refused> {
         let count = messages.len();
         let separator = self.settings.separator(destination);
@@ -175,6 +184,7 @@ impl LocalHub {
             separator,
             &mut messages,
             &maker,
+            keeper,
         ) {
             Ok(Some(receivers)) => Ok(receivers),
             Ok(None) => {
@@ -182,8 +192,19 @@ impl LocalHub {
                 Ok(0)
             }
             Err(error) => {
-                let error = self.refused_name(&error);
+                let error = self.not_delivered(error);
                 Err(Refused::new(0, error).with_rest(messages.into_iter().skip(1)))
+            }
+        }
+    }
+
+    /// Returns the publisher's error for what was not delivered, counted as refused.
+    fn not_delivered(&self, error: NotDelivered) -> PublishError {
+        match error {
+            NotDelivered::Names(error) => self.refused_name(&error),
+            NotDelivered::Refused(error) => {
+                self.totals.count(Count::Refused, 1);
+                error
             }
         }
     }
@@ -221,13 +242,18 @@ impl LocalHub {
             is_here: false,
         };
         let mut messages = vec![publish];
-        let delivered =
-            self.topics
-                .deliver(|_| true, destination, separator, &mut messages, &maker);
+        let delivered = self.topics.deliver(
+            |_| true,
+            destination,
+            separator,
+            &mut messages,
+            &maker,
+            None,
+        );
         match delivered {
             Ok(receivers) => receivers.unwrap_or(0),
             Err(error) => {
-                drop(self.refused_name(&error));
+                drop(self.not_delivered(error));
                 0
             }
         }
@@ -561,22 +587,17 @@ impl LocalHub {
         self.report();
     }
 
-    /// Ends a subscription, if it has not ended.
+    /// Ends a subscription, if it has not ended; gives the consumer that the engine is to cancel.
     pub(super) fn unsubscribe(
         &self,
         broker: &dyn Broker,
         member: &Member,
         slot: u32,
-    ) -> Confirm<Result<(), UnsubscribeError>> {
-        let Some(place) = member.release(slot, self.events()) else {
-            return Confirm::ready(Ok(()));
-        };
+    ) -> Option<Arc<Consumer>> {
+        let place = member.release(slot, self.events())?;
         let consumer = self.detach(broker, member, (slot, place));
         self.report();
-        match consumer {
-            Some(consumer) => broker.cancel(&consumer),
-            None => Confirm::ready(Ok(())),
-        }
+        consumer
     }
 
     /// Ends the hub's part of a subscription; gives the consumer that the engine is to cancel.

@@ -14,6 +14,8 @@ pub(crate) mod descriptions;
 mod events;
 mod facts;
 pub(crate) mod history;
+pub(crate) mod keeping;
+pub(crate) mod kept;
 pub(crate) mod local;
 mod members;
 pub(crate) mod names;
@@ -389,11 +391,35 @@ impl Hub {
         session: SessionId,
         slot: u32,
     ) -> Confirm<Result<(), UnsubscribeError>> {
+        self.end_subscription(session, slot, Broker::cancel)
+    }
+
+    /// Like [`unsubscribe`](Self::unsubscribe); a durable subscription ends for good, with the messages that wait for it.
+    pub fn unsubscribe_durable(
+        &self,
+        session: SessionId,
+        slot: u32,
+    ) -> Confirm<Result<(), UnsubscribeError>> {
+        self.end_subscription(session, slot, |broker, consumer| match consumer.durable() {
+            Some(_) => broker.end_durable(consumer),
+            None => broker.cancel(consumer),
+        })
+    }
+
+    fn end_subscription(
+        &self,
+        session: SessionId,
+        slot: u32,
+        end: impl FnOnce(&dyn Broker, &Arc<Consumer>) -> Confirm<Result<(), UnsubscribeError>>,
+    ) -> Confirm<Result<(), UnsubscribeError>> {
         let Some(member) = self.local().members.get(session) else {
             return Confirm::ready(Ok(()));
         };
-        let ended = self.local().unsubscribe(&**self.broker(), &member, slot);
-        self.in_time(ended)
+        let broker = &**self.broker();
+        match self.local().unsubscribe(broker, &member, slot) {
+            Some(consumer) => self.in_time(end(broker, &consumer)),
+            None => Confirm::ready(Ok(())),
+        }
     }
 
     /// Publishes independent messages, in order. The first that is refused ends the batch: those before it are
@@ -586,7 +612,10 @@ impl Hub {
         let (hub, member) = (self.clone(), Arc::clone(member));
         self.in_time(confirm).then(move |answer| {
             if answer == Err(SubscribeError::OutcomeUnknown) {
-                drop(hub.local().unsubscribe(&**hub.broker(), &member, slot));
+                let broker = &**hub.broker();
+                if let Some(consumer) = hub.local().unsubscribe(broker, &member, slot) {
+                    drop(broker.cancel(&consumer));
+                }
             }
             answer
         })

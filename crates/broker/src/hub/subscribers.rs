@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::kept::Kept;
 use super::outbox::Burst;
 use super::reader::Reader;
 use super::shelf::Shelf;
@@ -25,6 +26,8 @@ pub(super) enum Sink {
     Window(Arc<Window>),
     /// To a subscription that looks at each message.
     Reader(Arc<Reader>),
+    /// To a subscription that the engine keeps.
+    Kept(Kept),
 }
 
 /// Identifies a subscriber in the list.
@@ -33,6 +36,7 @@ pub(super) enum Key {
     Direct(u32),
     Window(u32),
     Reader(u32),
+    Kept(u32),
 }
 
 /// Subscribers with a stable key each: 16 bytes an entry, visited in one pass by every publish.
@@ -41,8 +45,22 @@ pub(super) struct Subscribers {
     direct: Slots<Subscriber>,
     /// Those that acknowledge: few, and kept apart so that they cost the others nothing.
     windows: Slots<Arc<Window>>,
-    /// Those that look at each message: fewer still.
-    readers: Option<Box<Slots<Arc<Reader>>>>,
+    /// Fewer still.
+    few: Option<Box<Few>>,
+}
+
+#[derive(Debug, Default)]
+struct Few {
+    /// Those that look at each message.
+    readers: Slots<Arc<Reader>>,
+    /// Those that the engine keeps: it delivers to them itself.
+    kept: Slots<Kept>,
+}
+
+impl Few {
+    fn len(&self) -> usize {
+        self.readers.len() + self.kept.len()
+    }
 }
 
 /// A topic, as its subscribers see it.
@@ -99,9 +117,9 @@ impl Subscribers {
             Sink::Direct(subscriber) => Key::Direct(self.direct.add(subscriber)),
             Sink::Window(window) => Key::Window(self.windows.add(window)),
             Sink::Reader(reader) => {
-                let readers = self.readers.get_or_insert_default();
-                Key::Reader(readers.add(reader))
+                Key::Reader(self.few.get_or_insert_default().readers.add(reader))
             }
+            Sink::Kept(kept) => Key::Kept(self.few.get_or_insert_default().kept.add(kept)),
         }
     }
 
@@ -109,13 +127,16 @@ impl Subscribers {
         match *key {
             Key::Direct(key) => self.direct.remove(key),
             Key::Window(key) => self.windows.remove(key),
-            Key::Reader(key) => {
-                if let Some(readers) = &mut self.readers {
-                    readers.remove(key);
-                }
-                self.readers.take_if(|readers| readers.len() == 0);
-            }
+            Key::Reader(key) => self.remove_few(|few| few.readers.remove(key)),
+            Key::Kept(key) => self.remove_few(|few| few.kept.remove(key)),
         }
+    }
+
+    fn remove_few(&mut self, remove: impl FnOnce(&mut Few)) {
+        if let Some(few) = &mut self.few {
+            remove(few);
+        }
+        self.few.take_if(|few| few.len() == 0);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -123,8 +144,14 @@ impl Subscribers {
     }
 
     pub(super) fn len(&self) -> usize {
-        let readers = self.readers.as_ref().map_or(0, |readers| readers.len());
-        self.direct.len() + self.windows.len() + readers
+        let few = self.few.as_ref().map_or(0, |few| few.len());
+        self.direct.len() + self.windows.len() + few
+    }
+
+    /// Adds those that the engine keeps to `kept`.
+    pub(super) fn add_kept(&self, kept: &mut Vec<Kept>) {
+        let few = self.few.iter();
+        kept.extend(few.flat_map(|few| few.kept.entries.iter().flatten().cloned()));
     }
 
     /// Delivers messages to all; returns the number of deliveries that were made.
@@ -142,8 +169,9 @@ impl Subscribers {
         for window in self.windows.entries.iter().flatten() {
             lost += window.push(messages, burst.overflow(), Some(sender.origin));
         }
-        if let Some(readers) = &self.readers {
-            for reader in readers.entries.iter().flatten() {
+        if let Some(few) = &self.few {
+            deliveries -= few.kept.len() * messages.len();
+            for reader in few.readers.entries.iter().flatten() {
                 let (lost_here, passed_over) =
                     reader.deliver(sender.shelf, messages, burst, sender.origin);
                 lost += lost_here;

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use bytestring::ByteString;
 
 use super::accounts::Payer;
+use super::kept::{Keeper, Kept};
 use super::names::{NameQuota, Names, NoMoreNames};
 use super::outbox::Burst;
 use super::patterns::{Group, Patterns};
@@ -17,7 +18,7 @@ use super::shelf::{ReadFrom, Shelf, Shelves};
 use super::subscribers::{Key, Sender, Sink, Subscriber, Subscribers};
 use super::window::Origin;
 use crate::destination::{Destination, Pattern, Separator};
-use crate::errors::SubscribeError;
+use crate::errors::{PublishError, SubscribeError};
 use crate::feed::Feed;
 use crate::hub::outbox::Lost;
 use crate::message::{Gap, Message, Position, Publish};
@@ -66,6 +67,30 @@ struct TopicState {
     used: bool,
     /// Removed from the map: a holder of this topic must look it up again.
     forgotten: bool,
+}
+
+impl TopicState {
+    /// Adds the subscriptions that the engine keeps to `kept`.
+    fn add_kept(&self, kept: &mut Vec<Kept>) {
+        self.subscribers.add_kept(kept);
+        for group in &self.groups {
+            group.subscribers.lock().add_kept(kept);
+        }
+    }
+}
+
+/// The reasons why messages were not delivered.
+#[derive(Debug)]
+pub(super) enum NotDelivered {
+    Names(NoMoreNames),
+    /// A kept subscription does not take the first of them.
+    Refused(PublishError),
+}
+
+impl From<NoMoreNames> for NotDelivered {
+    fn from(error: NoMoreNames) -> Self {
+        Self::Names(error)
+    }
 }
 
 /// A subscription's place, by which it is removed.
@@ -458,7 +483,8 @@ impl Topics {
         separator: Separator,
         messages: &mut Vec<Publish>,
         maker: &impl Maker,
-    ) -> Result<Option<usize>, NoMoreNames> {
+        mut keeper: Option<&mut dyn Keeper>,
+    ) -> Result<Option<usize>, NotDelivered> {
         loop {
             let payer = || messages.first()?.account().cloned();
             let Some(topic) = self.topic_for_publish(destination, &payer, separator)? else {
@@ -470,6 +496,14 @@ impl Topics {
             }
             state.used = true;
             self.look_again(&mut state, destination, separator);
+            let mut kept = Vec::new();
+            if let Some(keeper) = &keeper {
+                state.add_kept(&mut kept);
+                for publish in messages.iter() {
+                    let checked = keeper.check(&kept, publish);
+                    checked.map_err(NotDelivered::Refused)?;
+                }
+            }
             let epoch = state.epoch;
             let messages: Vec<Arc<Message>> = std::mem::take(messages)
                 .into_iter()
@@ -479,10 +513,15 @@ impl Topics {
                     maker.make(publish, Position { epoch, sequence }, topic.shelf.is_some())
                 })
                 .collect();
+            if let Some(keeper) = keeper.take() {
+                for message in &messages {
+                    kept.iter().for_each(|kept| keeper.keep(kept, message));
+                }
+            }
             // Until all have it, so that who reads the shelf receives each message once.
-            let mut kept = topic.shelf.as_ref().map(|shelf| shelf.lock());
-            if let Some(kept) = &mut kept {
-                kept.add(&messages, maker.steady());
+            let mut shelf = topic.shelf.as_ref().map(|shelf| shelf.lock());
+            if let Some(shelf) = &mut shelf {
+                shelf.add(&messages, maker.steady());
             }
             let overflow = &topic.settings.overflow;
             let burst = Burst::new(&messages, overflow).paced(topic.settings.at_most_every);
@@ -500,13 +539,31 @@ impl Topics {
                 lost += lost_here;
                 deliveries += delivered;
             }
-            drop(kept);
+            drop(shelf);
             let meter = &topic.origin.meter;
             meter.count(Count::Published, messages.len());
             meter.count(Count::Delivered, deliveries);
             meter.lost(lost, overflow);
             return Ok(Some(deliveries));
         }
+    }
+
+    /// The kept subscriptions to `destination`.
+    pub(super) fn kept_of(&self, destination: &Destination, separator: Separator) -> Vec<Kept> {
+        let mut kept = Vec::new();
+        match self.names.get(destination) {
+            Some(topic) => {
+                let mut state = topic.state.lock();
+                self.look_again(&mut state, destination, separator);
+                state.add_kept(&mut kept);
+            }
+            None => {
+                for group in self.matching(destination, separator) {
+                    group.subscribers.lock().add_kept(&mut kept);
+                }
+            }
+        }
+        kept
     }
 
     /// Makes sure that publishing to `destination` finds it in the map, if it has subscribers.

@@ -10,7 +10,7 @@ use tramline_broker::{
 };
 use tramline_stomp::{AckMode, Message};
 
-use super::state::{Answer, ConsumerState, Engine, Expected, Held, Role};
+use super::state::{Answer, ConsumerState, End, Engine, Expected, Held, Role};
 use crate::content;
 use crate::kind::{BrokerKind, durable_name};
 use crate::link::LinkId;
@@ -157,7 +157,12 @@ impl Engine {
         }
     }
 
-    pub(super) fn cancel(&mut self, number: u64, promise: Promise<Result<(), UnsubscribeError>>) {
+    pub(super) fn cancel(
+        &mut self,
+        number: u64,
+        end: End,
+        promise: Promise<Result<(), UnsubscribeError>>,
+    ) {
         let state = self.consumers.remove(&number);
         for held in state.iter().flat_map(ConsumerState::delivered) {
             self.released.note(held);
@@ -175,6 +180,13 @@ impl Engine {
         {
             let queue = consumer.pattern().as_str().into();
             self.left_queues.insert(link, queue);
+            let durable = consumer.durable().filter(|_| end == End::Subscription);
+            if let (Some(durable), Some(kind)) = (durable, self.kind) {
+                for headers in kind.end_headers(&durable_name(durable)) {
+                    self.send_plain(link, |machine| machine.unsubscribe_with(&id, headers, None));
+                }
+                return self.leave(link, Expected::Cancel(promise));
+            }
             // It stops the deliveries; the end of the link gives back what is not settled.
             self.send_plain(link, |machine| machine.unsubscribe(&id, None));
         }

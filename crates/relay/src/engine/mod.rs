@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tramline_broker::{LocalHub, Promise, StartError};
 
-pub(crate) use self::state::Request;
+pub(crate) use self::state::{End, Request};
 use self::state::{Engine, Role};
 use crate::options::Options;
 
@@ -73,7 +73,7 @@ impl Engine {
             Request::Deactivate(source) => self.deactivate(&source),
             Request::Publish(batch, promise) => self.publish(batch, promise),
             Request::Consume(number, consumer, promise) => self.consume(number, consumer, promise),
-            Request::Cancel(number, promise) => self.cancel(number, promise),
+            Request::Cancel(number, end, promise) => self.cancel(number, end, promise),
             Request::Settle(number, tokens, outcome, promise) => {
                 self.settle(number, &tokens, outcome, promise);
             }

@@ -31,7 +31,7 @@ pub(crate) enum Request {
         Arc<Consumer>,
         Promise<Result<Subscribed, SubscribeError>>,
     ),
-    Cancel(u64, Promise<Result<(), UnsubscribeError>>),
+    Cancel(u64, End, Promise<Result<(), UnsubscribeError>>),
     Settle(u64, Vec<Token>, Outcome, Promise<Result<(), SettleError>>),
     /// The number of the consumer whose deliveries it settles, if any.
     Commit(Option<u64>, Commit, Promise<Result<Published, CommitError>>),
@@ -40,6 +40,15 @@ pub(crate) enum Request {
     Described,
     Command(NodeId, Command),
     Stop(Promise<()>),
+}
+
+/// How a consumer ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Its queue or durable subscription stays.
+    Consumer,
+    /// Its durable subscription ends too.
+    Subscription,
 }
 
 #[derive(Debug)]

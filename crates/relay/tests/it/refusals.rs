@@ -134,6 +134,13 @@ fn a_durable_subscription_keeps_what_comes_meanwhile() {
         let session = Session::open(&hub, Some(&user));
         subscribe(&session);
         assert_eq!(session.body(), "2", "{kind}");
+        wait(hub.unsubscribe_durable(session.id, 0)).expect("it ends");
+        hub.close(session.id);
+        send(&hub, &topic, "3");
+        let session = Session::open(&hub, Some(&user));
+        subscribe(&session);
+        send(&hub, &topic, "4");
+        assert_eq!(session.body(), "4", "{kind}");
     }
 }
 

@@ -101,6 +101,8 @@ pub struct Unsubscribe {
     pub id: ByteString,
     /// The number that the subscription had.
     pub slot: u32,
+    /// All headers, as sent.
+    pub headers: Headers,
     /// The requested receipt.
     pub receipt: Option<ByteString>,
 }

@@ -32,7 +32,7 @@ impl ServerConnection {
             (_, Phase::Opening) => Err(PeerViolation::NotConnected { command }.into()),
             (Command::Send, _) => self.send(headers, body, receipt),
             (Command::Subscribe, _) => self.subscribe(headers, receipt),
-            (Command::Unsubscribe, _) => self.unsubscribe(&headers, receipt),
+            (Command::Unsubscribe, _) => self.unsubscribe(headers, receipt),
             (Command::Ack | Command::Nack, _) => self.acknowledge(command, headers, receipt),
             (Command::Begin | Command::Commit | Command::Abort, _) => {
                 self.transaction(command, &headers, receipt)
@@ -127,15 +127,20 @@ impl ServerConnection {
 
     fn unsubscribe(
         &mut self,
-        headers: &Headers,
+        headers: Headers,
         receipt: Option<ByteString>,
     ) -> Result<ServerEvent, ServerError> {
-        let id = self.subscription_id(headers, Command::Unsubscribe)?;
+        let id = self.subscription_id(&headers, Command::Unsubscribe)?;
         let slot = self
             .subscriptions
             .remove_id(self.decoder.version(), &id)
             .ok_or_else(|| PeerViolation::UnknownSubscription { id: excerpt(&id) })?;
-        Ok(ServerEvent::Unsubscribe(Unsubscribe { id, slot, receipt }))
+        Ok(ServerEvent::Unsubscribe(Unsubscribe {
+            id,
+            slot,
+            headers,
+            receipt,
+        }))
     }
 
     /// Returns the header `id`; a 1.0 client may omit it, then its destination is the id.

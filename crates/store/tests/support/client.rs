@@ -7,9 +7,10 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
 use tramline_broker::{
-    AckMode, Delivery, DeliveryRef, Destination, Durability, EmbeddedBroker, Headers, Hub,
+    AckMode, Control, Delivery, DeliveryRef, Destination, Durability, EmbeddedBroker, Headers, Hub,
     OpenSession, Outbox, Outcome, Overflow, Pattern, Publish, PublishError, QueueSettings,
-    SessionId, Settle, SubscribeRequest, Taken, Timestamp, Transaction,
+    SessionId, Settle, SubscribeError, SubscribeOptions, SubscribeRequest, Subscribed, Taken,
+    Timestamp, Transaction,
 };
 use tramline_store::Store;
 
@@ -49,6 +50,7 @@ pub(crate) fn broker(store: Store) -> EmbeddedBroker {
         .store(store)
         .durable("/queue/written", Durability::Written)
         .durable("/queue/?*", Durability::Synced)
+        .durable("/topic/kept/**", Durability::Synced)
 }
 
 pub(crate) fn hub(store: Store) -> Hub {
@@ -77,18 +79,48 @@ pub(crate) struct Client<'h> {
 
 impl<'h> Client<'h> {
     pub(crate) fn consuming(hub: &'h Hub, queue: &str) -> Self {
+        let client = Self::of(hub, None);
+        client
+            .subscribe(queue, SubscribeOptions::default())
+            .unwrap();
+        client
+    }
+
+    /// A session of `user`.
+    pub(crate) fn of(hub: &'h Hub, user: Option<&str>) -> Self {
         let client = Self {
             hub,
             id: SessionId::random(),
             outbox: Arc::new(Outbox::new(1 << 24, Overflow::Close)),
         };
-        let open = OpenSession::new(client.id, None, Arc::clone(&client.outbox));
+        let user = user.map(|user| user.to_owned().into());
+        let open = OpenSession::new(client.id, user, Arc::clone(&client.outbox));
         wait(hub.open(open)).unwrap();
-        let pattern = Pattern::parse(queue.to_owned()).unwrap();
-        let request =
-            SubscribeRequest::new(client.id, 0, pattern).acknowledged(AckMode::ClientIndividual);
-        wait(hub.subscribe(request)).unwrap();
         client
+    }
+
+    pub(crate) fn subscribe(
+        &self,
+        destination: &str,
+        options: SubscribeOptions,
+    ) -> Result<Subscribed, SubscribeError> {
+        let pattern = Pattern::parse(destination.to_owned()).unwrap();
+        let request = SubscribeRequest::new(self.id, 0, pattern)
+            .acknowledged(AckMode::ClientIndividual)
+            .options(options);
+        wait(self.hub.subscribe(request))
+    }
+
+    /// A session of alice that uses her durable subscription `id`.
+    pub(crate) fn durable(hub: &'h Hub, id: &str, destination: &str) -> Self {
+        let client = Self::of(hub, Some("alice"));
+        client.subscribe(destination, durable(id)).unwrap();
+        client
+    }
+
+    /// Ends its durable subscription.
+    pub(crate) fn end(&self) {
+        wait(self.hub.unsubscribe_durable(self.id, 0)).unwrap();
     }
 
     pub(crate) fn id(&self) -> SessionId {
@@ -111,6 +143,27 @@ impl<'h> Client<'h> {
             taken.append(&mut batch);
         }
         taken
+    }
+
+    /// True if more deliveries are there now.
+    pub(crate) fn has_more(&self) -> bool {
+        let mut batch = Vec::new();
+        let mut context = Context::from_waker(Waker::noop());
+        self.outbox
+            .poll_take(&mut context, &mut batch, 1, usize::MAX);
+        !batch.is_empty()
+    }
+
+    /// True if the next thing it is told is that messages are missing.
+    pub(crate) fn was_told(&self) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        let taken = self
+            .outbox
+            .poll_take(&mut context, &mut Vec::new(), 1, usize::MAX);
+        matches!(
+            taken,
+            Taken::Control(Control::MessagesMissed { slot: 0, .. })
+        )
     }
 
     /// The deliveries that are there: body, and how often it was delivered before.
@@ -136,6 +189,12 @@ impl<'h> Client<'h> {
         self.hub.close(self.id);
         self.outbox.close();
     }
+}
+
+pub(crate) fn durable(id: &str) -> SubscribeOptions {
+    let mut options = SubscribeOptions::default();
+    options.durable = Some(id.to_owned().into());
+    options
 }
 
 pub(crate) fn settle(delivery: &Delivery, outcome: Outcome) -> Settle {

@@ -43,3 +43,13 @@ pub(crate) fn bodies(store: &Store, queue: &str) -> Vec<String> {
     let messages = contents(store).remove(queue).unwrap_or_default();
     messages.into_iter().map(|(body, _)| body).collect()
 }
+
+/// The messages of alice's durable subscription `id` to `destination`; `None` if the store says nothing of it.
+pub(crate) fn subscription(found: &Contents, id: &str, destination: &str) -> Option<Vec<String>> {
+    let names = found.keys();
+    let ending = format!(":alice:{id}:{destination}");
+    let is_there = names.clone().any(|name| name.ends_with(&ending));
+    let messages = found.get(&format!("subscription{ending}"));
+    let bodies = messages.into_iter().flatten().map(|(body, _)| body.clone());
+    is_there.then(|| bodies.collect())
+}

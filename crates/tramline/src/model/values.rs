@@ -18,6 +18,21 @@ pub(crate) fn flag(headers: &Headers, name: &str) -> Result<Option<bool>, String
     }
 }
 
+/// Returns the client's name of a durable subscription, if SUBSCRIBE or UNSUBSCRIBE is about one: its `id`, as with
+/// RabbitMQ, or what ActiveMQ's and Artemis's clients say.
+pub(crate) fn durable_id(headers: &Headers) -> Result<Option<ByteString>, String> {
+    let names = [
+        "activemq.subscriptionName",
+        "durable-subscription-name",
+        "durable-subscriber-name",
+    ];
+    let named = names.iter().find_map(|name| headers.get_bytestring(name));
+    let is_durable = flag(headers, "durable")? == Some(true);
+    let is_persistent = flag(headers, "persistent")? == Some(true);
+    let id = || headers.get_bytestring("id").cloned().unwrap_or_default();
+    Ok(named.cloned().or((is_durable || is_persistent).then(id)))
+}
+
 /// Returns the header `prefetch-count`, as RabbitMQ has it: 0 is the same as no header.
 pub(crate) fn prefetch_count(headers: &Headers) -> Result<Option<NonZeroU32>, String> {
     let Some(value) = headers.get("prefetch-count") else {
@@ -125,9 +140,6 @@ pub(crate) fn check_subscribe(headers: &Headers) -> Result<(), String> {
             | "activemq.noLocal"
             | "activemq.exclusive"
             | "activemq.retroactive" => flag(headers, name)? == Some(true),
-            "activemq.subscriptionName"
-            | "durable-subscription-name"
-            | "durable-subscriber-name" => true,
             _ => name.starts_with("x-stream-"),
         };
         if is_wanted {

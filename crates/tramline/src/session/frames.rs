@@ -42,7 +42,7 @@ impl StompSession {
             ServerEvent::Ack(ack) | ServerEvent::Nack(ack)
                 if is_gone && ack.transaction.is_none() => {}
             ServerEvent::Subscribe(subscribe) => return self.subscribe(subscribe),
-            ServerEvent::Unsubscribe(unsubscribe) => return Some(self.unsubscribe(unsubscribe)),
+            ServerEvent::Unsubscribe(unsubscribe) => return self.unsubscribe(unsubscribe),
             ServerEvent::Ack(ack) => return self.acknowledge(ack, Outcome::Accepted),
             ServerEvent::Nack(nack) => return self.nack(nack),
             ServerEvent::Begin(begin) => {

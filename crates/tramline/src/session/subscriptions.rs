@@ -150,6 +150,9 @@ impl StompSession {
             ..
         } = subscribed;
         let Some(receipt) = receipt else {
+            if subscribed.missed {
+                self.messages_missed(subscribing.slot, None, None);
+            }
             if let Some(gap) = gap {
                 self.messages_missed(subscribing.slot, None, Some(*gap));
             }
@@ -168,17 +171,34 @@ impl StompSession {
             ("position", start),
             ("recovered", recovered.map(|count| count.to_string())),
             ("gap", gap.map(values::gap).or(all_gaps)),
+            ("missed", subscribed.missed.then(|| "true".to_owned())),
         ];
         let headers = headers.into_iter();
         let headers = headers.filter_map(|(name, value)| Some((name, value?)));
         self.stomp.receipt_with(&receipt, headers);
     }
 
-    pub(super) fn unsubscribe(&mut self, unsubscribe: Unsubscribe) -> Work {
+    pub(super) fn unsubscribe(&mut self, unsubscribe: Unsubscribe) -> Option<Work> {
         turn::subscription();
-        let Unsubscribe { slot, receipt, .. } = unsubscribe;
+        let Unsubscribe {
+            slot,
+            receipt,
+            headers,
+            ..
+        } = unsubscribe;
+        let for_good = match values::durable_id(&headers) {
+            Ok(durable) => durable.is_some(),
+            Err(detail) => {
+                self.refuse("invalid UNSUBSCRIBE", detail, receipt);
+                return None;
+            }
+        };
         let ended = self.member.subscription(slot);
-        let confirm = self.stack.hub.unsubscribe(self.record.id(), slot);
+        let (hub, session) = (&self.stack.hub, self.record.id());
+        let confirm = match for_good {
+            true => hub.unsubscribe_durable(session, slot),
+            false => hub.unsubscribe(session, slot),
+        };
         if let Some(ended) = ended {
             self.tell(|session| Event::Unsubscribed {
                 session,
@@ -186,7 +206,7 @@ impl StompSession {
                 destination: ended.destination,
             });
         }
-        Work::Unsubscribe(Waiting::new(confirm, receipt))
+        Some(Work::Unsubscribe(Waiting::new(confirm, receipt)))
     }
 
     /// The broker has ended a subscription. Only an ERROR can say so to the client, and it ends the session.

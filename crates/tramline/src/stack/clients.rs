@@ -130,6 +130,16 @@ impl ClientHub {
         self.0.unsubscribe(session, slot)
     }
 
+    /// Ends a subscription, and what the broker keeps of it; needs no permission.
+    pub(crate) fn unsubscribe_durable(
+        &self,
+        session: SessionId,
+        slot: u32,
+    ) -> Confirm<Result<(), UnsubscribeError>> {
+        self.pass_time();
+        self.0.unsubscribe_durable(session, slot)
+    }
+
     pub(crate) fn node(&self) -> NodeId {
         self.0.node()
     }

@@ -16,7 +16,9 @@ use super::policy::{Action, Intent};
 use super::shared::MessagingStack;
 use crate::model::inbound::{Cause, Inbound, SessionRecord};
 use crate::model::prefix::below;
-use crate::model::values::{check_send, check_subscribe, flag, prefetch_count, resume_from};
+use crate::model::values::{
+    check_send, check_subscribe, durable_id, flag, prefetch_count, resume_from,
+};
 
 /// A CONNECT: its session wants to be opened.
 pub(crate) struct ConnectIntent<'a> {
@@ -241,8 +243,7 @@ fn options(headers: &Headers) -> Result<SubscribeOptions, String> {
         options.start = start;
     }
     options.selector = headers.get_bytestring("selector").cloned();
-    let durable = is_true("durable")? | is_true("persistent")?;
-    options.durable = durable.then(|| headers.get_bytestring("id").cloned().unwrap_or_default());
+    options.durable = durable_id(headers)?;
     options.browse = is_true("browser")?;
     options.retained = is_true("retained")?;
     Ok(options)

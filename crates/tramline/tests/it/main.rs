@@ -9,6 +9,8 @@ mod bursts;
 mod compression;
 mod concurrent;
 mod delivery;
+#[cfg(feature = "durable")]
+mod durable;
 mod ending;
 mod events;
 mod extractors;

@@ -101,9 +101,9 @@ impl Queue {
 
     /// Asks for the next stored messages, if consumers will soon have taken those in memory.
     pub(super) fn fetch_more(self: &Arc<Self>, state: &mut Contents, after: &mut Aftermath) {
-        let has_consumers = state.seats.len() > state.free_seats.len();
+        let has_consumers = state.has_consumers();
         let stored = &mut state.stored;
-        if stored.fetching > 0
+        if !stored.fetching.is_empty()
             || stored.keys.is_empty()
             || !has_consumers
             || state.ready.len() >= IN_MEMORY / 2
@@ -116,7 +116,7 @@ impl Queue {
         if stored.keys.capacity() > 4 * stored.keys.len() + IN_MEMORY {
             stored.keys.shrink_to_fit();
         }
-        stored.fetching = keys.len();
+        stored.fetching.clone_from(&keys);
         after.fetches.push((Arc::clone(self), keys));
     }
 
@@ -129,8 +129,11 @@ impl Queue {
         after: &mut Aftermath,
     ) {
         let mut state = self.state.lock();
+        if state.removed {
+            return;
+        }
         let lost = asked - arrived.len();
-        state.stored.fetching = 0;
+        state.stored.fetching = Vec::new();
         for message in arrived {
             let size = message.size.min(state.stored.bytes);
             state.stored.bytes -= size;
@@ -158,6 +161,7 @@ impl Queue {
             gone.bytes = std::mem::take(&mut state.stored.bytes);
         }
         state.ledger.remove(At::Ready, gone);
+        self.stow(&mut state);
         self.hand_out(&mut state, now, after);
     }
 }
@@ -175,7 +179,7 @@ impl Contents {
 impl StoredTail {
     /// The number of messages.
     pub(super) fn len(&self) -> usize {
-        self.keys.len() + self.fetching
+        self.keys.len() + self.fetching.len()
     }
 
     pub(super) fn add(&mut self, key: Key, bytes: usize) {
