@@ -130,6 +130,12 @@ pub mod settings;
 mod stack;
 #[cfg(feature = "test")]
 pub mod test;
+#[cfg(feature = "tls")]
+pub mod tls {
+    //! TLS of [`serve`](crate::serve()) and of STOMP over TCP: see [security](crate::guide::security#tls).
+
+    pub use crate::net::tls::{ClientCertificate, Tls, TlsError, TlsFiles, TlsStats};
+}
 
 pub use bytes::Bytes;
 pub use bytestring::ByteString;
@@ -238,6 +244,8 @@ pub mod endpoint {
     pub use crate::net::endpoint::{Body, SockJs};
     pub use crate::session::endpoint::{Accepted, Endpoint};
     pub use crate::session::tcp::DEFAULT_STOMP_PORT;
+    #[cfg(feature = "tls")]
+    pub use crate::session::tcp::DEFAULT_STOMPS_PORT;
 }
 
 /// Limits on the resources of one client: see [timeouts and limits](crate::guide::timeouts_and_limits).

@@ -31,6 +31,7 @@ const OWN_LINES: &[&str] = &[
     "model/log.rs",
     "net/endpoint/sockjs/answers.rs",
     "net/listener.rs",
+    "net/tls/mod.rs",
     "net/transport/io.rs",
     "serve/connection.rs",
     "serve/limits.rs",

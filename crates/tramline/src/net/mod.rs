@@ -9,8 +9,11 @@ pub(crate) mod message;
 pub(crate) mod open_sessions;
 pub(crate) mod places;
 pub(crate) mod proof;
+pub(crate) mod secured;
 #[cfg(feature = "serve")]
 pub(crate) mod served;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 pub(crate) mod transport;
 pub(crate) mod wheel;
 pub(crate) mod wire;

@@ -10,29 +10,65 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+#[cfg(feature = "tls")]
+use tokio_rustls::server::TlsStream;
 
 use super::places::Place;
+
+/// The byte stream of an HTTP connection: its socket, or TLS on it.
+#[derive(Debug)]
+pub(crate) enum Link {
+    Plain(TcpStream),
+    #[cfg(feature = "tls")]
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Link {
+    pub(crate) fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(socket) => socket,
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
+    fn reader(&mut self) -> Pin<&mut (dyn AsyncRead + Unpin)> {
+        match self {
+            Self::Plain(socket) => Pin::new(socket),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => Pin::new(stream),
+        }
+    }
+
+    fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Unpin)> {
+        match self {
+            Self::Plain(socket) => Pin::new(socket),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => Pin::new(stream),
+        }
+    }
+}
 
 /// The socket of an HTTP connection. It keeps the connection's place, and notes what arrives and what is not taken.
 #[derive(Debug)]
 pub(crate) struct Served {
-    socket: TcpStream,
+    link: Link,
     place: Place,
     activity: Arc<Activity>,
 }
 
 impl Served {
-    pub(crate) fn new(socket: TcpStream, place: Place, activity: Arc<Activity>) -> Self {
+    pub(crate) fn new(link: Link, place: Place, activity: Arc<Activity>) -> Self {
         Self {
-            socket,
+            link,
             place,
             activity,
         }
     }
 
-    /// The socket of a connection that has left HTTP, and its place.
-    pub(crate) fn into_parts(self) -> (TcpStream, Place) {
-        (self.socket, self.place)
+    /// The stream of a connection that has left HTTP, and its place.
+    pub(crate) fn into_parts(self) -> (Link, Place) {
+        (self.link, self.place)
     }
 
     fn noted(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -48,7 +84,7 @@ impl AsyncRead for Served {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let read = Pin::new(&mut self.socket).poll_read(context, buffer);
+        let read = self.link.reader().poll_read(context, buffer);
         if buffer.filled().len() > before {
             self.activity.received();
         }
@@ -62,7 +98,7 @@ impl AsyncWrite for Served {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write(context, bytes);
+        let written = self.link.writer().poll_write(context, bytes);
         self.noted(written)
     }
 
@@ -71,20 +107,24 @@ impl AsyncWrite for Served {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write_vectored(context, slices);
+        let written = self.link.writer().poll_write_vectored(context, slices);
         self.noted(written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
+        match &self.link {
+            Link::Plain(socket) => socket.is_write_vectored(),
+            #[cfg(feature = "tls")]
+            Link::Tls(stream) => stream.is_write_vectored(),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(context)
+        self.link.writer().poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(context)
+        self.link.writer().poll_shutdown(context)
     }
 }
 

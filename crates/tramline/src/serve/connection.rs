@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -22,7 +22,9 @@ use super::Serving;
 use super::body::{AnswerBody, RequestBody};
 use crate::net::endpoint::BoxError;
 use crate::net::places::Place;
-use crate::net::served::{Activity, Expired, Served, UnderWay};
+use crate::net::served::{Activity, Expired, Link, Served, UnderWay};
+#[cfg(feature = "tls")]
+use crate::net::tls::Protocol;
 
 /// Why a connection is no longer driven.
 enum Outcome {
@@ -46,13 +48,22 @@ pub(super) async fn serve<A, B>(
     B::Error: Into<BoxError>,
 {
     let activity = Activity::new();
-    let io = TokioIo::new(Served::new(socket, place, Arc::clone(&activity)));
+    let Some((link, known)) = open(socket, remote, &serving, &mut stage).await else {
+        return;
+    };
+    let io = TokioIo::new(Served::new(link, place, Arc::clone(&activity)));
     let (of_service, body_time) = (Arc::clone(&activity), serving.limits.body_time);
     let body_counters = Arc::clone(&serving.counters);
     let service = service_fn(move |request: Request<Incoming>| {
         let counters = Arc::clone(&body_counters);
         let request = request.map(|body| RequestBody::new(body, body_time, counters));
-        answer(app.clone(), request, remote, of_service.request())
+        answer(
+            app.clone(),
+            request,
+            remote,
+            known.clone(),
+            of_service.request(),
+        )
     });
     let mut http = http1::Builder::new();
     // This connection's own times hold.
@@ -100,16 +111,45 @@ pub(super) async fn serve<A, B>(
 /// The least that hyper takes.
 const SMALLEST_BUFFER: usize = 8192;
 
+/// The stream of a new connection, and what TLS says about the client; `None` if the handshake does not succeed.
+#[cfg_attr(
+    not(feature = "tls"),
+    expect(unused_variables, clippy::unused_async, reason = "for TLS")
+)]
+async fn open(
+    socket: TcpStream,
+    remote: SocketAddr,
+    serving: &Serving,
+    stage: &mut watch::Receiver<()>,
+) -> Option<(Link, Extensions)> {
+    #[cfg(feature = "tls")]
+    if let Some(tls) = &serving.tls {
+        let deadline = Instant::now() + serving.times.head;
+        let mut accepted = Box::pin(tls.accept(socket, remote, Protocol::Http, deadline));
+        let mut stage = pin!(stage.changed());
+        let (stream, peer) = std::future::poll_fn(|context| match stage.as_mut().poll(context) {
+            Poll::Ready(_) => Poll::Ready(None),
+            Poll::Pending => accepted.as_mut().poll(context),
+        })
+        .await?;
+        return Some((Link::Tls(Box::new(stream)), peer.extensions()));
+    }
+    Some((Link::Plain(socket), Extensions::new()))
+}
+
 async fn answer<A, B>(
     mut app: A,
     mut request: Request<RequestBody>,
     remote: SocketAddr,
+    known: Extensions,
     under_way: UnderWay,
 ) -> Result<Response<AnswerBody<B>>, Infallible>
 where
     A: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>,
 {
-    request.extensions_mut().insert(remote);
+    let extensions = request.extensions_mut();
+    extensions.extend(known);
+    extensions.insert(remote);
     std::future::poll_fn(|context| app.poll_ready(context)).await?;
     let response = app.call(request).await?;
     Ok(response.map(|body| AnswerBody::new(body, under_way)))

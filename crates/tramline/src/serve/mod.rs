@@ -37,6 +37,8 @@ use crate::net::endpoint::{BoxError, Proxies};
 use crate::net::listener::accept;
 use crate::net::places::{Full, Places};
 use crate::net::served::Times;
+#[cfg(feature = "tls")]
+use crate::net::tls::Tls;
 use crate::net::transport::io::prepare;
 
 /// Serves an application, such as an `axum::Router`, on the connections of `listener`.
@@ -69,6 +71,8 @@ pub fn serve<A>(listener: TcpListener, app: A) -> Server<A> {
         proxies: Vec::new(),
         counters: Arc::default(),
         signal: None,
+        #[cfg(feature = "tls")]
+        tls: None,
     }
 }
 
@@ -85,7 +89,8 @@ pub fn serve<A>(listener: TcpListener, app: A) -> Server<A> {
 /// [trusted proxies](crate::MessagingBuilder::trusted_proxies) of a stack are recognized without a middleware, and a
 /// handler of axum takes it by `Extension<SocketAddr>`.
 ///
-/// HTTP/2 is not spoken: a client that begins with its preface is refused. TLS is a proxy's to end.
+/// HTTP/2 is not spoken: a client that begins with its preface is refused. TLS is a proxy's to end, or the server's own with
+/// the feature `tls`.
 ///
 /// # Example: a head that never ends
 ///
@@ -129,6 +134,8 @@ pub struct Server<A> {
     proxies: Vec<ByteString>,
     counters: Arc<ServeCounters>,
     signal: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
 }
 
 impl<A> Server<A> {
@@ -147,6 +154,17 @@ impl<A> Server<A> {
         proxies: impl IntoIterator<Item = T>,
     ) -> Self {
         self.proxies = proxies.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Serves by TLS alone: `https://` and `wss://`. Feature `tls`.
+    ///
+    /// A handshake has [`head_time`](ServeLimits::head_time), together with the head of the first request, and its
+    /// connection counts among the [`connections`](ServeLimits::connections) from the beginning. A request without TLS is
+    /// answered by 400. The [user](crate::tls::TlsFiles::user) of a client's certificate is that of its sessions.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
         self
     }
 
@@ -204,6 +222,8 @@ struct Serving {
     limits: ServeLimits,
     times: Times,
     counters: Arc<ServeCounters>,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
 }
 
 async fn run<A, B>(server: Server<A>) -> io::Result<()>
@@ -231,6 +251,8 @@ where
         },
         limits,
         counters: server.counters,
+        #[cfg(feature = "tls")]
+        tls: server.tls,
     });
     // Changes once, when the server stops; connections end when it is dropped.
     let stage = watch::Sender::new(());
@@ -243,7 +265,7 @@ where
             Ok(place) => place,
             Err(full) => {
                 counters.connections_refused.increment();
-                refuse(&socket);
+                refuse(&socket, &of_all);
                 warn(full, remote, &of_all.limits, &warned);
                 return;
             }
@@ -290,7 +312,13 @@ impl Drop for Open<'_> {
 }
 
 /// Answers a connection without a place, as far as that needs no waiting.
-fn refuse(socket: &TcpStream) {
+fn refuse(socket: &TcpStream, serving: &Serving) {
+    #[cfg(feature = "tls")]
+    if serving.tls.is_some() {
+        // Under TLS an answer would need a handshake.
+        return;
+    }
+
     const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\n\
         Content-Type: text/plain; charset=UTF-8\r\nContent-Length: 21\r\n\r\ntoo many connections\n";
     let socket = SockRef::from(socket);

@@ -42,6 +42,8 @@ mod subscribe_handlers;
 mod support;
 mod tcp;
 mod times;
+#[cfg(all(feature = "serve", feature = "tls"))]
+mod tls;
 mod transactions;
 mod turns;
 mod ui;

@@ -9,6 +9,7 @@ use http::{HeaderMap, Uri, header};
 
 use super::proxies::Proxies;
 use super::stack::Front;
+use crate::net::secured::Secured;
 
 /// The origins that may connect besides the endpoint's own.
 #[derive(Clone, Debug, Default)]
@@ -285,7 +286,8 @@ impl Origin {
 
     fn is_same_host(&self, request: &Parts, proxies: &Proxies) -> bool {
         let peer = request.extensions.get::<SocketAddr>().copied();
-        if let Some(scheme) = proxies.scheme(&request.headers, peer)
+        let ours = request.extensions.get::<Secured>().map(|_| "https");
+        if let Some(scheme) = proxies.scheme(&request.headers, peer).or(ours)
             && !self.scheme.eq_ignore_ascii_case(scheme)
         {
             return false;

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Ver
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::upgrade::downcast;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tramline_websocket::{Agreement, accept_key, is_valid_key};
 
@@ -19,7 +19,7 @@ use super::stack::Stack;
 use crate::model::log::{Source, log_client};
 use crate::net::compression;
 #[cfg(feature = "serve")]
-use crate::net::served::Served;
+use crate::net::served::{Link, Served};
 use crate::net::transport::io::{Io, prepare};
 use crate::net::transport::messages::RawFraming;
 use crate::net::transport::websocket::WebSocket;
@@ -213,12 +213,17 @@ fn bare(upgraded: Upgraded, on_socket: impl FnOnce(&TcpStream)) -> Io {
     #[cfg(feature = "serve")]
     let upgraded = match upgraded.downcast::<TokioIo<Served>>() {
         Ok(parts) => {
-            let (socket, place) = parts.io.into_inner().into_parts();
-            on_socket(&socket);
-            if parts.read_buf.is_empty() {
-                return Io::Served(Box::new((socket, place)));
-            }
-            return behind((parts.read_buf, place), socket);
+            let (link, place) = parts.io.into_inner().into_parts();
+            on_socket(link.socket());
+            let is_empty = parts.read_buf.is_empty();
+            return match link {
+                Link::Plain(socket) if is_empty => Io::Served(Box::new((socket, place))),
+                Link::Plain(socket) => behind((parts.read_buf, place), socket.into_split()),
+                #[cfg(feature = "tls")]
+                Link::Tls(stream) if is_empty => Io::Tls(Box::new((*stream, Some(place)))),
+                #[cfg(feature = "tls")]
+                Link::Tls(stream) => behind((parts.read_buf, place), tokio::io::split(stream)),
+            };
         }
         Err(upgraded) => upgraded,
     };
@@ -235,14 +240,20 @@ fn bare(upgraded: Upgraded, on_socket: impl FnOnce(&TcpStream)) -> Io {
             if read.is_empty() {
                 return Io::Tcp(socket);
             }
-            behind((read, ()), socket)
+            behind((read, ()), socket.into_split())
         }
         Err(upgraded) => Io::Other(Box::new(TokioIo::new(upgraded))),
     }
 }
 
 /// A socket behind bytes that HTTP has read, which keep what else there is of the connection.
-fn behind<T: Send + Unpin + 'static>(read: (Bytes, T), socket: TcpStream) -> Io {
+fn behind<T: Send + Unpin + 'static>(
+    read: (Bytes, T),
+    (reader, writer): (
+        impl AsyncRead + Send + Unpin + 'static,
+        impl AsyncWrite + Send + Unpin + 'static,
+    ),
+) -> Io {
     struct Read<T>((Bytes, T));
 
     impl<T> AsRef<[u8]> for Read<T> {
@@ -251,7 +262,6 @@ fn behind<T: Send + Unpin + 'static>(read: (Bytes, T), socket: TcpStream) -> Io 
         }
     }
 
-    let (reader, writer) = socket.into_split();
     let reader = std::io::Cursor::new(Read(read)).chain(reader);
     Io::Other(Box::new(tokio::io::join(reader, writer)))
 }

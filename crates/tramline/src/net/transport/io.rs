@@ -12,8 +12,10 @@ use bytes::Bytes;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+#[cfg(feature = "tls")]
+use tokio_rustls::server::TlsStream;
 
-#[cfg(feature = "serve")]
+#[cfg(any(feature = "serve", feature = "tls"))]
 use crate::net::places::Place;
 
 /// A byte stream: the bare socket if possible, anything else in a box.
@@ -23,6 +25,9 @@ pub(crate) enum Io {
     /// larger than the others.
     #[cfg(feature = "serve")]
     Served(Box<(TcpStream, Place)>),
+    /// TLS on a socket of ours, with the place of its connection, if it has one.
+    #[cfg(feature = "tls")]
+    Tls(Box<(TlsStream<TcpStream>, Option<Place>)>),
     Other(Box<dyn Stream>),
 }
 
@@ -48,7 +53,12 @@ impl Io {
     /// it costs a fast reader wake-ups.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(crate) fn keep_short(&self) -> bool {
-        let Some(socket) = self.socket() else {
+        let socket = match self {
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => Some(tls.0.get_ref().0),
+            _ => self.bare(),
+        };
+        let Some(socket) = socket else {
             return false;
         };
         let set = SockRef::from(socket).set_tcp_notsent_lowat(SHORT);
@@ -69,6 +79,8 @@ impl Io {
             Self::Tcp(stream) => Pin::new(stream),
             #[cfg(feature = "serve")]
             Self::Served(served) => Pin::new(&mut served.0),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => Pin::new(&mut tls.0),
             Self::Other(stream) => Pin::new(stream),
         }
     }
@@ -78,15 +90,20 @@ impl Io {
             Self::Tcp(stream) => Pin::new(stream),
             #[cfg(feature = "serve")]
             Self::Served(served) => Pin::new(&mut served.0),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => Pin::new(&mut tls.0),
             Self::Other(stream) => Pin::new(stream),
         }
     }
 
-    fn socket(&self) -> Option<&TcpStream> {
+    /// The socket whose bytes are read as they are.
+    fn bare(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(stream) => Some(stream),
             #[cfg(feature = "serve")]
             Self::Served(served) => Some(&served.0),
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => None,
             Self::Other(_) => None,
         }
     }
@@ -104,7 +121,7 @@ impl Io {
         consume: impl FnOnce(&mut [u8]) -> T,
     ) -> Poll<io::Result<T>> {
         // Asked first: most polls of a socket find nothing, and then need no buffer.
-        if let Some(socket) = self.socket() {
+        if let Some(socket) = self.bare() {
             ready!(socket.poll_read_ready(context))?;
         }
         let mut scratch = READ_SCRATCH.take();
@@ -126,6 +143,8 @@ impl fmt::Debug for Io {
             Self::Tcp(_) => "Io::Tcp",
             #[cfg(feature = "serve")]
             Self::Served(..) => "Io::Served",
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => "Io::Tls",
             Self::Other(_) => "Io::Other",
         })
     }

@@ -10,6 +10,7 @@ use http::{HeaderValue, Response, header};
 use crate::net::endpoint::body::Body;
 use crate::net::endpoint::credentials::DroppedCookies;
 use crate::net::proof::Proof;
+use crate::net::secured::Secured;
 
 /// The name of the cookie.
 const NAME: &str = "tramline-sockjs";
@@ -39,7 +40,8 @@ pub(super) fn give_cookie(parts: &Parts, response: &mut Response<Body>) {
     }
     let secret = u128::from_ne_bytes(secret);
     let origin = parts.headers.get(header::ORIGIN);
-    let is_secure = origin.is_some_and(|origin| origin.as_bytes().starts_with(b"https://"));
+    let is_secure = parts.extensions.get::<Secured>().is_some()
+        || origin.is_some_and(|origin| origin.as_bytes().starts_with(b"https://"));
     // A page of another site may send it only so; without TLS no browser stores it for such a page.
     let site = match is_secure {
         true => "SameSite=None; Secure",
