@@ -88,8 +88,9 @@ export class Demo {
     });
   }
 
+  /** In the order in which they came; the page has the newest first. */
   showsAnswers(...texts) {
-    return eventually(async () => assert.deepEqual(await this.answers.allInnerTexts(), texts));
+    return eventually(async () => assert.deepEqual(await this.answers.allInnerTexts(), texts.toReversed()));
   }
 
   /** Which of the three buttons can be pressed, in the order of the page. */

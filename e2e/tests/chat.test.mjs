@@ -23,6 +23,7 @@ class Chat {
     chat.field = page.getByLabel(/^(Message to everyone in|Private message to) /);
     chat.log = page.getByRole('log');
     chat.members = page.getByRole('region', { name: 'Here now' }).getByRole('listitem');
+    chat.drawer = page.getByRole('button', { name: /^People/ });
     chat.typing = page.locator('#typing');
     chat.error = page.locator('#error');
     chat.problem = page.locator('#problem');
@@ -38,12 +39,27 @@ class Chat {
     await this.password.fill(PASSWORD);
     await this.button('Log in').click();
     await this.shows(this.state, 'Connected');
+    await this.showPeople();
     await this.isHere(`${name} (you)`);
+    await this.page.keyboard.press('Escape');
+    await this.field.focus();
+  }
+
+  /** Opens the drawer, where people are in one. */
+  async showPeople() {
+    if (await this.drawer.isVisible()) {
+      await this.drawer.click();
+    }
   }
 
   async enter(room) {
-    await this.page.getByRole('navigation', { name: 'Rooms' }).getByRole('link', { name: room, exact: true }).click();
+    await this.roomLink(room).click();
     await this.page.getByRole('heading', { name: room, exact: true }).waitFor();
+  }
+
+  /** Beginning with its name; what is unread follows. */
+  roomLink(room) {
+    return this.page.getByRole('navigation', { name: 'Rooms' }).getByRole('link', { name: new RegExp(`^${room}\\b`) });
   }
 
   async say(text) {
@@ -52,6 +68,7 @@ class Chat {
   }
 
   async whisper(name, text) {
+    await this.showPeople();
     await this.button(name).click();
     await this.page.getByLabel(`Private message to ${name}`, { exact: true }).waitFor();
     await this.say(text);
@@ -243,7 +260,7 @@ describe('chat', { timeout: 300_000 }, () => {
 
     await ada.page.evaluate(() => {
       // eslint-disable-next-line no-undef
-      demo.stomp.send('/app/rooms/attic/say', {}, '{"text":"x"}');
+      demo.stomp.publish({ destination: '/app/rooms/attic/say', body: '{"text":"x"}' });
     });
     await ada.shows(ada.error, 'There is no room called "attic".');
     await ada.shows(ada.state, 'Connected');
@@ -359,8 +376,8 @@ describe('chat', { timeout: 300_000 }, () => {
   inNewRooms('nobody writes to a topic past the application, or reads what is not for the page', async () => {
     const eve = await open();
     for (const act of [
-      (stomp) => stomp.send('/topic/rooms/lobby', {}, '{"from":"ada","text":"forged","id":1,"at":1}'),
-      (stomp) => stomp.send('/user/ada/queue/private', {}, '{}'),
+      (stomp) => stomp.publish({ destination: '/topic/rooms/lobby', body: '{"from":"ada","text":"forged","id":1,"at":1}' }),
+      (stomp) => stomp.publish({ destination: '/user/ada/queue/private', body: '{}' }),
       (stomp) => stomp.subscribe('/topic/**', () => {}),
     ]) {
       await eve.page.reload();
@@ -399,7 +416,6 @@ describe('chat', { timeout: 300_000 }, () => {
     for (const chat of [ada, bob]) {
       await chat.shows(chat.state, 'Reconnecting');
       assert.match(await chat.problem.innerText(), /Connection lost/);
-      assert.equal(await chat.field.isEnabled(), false);
     }
     await screenshot(ada.page, 'chat-reconnecting');
     const second = await startGallery({ listen: first.address, sessions: first.sessions });
@@ -411,6 +427,7 @@ describe('chat', { timeout: 300_000 }, () => {
     await ada.say('here again');
     await bob.isHere('ada');
     await eventually(async () => assert.equal((await bob.lines()).at(-1), 'ada: here again'));
+    assert.equal(await ada.error.isVisible(), false);
 
     // What a server that hangs takes with it is kept, for whom it was meant.
     second.hang();
@@ -429,33 +446,35 @@ describe('chat', { timeout: 300_000 }, () => {
     await ada.shows(ada.state, 'Connected');
     await bob.shows(bob.state, 'Connected');
     const forgotten = 'The server has forgotten what was said here before.';
-    await ends(ada, forgotten, ...underway.map((line) => line.replace('sending…', 'may not have arrived')));
+    // What the page has, it goes on to show.
+    const past = ['ada: here again', forgotten];
+    await ends(ada, ...past, ...underway.map((line) => line.replace('sending…', 'may not have arrived')));
     await ada.shows(ada.error, '3 lines may not have arrived.');
     assert.equal(await ada.field.inputValue(), '');
     await screenshot(ada.page, 'chat-unanswered');
     await ada.showsMembers('ada (you)', 'bob');
     await ada.button('Send again: our secret').click();
-    await ends(bob, forgotten, '[private] ada: our secret');
+    await ends(bob, ...past, '[private] ada: our secret');
     await ada.button('Discard: two').click();
     await ada.button('Send again: one').click();
-    await ends(bob, forgotten, '[private] ada: our secret', 'ada: one');
-    await ends(ada, forgotten, '[private to bob] ada: our secret', 'ada: one');
+    await ends(bob, ...past, '[private] ada: our secret', 'ada: one');
+    await ends(ada, ...past, '[private to bob] ada: our secret', 'ada: one');
 
     // What has arrived, though its answer has not, is not offered again.
     await ada.page.evaluate(() => {
       // eslint-disable-next-line no-undef
-      demo.stomp.ws.onmessage = () => {};
+      demo.stomp.webSocket.onmessage = () => {};
     });
     await ada.say('heard');
-    await ends(bob, forgotten, '[private] ada: our secret', 'ada: one', 'ada: heard');
-    await ends(ada, forgotten, '[private to bob] ada: our secret', 'ada: one', '[sending…] ada: heard');
+    await ends(bob, ...past, '[private] ada: our secret', 'ada: one', 'ada: heard');
+    await ends(ada, ...past, '[private to bob] ada: our secret', 'ada: one', '[sending…] ada: heard');
     await ada.context.setOffline(true);
     await ada.shows(ada.state, 'Reconnecting');
     await ada.context.setOffline(false);
     await ada.shows(ada.state, 'Connected');
     await eventually(async () => {
       assert.deepEqual((await ada.lines()).filter((line) => line.startsWith('ada') || line.includes('heard')),
-        ['ada: one', 'ada: heard']);
+        ['ada: here again', 'ada: one', 'ada: heard']);
     });
     assert.equal(await ada.error.isVisible(), false);
     await ada.close();
@@ -502,6 +521,130 @@ describe('chat', { timeout: 300_000 }, () => {
     await third.stop();
   });
 
+  inNewRooms('other rooms and private lines are unread until they are looked at, and answered from any room', async () => {
+    const [ada, bob] = await gather('ada', 'bob');
+    await bob.enter('rust');
+    await bob.say('one');
+    await bob.say('two');
+    const named = (name) => eventually(async () => {
+      assert.equal((await ada.roomLink('rust').innerText()).replace(/\s+/g, ' ').trim(), name);
+    });
+    await named('rust 2 unread');
+    assert.equal(await ada.page.title(), '(2) Chat · Tramline gallery');
+    await screenshot(ada.page, 'chat-unread');
+    await ada.enter('rust');
+    await named('rust');
+    assert.equal(await ada.page.title(), 'Chat · Tramline gallery');
+    await ada.showsLines('bob: one', 'bob: two');
+
+    await bob.isHere('ada');
+    await bob.whisper('ada', 'psst');
+    await ada.showsLines('bob: one', 'bob: two', '[private] bob: psst');
+    await ada.enter('music');
+    await bob.enter('lobby');
+    await ada.showsLines('[private] bob: psst');
+    await ada.button('Reply to bob').click();
+    await ada.say('yes?');
+    await bob.showsLines('[private to ada] bob: psst', '[private] ada: yes?');
+    const mine = (chat) => chat.page.locator('#lines .mine .text').allInnerTexts();
+    assert.deepEqual([await mine(ada), await mine(bob)], [['yes?'], ['psst']], 'own lines are told apart');
+    await ada.close();
+    await bob.close();
+  });
+
+  inNewRooms('addresses of the web are links that give nothing away, and nothing else is one', async () => {
+    const [ada, bob] = await gather('ada', 'bob');
+    await ada.say('see (https://example.org/a?b=1&c="x), http://[ or javascript:alert(1).');
+    await bob.showsLines('ada: see (https://example.org/a?b=1&c="x), http://[ or javascript:alert(1).');
+    const links = await bob.page.locator('#lines a').evaluateAll((all) => all.map(({ href, rel, target }) => [href, rel, target]));
+    assert.deepEqual(links, [['https://example.org/a?b=1&c=', 'noopener noreferrer nofollow', '_blank']]);
+    await ada.close();
+    await bob.close();
+  });
+
+  inNewRooms('who scrolls up gets the lines before, to the first one', async () => {
+    const ada = await open();
+    await ada.logIn('ada');
+    const texts = Array.from({ length: 120 }, (_, index) => `line ${index + 1}`);
+    for (const text of texts) {
+      await ada.say(text);
+    }
+    await ada.showsLines(...texts.map((text) => `ada: ${text}`));
+    const bob = await open();
+    await bob.logIn('bob');
+    await bob.showsLines(...texts.slice(70).map((text) => `ada: ${text}`));
+    for (const from of [20, 0]) {
+      const before = await bob.page.locator('#lines li').first().innerText();
+      await bob.log.evaluate((box) => { box.scrollTop = 0; });
+      await bob.showsLines(...texts.slice(from).map((text) => `ada: ${text}`));
+      const inView = await bob.page.locator('#lines li').evaluateAll((items, text) => {
+        const box = document.getElementById('log').getBoundingClientRect();
+        const { top, bottom } = items.find((item) => item.innerText === text).getBoundingClientRect();
+        return bottom > box.top && top < box.bottom;
+      }, before);
+      assert.ok(inView, 'what was read stays in view');
+    }
+    await eventually(async () => assert.equal(await bob.button('Older lines').isVisible(), false));
+    await ada.close();
+    await bob.close();
+  });
+
+  test('drafts and lines without an answer outlive a reload, and what never left goes by itself', async () => {
+    const first = await startGallery();
+    gallery = first;
+    const [ada, bob] = await gather('ada', 'bob');
+    await ada.field.fill('a draft');
+    await ada.enter('rust');
+    assert.equal(await ada.field.inputValue(), '');
+    await ada.page.reload();
+    await ada.shows(ada.state, 'Connected');
+    await ada.enter('lobby');
+    assert.equal(await ada.field.inputValue(), 'a draft');
+
+    first.hang();
+    await ada.say('in doubt');
+    await first.kill();
+    await ada.shows(ada.state, 'Reconnecting');
+    await ada.say('written meanwhile');
+    assert.deepEqual((await ada.lines()).filter((line) => line.includes('ada:')),
+      ['[not answered] ada: in doubt', '[not sent yet] ada: written meanwhile']);
+    const second = await startGallery({ listen: first.address, sessions: first.sessions });
+    await ada.page.reload();
+    await ada.shows(ada.state, 'Connected');
+    await eventually(async () => assert.deepEqual((await ada.lines()).filter((line) => line.includes('ada:')),
+      ['ada: written meanwhile', '[may not have arrived] ada: in doubt']));
+    await ada.button('Send again: in doubt').click();
+    await eventually(async () => assert.deepEqual((await bob.lines()).filter((line) => line.startsWith('ada:')),
+      ['ada: written meanwhile', 'ada: in doubt']));
+    await ada.close();
+    await bob.close();
+    await second.stop();
+  });
+
+  inNewRooms('the field is in view at every size, and people are beside the lines or in a drawer', async () => {
+    const ada = await open();
+    await ada.logIn('ada');
+    for (let line = 1; line <= 40; line += 1) {
+      await ada.say(`line ${line}`);
+    }
+    for (const [width, height] of [[1280, 800], [768, 1024], [390, 844], [360, 640]]) {
+      await ada.page.setViewportSize({ width, height });
+      const bottom = await ada.field.evaluate((field) => field.getBoundingClientRect().bottom);
+      assert.ok(bottom <= height, `${width} × ${height}: the field ends at ${bottom}`);
+      assert.equal(await ada.page.evaluate(() => document.documentElement.scrollHeight), height, 'the page does not scroll');
+      assert.equal(await ada.page.evaluate(() => document.documentElement.scrollWidth), width);
+      const beside = await ada.page.getByRole('region', { name: 'Here now' }).isVisible();
+      assert.equal(beside, width > 900);
+      assert.equal(await ada.drawer.isVisible(), !beside);
+    }
+    await ada.drawer.click();
+    await ada.showsMembers('ada (you)');
+    await screenshot(ada.page, 'chat-drawer');
+    await ada.page.keyboard.press('Escape');
+    assert.equal(await ada.members.count(), 0);
+    await ada.close();
+  });
+
   inNewRooms('works by keyboard alone', async () => {
     const [ada, bob] = await gather('ada', 'bob');
     const { keyboard } = ada.page;
@@ -515,7 +658,10 @@ describe('chat', { timeout: 300_000 }, () => {
     await focused(ada.field);
     await keyboard.press('Shift+Tab');
     await focused(ada.log);
-    await keyboard.press('Shift+Tab');
+    await keyboard.press('Tab');
+    await keyboard.press('Tab');
+    await focused(ada.button('Send'));
+    await keyboard.press('Tab');
     await focused(ada.button('bob'));
     await keyboard.press('Enter');
     await focused(ada.page.getByLabel('Private message to bob', { exact: true }));

@@ -1,4 +1,4 @@
-// The greeting demo: sockjs-client 1.6.1 and stompjs 2.3.3 as the page uses them.
+// The greeting demo: sockjs-client and @stomp/stompjs as the page uses them.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -147,7 +147,7 @@ describe('greeting', { timeout: 300_000 }, () => {
     const demo = await open();
     await demo.connect();
     // eslint-disable-next-line no-undef
-    await demo.page.evaluate(() => demo.stomp.send('/topic/greetings', {}, 'forged'));
+    await demo.page.evaluate(() => demo.stomp.publish({ destination: '/topic/greetings', body: 'forged' }));
     await demo.showsState('Disconnected');
     await demo.canPress('Connect');
     const problem = await demo.problem.innerText();

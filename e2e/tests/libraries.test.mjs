@@ -10,7 +10,6 @@ import { binary, startGallery } from '../lib/gallery.mjs';
 
 const BUNDLES = {
   'sockjs.min.js': 'sockjs-client/dist/sockjs.min.js',
-  'stomp.min.js': 'stompjs/lib/stomp.min.js',
   'stomp.umd.min.js': '@stomp/stompjs/bundles/stomp.umd.min.js',
 };
 
@@ -59,7 +58,7 @@ describe('client libraries', { timeout: 180_000 }, () => {
     const gallery = await startGallery({ path: binary('TRAMLINE_GALLERY_CDN_BIN') });
     assert.equal((await fetch(`${gallery.url}/lib/sockjs.min.js`)).status, 404);
 
-    for (const [path, packages] of [['/greeting/', ['sockjs-client', 'stompjs']], ['/greeting-json/', ['@stomp/stompjs']]]) {
+    for (const [path, packages] of [['/greeting/', ['@stomp/stompjs', 'sockjs-client']], ['/greeting-json/', ['@stomp/stompjs']]]) {
       const { demo, asked } = await cdnPage(gallery, path, '');
       await demo.showsState('Disconnected');
       await demo.canPress('Connect');

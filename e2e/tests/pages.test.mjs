@@ -32,7 +32,7 @@ describe('pages', { timeout: 180_000 }, () => {
     await screenshot(page, 'first-page');
     assert.match(
       await page.getByRole('contentinfo').innerText(),
-      /sockjs-client 1\.6\.1 \(MIT\), stompjs 2\.3\.3 \(Apache-2\.0\), @stomp\/stompjs 7\.\d+\.\d+ \(Apache-2\.0\)/,
+      /sockjs-client 1\.6\.1 \(MIT\), @stomp\/stompjs 7\.\d+\.\d+ \(Apache-2\.0\)/,
     );
     assert.deepEqual(complaints, []);
     await context.close();
@@ -75,7 +75,8 @@ describe('pages', { timeout: 180_000 }, () => {
         });
         const { wide, high } = await demo.page.evaluate(() => ({
           wide: document.documentElement.scrollWidth,
-          high: [...document.querySelectorAll('button, input')].map((field) => field.getBoundingClientRect().height),
+          high: [...document.querySelectorAll('button, input')]
+            .map((field) => field.getBoundingClientRect().height).filter((height) => height > 0),
         }));
         assert.equal(wide, 360, 'no sideways scrolling');
         assert.ok(high.every((height) => height >= 40), `large enough for a finger: ${high}`);

@@ -25,7 +25,7 @@ struct Library {
     integrity: &'static str,
 }
 
-const LIBRARIES: [Library; 3] = [
+const LIBRARIES: [Library; 2] = [
     Library {
         file: "sockjs.min.js",
         package: "sockjs-client",
@@ -33,14 +33,6 @@ const LIBRARIES: [Library; 3] = [
         licence: "MIT",
         path: "dist/sockjs.min.js",
         integrity: "sha384-svdnwiXBL+Js+yUneJSRFy24NgGiOfDM/vkQl/vCeVrcbYD6yW8EwPr1FnxTEZsR",
-    },
-    Library {
-        file: "stomp.min.js",
-        package: "stompjs",
-        version: "2.3.3",
-        licence: "Apache-2.0",
-        path: "lib/stomp.min.js",
-        integrity: "sha384-clKAk7WaYNQiu/pGVWisoFQcSK2VL7YweoI1gim9/HFbMsRvD2ZtLWNoZoL4df65",
     },
     Library {
         file: "stomp.umd.min.js",

@@ -31,13 +31,29 @@ export class Tramline {
     const { silence, onSilence = () => client.forceDisconnect() } = this.#options;
     // Reconnecting is ours, with jitter and by the server's wish.
     client.reconnectDelay = 0;
-    this.#before('beforeConnect', () => this.#enter('connecting'));
+    const prepare = client.beforeConnect;
+    client.beforeConnect = async () => {
+      this.#enter('connecting');
+      try {
+        await prepare(client);
+      } catch (error) {
+        // This attempt has failed before it began; the client goes no further with it.
+        this.#closed(error);
+        await new Promise(() => {});
+      }
+    };
+    this.#before('onChangeState', () => {
+      // No socket, so nothing else will say that it has ended.
+      if (this.#state === 'waiting' && !client.active) {
+        this.#closed();
+      }
+    });
     this.#before('onConnect', () => this.#connected());
     this.#before('onWebSocketClose', (event) => this.#closed(event));
     this.#before('onStompError', (frame) => this.#refused(frame));
     this.#before('onHeartbeatReceived', () => { this.#heard = Date.now(); });
-    globalThis.addEventListener?.('online', () => this.#hurry());
-    globalThis.document?.addEventListener('visibilitychange', () => document.hidden || this.#hurry());
+    globalThis.addEventListener?.('online', () => this.retry());
+    globalThis.document?.addEventListener('visibilitychange', () => document.hidden || this.retry());
     if (silence > 0) {
       setInterval(() => {
         if (client.connected && Date.now() - this.#heard >= silence) {
@@ -52,8 +68,21 @@ export class Tramline {
     return this.#state;
   }
 
-  subscribe(destination, callback, { headers, retained = false, onGap } = {}) {
-    const entry = { destination, callback, headers, retained, onGap, known: new Map(), left: 0 };
+  get silentFor() {
+    return this.#client.connected ? Date.now() - this.#heard : 0;
+  }
+
+  /** Connects now, if it waits for that. */
+  retry() {
+    if (this.#state === 'waiting' && this.#client.active) {
+      clearTimeout(this.#timer);
+      this.#state = 'connecting';
+      this.#client.deactivate({ force: true }).then(() => this.#client.activate());
+    }
+  }
+
+  subscribe(destination, callback, { headers, retained = false, onGap, onSubscribed } = {}) {
+    const entry = { destination, callback, headers, retained, onGap, onSubscribed, known: new Map(), left: 0 };
     this.#subscriptions.add(entry);
     if (this.#client.connected) {
       this.#begin(entry);
@@ -76,12 +105,13 @@ export class Tramline {
     };
   }
 
-  #enter(state, delay) {
+  #enter(state, delay, cause) {
     this.#state = state;
-    this.#options.onState?.(state, delay);
+    this.#options.onState?.(state, delay, cause);
   }
 
   #connected() {
+    clearTimeout(this.#timer);
     this.#tries = 0;
     this.#heard = Date.now();
     for (const entry of this.#subscriptions) {
@@ -90,28 +120,20 @@ export class Tramline {
     this.#enter('connected');
   }
 
-  #closed(event) {
+  /** `cause`: the event of the socket, or the error of `beforeConnect`. */
+  #closed(cause) {
     clearTimeout(this.#timer);
     if (!this.#client.active) {
       this.#enter('closed');
       return;
     }
-    const window = /retry-after-ms=(\d+)\.\.(\d+)/.exec(event?.reason ?? '');
+    const window = /retry-after-ms=(\d+)\.\.(\d+)/.exec(cause?.reason ?? '');
     const most = Math.min(this.#options.maxDelay, 500 * 2 ** this.#tries);
     this.#tries += 1;
     const [from, to] = window ? [Number(window[1]), Number(window[2])] : [0, most];
     const delay = from + Math.random() * (to - from);
-    this.#timer = setTimeout(() => this.#hurry(), delay);
-    this.#enter('waiting', delay);
-  }
-
-  /** Connects now, if it waits for that. */
-  #hurry() {
-    if (this.#state === 'waiting' && this.#client.active) {
-      clearTimeout(this.#timer);
-      this.#state = 'connecting';
-      this.#client.deactivate({ force: true }).then(() => this.#client.activate());
-    }
+    this.#timer = setTimeout(() => this.retry(), delay);
+    this.#enter('waiting', delay, cause);
   }
 
   /** A server that has no history there any more would refuse the same again. */
@@ -170,10 +192,14 @@ export class Tramline {
     if (gap) {
       entry.onGap?.(gaps(gap, entry.destination));
     }
+    entry.onSubscribed?.();
   }
 
   #received(entry, message) {
     this.#heard = Date.now();
+    if (!this.#subscriptions.has(entry)) {
+      return;
+    }
     const { destination, position } = message.headers;
     if (position) {
       if (entry.left > 0) {

@@ -1,30 +1,31 @@
 // The chat: rooms, private messages, and what the server says was wrong.
 
+import { Connection } from '/connection.js';
 import { csrf, loginForm, renew } from '/login.js';
-import { missing, showProblem } from '/panel.js';
-import { Connection } from './connection.js';
 import { Log, made } from './log.js';
 import { Outbox } from './outbox.js';
-import { Members, OwnTyping, Typists } from './people.js';
+import { Drawer, Members, OwnTyping, Typists } from './people.js';
+import { Rooms } from './rooms.js';
+import { Store } from './store.js';
 
 const element = (id) => document.getElementById(id);
 const read = (message) => JSON.parse(message.body);
-
-// In the console, `demo.stomp` is the client in use.
-const demo = { stomp: null };
-window.demo = demo;
+/** A line with its place in the room's order. */
+const placed = (message) => ({ ...read(message), position: message.headers.position });
 
 let name = null;
-let rooms = [];
 let room = null;
+let store = null;
 let subscriptions = [];
 /** Whom the next line is for; null is everyone in the room. */
 let addressee = null;
 
-/** The newest line of each room that was here. */
-const heard = new Map();
+/** Lines that come with the welcome, or with one step up the history. */
+const PAGE = 50;
 
-const log = new Log();
+const rooms = new Rooms();
+const drawer = new Drawer();
+const log = new Log({ isMine, older, reply: writeTo });
 const outbox = new Outbox((line, again) => {
   if (again) {
     say(line);
@@ -32,169 +33,188 @@ const outbox = new Outbox((line, again) => {
   element('text').focus();
 });
 const typists = new Typists();
-const members = new Members((somebody) => writeTo(somebody === addressee ? null : somebody));
-const ownTyping = new OwnTyping((typing) => send(`/app/rooms/${room}/typing`, { typing }));
+const members = new Members((somebody) => {
+  drawer.close();
+  writeTo(somebody === addressee ? null : somebody);
+});
+const ownTyping = new OwnTyping((typing) => connection.send(`/app/rooms/${room}/typing`, { typing }));
 
 const connection = new Connection('/chat/ws', {
   prepare: renew,
   headers: csrf,
-  connecting() {
-    showState('connecting', 'Connecting…');
-  },
-  ready(stomp, transport) {
-    demo.stomp = stomp;
-    stomp.subscribe('/user/queue/errors', refused);
-    stomp.subscribe('/user/queue/private', privately);
-    stomp.subscribe('/app/rooms', (message) => {
-      rooms = read(message);
-      element('problem').hidden = true;
-      showState('connected', 'Connected', `by ${transport}`);
-      enter();
-    });
-  },
-  lost(delay, reason) {
-    ended();
-    showProblem('Connection lost', reason);
-    showState('waiting', 'Reconnecting', '', Date.now() + delay);
-  },
-  refused(reason) {
-    ended();
-    showProblem('Refused by the server', reason);
-    showState('disconnected', 'Disconnected');
+  changed(state) {
+    if (state !== 'connected') {
+      ended();
+    }
   },
 });
 
-function start() {
-  if (missing('SockJS', 'Stomp')) {
-    return;
-  }
+if (connection.usable) {
+  wire();
+  loginForm({ entered, left });
+}
+
+function wire() {
+  const field = element('text');
   element('form').addEventListener('submit', (event) => {
     event.preventDefault();
     sendLine();
   });
-  element('text').addEventListener('input', () => {
-    if (addressee === null && element('text').value.trim() !== '') {
+  field.addEventListener('input', () => {
+    keepDraft();
+    if (addressee === null && field.value.trim() !== '') {
       ownTyping.goesOn();
     } else {
       ownTyping.ends();
     }
   });
-  element('text').addEventListener('keydown', (event) => {
+  field.addEventListener('keydown', (event) => {
     if (event.key === 'Escape') {
       writeTo(null);
     }
   });
   element('everyone').addEventListener('click', () => writeTo(null));
-  window.addEventListener('hashchange', enter);
-  loginForm({
-    entered(taken) {
-      name = taken;
-      element('chat').hidden = false;
-      element('connection').hidden = false;
-      connection.open();
-    },
-    left() {
-      connection.close();
-      ended();
-      outbox.clear();
-      heard.clear();
-      name = null;
-      room = null;
-      writeTo(null);
-      showError(null);
-      log.forgetPrivates();
-      log.clear();
-      element('text').value = '';
-      element('chat').hidden = true;
-      element('connection').hidden = true;
+  window.addEventListener('hashchange', () => {
+    if (rooms.names.length > 0) {
+      enter();
+    }
+  });
+}
+
+function entered(taken) {
+  name = taken;
+  store = new Store(name);
+  outbox.open(store);
+  element('chat').hidden = false;
+  element('title').classList.add('unseen');
+  connection.subscribe('/user/queue/errors', refused);
+  connection.subscribe('/user/queue/private', privately);
+  // Of all rooms, so that none is unread without a sign; after a loss it goes on where it was.
+  connection.subscribe('/topic/rooms/*', said, {
+    onGap: (gaps) => {
+      if (gaps.some(({ destination, after, upTo }) => destination === `/topic/rooms/${room}` && epoch(after) === epoch(upTo))) {
+        log.notice('Lines are missing here that the server no longer has.');
+      }
     },
   });
+  connection.subscribe('/app/rooms', (message) => {
+    rooms.show(read(message), room);
+    if (!rooms.names.includes(room)) {
+      enter();
+    }
+  });
+  connection.open();
+}
+
+function left() {
+  connection.forget();
+  ended();
+  store.forget();
+  outbox.close();
+  [name, room, subscriptions] = [null, null, []];
+  rooms.show([], null);
+  rooms.clear();
+  addressee = null;
+  element('text').value = '';
+  showError(null);
+  log.forgetPrivates();
+  log.clear();
+  drawer.close();
+  element('chat').hidden = true;
+  element('title').classList.remove('unseen');
 }
 
 /** Leaves the room, if any, and goes into the one that the address names. */
 function enter() {
-  if (!demo.stomp) {
-    return;
-  }
   const wanted = location.hash.slice(1);
-  if (wanted !== '' && !rooms.includes(wanted)) {
-    showError(`There is no room called ${wanted}.`);
-  } else {
-    showError(null);
-  }
+  const known = rooms.names.includes(wanted);
+  showError(wanted === '' || known ? null : `There is no room called ${wanted}.`);
   ownTyping.ends();
   subscriptions.forEach((subscription) => subscription.unsubscribe());
-  room = rooms.includes(wanted) ? wanted : rooms[0];
-  showRoom();
-
-  const { stomp } = demo;
-  // In this order nobody and nothing is missed: first what changes, then what is there.
-  subscriptions = [
-    stomp.subscribe(`/topic/rooms/${room}/presence`, presence),
-    stomp.subscribe(`/topic/rooms/${room}/typing`, typing),
-    stomp.subscribe(`/topic/rooms/${room}`, said),
-    stomp.subscribe(`/app/rooms/${room}`, welcome),
-  ];
-}
-
-function showRoom() {
-  log.clear();
+  const next = known ? wanted : rooms.names[0];
+  if (next !== room) {
+    room = next;
+    log.clear();
+    members.reset(name);
+  }
   typists.reset();
-  members.reset(name);
+  rooms.show(rooms.names, room);
   outbox.enter(room);
   element('room-title').textContent = room;
-  element('rooms').replaceChildren(...rooms.map((each) => {
-    const link = document.createElement('a');
-    link.href = `#${each}`;
-    link.textContent = each;
-    if (each === room) {
-      link.setAttribute('aria-current', 'page');
-    }
-    const item = document.createElement('li');
-    item.append(link);
-    return item;
-  }));
   writeTo(addressee);
+  // In this order nobody is missed: first who comes and goes, then who is there.
+  subscriptions = [
+    connection.subscribe(`/topic/rooms/${room}/people`, people),
+    connection.subscribe(`/app/rooms/${room}`, welcome),
+  ];
 }
 
 function welcome(message) {
   const { members: names, lines } = read(message);
   members.reset(name, names);
-  log.history(lines);
-  const newest = lines.at(-1)?.id ?? 0;
-  if (newest < (heard.get(room) ?? 0)) {
+  if (log.newest !== null && !lines.some(({ position }) => epoch(position) === epoch(log.newest))) {
     log.notice('The server has forgotten what was said here before.');
   }
-  heard.set(room, newest);
+  log.history(lines, lines.length === PAGE);
   const lost = outbox.settle(lines.filter(isMine).map(({ key }) => key));
   if (lost > 0) {
     showError(`${lost === 1 ? 'One line' : `${lost} lines`} may not have arrived.`);
   }
-  for (const field of ['text', 'send']) {
-    element(field).disabled = false;
-  }
+  outbox.unsent().forEach(say);
   if (document.activeElement === document.body) {
     element('text').focus({ preventScroll: true });
   }
 }
 
+let loading = null;
+
+/** Loads the lines before a position, once at a time. */
+function older(position) {
+  if (loading !== null || connection.state !== 'connected') {
+    return;
+  }
+  const here = room;
+  loading = connection.subscribe(`/app/rooms/${room}/before/${position}`, (message) => {
+    stopLoading();
+    const lines = read(message);
+    if (room === here) {
+      log.earlier(lines, lines.length === PAGE);
+    }
+  });
+}
+
+function stopLoading() {
+  loading?.unsubscribe();
+  loading = null;
+}
+
 function said(message) {
-  const line = read(message);
+  const line = placed(message);
+  const where = message.headers.destination.split('/').at(-1);
   arrived(line);
-  typists.stops(line.from);
-  log.line(line);
-  heard.set(room, Math.max(line.id, heard.get(room) ?? 0));
+  if (!isMine(line)) {
+    rooms.said(where);
+  }
+  if (where === room) {
+    typists.stops(line.from);
+    log.line(line);
+  }
 }
 
 function privately(message) {
   const line = read(message);
   arrived(line);
-  log.privately(line, isMine(line));
+  log.privately(line);
+  if (!isMine(line)) {
+    rooms.said();
+  }
 }
 
-function presence(message) {
-  const { event, user } = read(message);
-  if (event === 'joined' && members.join(user) && user !== name) {
+function people(message) {
+  const { event, user, typing } = read(message);
+  if (event === 'typing' && user !== name) {
+    typists[typing ? 'types' : 'stops'](user);
+  } else if (event === 'joined' && members.join(user) && user !== name) {
     log.notice(made('bdi', '', user), ' joined');
   } else if (event === 'left' && members.leave(user)) {
     typists.stops(user);
@@ -202,22 +222,17 @@ function presence(message) {
   }
 }
 
-function typing(message) {
-  const { user, typing: goesOn } = read(message);
-  if (user !== name) {
-    typists[goesOn ? 'types' : 'stops'](user);
-  }
-}
-
 /** The server's answer to something that was wrong; a line comes back to be corrected. */
 function refused(message) {
   const { error } = read(message);
   showError(`${error[0].toUpperCase()}${error.slice(1)}.`);
+  stopLoading();
   const field = element('text');
   const line = outbox.refused(message.headers['correlation-id'], field.value === '');
   if (line) {
     writeTo(line.to);
     field.value = line.text;
+    keepDraft();
   }
 }
 
@@ -228,6 +243,7 @@ function sendLine() {
   if (text.trim() !== '') {
     say({ text, room: addressee === null ? room : null, to: addressee });
     field.value = '';
+    keepDraft();
     ownTyping.sent();
   }
 }
@@ -235,14 +251,18 @@ function sendLine() {
 /** The key comes back with the line, and with an error as its `correlation-id`. */
 function say({ text, room: where, to }) {
   showError(null);
-  const key = outbox.add({ from: name, text, room: where, to });
+  const isConnected = connection.state === 'connected';
+  const key = outbox.add({ from: name, text, room: where, to }, isConnected ? 'sending' : 'unsent');
   log.toEnd();
-  const headers = { 'correlation-id': key };
-  if (to === null) {
-    send(`/app/rooms/${where}/say`, { text, key }, headers);
-  } else {
-    send('/app/private', { to, text, key }, headers);
+  if (isConnected) {
+    const [destination, line] = to === null ? [`/app/rooms/${where}/say`, { text, key }] : ['/app/private', { to, text, key }];
+    connection.send(destination, line, { headers: { 'correlation-id': key } });
   }
+}
+
+/** Another one after a restart: see the guide's page on missing nothing. */
+function epoch(position) {
+  return position.split('-')[0];
 }
 
 function isMine({ from }) {
@@ -257,21 +277,15 @@ function arrived(line) {
 
 /** The connection is gone, and with it the answers to lines underway. */
 function ended() {
-  demo.stomp = null;
-  subscriptions = [];
   typists.reset();
   ownTyping.sent();
-  for (const field of ['text', 'send']) {
-    element(field).disabled = true;
+  stopLoading();
+  if (name !== null) {
+    outbox.lost();
   }
-  outbox.lost();
 }
 
-function send(destination, body, headers = {}) {
-  demo.stomp?.send(destination, { 'content-type': 'application/json', ...headers }, JSON.stringify(body));
-}
-
-/** Aims the field at somebody, or at everyone with null. */
+/** Aims the field at somebody, or at everyone with null; each has a draft of its own. */
 function writeTo(somebody) {
   if (somebody !== null) {
     ownTyping.ends();
@@ -283,30 +297,21 @@ function writeTo(somebody) {
   element('everyone').hidden = somebody === null;
   element('text-label').replaceChildren(...(somebody === null
     ? [`Message to everyone in ${room}`] : ['Private message to ', made('bdi', '', somebody)]));
+  element('text').value = store.get('drafts', {})[draftOf()] ?? '';
   if (changed) {
     element('text').focus({ preventScroll: true });
   }
+}
+
+function keepDraft() {
+  store.set('drafts', { ...store.get('drafts', {}), [draftOf()]: element('text').value });
+}
+
+function draftOf() {
+  return addressee === null ? `in ${room}` : `to ${addressee}`;
 }
 
 function showError(text) {
   element('error').textContent = text ?? '';
   element('error').hidden = text === null;
 }
-
-let countdown = 0;
-
-/** `due`: the time of the next attempt, counted down outside the live region. */
-function showState(state, text, detail = '', due = null) {
-  clearInterval(countdown);
-  element('panel').dataset.state = state;
-  element('state').textContent = text;
-  const show = (what) => { element('detail').textContent = what; };
-  show(detail);
-  if (due !== null) {
-    const tick = () => show(`in ${Math.max(0, Math.ceil((due - Date.now()) / 1000))} s`);
-    tick();
-    countdown = setInterval(tick, 250);
-  }
-}
-
-start();

@@ -1,16 +1,19 @@
-// Lines on their way: below the others until the server has answered. Where the answer went with the connection, the
-// room's lines tell what has arrived; what is not among them is kept, to be sent again or discarded.
+// Lines on their way: below the others until the server has answered, and over reloads. Where the answer went with the
+// connection, the room's lines tell what has arrived; what is not among them is kept, to be sent again or discarded.
 
 import { made, spoken } from './log.js';
 
+/** What is said of a line; those in OFFERED wait for the user. */
+const STATES = {
+  sending: 'sending…', unsent: 'not sent yet', doubted: 'not answered', lost: 'may not have arrived', refused: 'refused',
+};
+const OFFERED = ['lost', 'refused'];
+
 export class Outbox {
   #list = document.getElementById('underway');
-  #tag = Math.random().toString(36).slice(2);
-  #count = 0;
   #room = null;
-  /**
-   * By key: { from, text, room, to, item, mark, doubted, refused }; `room` is null for a private line, `to` for any other.
-   */
+  #store = null;
+  /** By key: { from, text, room, to, state, item, mark }; `room` is null for a private line, `to` for any other. */
   #lines = new Map();
   #chosen;
 
@@ -19,44 +22,48 @@ export class Outbox {
     this.#chosen = chosen;
   }
 
-  /** Takes `{ from, text, room, to }`; gives the key that the line goes with. */
-  add(line) {
-    this.#count += 1;
-    const key = `${this.#tag}-${this.#count}`;
-    const mark = made('em', 'mark');
-    const item = made('li', 'line');
-    item.append(...spoken(Date.now(), line.from, line.text, mark));
-    this.#lines.set(key, { ...line, item, mark, doubted: false, refused: false });
-    this.#say(key, 'sending…');
-    this.#list.append(item);
+  /** Begins with what the store of this tab has kept. */
+  open(store) {
+    this.#store = store;
+    for (const [key, line] of store.get('lines', [])) {
+      this.#put(key, { ...line, state: line.state === 'sending' ? 'doubted' : line.state });
+    }
+  }
+
+  /** Takes `{ from, text, room, to }` in a state, `sending` or `unsent`; gives the key that the line goes with. */
+  add(line, state) {
+    const key = crypto.randomUUID?.() ?? Math.random().toString(36).slice(2);
+    this.#put(key, { ...line, state });
+    this.#save();
     return key;
   }
 
   /** Shows the lines for this room, whose welcome will tell what has arrived, and those in private. */
   enter(room) {
     this.#room = room;
-    for (const line of this.#lines.values()) {
+    for (const [key, line] of this.#lines) {
       line.item.hidden = !this.#isHere(line);
-      line.doubted ||= line.room === room && !line.refused;
+      if (line.room === room && line.state === 'sending') {
+        this.#say(key, 'doubted');
+      }
     }
   }
 
   /** The connection is gone, and perhaps lines with it. */
   lost() {
-    for (const [key, line] of this.#lines) {
-      if (!line.refused) {
-        line.doubted = true;
-        this.#say(key, 'not answered');
-      }
-    }
+    this.#all('sending').forEach((key) => this.#say(key, 'doubted'));
   }
 
   /** Those with these keys are in the room. How many others may not have arrived. */
   settle(keys) {
     keys.forEach((key) => this.take(key));
-    const open = [...this.#lines].filter(([, line]) => line.doubted && this.#isHere(line));
-    open.forEach(([key]) => this.#offer(key, 'may not have arrived'));
-    return open.length;
+    this.#all('doubted').filter((key) => this.#isHere(this.#lines.get(key))).forEach((key) => this.#say(key, 'lost'));
+    return this.#all('lost').filter((key) => this.#isHere(this.#lines.get(key))).length;
+  }
+
+  /** Takes those out, in their order, that never left this page. */
+  unsent() {
+    return this.#all('unsent').map((key) => this.take(key));
   }
 
   /** The server wants none of it. Gives the line if it stands here and `wanted`; otherwise it is kept. */
@@ -66,9 +73,7 @@ export class Outbox {
       return this.take(key);
     }
     if (line) {
-      line.refused = true;
-      line.doubted = false;
-      this.#offer(key, 'refused');
+      this.#say(key, 'refused');
     }
     return undefined;
   }
@@ -77,35 +82,58 @@ export class Outbox {
   take(key) {
     const line = this.#lines.get(key);
     line?.item.remove();
-    this.#lines.delete(key);
+    if (this.#lines.delete(key)) {
+      this.#save();
+    }
     return line;
   }
 
-  clear() {
-    [...this.#lines.keys()].forEach((key) => this.take(key));
+  /** Shows nothing any more; the store forgets by itself. */
+  close() {
+    this.#lines.forEach(({ item }) => item.remove());
+    this.#lines.clear();
+  }
+
+  #all(state) {
+    return [...this.#lines].filter(([, line]) => line.state === state).map(([key]) => key);
   }
 
   #isHere(line) {
     return line.room === null || line.room === this.#room;
   }
 
-  #say(key, state) {
-    const { to, item, mark } = this.#lines.get(key);
-    mark.textContent = to === null ? state : `private to ${to}, ${state}`;
-    item.querySelector('.choice')?.remove();
+  #put(key, line) {
+    const mark = made('em', 'mark');
+    const item = made('li', 'line mine');
+    item.append(...spoken(Date.now(), line.from, line.text, mark));
+    item.hidden = !this.#isHere(line);
+    this.#lines.set(key, { ...line, item, mark });
+    this.#say(key, line.state);
+    this.#list.append(item);
   }
 
-  #offer(key, state) {
-    this.#say(key, state);
+  #say(key, state) {
     const line = this.#lines.get(key);
-    const choice = made('p', 'choice');
-    for (const [text, again] of [['Send again', true], ['Discard', false]]) {
-      const button = made('button', '', text);
-      button.type = 'button';
-      button.setAttribute('aria-label', `${text}: ${line.text}`);
-      button.addEventListener('click', () => this.#chosen(this.take(key), again));
-      choice.append(button);
+    const { to, item, mark, text } = line;
+    line.state = state;
+    mark.textContent = to === null ? STATES[state] : `private to ${to}, ${STATES[state]}`;
+    item.querySelector('.choice')?.remove();
+    if (OFFERED.includes(state)) {
+      const choice = made('p', 'choice');
+      for (const [word, again] of [['Send again', true], ['Discard', false]]) {
+        const button = made('button', '', word);
+        button.type = 'button';
+        button.setAttribute('aria-label', `${word}: ${text}`);
+        button.addEventListener('click', () => this.#chosen(this.take(key), again));
+        choice.append(button);
+      }
+      item.append(choice);
     }
-    line.item.append(choice);
+    this.#save();
+  }
+
+  #save() {
+    this.#store.set('lines', [...this.#lines].map(([key, { from, text, room, to, state }]) => (
+      [key, { from, text, room, to, state }])));
   }
 }

@@ -57,6 +57,7 @@ export class Members {
     while (this.#list.children.length > items.length) {
       this.#list.lastElementChild.remove();
     }
+    document.getElementById('count').textContent = `(${names.length})`;
   }
 
   #item(name) {
@@ -132,5 +133,38 @@ export class OwnTyping {
   /** What was typed has been sent: the line says that the typing has ended. */
   sent() {
     this.#told = 0;
+  }
+}
+
+/** Where the window is too narrow for the members beside the lines, they are in a drawer. */
+export class Drawer {
+  #button = document.getElementById('people');
+  #here = document.getElementById('here');
+
+  constructor() {
+    this.#button.addEventListener('click', () => this.#show(!this.#here.classList.contains('open')));
+    document.addEventListener('keydown', (event) => {
+      if (event.key === 'Escape' && this.#here.classList.contains('open')) {
+        this.close();
+        this.#button.focus();
+      }
+    });
+    document.addEventListener('pointerdown', ({ target }) => {
+      if (!this.#here.contains(target) && !this.#button.contains(target)) {
+        this.close();
+      }
+    });
+  }
+
+  close() {
+    this.#show(false);
+  }
+
+  #show(open) {
+    this.#here.classList.toggle('open', open);
+    this.#button.setAttribute('aria-expanded', String(open));
+    if (open) {
+      this.#here.querySelector('button')?.focus();
+    }
   }
 }

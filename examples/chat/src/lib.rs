@@ -6,9 +6,9 @@
 //! |---|---|---|
 //! | SUBSCRIBE | `/app/rooms` | which rooms there are |
 //! | SUBSCRIBE | `/app/rooms/{room}` | who is in a room, and its last 50 lines |
-//! | SUBSCRIBE | `/topic/rooms/{room}` | what is said from now on; also: being in the room |
-//! | SUBSCRIBE | `/topic/rooms/{room}/presence` | who joins and leaves |
-//! | SUBSCRIBE | `/topic/rooms/{room}/typing` | who is typing |
+//! | SUBSCRIBE | `/app/rooms/{room}/before/{position}` | the 50 lines before that one |
+//! | SUBSCRIBE | `/topic/rooms/*` | what is said from now on, in all rooms; with `resume-from`, since the last connection |
+//! | SUBSCRIBE | `/topic/rooms/{room}/people` | who joins, leaves and types; also: being in the room |
 //! | SUBSCRIBE | `/user/queue/private` | private messages, one's own included |
 //! | SUBSCRIBE | `/user/queue/errors` | what was wrong with a message |
 //! | SEND | `/app/rooms/{room}/say` | `{"text":"hello","key":"1"}`; the key, if any, comes back with the line |
@@ -17,17 +17,28 @@
 
 mod rooms;
 
+use std::time::Duration;
+
 use axum::Router;
 use serde::{Deserialize, Serialize};
+use tramline::broker::{History, Position};
 use tramline::policy::{Policy, authenticated, deny, permit};
 use tramline::presence::{Presence, Presences};
+use tramline::publisher::HistoryError;
 use tramline::reply::{Effects, IntoEffects};
 use tramline::{
-    EmbeddedBroker, Json, MessageRouter, Messaging, MessagingBuilder, Path, Registry, Rejection,
-    State, ToUser, User, message, subscribe,
+    EmbeddedBroker, Json, MessageRouter, Messaging, MessagingBuilder, Path, Publisher, Registry,
+    Rejection, State, ToUser, User, message, subscribe,
 };
 
-use rooms::{Key, LineText, Rooms, Said, now};
+use rooms::{Kept, Key, LineText, Rooms, Said, now};
+
+/// Lines of a room that the server keeps for those who come back or scroll up, for a day at most.
+const KEPT_LINES: usize = 1_000;
+const KEPT_TIME: Duration = Duration::from_secs(24 * 3600);
+
+/// Lines that a page loads at once.
+const PAGE: usize = 50;
 
 /// What was wrong with a message. The session that sent it hears of it at `/user/queue/errors`, nobody else.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +53,14 @@ enum ChatError {
     NobodyCalled(String),
     #[error("a private message is for somebody else")]
     ToOneself,
+    #[error("no older lines: {0}")]
+    NoHistory(String),
+}
+
+impl From<HistoryError> for ChatError {
+    fn from(error: HistoryError) -> Self {
+        Self::NoHistory(error.to_string())
+    }
 }
 
 impl IntoEffects for ChatError {
@@ -64,12 +83,19 @@ async fn say(
     user: User,
     Json(line): Json<Line>,
 ) -> Result<Json<Said>, ChatError> {
-    let text = LineText::new(line.text)?;
-    rooms.append(&room, user.name(), text, line.key).map(Json)
+    rooms.check(&room)?;
+    Ok(Json(Said {
+        from: user.name().to_owned(),
+        text: LineText::new(line.text)?,
+        at: now(),
+        key: line.key,
+    }))
 }
 
 #[derive(Debug, Deserialize, PartialEq, Eq, Serialize)]
 struct Typing {
+    #[serde(skip_deserializing)]
+    event: &'static str,
     #[serde(skip_deserializing)]
     user: String,
     /// False when what was typed is sent or deleted. Pages forget a `true` after some seconds.
@@ -77,8 +103,11 @@ struct Typing {
 }
 
 async fn typing(user: User, Json(typing): Json<Typing>) -> Json<Typing> {
-    let user = user.name().to_owned();
-    Json(Typing { user, ..typing })
+    Json(Typing {
+        event: "typing",
+        user: user.name().to_owned(),
+        ..typing
+    })
 }
 
 #[derive(Deserialize)]
@@ -132,32 +161,73 @@ async fn names(State(rooms): State<Rooms>) -> Json<Vec<&'static str>> {
 #[derive(Serialize)]
 struct Welcome {
     members: Vec<String>,
-    lines: Vec<Said>,
+    lines: Vec<Kept>,
 }
 
 async fn welcome(
     State(rooms): State<Rooms>,
     Path(room): Path<String>,
     presence: Presence,
+    publisher: Publisher,
 ) -> Result<Json<Welcome>, ChatError> {
-    let lines = rooms.last(&room)?;
-    let members = presence.members(&format!("/topic/rooms/{room}"));
-    Ok(Json(Welcome { members, lines }))
+    rooms.check(&room)?;
+    let past = publisher.history(topic(&room), None, PAGE).await?;
+    Ok(Json(Welcome {
+        members: presence.members(&format!("{}/people", topic(&room))),
+        lines: past
+            .messages
+            .iter()
+            .filter_map(|line| Kept::read(line))
+            .collect(),
+    }))
+}
+
+/// The lines before one that the page has, for who scrolls up.
+async fn before(
+    State(rooms): State<Rooms>,
+    Path((room, position)): Path<(String, String)>,
+    publisher: Publisher,
+) -> Result<Json<Vec<Kept>>, ChatError> {
+    rooms.check(&room)?;
+    let position: Position = position
+        .parse()
+        .map_err(|_| ChatError::NoHistory(format!("{position:?} is no position")))?;
+    let first = position.sequence.saturating_sub(1 + PAGE as u64);
+    let from = Position {
+        sequence: first,
+        ..position
+    };
+    let count = usize::try_from(position.sequence.saturating_sub(first + 1)).unwrap_or(PAGE);
+    let past = publisher.history(topic(&room), Some(from), count).await?;
+    let lines = past.messages.iter().filter_map(|line| Kept::read(line));
+    Ok(Json(
+        lines.filter(|line| line.is_before(position)).collect(),
+    ))
+}
+
+fn topic(room: &str) -> String {
+    format!("/topic/rooms/{room}")
+}
+
+/// What `broker` has to carry for the chat.
+pub fn broker(broker: EmbeddedBroker) -> EmbeddedBroker {
+    let history = History::messages(KEPT_LINES).time(KEPT_TIME);
+    broker.topics("/topic").history("/topic/rooms/*", history)
 }
 
 /// Everything that clients find behind the endpoint.
-///
 pub fn messaging() -> MessagingBuilder {
     let routes = MessageRouter::new()
         .route("/rooms", subscribe(names))
         .route("/rooms/{room}", subscribe(welcome))
+        .route("/rooms/{room}/before/{position}", subscribe(before))
         .route(
             "/rooms/{room}/say",
             message(say).send_to("/topic/rooms/{room}"),
         )
         .route(
             "/rooms/{room}/typing",
-            message(typing).send_to("/topic/rooms/{room}/typing"),
+            message(typing).send_to("/topic/rooms/{room}/people"),
         )
         .route("/private", message(whisper))
         .with_state(Rooms::new(["lobby", "music", "rust"]));
@@ -167,8 +237,7 @@ pub fn messaging() -> MessagingBuilder {
         .on_message("/app/**", permit())
         .on_subscribe("/app/**", permit())
         .on_subscribe("/topic/rooms/*", permit())
-        .on_subscribe("/topic/rooms/*/presence", permit())
-        .on_subscribe("/topic/rooms/*/typing", permit())
+        .on_subscribe("/topic/rooms/*/people", permit())
         .on_subscribe("/user/queue/private", permit())
         .on_subscribe("/user/queue/errors", permit())
         .otherwise(deny()); // above all: clients do not write to /topic/** or to other users themselves
@@ -176,8 +245,10 @@ pub fn messaging() -> MessagingBuilder {
     Messaging::builder()
         .name("chat")
         .routes(routes)
-        .broker(EmbeddedBroker::new().topics("/topic"))
-        .presence(Presences::new().announce("/topic/rooms/{room}", "/topic/rooms/{room}/presence"))
+        .broker(broker(EmbeddedBroker::new()))
+        .presence(
+            Presences::new().announce("/topic/rooms/{room}/people", "/topic/rooms/{room}/people"),
+        )
         .policy(policy)
 }
 
@@ -188,6 +259,9 @@ pub fn router(messaging: &Messaging) -> Router {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+    use tramline::test::TestMessaging;
+
     use super::*;
 
     fn lobby() -> State<Rooms> {
@@ -204,25 +278,44 @@ mod tests {
         Json(Line { text, key })
     }
 
-    #[tokio::test]
-    async fn what_is_said_is_there_for_who_joins() {
-        let State(rooms) = lobby();
-        let Json(said) = say(
-            State(rooms.clone()),
-            path("lobby"),
-            User::new("ada"),
-            line("hello"),
-        )
-        .await
-        .unwrap();
-        assert_eq!((said.id, said.from.as_str()), (1, "ada"));
+    #[tokio::test(start_paused = true)]
+    async fn a_room_gives_its_last_lines_and_then_those_before() {
+        let server = TestMessaging::new(messaging().build().unwrap());
+        let ada = server.connect_as("ada").await;
+        let mut live = ada.subscribe("/topic/rooms/*").await;
+        let _in_the_room = ada.subscribe("/topic/rooms/lobby/people").await;
+        for number in 1..=60 {
+            let line = json!({ "text": format!("line {number}"), "key": "k" });
+            ada.send("/app/rooms/lobby/say", Json(line)).await;
+            let said: Value = live.next_json().await;
+            assert_eq!(said["from"], "ada");
+        }
+        let texts = |lines: &Value| -> Vec<String> {
+            let lines = lines.as_array().unwrap().iter();
+            lines
+                .map(|line| line["text"].as_str().unwrap().to_owned())
+                .collect()
+        };
+        let lines = |numbers: std::ops::RangeInclusive<u32>| -> Vec<String> {
+            numbers.map(|number| format!("line {number}")).collect()
+        };
+        let bob = server.connect_as("bob").await;
+        let welcome: Value = bob.subscribe("/app/rooms/lobby").await.next_json().await;
+        assert_eq!(welcome["members"], json!(["ada"]));
+        assert_eq!(texts(&welcome["lines"]), lines(11..=60));
 
-        let presence = messaging().build().unwrap().presence();
-        let Json(welcome) = welcome(State(rooms), path("lobby"), presence)
-            .await
-            .unwrap();
-        assert_eq!(welcome.lines, [said]);
-        assert!(welcome.members.is_empty());
+        let first = welcome["lines"][0]["position"].as_str().unwrap();
+        let older = format!("/app/rooms/lobby/before/{first}");
+        let older: Value = bob.subscribe(&older).await.next_json().await;
+        assert_eq!(texts(&older), lines(1..=10));
+        let none = format!(
+            "/app/rooms/lobby/before/{}",
+            older[0]["position"].as_str().unwrap()
+        );
+        assert_eq!(
+            bob.subscribe(&none).await.next_json::<Value>().await,
+            json!([])
+        );
     }
 
     #[tokio::test]

@@ -1,15 +1,12 @@
-//! What has been said in which room.
+//! Which rooms there are, and what a line is.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use tramline::broker::{Message, Position};
 
 use crate::ChatError;
-
-/// Lines that a room keeps for who joins.
-const KEPT_LINES: usize = 50;
 
 /// In characters; a page of text is no line.
 const LONGEST_LINE: usize = 500;
@@ -17,17 +14,42 @@ const LONGEST_LINE: usize = 500;
 /// In bytes; it is kept and sent with the line.
 const LONGEST_KEY: usize = 40;
 
-/// One line, as everybody in the room gets it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// One line, as everybody in the room gets it. The broker numbers it: the MESSAGE has its `position`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Said {
-    /// Counts within the room, from 1: a page that hears a line twice shows it once.
-    pub(crate) id: u64,
     pub(crate) from: String,
     pub(crate) text: LineText,
     /// Unix milliseconds.
     pub(crate) at: u64,
-    #[serde(skip_serializing_if = "Key::is_none")]
+    #[serde(default, skip_serializing_if = "Key::is_none")]
     pub(crate) key: Key,
+}
+
+/// A line that the broker keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Kept {
+    /// As in the MESSAGE: a page that receives a line twice shows it once.
+    position: String,
+    #[serde(skip)]
+    sequence: u64,
+    #[serde(flatten)]
+    said: Said,
+}
+
+impl Kept {
+    /// Nothing for a message that is no line: only lines are published to rooms.
+    pub(crate) fn read(message: &Message) -> Option<Self> {
+        let position = message.position()?;
+        Some(Self {
+            position: position.to_string(),
+            sequence: position.sequence,
+            said: serde_json::from_slice(message.body()).ok()?,
+        })
+    }
+
+    pub(crate) fn is_before(&self, position: Position) -> bool {
+        self.sequence < position.sequence
+    }
 }
 
 /// What the page calls a line that it sends, and finds it again by: nothing for pages that do not care.
@@ -55,7 +77,7 @@ impl TryFrom<String> for Key {
 }
 
 /// A text that is neither empty nor too long.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct LineText(String);
 
@@ -75,64 +97,25 @@ impl LineText {
     }
 }
 
-/// All rooms. Clones are the same rooms.
+/// The rooms' names.
 #[derive(Clone, Debug)]
-pub(crate) struct Rooms(Arc<BTreeMap<&'static str, Mutex<Room>>>);
-
-#[derive(Debug, Default)]
-struct Room {
-    last: VecDeque<Said>,
-    said: u64,
-}
+pub(crate) struct Rooms(Arc<[&'static str]>);
 
 impl Rooms {
     pub(crate) fn new(names: impl IntoIterator<Item = &'static str>) -> Self {
-        let rooms = names.into_iter().map(|name| (name, Mutex::default()));
-        Self(Arc::new(rooms.collect()))
+        Self(names.into_iter().collect())
     }
 
     pub(crate) fn names(&self) -> Vec<&'static str> {
-        self.0.keys().copied().collect()
+        self.0.to_vec()
     }
 
-    /// Adds a line, and forgets the oldest if there are too many.
-    pub(crate) fn append(
-        &self,
-        room: &str,
-        from: &str,
-        text: LineText,
-        key: Key,
-    ) -> Result<Said, ChatError> {
-        self.with(room, |room| {
-            room.said += 1;
-            let said = Said {
-                id: room.said,
-                from: from.to_owned(),
-                text,
-                at: now(),
-                key,
-            };
-            room.last.push_back(said.clone());
-            if room.last.len() > KEPT_LINES {
-                room.last.pop_front();
-            }
-            said
-        })
-    }
-
-    /// The last lines, oldest first.
-    pub(crate) fn last(&self, room: &str) -> Result<Vec<Said>, ChatError> {
-        self.with(room, |room| room.last.iter().cloned().collect())
-    }
-
-    fn with<T>(&self, name: &str, act: impl FnOnce(&mut Room) -> T) -> Result<T, ChatError> {
-        let room = self
-            .0
-            .get(name)
-            .ok_or_else(|| ChatError::NoSuchRoom(name.to_owned()))?;
-        Ok(act(&mut room
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)))
+    pub(crate) fn check(&self, name: &str) -> Result<(), ChatError> {
+        if self.0.contains(&name) {
+            Ok(())
+        } else {
+            Err(ChatError::NoSuchRoom(name.to_owned()))
+        }
     }
 }
 
@@ -147,30 +130,6 @@ pub(crate) fn now() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn text(text: &str) -> LineText {
-        LineText::new(text.to_owned()).unwrap()
-    }
-
-    #[test]
-    fn a_room_keeps_the_last_fifty() {
-        let rooms = Rooms::new(["lobby", "rust"]);
-        for number in 1..=60 {
-            rooms
-                .append(
-                    "lobby",
-                    "ada",
-                    text(&format!("line {number}")),
-                    Key::default(),
-                )
-                .unwrap();
-        }
-        let last = rooms.last("lobby").unwrap();
-        let ids: Vec<_> = last.iter().map(|said| said.id).collect();
-        assert_eq!(ids, (11..=60).collect::<Vec<_>>());
-        assert_eq!(last[0].text, text("line 11"));
-        assert!(rooms.last("rust").unwrap().is_empty());
-    }
 
     #[test]
     fn lines_are_neither_empty_nor_too_long() {
@@ -188,11 +147,7 @@ mod tests {
 
     #[test]
     fn other_rooms_are_not_there() {
-        let rooms = Rooms::new(["lobby"]);
-        let error = rooms
-            .append("attic", "ada", text("x"), Key::default())
-            .unwrap_err();
+        let error = Rooms::new(["lobby"]).check("attic").unwrap_err();
         assert_eq!(error.to_string(), "there is no room called \"attic\"");
-        assert!(rooms.last("attic").is_err());
     }
 }

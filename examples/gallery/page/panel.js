@@ -1,16 +1,15 @@
-// What every demo page shows: the state of its connection, what went wrong, the answers. The messaging itself is in
-// the demo's own app.js, which calls the methods below.
+// What the pages share beside their connection: what went wrong, and the buttons and answers of the greetings.
 
 const KEPT_ANSWERS = 200;
+const KEPT_FRAMES = 100;
 
 const element = (id) => document.getElementById(id);
 
+/** The greetings' panel. */
 export class Panel {
-  #root = element('panel');
   #buttons = { connect: element('connect'), disconnect: element('disconnect'), send: element('send') };
   #name = element('name');
   #state = 'disconnected';
-  #clock = 0;
   /** The button that holds the focus because we put it there. */
   #parked = null;
 
@@ -29,64 +28,32 @@ export class Panel {
     element('form').addEventListener('submit', (event) => {
       event.preventDefault();
       if (this.#canSend()) {
+        element('problem').hidden = true;
         actions.send(this.#name.value);
         this.#name.select();
       }
     });
-    this.disconnected();
   }
 
-  /** True when every library is there; says which one is missing otherwise. */
-  needs(...libraries) {
-    const complete = !missing(...libraries);
-    if (!complete) {
-      this.#show('unusable', 'Not available');
-    }
-    return complete;
+  /** Enables what can be done in this state of the connection. */
+  show(state) {
+    const focused = document.activeElement;
+    this.#state = state;
+    this.#enable();
+    this.#keepFocus(focused);
   }
 
-  connecting() {
-    this.#show('connecting', 'Connecting…');
-  }
-
-  connected(detail) {
-    this.noProblem();
-    this.#show('connected', 'Connected', detail);
-  }
-
-  disconnected() {
-    this.#show('disconnected', 'Disconnected');
-  }
-
-  /** Lost, and tried again by itself after `delay` milliseconds. */
-  waiting(delay, reason) {
-    this.problem('Connection lost', reason);
-    this.#show('waiting', 'Reconnecting');
-    // The countdown stands outside the live region: nobody wants every second read out.
-    const due = Date.now() + delay;
-    const tick = () => {
-      element('detail').textContent = `in ${Math.max(0, Math.ceil((due - Date.now()) / 1000))} s`;
-    };
-    tick();
-    this.#clock = setInterval(tick, 250);
-  }
-
-  problem(title, text) {
-    showProblem(title, text);
-  }
-
-  noProblem() {
-    element('problem').hidden = true;
-  }
-
-  /** Shows one answer, as text whatever it contains. */
+  /** Shows one answer, the newest first, as text whatever it contains. */
   answer(text) {
-    const answers = element('answers');
-    const item = document.createElement('li');
-    item.textContent = text;
-    answers.append(item);
-    while (answers.children.length > KEPT_ANSWERS) {
-      answers.firstElementChild.remove();
+    first(element('answers'), text, KEPT_ANSWERS);
+  }
+
+  /** Shows a frame as stompjs logs it, `>>> SEND…` or `<<< MESSAGE…`; other lines of its log are none. */
+  frame(line) {
+    const [, way, frame] = /^(>>>|<<<) (?!PING|PONG)(\S[^]*)$/.exec(line) ?? [];
+    if (frame) {
+      const item = first(element('frames'), frame.trimEnd().replaceAll('\0', '^@'), KEPT_FRAMES);
+      item.className = way === '>>>' ? 'sent' : 'received';
     }
   }
 
@@ -99,17 +66,6 @@ export class Panel {
     connect.disabled = !['disconnected', 'waiting'].includes(this.#state);
     disconnect.disabled = !['connecting', 'connected', 'waiting'].includes(this.#state);
     send.disabled = !this.#canSend();
-  }
-
-  #show(state, text, detail = '') {
-    clearInterval(this.#clock);
-    const focused = document.activeElement;
-    this.#state = state;
-    this.#root.dataset.state = state;
-    element('state').textContent = text;
-    element('detail').textContent = detail;
-    this.#enable();
-    this.#keepFocus(focused);
   }
 
   /**
@@ -131,6 +87,17 @@ export class Panel {
   }
 }
 
+/** Puts a line at the top of a list. */
+function first(list, text, kept) {
+  const item = document.createElement('li');
+  item.textContent = text;
+  list.prepend(item);
+  while (list.children.length > kept) {
+    list.lastElementChild.remove();
+  }
+  return item;
+}
+
 /** Fills the box of `problem.html`. */
 export function showProblem(title, text) {
   element('problem-title').textContent = title;
@@ -145,11 +112,6 @@ export function missing(...libraries) {
     showProblem('A library of this page did not load', names.join(', '));
   }
   return names.length > 0;
-}
-
-/** Why a connection has ended that nobody here meant to end; stompjs itself ends one from which it hears nothing, by 1000. */
-export function whyLost({ code, reason }) {
-  return code === 1000 ? 'nothing was heard from the server any more' : `${reason || 'no answer from the server'} (${code})`;
 }
 
 /** Waiting times after losses: doubled up to half a minute, each shortened by chance so that clients spread out. */

@@ -6,6 +6,7 @@
 mod libraries;
 mod pages;
 
+use std::env;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,7 +20,7 @@ use tower_sessions_rusqlite_store::RusqliteStore;
 use tower_sessions_rusqlite_store::tokio_rusqlite::Connection;
 use tracing_subscriber::EnvFilter;
 use tramline::serve::stop_signal;
-use tramline::settings::Settings;
+use tramline::settings::{Settings, SettingsError};
 use tramline::{BuildError, Messaging, MessagingBuilder};
 use tramline_example_login::{login, people};
 use tramline_example_notifications::Key;
@@ -89,7 +90,7 @@ async fn run(options: Options) -> ExitCode {
         .with_ansi(io::stderr().is_terminal())
         .init();
 
-    let settings = match Settings::load() {
+    let settings = match settings() {
         Ok(settings) => settings,
         Err(error) => {
             eprintln!("{error}\nAll keys: crates/tramline/src/guide/settings.md");
@@ -114,6 +115,21 @@ async fn run(options: Options) -> ExitCode {
         }
     }
 }
+
+/// As [`Settings::load`] reads them, with heart-beats that show a page within seconds that its server hangs.
+fn settings() -> Result<Settings, SettingsError> {
+    let mut defaults = Settings::default();
+    defaults.limits.heart_beat.send = HEART_BEAT;
+    let loader = Settings::loader().defaults(defaults);
+    let loader = match env::var_os("TRAMLINE_CONFIG") {
+        Some(path) if !path.is_empty() => loader.file(path),
+        _ => loader.file_if_there("tramline.toml"),
+    };
+    loader.environment("TRAMLINE").load()
+}
+
+/// Milliseconds; `page/connection.js` asks for as much.
+const HEART_BEAT: u32 = 2_000;
 
 /// Where the endpoints are: the login leaves it to them whose pages may use them.
 const SOCKETS: [&str; 9] = [
@@ -163,7 +179,12 @@ impl Demos {
                 ))
                 .build()?,
             inboxes,
-            chat: in_memory("chat", login.bind(tramline_example_chat::messaging()))?,
+            chat: login
+                .bind(tramline_example_chat::messaging())
+                .settings(settings)
+                .name("chat")
+                .broker(tramline_example_chat::broker(settings.broker.embedded()))
+                .build()?,
             portfolio: Application::start(
                 login.bind(Messaging::builder()).settings(settings),
                 Quotes::default(),

@@ -21,6 +21,21 @@ static FILES: &[(&str, &str, &str)] = &[
     ("/", HTML, include_str!("../page/index.html")),
     ("/style.css", STYLE, include_str!("../page/style.css")),
     ("/panel.js", SCRIPT, include_str!("../page/panel.js")),
+    (
+        "/connection.js",
+        SCRIPT,
+        include_str!("../page/connection.js"),
+    ),
+    (
+        "/unconfirmed.js",
+        SCRIPT,
+        include_str!("../page/unconfirmed.js"),
+    ),
+    (
+        "/tramline.js",
+        SCRIPT,
+        include_str!("../../../packages/tramline-js/tramline.js"),
+    ),
     ("/login.js", SCRIPT, include_str!("../page/login.js")),
     (
         "/icon.svg",
@@ -59,11 +74,6 @@ static FILES: &[(&str, &str, &str)] = &[
         include_str!("../../chat/page/app.js"),
     ),
     (
-        "/chat/connection.js",
-        SCRIPT,
-        include_str!("../../chat/page/connection.js"),
-    ),
-    (
         "/chat/log.js",
         SCRIPT,
         include_str!("../../chat/page/log.js"),
@@ -77,6 +87,16 @@ static FILES: &[(&str, &str, &str)] = &[
         "/chat/people.js",
         SCRIPT,
         include_str!("../../chat/page/people.js"),
+    ),
+    (
+        "/chat/rooms.js",
+        SCRIPT,
+        include_str!("../../chat/page/rooms.js"),
+    ),
+    (
+        "/chat/store.js",
+        SCRIPT,
+        include_str!("../../chat/page/store.js"),
     ),
     (
         "/portfolio/",
@@ -195,6 +215,10 @@ static FRAGMENTS: &[(&str, &str)] = &[
     ("<!-- head -->", include_str!("../page/head.html")),
     ("<!-- header -->", include_str!("../page/header.html")),
     ("<!-- login -->", include_str!("../page/login.html")),
+    (
+        "<!-- connection -->",
+        include_str!("../page/connection.html"),
+    ),
     ("<!-- problem -->", include_str!("../page/problem.html")),
 ];
 
@@ -407,7 +431,7 @@ mod tests {
             );
         }
         assert!(
-            first.contains("sockjs-client 1.6.1 (MIT), stompjs 2.3.3 (Apache-2.0)"),
+            first.contains("sockjs-client 1.6.1 (MIT), @stomp/stompjs 7.5.0 (Apache-2.0)"),
             "{first}"
         );
     }
