@@ -2,8 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import { Demo, launch, openWindow, screenshot } from '../lib/browser.mjs';
 import { runToEnd, startGallery } from '../lib/gallery.mjs';
+import { eventually } from '../lib/wait.mjs';
 
 const DEMOS = ['/greeting/', '/greeting-json/'];
 
@@ -36,6 +38,45 @@ describe('pages', { timeout: 180_000 }, () => {
     );
     assert.deepEqual(complaints, []);
     await context.close();
+  });
+
+  test('the first page shows what the server does', async () => {
+    const { page, context } = await openWindow(browser);
+    await page.goto(gallery.url);
+    const figure = (id) => eventually(async () => {
+      const text = await page.locator(id).innerText();
+      assert.match(text, /^[\d,]+$/, id);
+      return Number(text.replace(',', ''));
+    });
+    assert.equal(await figure('#sessions'), 0);
+    const demo = await Demo.open(browser, `${gallery.url}/greeting/`);
+    await demo.connect();
+    await eventually(async () => assert.equal(await figure('#sessions'), 1));
+    // The market has no reader, so what leaves is for this one.
+    await eventually(async () => {
+      await demo.greet('Ada');
+      assert.ok(await figure('#sent') > 0);
+    });
+    await demo.close();
+    await context.close();
+  });
+
+  test('the first visit takes less than 60 KB beside the libraries', async () => {
+    for (const path of ['/', '/chat/', '/portfolio/', '/notifications/', '/greeting/', '/transports/']) {
+      const { page, context } = await openWindow(browser);
+      const files = new Map();
+      page.on('response', (answer) => {
+        if (answer.ok() && !answer.url().includes('/lib/')) {
+          files.set(answer.url(), answer.body().catch(() => Buffer.alloc(0)));
+        }
+      });
+      await page.goto(gallery.url + path);
+      await page.waitForLoadState('load');
+      const sizes = await Promise.all([...files.values()].map(async (body) => gzipSync(await body).length));
+      const sum = sizes.reduce((total, size) => total + size, 0);
+      assert.ok(sum > 0 && sum < 60_000, `${path}: ${sum} bytes`);
+      await context.close();
+    }
   });
 
   test('an address without its slash leads to the page, query and all', async () => {

@@ -13,7 +13,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use axum::Router;
+use axum::routing::get;
 use clap::Parser;
+use serde::Serialize;
 use tokio::net::TcpListener;
 use tower_sessions::ExpiredDeletion;
 use tower_sessions_rusqlite_store::RusqliteStore;
@@ -211,7 +213,19 @@ impl Demos {
             )
             .merge(self.transports.router())
             .merge(tramline_example_login::router());
-        self.login.protect(app)
+        let stacks = self.stacks().map(Messaging::clone);
+        let figures = get(async move || axum::Json(Figures::of(&stacks)));
+        self.login.protect(app.route("/figures", figures))
+    }
+
+    fn stacks(&self) -> [&Messaging; 5] {
+        [
+            &self.chat,
+            &self.greeting,
+            &self.greeting_json,
+            &self.notifications,
+            self.portfolio.messaging(),
+        ]
     }
 
     async fn shutdown(&self, deadline: Duration) {
@@ -227,6 +241,27 @@ impl Demos {
         if sessions > 0 {
             tracing::warn!(sessions, "some sessions did not end in time");
         }
+    }
+}
+
+/// What the first page shows of the running server.
+#[derive(Debug, Default, Serialize)]
+struct Figures {
+    sessions: u64,
+    received: u64,
+    sent: u64,
+}
+
+impl Figures {
+    fn of(stacks: &[Messaging]) -> Self {
+        stacks
+            .iter()
+            .map(Messaging::stats)
+            .fold(Self::default(), |sum, stats| Self {
+                sessions: sum.sessions + stats.sessions_open,
+                received: sum.received + stats.messages_received,
+                sent: sum.sent + stats.messages_sent,
+            })
     }
 }
 

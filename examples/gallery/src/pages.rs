@@ -14,6 +14,7 @@ use crate::libraries::{self, CDN, LIBRARIES};
 
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
+const PICTURE: &str = "image/svg+xml";
 const STYLE: &str = "text/css; charset=utf-8";
 
 /// A demo's page lives with the demo; what all pages share lives here.
@@ -37,10 +38,37 @@ static FILES: &[(&str, &str, &str)] = &[
         include_str!("../../../packages/tramline-js/tramline.js"),
     ),
     ("/login.js", SCRIPT, include_str!("../page/login.js")),
+    ("/index.js", SCRIPT, include_str!("../page/index.js")),
+    ("/icon.svg", PICTURE, include_str!("../page/icon.svg")),
     (
-        "/icon.svg",
-        "image/svg+xml",
-        include_str!("../page/icon.svg"),
+        "/pictures/chat.svg",
+        PICTURE,
+        include_str!("../page/pictures/chat.svg"),
+    ),
+    (
+        "/pictures/greeting.svg",
+        PICTURE,
+        include_str!("../page/pictures/greeting.svg"),
+    ),
+    (
+        "/pictures/greeting-json.svg",
+        PICTURE,
+        include_str!("../page/pictures/greeting-json.svg"),
+    ),
+    (
+        "/pictures/notifications.svg",
+        PICTURE,
+        include_str!("../page/pictures/notifications.svg"),
+    ),
+    (
+        "/pictures/portfolio.svg",
+        PICTURE,
+        include_str!("../page/pictures/portfolio.svg"),
+    ),
+    (
+        "/pictures/transports.svg",
+        PICTURE,
+        include_str!("../page/pictures/transports.svg"),
     ),
     (
         "/greeting/",
