@@ -25,7 +25,7 @@ describe('pages', { timeout: 180_000 }, () => {
 
   test('the first page leads to every demo and credits the libraries', async () => {
     const { page, context, complaints } = await openWindow(browser);
-    for (const path of [...DEMOS, '/chat/', '/transports/']) {
+    for (const path of [...DEMOS, '/chat/', '/transports/', '/whiteboard/']) {
       await page.goto(gallery.url);
       await page.locator(`main a[href="${path}"]`).click();
       await page.waitForURL(`${gallery.url}${path}`);
@@ -62,7 +62,7 @@ describe('pages', { timeout: 180_000 }, () => {
   });
 
   test('the first visit takes less than 60 KB beside the libraries', async () => {
-    for (const path of ['/', '/chat/', '/portfolio/', '/notifications/', '/greeting/', '/transports/']) {
+    for (const path of ['/', '/chat/', '/portfolio/', '/notifications/', '/greeting/', '/transports/', '/whiteboard/']) {
       const { page, context } = await openWindow(browser);
       const files = new Map();
       page.on('response', (answer) => {

@@ -86,7 +86,6 @@ function entered(taken) {
   store = new Store(name);
   outbox.open(store);
   element('chat').hidden = false;
-  element('title').classList.add('unseen');
   connection.subscribe('/user/queue/errors', refused);
   connection.subscribe('/user/queue/private', privately);
   // Of all rooms, so that none is unread without a sign; after a loss it goes on where it was.
@@ -121,7 +120,6 @@ function left() {
   log.clear();
   drawer.close();
   element('chat').hidden = true;
-  element('title').classList.remove('unseen');
 }
 
 /** Leaves the room, if any, and goes into the one that the address names. */

@@ -134,12 +134,13 @@ fn settings() -> Result<Settings, SettingsError> {
 const HEART_BEAT: u32 = 2_000;
 
 /// Where the endpoints are: the login leaves it to them whose pages may use them.
-const SOCKETS: [&str; 9] = [
+const SOCKETS: [&str; 10] = [
     "/ws",
     "/gs-guide-websocket",
     "/chat/ws",
     "/notifications/ws",
     "/portfolio/ws",
+    "/whiteboard/ws",
     "/echo",
     "/echo-without-websocket",
     "/echo-polling",
@@ -156,6 +157,7 @@ struct Demos {
     inboxes: Inboxes,
     portfolio: Application,
     transports: Echoes,
+    whiteboard: Messaging,
 }
 
 impl Demos {
@@ -192,6 +194,14 @@ impl Demos {
                 Quotes::default(),
             )?,
             transports: Echoes::build()?,
+            whiteboard: login
+                .bind(tramline_example_whiteboard::messaging())
+                .settings(settings)
+                .name("whiteboard")
+                .broker(tramline_example_whiteboard::broker(
+                    settings.broker.embedded(),
+                ))
+                .build()?,
             login,
         })
     }
@@ -207,6 +217,7 @@ impl Demos {
                 Key::random(),
             ))
             .merge(tramline_example_chat::router(&self.chat))
+            .merge(tramline_example_whiteboard::router(&self.whiteboard))
             .nest_service(
                 "/portfolio/ws",
                 self.portfolio.messaging().endpoint().with_sockjs(),
@@ -218,13 +229,14 @@ impl Demos {
         self.login.protect(app.route("/figures", figures))
     }
 
-    fn stacks(&self) -> [&Messaging; 5] {
+    fn stacks(&self) -> [&Messaging; 6] {
         [
             &self.chat,
             &self.greeting,
             &self.greeting_json,
             &self.notifications,
             self.portfolio.messaging(),
+            &self.whiteboard,
         ]
     }
 
@@ -235,9 +247,10 @@ impl Demos {
             self.greeting_json.shutdown(deadline),
             self.notifications.shutdown(deadline),
             self.portfolio.shutdown(deadline),
-            self.transports.shutdown(deadline)
+            self.transports.shutdown(deadline),
+            self.whiteboard.shutdown(deadline)
         );
-        let sessions = left.0 + left.1 + left.2 + left.3 + left.4 + left.5;
+        let sessions = left.0 + left.1 + left.2 + left.3 + left.4 + left.5 + left.6;
         if sessions > 0 {
             tracing::warn!(sessions, "some sessions did not end in time");
         }

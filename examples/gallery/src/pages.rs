@@ -127,6 +127,41 @@ static FILES: &[(&str, &str, &str)] = &[
         include_str!("../../chat/page/store.js"),
     ),
     (
+        "/pictures/whiteboard.svg",
+        PICTURE,
+        include_str!("../page/pictures/whiteboard.svg"),
+    ),
+    (
+        "/whiteboard/",
+        HTML,
+        include_str!("../../whiteboard/page/index.html"),
+    ),
+    (
+        "/whiteboard/style.css",
+        STYLE,
+        include_str!("../../whiteboard/page/style.css"),
+    ),
+    (
+        "/whiteboard/app.js",
+        SCRIPT,
+        include_str!("../../whiteboard/page/app.js"),
+    ),
+    (
+        "/whiteboard/board.js",
+        SCRIPT,
+        include_str!("../../whiteboard/page/board.js"),
+    ),
+    (
+        "/whiteboard/pen.js",
+        SCRIPT,
+        include_str!("../../whiteboard/page/pen.js"),
+    ),
+    (
+        "/whiteboard/cursors.js",
+        SCRIPT,
+        include_str!("../../whiteboard/page/cursors.js"),
+    ),
+    (
         "/portfolio/",
         HTML,
         include_str!("../../portfolio/page/index.html"),

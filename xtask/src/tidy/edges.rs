@@ -140,6 +140,12 @@ const ROOMS: &[Room] = &[
         pure: false,
     },
     Room {
+        package: "tramline-example-whiteboard",
+        uses: &["tramline", "tramline-example-login"],
+        tests_use: &[],
+        pure: false,
+    },
+    Room {
         package: "tramline-example-conformance",
         uses: &["tramline"],
         tests_use: &["tramline-client"],
@@ -156,6 +162,7 @@ const ROOMS: &[Room] = &[
             "tramline-example-notifications",
             "tramline-example-portfolio",
             "tramline-example-transports",
+            "tramline-example-whiteboard",
         ],
         tests_use: &[],
         pure: false,
