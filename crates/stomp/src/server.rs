@@ -363,6 +363,22 @@ impl ServerConnection {
         self.transactions.len()
     }
 
+    /// Adds a subscription that the client did not send, with its destination as its id: that of a temporary queue which
+    /// a SEND names in `reply-to`, as RabbitMQ does. Returns `None` if there is one with this id, or no place for one more.
+    pub fn add_subscription(&mut self, destination: ByteString) -> Option<Subscribe> {
+        let (version, ack) = (self.decoder.version(), AckMode::Auto);
+        let limit = self.config.max_subscriptions;
+        let added = self.subscriptions.add(version, &destination, ack, limit);
+        Some(Subscribe {
+            id: destination.clone(),
+            slot: added.ok()?,
+            destination,
+            ack,
+            headers: Headers::new(),
+            receipt: None,
+        })
+    }
+
     /// Removes a subscription that will not be served, and frees its id; returns true if it was live.
     pub fn drop_subscription(&mut self, slot: u32) -> bool {
         self.subscriptions.remove_slot(slot)

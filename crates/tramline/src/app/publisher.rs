@@ -14,6 +14,7 @@ use crate::model::effects::Effects;
 use crate::model::prefix::{below, quoted};
 use crate::model::rejection::Rejection;
 use crate::model::reply::IntoReply;
+use crate::model::temporary;
 
 /// Sends messages from anywhere in the application: a REST handler, a timer, another task.
 ///
@@ -233,7 +234,7 @@ impl Publisher {
 
     /// Like [`wrong_target`](Self::wrong_target), for the text of a destination or its beginning.
     pub(crate) fn wrong_destination(&self, destination: &str) -> Option<String> {
-        if self.hub.serves(destination) {
+        if self.hub.serves(destination) || temporary::target(destination).is_some() {
             return None;
         }
         let path = below(destination, &self.user_prefix);
@@ -272,11 +273,20 @@ impl Publisher {
         }
     }
 
-    /// Replaces the destination of a user's message by the one its receivers see.
-    pub(crate) fn shown(&self, publish: Publish) -> Publish {
+    /// Replaces the destination of a user's message by the one its receivers see, and that of a reply to a temporary queue by
+    /// its session.
+    pub(crate) fn shown(&self, mut publish: Publish) -> Publish {
+        if let Target::Destination(destination) = &publish.target {
+            let is_reply = temporary::is_reply_name(destination) && !self.hub.serves(destination);
+            let Some(target) = is_reply.then(|| temporary::target(destination)).flatten() else {
+                return publish;
+            };
+            publish.target = target;
+        }
         match &publish.target {
             Target::User { path, .. } | Target::Session { path, .. } => {
-                let shown = format!("{}{path}", self.user_prefix);
+                let shown = temporary::shown(path);
+                let shown = shown.unwrap_or_else(|| format!("{}{path}", self.user_prefix));
                 publish.shown_as(shown)
             }
             _ => publish,

@@ -18,5 +18,6 @@ pub(crate) mod rates;
 pub(crate) mod rejection;
 pub(crate) mod reply;
 pub(crate) mod secret;
+pub(crate) mod temporary;
 pub(crate) mod user;
 pub(crate) mod values;

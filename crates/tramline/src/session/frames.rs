@@ -156,8 +156,12 @@ impl StompSession {
         }
     }
 
-    fn send(&mut self, send: SendFrame) -> Option<Work> {
+    fn send(&mut self, mut send: SendFrame) -> Option<Work> {
         self.stack.counters.messages_received.increment();
+        if let Err(refusal) = self.name_replies(&mut send) {
+            let about = About::of(send.destination, &send.headers).with_receipt(send.receipt);
+            return self.refuse_frame(refusal, about);
+        }
         if let Some(path) = self.stack.application_path(&send.destination) {
             let path_from = send.destination.len() - path.len();
             return self.handle(send, path_from);

@@ -15,6 +15,7 @@ mod queued;
 mod rechecks;
 mod refusals;
 mod renewal;
+mod replies;
 mod rights;
 mod serve;
 mod state;

@@ -42,6 +42,7 @@ impl StompSession {
                 // A client that left while a check ran receives nothing any more.
                 Ok(_) if session.state.is_gone() => None,
                 Ok(Ok(request)) => {
+                    session.replace_replies(&subscribing.about.destination);
                     let confirm = session.stack.hub.subscribe(request);
                     Some(Work::Subscribe(Waiting::new(confirm, subscribing)))
                 }

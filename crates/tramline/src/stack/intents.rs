@@ -16,6 +16,7 @@ use super::policy::{Action, Intent};
 use super::shared::MessagingStack;
 use crate::model::inbound::{Cause, Inbound, SessionRecord};
 use crate::model::prefix::below;
+use crate::model::temporary;
 use crate::model::values::{
     check_send, check_subscribe, durable_id, flag, prefetch_count, resume_from,
 };
@@ -98,6 +99,11 @@ impl Intent for SendIntent<'_> {
             user_target(path)
         } else if stack.hub.serves(&destination) {
             Destination::parse(destination).map(Target::from)
+        } else if let Some(reply) = temporary::target(&destination) {
+            Ok(reply)
+        } else if temporary::is_queue(&destination) {
+            let id = session.id();
+            temporary::path(&destination).map(|path| Target::Session { id, path })
         } else {
             return Err(("bad destination", stack.nowhere(&destination)));
         };
@@ -188,6 +194,10 @@ impl<'a> SubscribeIntent<'a> {
                 ));
             }
             let path = Destination::parse(path).map_err(|error| error.to_string())?;
+            return Ok(Address::User { path });
+        }
+        if stack.is_temporary(destination) && pattern.as_destination().is_some() {
+            let path = temporary::path(destination).map_err(|error| error.to_string())?;
             return Ok(Address::User { path });
         }
         if !stack.hub.serves(destination) {

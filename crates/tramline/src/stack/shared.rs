@@ -26,6 +26,7 @@ use crate::model::events::{Event, Listeners};
 use crate::model::inbound::SessionRecord;
 use crate::model::log::{LogBudget, Source, log_client};
 use crate::model::prefix::{below, quoted};
+use crate::model::temporary;
 use crate::net::endpoint::{Front, SockJs};
 use crate::net::lifecycle::Lifecycle;
 use crate::net::wheel::{Driven, Driver, Wheel};
@@ -128,6 +129,11 @@ impl MessagingStack {
     pub(crate) fn application_path<'a>(&self, destination: &'a str) -> Option<&'a str> {
         let mut prefixes = self.app_prefixes.iter();
         prefixes.find_map(|prefix| below(destination, prefix))
+    }
+
+    /// Returns whether a client means one of its own temporary queues.
+    pub(crate) fn is_temporary(&self, destination: &str) -> bool {
+        temporary::is_queue(destination) && !self.hub.serves(destination)
     }
 
     /// Returns whether a SEND there has a new token for its session.

@@ -41,6 +41,7 @@ mod stomp;
 mod subscribe_handlers;
 mod support;
 mod tcp;
+mod temporary;
 mod times;
 #[cfg(all(feature = "serve", feature = "tls"))]
 mod tls;

@@ -4,6 +4,7 @@ use bytestring::ByteString;
 
 use super::{Entry, Policy, permit};
 use crate::model::prefix::quoted;
+use crate::model::temporary;
 
 impl Policy {
     /// Returns an error for each rule that never decides: nothing is below its pattern, or an earlier rule
@@ -26,7 +27,11 @@ impl Policy {
                     format!(
                         "covers no destination: write \"{prefix}/**\" for all that is below {prefix:?}"
                     )
-                } else if !prefixes.iter().any(|prefix| entry.reaches(prefix)) {
+                } else if !prefixes.iter().any(|prefix| entry.reaches(prefix))
+                    && !temporary::PREFIXES
+                        .iter()
+                        .any(|prefix| entry.reaches(prefix))
+                {
                     let slash = match written.starts_with('/') {
                         true => "",
                         false => "it does not begin with `/`, and ",
