@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -164,6 +165,11 @@ impl Message {
     /// Its W3C trace context, as in a `traceparent` header, if its publisher set one.
     pub fn trace_context(&self) -> Option<&ByteString> {
         self.extra.as_ref()?.trace_context.as_ref()
+    }
+
+    /// The moment of its publishing, if its publisher [measures](Publish::sample) its way.
+    pub fn sampled_at(&self) -> Option<Instant> {
+        self.extra.as_ref()?.sampled_at
     }
 
     /// Turns the message into a dead letter for `destination`: with its headers, except those of its time to live, and
@@ -351,6 +357,7 @@ struct Extra {
     expires_at: Option<Timestamp>,
     priority: Option<u8>,
     trace_context: Option<ByteString>,
+    sampled_at: Option<Instant>,
     immediate: bool,
 }
 
@@ -435,6 +442,12 @@ impl Publish {
     pub fn trace_context(mut self, context: impl Into<ByteString>) -> Self {
         self.extra().trace_context = Some(context.into());
         self
+    }
+
+    /// Marks the message as one whose way to its receivers is measured, from this moment on. The mark does not leave the
+    /// process.
+    pub fn sample(&mut self, now: Instant) {
+        self.extra().sampled_at = Some(now);
     }
 
     /// Sets an engine's own id and position in place of the hub's, for messages from elsewhere, so that receivers on

@@ -121,6 +121,7 @@ mod app;
 pub mod guide;
 mod model;
 mod net;
+mod operations;
 pub mod raw;
 #[cfg(feature = "serve")]
 pub mod serve;
@@ -246,6 +247,18 @@ pub mod endpoint {
     pub use crate::session::tcp::DEFAULT_STOMP_PORT;
     #[cfg(feature = "tls")]
     pub use crate::session::tcp::DEFAULT_STOMPS_PORT;
+}
+
+/// Answers for orchestrators: is the process alive, and is it ready? See
+/// [deploying](crate::guide::deploying#health-and-counters).
+pub mod health {
+    pub use crate::operations::health::{Health, Liveness, Readiness};
+}
+
+/// Metrics, as Prometheus reads them: see [metrics and health](crate::guide::metrics).
+#[cfg(feature = "metrics")]
+pub mod metrics {
+    pub use crate::operations::metrics::Metrics;
 }
 
 /// Limits on the resources of one client: see [timeouts and limits](crate::guide::timeouts_and_limits).

@@ -9,7 +9,7 @@ use super::descriptions::MemberDescription;
 use super::members::Member;
 use crate::destination::Pattern;
 use crate::session_id::SessionId;
-use crate::statistics::{BrokerStatistics, DestinationStatistics};
+use crate::statistics::{BrokerStatistics, DestinationKind, DestinationStatistics};
 
 impl Hub {
     /// Statistics of everything, and of at most `limit` of the destinations that `pattern` covers, sorted by name.
@@ -23,14 +23,29 @@ impl Hub {
         selected.sort_by(|a, b| a.destination.cmp(&b.destination));
         selected.truncate(limit);
         BrokerStatistics {
+            selected,
+            ..self.totals()
+        }
+    }
+
+    /// Statistics of everything, and of no single destination.
+    pub fn totals(&self) -> BrokerStatistics {
+        let local = self.local();
+        BrokerStatistics {
             sessions: self.sessions(),
             destinations: self.destinations(),
             bytes: local.accounts.all().bytes(),
             unwritten_bytes: local.accounts.all().unwritten(),
             max_bytes: local.accounts.all().max_bytes(),
             totals: local.totals.read(),
-            selected,
+            selected: Vec::new(),
         }
+    }
+
+    /// How `destination` hands out its messages; `None` if the broker does not carry it.
+    pub fn kind(&self, destination: &str) -> Option<DestinationKind> {
+        let (kind, _) = self.local().settings.kind(destination)?;
+        Some(kind)
     }
 
     /// The number of destinations that hub and engine keep.

@@ -1,6 +1,7 @@
 //! Sending from anywhere in the application.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytestring::ByteString;
@@ -15,6 +16,7 @@ use crate::model::prefix::{below, quoted};
 use crate::model::rejection::Rejection;
 use crate::model::reply::IntoReply;
 use crate::model::temporary;
+use crate::net::measures::Measures;
 
 /// Sends messages from anywhere in the application: a REST handler, a timer, another task.
 ///
@@ -42,11 +44,16 @@ use crate::model::temporary;
 pub struct Publisher {
     hub: Hub,
     user_prefix: ByteString,
+    measures: Arc<Measures>,
 }
 
 impl Publisher {
-    pub(crate) fn new(hub: Hub, user_prefix: ByteString) -> Self {
-        Self { hub, user_prefix }
+    pub(crate) fn new(hub: Hub, user_prefix: ByteString, measures: Arc<Measures>) -> Self {
+        Self {
+            hub,
+            user_prefix,
+            measures,
+        }
     }
 
     /// Sends `payload` to everyone who is subscribed to `destination`.
@@ -197,7 +204,9 @@ impl Publisher {
     /// Publishes the messages of a handler or of the application.
     pub(crate) fn publish_all(&self, batch: Vec<Publish>) -> Confirm<Result<Published, Refused>> {
         let shown = batch.into_iter().map(|publish| self.shown(publish));
-        self.hub.publish(shown.collect(), wall_clock().into())
+        let mut batch: Vec<Publish> = shown.collect();
+        self.measures.sample(&mut batch);
+        self.hub.publish(batch, wall_clock().into())
     }
 
     /// Delivers messages to the subscribers of this node, without the broker.

@@ -18,7 +18,11 @@
     doc = "11. [Testing](testing): handlers as functions, and clients in memory"
 )]
 //! 12. [Deploying](deploying): shutdown, counters, logs
-//! 13. [Scaling out](scaling_out): several nodes with RabbitMQ, ActiveMQ or Artemis
+#![cfg_attr(
+    feature = "metrics",
+    doc = "13. [Metrics and health](metrics): Prometheus, dashboards, alarms"
+)]
+//! 14. [Scaling out](scaling_out): several nodes with RabbitMQ, ActiveMQ or Artemis
 //!
 //! Logging in by a form is the page of the crate `tramline-login`.
 //!
@@ -83,7 +87,19 @@ pub mod security {}
 #[doc = ""]
 #[cfg_attr(feature = "settings", doc = "[`Settings`]: crate::settings::Settings")]
 #[cfg_attr(not(feature = "settings"), doc = "[`Settings`]: crate#limits")]
+#[cfg_attr(
+    feature = "metrics",
+    doc = "[metrics and health]: crate::guide::metrics"
+)]
+#[cfg_attr(
+    not(feature = "metrics"),
+    doc = "[metrics and health]: #health-and-counters"
+)]
 pub mod deploying {}
+
+#[cfg(feature = "metrics")]
+#[doc = include_str!("metrics.md")]
+pub mod metrics {}
 
 #[doc = include_str!("scaling-out.md")]
 pub mod scaling_out {}

@@ -9,6 +9,8 @@ pub(crate) mod counter;
 pub(crate) mod disconnected;
 pub(crate) mod effects;
 pub(crate) mod events;
+#[cfg(feature = "metrics")]
+pub(crate) mod histogram;
 pub(crate) mod inbound;
 pub(crate) mod log;
 pub(crate) mod network;

@@ -5,6 +5,7 @@ pub(crate) mod drain;
 pub(crate) mod endpoint;
 pub(crate) mod lifecycle;
 pub(crate) mod listener;
+pub(crate) mod measures;
 pub(crate) mod message;
 pub(crate) mod open_sessions;
 pub(crate) mod places;

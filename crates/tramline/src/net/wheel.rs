@@ -72,6 +72,12 @@ impl Wheel {
         self.started + TICK * self.tick.load(Ordering::Relaxed) as u32
     }
 
+    /// The number of the last tick.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn tick(&self) -> u64 {
+        self.tick.load(Ordering::Relaxed)
+    }
+
     /// The first tick that is not before `deadline`: a session that is woken then finds it passed.
     fn tick_of(&self, deadline: Instant) -> u64 {
         const ALMOST_A_TICK: Duration = TICK.saturating_sub(Duration::from_nanos(1));

@@ -127,6 +127,13 @@ impl RawEndpoint {
         self.mounted.stack().counters.snapshot()
     }
 
+    /// Reads the counters, without keeping the endpoint.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn reader(&self) -> impl Fn() -> Option<RawStats> + Send + Sync + 'static {
+        let stack = Arc::downgrade(self.mounted.stack());
+        move || Some(stack.upgrade()?.counters.snapshot())
+    }
+
     /// Closes all connections with 1001 and waits for them and their handlers, until `deadline` at most; returns how
     /// many were still open then.
     ///

@@ -82,7 +82,7 @@ impl StompSession {
     ) -> Option<Work> {
         about.on_rejection.clone_from(&handler.on_rejection);
         // Handlers and state are the application's, down to their `Clone`.
-        match caught(|| (handler.call)(inbound)) {
+        match caught(|| handler.call(inbound, &self.stack.measures)) {
             Ok(future) => {
                 let limit = handler.run.time_limit;
                 let limit = limit.unwrap_or(self.stack.limits.handler_time);

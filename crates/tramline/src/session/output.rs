@@ -106,6 +106,9 @@ impl StompSession {
         }
         if encoded.sent > 0 {
             self.stomp.wrote(self.stack.wheel.now());
+            let hub = &self.stack.hub;
+            let measures = &self.stack.measures;
+            measures.written(deliveries, |destination| hub.kind(destination));
         }
         let more = match taken {
             Taken::Some {

@@ -36,6 +36,7 @@ use crate::net::endpoint::{
     Front, Handle, Hosts, KeepExtension, Origins, Proxies, SockJs, TokenPlaces, keep_extension,
 };
 use crate::net::lifecycle::Lifecycle;
+use crate::net::measures::Measures;
 use crate::net::wheel::{Driver, TICK, Wheel};
 
 /// Makes a [`Messaging`]; [`build`](Self::build) reports all configuration errors at once.
@@ -414,7 +415,12 @@ impl MessagingBuilder {
     pub fn build(self) -> Result<Messaging, BuildError> {
         let mut errors: Vec<String> = Vec::new();
         let hub = self.hub.as_ref();
-        let publisher = hub.map(|hub| Publisher::new(hub.clone(), self.user_prefix.clone()));
+        let wheel = Arc::new(Wheel::new(now()));
+        let measures = Arc::new(Measures::new(&wheel));
+        let publisher = hub.map(|hub| {
+            let measures = Arc::clone(&measures);
+            Publisher::new(hub.clone(), self.user_prefix.clone(), measures)
+        });
         let prefixes = Prefixes {
             app: &self.app_prefixes,
             user: &self.user_prefix,
@@ -508,7 +514,8 @@ impl MessagingBuilder {
         let audit = self.audit;
         let stack = Arc::new_cyclic(|stack: &Weak<MessagingStack>| MessagingStack {
             name: self.name,
-            hub: ClientHub::new(hub),
+            hub: ClientHub::new(hub, Arc::clone(&measures)),
+            measures,
             routes,
             app_prefixes: self.app_prefixes,
             user_prefix: self.user_prefix,
@@ -531,7 +538,7 @@ impl MessagingBuilder {
                 compression: self.compression,
             },
             sockjs: self.sockjs,
-            wheel: Arc::new(Wheel::new(now())),
+            wheel,
             counters: Arc::default(),
             log_budget: Arc::new(LogBudget::new(now())),
             listeners: self.listeners,

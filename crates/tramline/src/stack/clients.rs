@@ -5,44 +5,48 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 use tramline_broker::{
-    Address, BrokerStatistics, CommitError, Confirm, Hold, Hub, Member, MemberDescription, NodeId,
-    Observer, OpenError, OpenSession, Outbox, Pattern, Publish, PublishError, Published, Refused,
-    Separator, SessionId, Settle, SettleError, StartError, SubscribeError, SubscribeRequest,
-    Subscribed, Timestamp, Transaction, UnsubscribeError,
+    Address, BrokerStatistics, CommitError, Confirm, DestinationKind, Hold, Hub, Member,
+    MemberDescription, NodeId, Observer, OpenError, OpenSession, Outbox, Pattern, Publish,
+    PublishError, Published, Refused, Separator, SessionId, Settle, SettleError, StartError,
+    SubscribeError, SubscribeRequest, Subscribed, Timestamp, Transaction, UnsubscribeError,
 };
 
 use super::policy::Authorized;
 use crate::model::clock::wall_clock;
 use crate::model::inbound::SessionRecord;
+use crate::net::measures::Measures;
 
 /// The stack's handle of its hub. Apart from the application's [`Publisher`](crate::Publisher), no other part of the
 /// stack has one: so nothing that a client sends reaches the hub without the policy.
-pub(crate) struct ClientHub(Hub);
+pub(crate) struct ClientHub {
+    hub: Hub,
+    measures: Arc<Measures>,
+}
 
 impl ClientHub {
-    pub(crate) fn new(hub: Hub) -> Self {
-        Self(hub)
+    pub(crate) fn new(hub: Hub, measures: Arc<Measures>) -> Self {
+        Self { hub, measures }
     }
 
     /// Registers a connection's session, before it is open.
     pub(crate) fn register(&self, session: &Arc<SessionRecord>, outbox: Outbox) -> Arc<Member> {
         let context = Arc::clone(session);
-        self.0.register(session.id(), Arc::new(outbox), context)
+        self.hub.register(session.id(), Arc::new(outbox), context)
     }
 
     /// Removes a session whose task has ended.
     pub(crate) fn unregister(&self, session: SessionId) {
-        self.0.unregister(session);
+        self.hub.unregister(session);
     }
 
     pub(crate) fn open(&self, session: Authorized<OpenSession>) -> Confirm<Result<(), OpenError>> {
-        self.0.open(session.into_inner())
+        self.hub.open(session.into_inner())
     }
 
     /// Closes a session: nothing is delivered to it any more.
     pub(crate) fn close(&self, session: SessionId) {
         self.pass_time();
-        self.0.close(session);
+        self.hub.close(session);
     }
 
     /// Publishes the messages of one session, in order.
@@ -51,8 +55,9 @@ impl ClientHub {
         session: &Member,
         batch: Batch,
     ) -> Confirm<Result<Published, Refused>> {
-        let publishes = batch.into_publishes();
-        self.0.publish_by(session, publishes, wall_clock().into())
+        let mut publishes = batch.into_publishes();
+        self.measures.sample(&mut publishes);
+        self.hub.publish_by(session, publishes, wall_clock().into())
     }
 
     /// Settles a delivery: a session may settle its own.
@@ -62,13 +67,13 @@ impl ClientHub {
         settle: Settle,
     ) -> Confirm<Result<(), SettleError>> {
         self.pass_time();
-        self.0.settle(session, settle)
+        self.hub.settle(session, settle)
     }
 
     /// Settles a delivery without waiting for the answer; the hub counts a failure, and the stack's observer logs it.
     pub(crate) fn settle_unawaited(&self, session: SessionId, settle: Settle) {
         self.pass_time();
-        self.0.settle_unawaited(session, settle);
+        self.hub.settle_unawaited(session, settle);
     }
 
     /// Carries out a session's transaction.
@@ -79,7 +84,7 @@ impl ClientHub {
         publishes: Batch,
     ) -> Confirm<Result<Published, CommitError>> {
         let transaction = Transaction::new(settles, publishes.into_publishes());
-        self.0.commit(session, transaction, wall_clock().into())
+        self.hub.commit(session, transaction, wall_clock().into())
     }
 
     /// Counts a frame that a session keeps for a transaction against its client's shares.
@@ -89,13 +94,13 @@ impl ClientHub {
         bytes: usize,
         hold: &mut Hold,
     ) -> Result<(), PublishError> {
-        self.0.hold(session, bytes, hold)
+        self.hub.hold(session, bytes, hold)
     }
 
     /// Reports that a session's outbox has room again.
     pub(crate) fn room_again(&self, session: SessionId) {
         self.pass_time();
-        self.0.room_again(session);
+        self.hub.room_again(session);
     }
 
     pub(crate) fn subscribe(
@@ -103,7 +108,7 @@ impl ClientHub {
         request: Authorized<SubscribeRequest>,
     ) -> Confirm<Result<Subscribed, SubscribeError>> {
         self.pass_time();
-        self.0.subscribe(request.into_inner())
+        self.hub.subscribe(request.into_inner())
     }
 
     /// Records a subscription that the application answers, for the registry: nothing is delivered to it. Returns false
@@ -117,7 +122,7 @@ impl ClientHub {
     ) -> bool {
         let request = SubscribeRequest::new(session, slot, Address::Application)
             .described(id.clone(), destination.clone());
-        matches!(self.0.subscribe(request).into_ready(), Ok(Ok(_)))
+        matches!(self.hub.subscribe(request).into_ready(), Ok(Ok(_)))
     }
 
     /// Ends a subscription; needs no permission.
@@ -127,7 +132,7 @@ impl ClientHub {
         slot: u32,
     ) -> Confirm<Result<(), UnsubscribeError>> {
         self.pass_time();
-        self.0.unsubscribe(session, slot)
+        self.hub.unsubscribe(session, slot)
     }
 
     /// Ends a subscription, and what the broker keeps of it; needs no permission.
@@ -137,109 +142,123 @@ impl ClientHub {
         slot: u32,
     ) -> Confirm<Result<(), UnsubscribeError>> {
         self.pass_time();
-        self.0.unsubscribe_durable(session, slot)
+        self.hub.unsubscribe_durable(session, slot)
     }
 
     pub(crate) fn node(&self) -> NodeId {
-        self.0.node()
+        self.hub.node()
     }
 
     pub(crate) fn observe(&self, observer: Arc<dyn Observer>) {
-        self.0.observe(observer);
+        self.hub.observe(observer);
     }
 
     pub(crate) fn answers_late(&self) -> bool {
-        self.0.answers_late()
+        self.hub.answers_late()
     }
 
     pub(crate) fn is_persistent(&self, destination: &str) -> bool {
-        self.0.is_persistent(destination)
+        self.hub.is_persistent(destination)
     }
 
     pub(crate) fn prefixes(&self) -> impl Iterator<Item = &str> {
-        self.0.prefixes()
+        self.hub.prefixes()
     }
 
     pub(crate) fn serves(&self, destination: &str) -> bool {
-        self.0.serves(destination)
+        self.hub.serves(destination)
     }
 
     pub(crate) fn is_topic_of_nodes(&self, destination: &str) -> bool {
-        self.0.is_topic_of_nodes(destination)
+        self.hub.is_topic_of_nodes(destination)
     }
 
     pub(crate) fn separator(&self, destination: &str) -> Separator {
-        self.0.separator(destination)
+        self.hub.separator(destination)
     }
 
     pub(crate) fn statistics(&self, pattern: &Pattern, limit: usize) -> BrokerStatistics {
-        self.0.statistics(pattern, limit)
+        self.hub.statistics(pattern, limit)
+    }
+
+    /// Statistics of no single destination.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn totals(&self) -> BrokerStatistics {
+        self.hub.totals()
+    }
+
+    pub(crate) fn kind(&self, destination: &str) -> Option<DestinationKind> {
+        self.hub.kind(destination)
+    }
+
+    pub(crate) fn is_available(&self) -> bool {
+        self.hub.is_available()
     }
 
     pub(crate) fn sweep(&self) {
-        self.0.sweep(wall_clock().into());
+        self.hub.sweep(wall_clock().into());
     }
 
     pub(crate) fn start(&self) -> Confirm<Result<(), StartError>> {
-        self.0.start()
+        self.hub.start()
     }
 
     pub(crate) fn stop(&self, deadline: Timestamp) -> Confirm<()> {
-        self.0.stop(deadline)
+        self.hub.stop(deadline)
     }
 
     /// Ends a session for the application, on this node or another.
     pub(crate) fn end_session(&self, session: SessionId, code: u16, reason: ByteString) -> bool {
-        self.0.end_session(session, code, reason)
+        self.hub.end_session(session, code, reason)
     }
 
     /// Has a session, on this node or another, check its subscriptions again.
     pub(crate) fn recheck_session(&self, session: SessionId) -> bool {
-        self.0.recheck_session(session)
+        self.hub.recheck_session(session)
     }
 
     /// The number of sessions of this node, open or not.
     pub(crate) fn registered(&self) -> usize {
-        self.0.registered()
+        self.hub.registered()
     }
 
     pub(crate) fn members(&self) -> Vec<Arc<Member>> {
-        self.0.members()
+        self.hub.members()
     }
 
     pub(crate) fn members_of(&self, user: &str) -> Vec<Arc<Member>> {
-        self.0.members_of(user)
+        self.hub.members_of(user)
     }
 
     pub(crate) fn member(&self, session: SessionId) -> Option<Arc<Member>> {
-        self.0.member(session)
+        self.hub.member(session)
     }
 
     pub(crate) fn remote_members(&self) -> Vec<MemberDescription> {
-        self.0.remote_members()
+        self.hub.remote_members()
     }
 
     pub(crate) fn remote_members_of(&self, user: &str) -> Vec<MemberDescription> {
-        self.0.remote_members_of(user)
+        self.hub.remote_members_of(user)
     }
 
     pub(crate) fn remote_member(&self, session: SessionId) -> Option<MemberDescription> {
-        self.0.remote_member(session)
+        self.hub.remote_member(session)
     }
 
     /// Nothing that has expired is handed out by what the hub is asked for next.
     fn pass_time(&self) {
-        self.0.pass_time(wall_clock().into());
+        self.hub.pass_time(wall_clock().into());
     }
 
     pub(crate) fn users(&self) -> Vec<ByteString> {
-        self.0.users()
+        self.hub.users()
     }
 }
 
 impl fmt::Debug for ClientHub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.hub.fmt(f)
     }
 }
 

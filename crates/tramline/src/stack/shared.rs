@@ -29,6 +29,7 @@ use crate::model::prefix::{below, quoted};
 use crate::model::temporary;
 use crate::net::endpoint::{Front, SockJs};
 use crate::net::lifecycle::Lifecycle;
+use crate::net::measures::Measures;
 use crate::net::wheel::{Driven, Driver, Wheel};
 
 /// The state that all sessions of a stack share.
@@ -53,6 +54,7 @@ pub(crate) struct MessagingStack {
     pub(crate) sockjs: SockJs,
     pub(crate) wheel: Arc<Wheel>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) measures: Arc<Measures>,
     pub(crate) log_budget: Arc<LogBudget>,
     pub(crate) listeners: Listeners,
     pub(crate) interceptors: Interceptors,

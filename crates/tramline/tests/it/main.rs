@@ -16,11 +16,14 @@ mod events;
 mod extractors;
 mod handlers;
 mod handshake;
+mod health;
 mod history;
 mod interceptors;
 mod late_broker;
 mod log;
 mod login;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod mounting;
 mod overflow;
 mod policy;

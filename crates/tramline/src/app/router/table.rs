@@ -12,11 +12,18 @@ use tramline_broker::{Separator, Target};
 use super::layer::Bound;
 use super::route::{Endpoint, Route, RunOptions};
 use super::{MessageRouter, OnRejection};
+use crate::app::handler::EffectsFuture;
 use crate::app::login::ErasedConnect;
 use crate::app::publisher::Publisher;
 use crate::app::template::{ReplyTo, Template};
+#[cfg(feature = "metrics")]
+use crate::model::clock::now;
 use crate::model::effects::Effects;
+#[cfg(feature = "metrics")]
+use crate::model::histogram::Histogram;
+use crate::model::inbound::Inbound;
 use crate::model::rejection::Rejection;
+use crate::net::measures::Measures;
 
 /// The handlers of a stack, below its application prefixes.
 pub(crate) struct RouteTable {
@@ -31,6 +38,19 @@ pub(crate) struct RouteTable {
     pub(crate) on_rejection: Option<OnRejection>,
     /// What clients need permissions for, or a handler or its replies are of no use.
     pub(crate) needs: Vec<Need>,
+    /// The times of the handlers.
+    #[cfg(feature = "metrics")]
+    pub(crate) times: Vec<HandlerTime>,
+}
+
+/// The times of one handler.
+#[cfg(feature = "metrics")]
+pub(crate) struct HandlerTime {
+    /// `message`, `subscribe` or `disconnect`.
+    pub(crate) kind: &'static str,
+    /// The route's path; empty for handlers without one.
+    pub(crate) path: ByteString,
+    pub(crate) time: Arc<Histogram>,
 }
 
 /// A permission without which a handler is not called, or its reply not received.
@@ -54,9 +74,29 @@ pub(crate) enum NeedTo {
 
 /// A handler that needs nothing but its message.
 pub(crate) struct Ready {
-    pub(crate) call: Bound,
+    call: Bound,
     pub(crate) on_rejection: Option<OnRejection>,
     pub(crate) run: RunOptions,
+    #[cfg(feature = "metrics")]
+    time: Arc<Histogram>,
+}
+
+impl Ready {
+    /// Calls the handler; its time counts while metrics are collected.
+    #[cfg_attr(not(feature = "metrics"), expect(unused_variables))]
+    pub(crate) fn call(&self, inbound: Inbound, measures: &Measures) -> EffectsFuture {
+        #[cfg(feature = "metrics")]
+        if measures.is_on() {
+            let time = Arc::clone(&self.time);
+            let began = now();
+            let future = (self.call)(inbound);
+            return Box::pin(async move {
+                let _timer = time.timer(began);
+                future.await
+            });
+        }
+        (self.call)(inbound)
+    }
 }
 
 impl RouteTable {
@@ -73,6 +113,8 @@ impl RouteTable {
             on_rejection: router.on_rejection.clone(),
             publisher,
             needs: Vec::new(),
+            #[cfg(feature = "metrics")]
+            times: Vec::new(),
             added: Vec::new(),
         };
         if router.fallback.is_some() {
@@ -88,11 +130,13 @@ impl RouteTable {
             subscribe: matchit::Router::new(),
             fallback: router
                 .fallback
-                .map(|endpoint| builder.whole("fallback", endpoint)),
+                .map(|endpoint| builder.whole("fallback", "message", endpoint)),
             connect: connect.next().map(|(_, connect)| connect),
             disconnect: Vec::new(),
             on_rejection: router.on_rejection,
             needs: Vec::new(),
+            #[cfg(feature = "metrics")]
+            times: Vec::new(),
         };
         if connect.next().is_some() {
             builder
@@ -100,12 +144,17 @@ impl RouteTable {
                 .push("two connect handlers: there can be one".into());
         }
         for endpoint in router.disconnect {
-            table.disconnect.push(builder.whole("disconnect", endpoint));
+            let ready = builder.whole("disconnect", "disconnect", endpoint);
+            table.disconnect.push(ready);
         }
         for (path, route) in joined(router.routes, separator) {
             builder.add(&mut table, &path, route);
         }
         table.needs = builder.needs;
+        #[cfg(feature = "metrics")]
+        {
+            table.times = builder.times;
+        }
         (table, builder.errors)
     }
 
@@ -192,16 +241,19 @@ struct Builder<'a> {
     on_rejection: Option<OnRejection>,
     publisher: Option<&'a Publisher>,
     needs: Vec<Need>,
+    #[cfg(feature = "metrics")]
+    times: Vec<HandlerTime>,
     /// The paths so far.
     added: Vec<ByteString>,
 }
 
 impl Builder<'_> {
     /// Makes a handler that has no path.
-    fn whole(&mut self, what: &str, endpoint: Endpoint<()>) -> Ready {
+    fn whole(&mut self, what: &str, kind: &'static str, endpoint: Endpoint<()>) -> Ready {
         let mut wrong = Vec::new();
         let replies = endpoint.replies.clone();
         let ready = self.ready(endpoint, &mut wrong, &[]);
+        self.time(kind, "", &ready);
         if wrong.is_empty() {
             self.need_replies(what, &replies, &[]);
         }
@@ -247,6 +299,7 @@ impl Builder<'_> {
                 continue;
             };
             needs.push(need(covering(path, &[])));
+            self.time(kind, path, &first);
             let inserted = routes.insert(slashed(path, self.separator), first);
             // Errors of an invalid pattern have been reported already, in clearer words.
             match inserted {
@@ -271,6 +324,20 @@ impl Builder<'_> {
         }
         self.added.push(path.into());
         self.tell(&what, &wrong);
+    }
+
+    /// Lists the times of a handler.
+    #[cfg_attr(
+        not(feature = "metrics"),
+        expect(unused_variables, clippy::unused_self)
+    )]
+    fn time(&mut self, kind: &'static str, path: &str, ready: &Ready) {
+        #[cfg(feature = "metrics")]
+        self.times.push(HandlerTime {
+            kind,
+            path: path.into(),
+            time: Arc::clone(&ready.time),
+        });
     }
 
     /// Adds each error once, though both kinds of handlers have it.
@@ -350,6 +417,8 @@ impl Builder<'_> {
             call: layers.fold(innermost, |inner, layer| layer(inner)),
             on_rejection: endpoint.on_rejection.or_else(|| self.on_rejection.clone()),
             run: endpoint.run,
+            #[cfg(feature = "metrics")]
+            time: Arc::default(),
         }
     }
 }
