@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::confirm::Confirm;
-use crate::destination::Pattern;
+use crate::destination::{Destination, Pattern};
 use crate::errors::{
     CommitError, PublishError, Refused, SettleError, StartError, SubscribeError, UnsubscribeError,
 };
@@ -16,7 +16,7 @@ use crate::hub::local::LocalHub;
 use crate::hub::nodes::{Command, MemberEvent};
 use crate::hub::settings::HubSettings;
 use crate::hub::sources::Activation;
-use crate::message::Publish;
+use crate::message::{Message, Publish};
 use crate::request::{OptionSupport, Outcome, Published, Subscribed};
 use crate::session_id::SessionId;
 use crate::statistics::DestinationStatistics;
@@ -173,6 +173,12 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// Does the work that is due by [`LocalHub::now`], and drops what is no longer used. Called about once a second.
     fn sweep(&self) {}
 
+    /// The first messages that wait in a queue, `limit` at most, for an operator who looks: they stay where they are.
+    /// Default `None`, as for a destination that is no queue here.
+    fn peek(&self, _queue: &Destination, _limit: usize) -> Option<Vec<Arc<Message>>> {
+        None
+    }
+
     /// Statistics of at most `limit` of the queues that `pattern` covers. Default none, for engines that keep their own
     /// statistics.
     fn statistics(&self, _pattern: &Pattern, _limit: usize) -> Vec<DestinationStatistics> {
@@ -264,6 +270,10 @@ impl<B: Broker + ?Sized> Broker for Arc<B> {
 
     fn sweep(&self) {
         (**self).sweep();
+    }
+
+    fn peek(&self, queue: &Destination, limit: usize) -> Option<Vec<Arc<Message>>> {
+        (**self).peek(queue, limit)
     }
 
     fn statistics(&self, pattern: &Pattern, limit: usize) -> Vec<DestinationStatistics> {

@@ -255,6 +255,12 @@ pub mod health {
     pub use crate::operations::health::{Health, Liveness, Readiness};
 }
 
+/// A page for operators: see [the console](crate::guide::console).
+#[cfg(feature = "console")]
+pub mod console {
+    pub use crate::operations::console::{Access, Console};
+}
+
 /// Metrics, as Prometheus reads them: see [metrics and health](crate::guide::metrics).
 #[cfg(feature = "metrics")]
 pub mod metrics {

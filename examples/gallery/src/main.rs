@@ -4,6 +4,7 @@
 //! memory and starts and ends well.
 
 mod libraries;
+mod operations;
 mod pages;
 
 use std::env;
@@ -64,6 +65,18 @@ struct Options {
         default_value = "gallery-sessions.sqlite"
     )]
     sessions: PathBuf,
+
+    /// User who may use the console at /console and read /metrics; ada, unless the users are of a file.
+    #[arg(long, env = "TRAMLINE_OPERATOR", value_name = "NAME")]
+    operator: Option<String>,
+}
+
+impl Options {
+    /// The name of the operator; nobody's without one.
+    fn operator(&self) -> Option<String> {
+        let of_demos = || self.users.is_none().then(|| "ada".to_owned());
+        self.operator.clone().or_else(of_demos)
+    }
 }
 
 fn main() -> ExitCode {
@@ -207,7 +220,7 @@ impl Demos {
     }
 
     /// Every page, and the messaging endpoints that the pages talk to.
-    fn app(&self) -> Router {
+    fn app(&self, operator: Option<String>) -> Router {
         let app = pages::router()
             .nest_service("/ws", self.greeting.endpoint().with_sockjs())
             .nest_service("/gs-guide-websocket", self.greeting_json.endpoint())
@@ -223,7 +236,8 @@ impl Demos {
                 self.portfolio.messaging().endpoint().with_sockjs(),
             )
             .merge(self.transports.router())
-            .merge(tramline_example_login::router());
+            .merge(tramline_example_login::router())
+            .merge(operations::router(&self.stacks(), operator));
         let stacks = self.stacks().map(Messaging::clone);
         let figures = get(async move || axum::Json(Figures::of(&stacks)));
         self.login.protect(app.route("/figures", figures))
@@ -314,7 +328,7 @@ async fn serve(
         .fold(login, |login, path| login.sockets(path));
     let login = login.store(sessions).page(pages::login).build()?;
     let demos = Demos::build(login, settings)?;
-    let app = demos.app();
+    let app = demos.app(options.operator());
     println!("Tramline gallery: http://{}", listener.local_addr()?);
 
     let server = tramline::serve(listener, app)

@@ -33,6 +33,7 @@ const OWN_LINES: &[&str] = &[
     "net/listener.rs",
     "net/tls/mod.rs",
     "net/transport/io.rs",
+    "operations/console/acts.rs",
     "serve/connection.rs",
     "serve/limits.rs",
     "serve/mod.rs",

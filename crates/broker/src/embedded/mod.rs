@@ -42,7 +42,7 @@ use crate::hub::history::History;
 use crate::hub::local::LocalHub;
 use crate::hub::names::{Names, NoMoreNames};
 use crate::hub::settings::{HubSettings, Prefix, TopicSettings};
-use crate::message::Publish;
+use crate::message::{Message, Publish};
 use crate::request::{OptionSupport, Outcome, Published, Subscribed};
 use crate::selector::Selector;
 use crate::session_id::SessionId;
@@ -481,6 +481,14 @@ impl Broker for EmbeddedBroker {
                 !queue.retire()
             });
         }
+    }
+
+    fn peek(&self, queue: &Destination, limit: usize) -> Option<Vec<Arc<Message>>> {
+        let engine = self.engine.get()?;
+        let (kind, _) = engine.hub.settings().kind(queue)?;
+        let known = || engine.queues.get(queue);
+        let waiting = || known().map_or_else(Vec::new, |queue| queue.peek(limit));
+        (kind == DestinationKind::Queue).then(waiting)
     }
 
     fn statistics(&self, pattern: &Pattern, limit: usize) -> Vec<DestinationStatistics> {

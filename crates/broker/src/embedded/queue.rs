@@ -461,6 +461,13 @@ impl Queue {
         state.removed
     }
 
+    /// The first messages that wait and are in memory.
+    pub(super) fn peek(&self, limit: usize) -> Vec<Arc<Message>> {
+        let state = self.state.lock();
+        let ready = state.ready.iter().take(limit);
+        ready.map(|entry| Arc::clone(&entry.message)).collect()
+    }
+
     pub(super) fn statistics(&self) -> DestinationStatistics {
         let state = self.state.lock();
         DestinationStatistics {

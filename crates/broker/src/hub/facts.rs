@@ -7,7 +7,8 @@ use bytestring::ByteString;
 use super::Hub;
 use super::descriptions::MemberDescription;
 use super::members::Member;
-use crate::destination::Pattern;
+use crate::destination::{Destination, Pattern};
+use crate::message::Message;
 use crate::session_id::SessionId;
 use crate::statistics::{BrokerStatistics, DestinationKind, DestinationStatistics};
 
@@ -39,6 +40,19 @@ impl Hub {
             max_bytes: local.accounts.all().max_bytes(),
             totals: local.totals.read(),
             selected: Vec::new(),
+        }
+    }
+
+    /// The bytes of all messages: [`BrokerStatistics::bytes`].
+    pub fn memory(&self) -> usize {
+        self.local().accounts.all().bytes()
+    }
+
+    /// The first messages that wait in a queue: see [`Broker::peek`](crate::Broker::peek).
+    pub fn peek(&self, queue: &Destination, limit: usize) -> Option<Vec<Arc<Message>>> {
+        match self.is_started() {
+            true => self.broker().peek(queue, limit),
+            false => None,
         }
     }
 

@@ -1,6 +1,8 @@
 //! The application's side: routes, handlers and their arguments, logins, interceptors, sending.
 
 pub(crate) mod captures;
+#[cfg(feature = "console")]
+mod dead_letters;
 pub(crate) mod extract;
 pub(crate) mod handler;
 pub(crate) mod interceptor;

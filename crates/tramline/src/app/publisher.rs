@@ -42,7 +42,7 @@ use crate::net::measures::Measures;
 /// ```
 #[derive(Clone)]
 pub struct Publisher {
-    hub: Hub,
+    pub(super) hub: Hub,
     user_prefix: ByteString,
     measures: Arc<Measures>,
 }

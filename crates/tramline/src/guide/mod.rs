@@ -22,7 +22,11 @@
     feature = "metrics",
     doc = "13. [Metrics and health](metrics): Prometheus, dashboards, alarms"
 )]
-//! 14. [Scaling out](scaling_out): several nodes with RabbitMQ, ActiveMQ or Artemis
+#![cfg_attr(
+    feature = "console",
+    doc = "14. [The console](console): a page for operators"
+)]
+//! 15. [Scaling out](scaling_out): several nodes with RabbitMQ, ActiveMQ or Artemis
 //!
 //! Logging in by a form is the page of the crate `tramline-login`.
 //!
@@ -100,6 +104,10 @@ pub mod deploying {}
 #[cfg(feature = "metrics")]
 #[doc = include_str!("metrics.md")]
 pub mod metrics {}
+
+#[cfg(feature = "console")]
+#[doc = include_str!("console.md")]
+pub mod console {}
 
 #[doc = include_str!("scaling-out.md")]
 pub mod scaling_out {}

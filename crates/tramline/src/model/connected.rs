@@ -82,6 +82,15 @@ impl ConnectedSession {
         }
     }
 
+    /// The hub's and the stack's record of a session of this node.
+    #[cfg(feature = "console")]
+    pub(crate) fn local(&self) -> Option<(&Member, &SessionRecord)> {
+        match &self.0 {
+            Which::Here(member, record) => Some((member, record)),
+            Which::Elsewhere(_) => None,
+        }
+    }
+
     /// A handle of its stack, by type, as handlers have it.
     pub(crate) fn handle<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
         match &self.0 {

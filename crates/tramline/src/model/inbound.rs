@@ -13,6 +13,7 @@ use tramline_stomp::Headers;
 
 use crate::model::attributes::Attributes;
 use crate::model::disconnected::Disconnected;
+use crate::model::traffic::Traffic;
 use crate::model::user::Handshake;
 use crate::model::user::User;
 
@@ -35,10 +36,12 @@ pub(crate) struct SessionRecord {
     /// Set when the application has ended it: frames that arrived are not handled any more.
     pub(crate) expelled: AtomicBool,
     pub(crate) attributes: Attributes,
+    #[cfg_attr(not(feature = "console"), expect(dead_code))]
+    pub(crate) traffic: Traffic,
 }
 
 impl SessionRecord {
-    pub(crate) fn new(info: SessionInfo, stack: Weak<Extensions>) -> Self {
+    pub(crate) fn new(info: SessionInfo, stack: Weak<Extensions>, transport: &'static str) -> Self {
         Self {
             id: info.id,
             handshake: info.handshake,
@@ -46,6 +49,7 @@ impl SessionRecord {
             stack,
             expelled: AtomicBool::new(false),
             attributes: Attributes::default(),
+            traffic: Traffic::over(transport),
         }
     }
 

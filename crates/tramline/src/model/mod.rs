@@ -21,5 +21,6 @@ pub(crate) mod rejection;
 pub(crate) mod reply;
 pub(crate) mod secret;
 pub(crate) mod temporary;
+pub(crate) mod traffic;
 pub(crate) mod user;
 pub(crate) mod values;

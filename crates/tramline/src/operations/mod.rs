@@ -1,6 +1,8 @@
-//! What operators see of a process: metrics and health.
+//! What operators see of a process: metrics, health and the console.
 
 mod answer;
+#[cfg(feature = "console")]
+pub(crate) mod console;
 #[cfg(feature = "metrics")]
 mod exposition;
 #[cfg(feature = "metrics")]

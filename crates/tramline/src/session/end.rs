@@ -47,6 +47,9 @@ pub(crate) enum End {
     Requested { code: u16, reason: ByteString },
 }
 
+/// What a client is told whose frame the policy denies.
+pub(super) const ACCESS_DENIED: &str = "access denied";
+
 /// Spring's code for a session that is not reliable, which front ends may know.
 const NOT_RELIABLE: u16 = 4500;
 
@@ -115,6 +118,24 @@ impl End {
             Self::TooFast(_) => &counters.too_fast,
         };
         counter.increment();
+    }
+
+    /// The kind of an end that an operator looks for; `None` if the client or the server wanted it, or if the refusal that
+    /// led to it was reported.
+    pub(super) fn trouble(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Disconnected
+            | Self::PeerClosed { .. }
+            | Self::HalfClosed
+            | Self::Requested { .. } => return None,
+            Self::Refused { what, .. } if *what == ACCESS_DENIED => return None,
+            Self::Refused { what, .. } => what,
+            Self::Vanished(_) | Self::Silent(_) => "client vanished",
+            Self::Violation { .. } | Self::Stomp(_) => "protocol broken",
+            Self::NoConnect | Self::SlowLogin => "no login in time",
+            Self::TooSlow(_) => "slow consumer",
+            Self::TooFast(_) => "sends too fast",
+        })
     }
 
     /// Logs the end; at INFO or WARN when the session ends for a reason other than its client's wish.

@@ -110,6 +110,9 @@ impl StompSession {
         self.leave();
         end.count(&self.stack.counters);
         end.log(&self.stack, &self.record, transport);
+        if let Some(what) = end.trouble() {
+            self.stack.watch.trouble(&self.record, what, end, None);
+        }
         let connected = self.login.is_connected();
         let why = Arc::new(end.disconnected());
         self.disconnected(&why);

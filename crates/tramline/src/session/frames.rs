@@ -66,6 +66,9 @@ impl StompSession {
 
     /// Shows a frame to the interceptors.
     pub(super) fn intercept(&self, mut event: ServerEvent) -> Seen {
+        let stack = &self.stack;
+        let is_renewal = |destination: &str| stack.is_renewal(destination);
+        stack.watch.came(&self.record, &event, is_renewal);
         let interceptors = &self.stack.interceptors;
         if interceptors.is_empty() || matches!(event, ServerEvent::Failed(_)) {
             return (event, None);

@@ -212,6 +212,9 @@ impl StompSession {
 
     fn log_rejection(&self, rejection: &Rejection, about: &About) {
         if rejection.kind() != RejectionKind::Denied {
+            let detail = format_args!("{:?}: {rejection}", about.destination);
+            let watch = &self.stack.watch;
+            watch.trouble(&self.record, "message rejected", detail, None);
             self.stack.counters.rejected.increment();
         }
         let kind = rejection.kind();

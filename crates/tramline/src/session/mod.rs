@@ -81,7 +81,7 @@ impl<T: Transport> SessionTask<T> {
     pub(crate) fn new(stack: Arc<MessagingStack>, mut info: SessionInfo, transport: T) -> Self {
         let now = stack.wheel.now();
         let token = info.handshake.take_token();
-        let record = SessionRecord::new(info, Arc::downgrade(&stack.for_handlers));
+        let record = SessionRecord::new(info, Arc::downgrade(&stack.for_handlers), T::NAME);
         let record = Arc::new(record);
         let member = stack.session_opened(&record);
         log_client!(
@@ -262,6 +262,7 @@ impl StompSession {
         }
         self.publish_batch();
         self.count_read(bytes);
+        self.stack.watch.read(&self.record, bytes);
         self.read_ended(read);
     }
 

@@ -86,6 +86,7 @@ impl StompSession {
             let mut filled = false;
             while let Some(frame) = self.stomp.poll_transmit() {
                 transport.frame(&frame, batch);
+                self.stack.watch.answered(&self.record, &frame);
                 filled = true;
             }
             self.encode(transport, deliveries, batch, &mut encoded);
@@ -109,6 +110,7 @@ impl StompSession {
             let hub = &self.stack.hub;
             let measures = &self.stack.measures;
             measures.written(deliveries, |destination| hub.kind(destination));
+            self.stack.watch.written(&self.record, deliveries);
         }
         let more = match taken {
             Taken::Some {

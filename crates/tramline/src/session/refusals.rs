@@ -5,7 +5,7 @@ use tramline_broker::{PublishError, SubscribeError};
 use tramline_stomp::ErrorReply;
 
 use super::StompSession;
-use super::end::End;
+use super::end::{ACCESS_DENIED, End};
 use super::pending::{About, Work};
 use crate::model::log::log_client;
 use crate::model::rejection::{Rejection, RejectionKind};
@@ -173,13 +173,17 @@ impl StompSession {
         if let Some(reason) = decision.reason() {
             detail = format!("{detail}: {reason}");
         }
+        let rule = Some(decision.rule());
+        self.stack
+            .watch
+            .trouble(&self.record, "denied", &detail, rule);
         match about {
             Some(about) if self.stack.refusals == Refusals::Notify => {
                 Some(self.notify_refusal(&Rejection::new(RejectionKind::Denied, detail), about))
             }
             about => {
                 let receipt = about.and_then(|about| about.receipt);
-                self.end_with_error("access denied", detail, receipt);
+                self.end_with_error(ACCESS_DENIED, detail, receipt);
                 None
             }
         }

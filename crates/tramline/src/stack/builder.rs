@@ -21,6 +21,7 @@ use super::presence::{PresenceTable, Presences};
 use super::rates::{RateTable, Rates};
 use super::review::Prefixes;
 use super::shared::MessagingStack;
+use super::watch::Watch;
 use crate::app::interceptor::{Interceptor, Interceptors};
 use crate::app::publisher::Publisher;
 use crate::app::router::{CompleteRoutes, MessageRouter, RouteTable};
@@ -516,6 +517,7 @@ impl MessagingBuilder {
             name: self.name,
             hub: ClientHub::new(hub, Arc::clone(&measures)),
             measures,
+            watch: Watch::default(),
             routes,
             app_prefixes: self.app_prefixes,
             user_prefix: self.user_prefix,

@@ -10,6 +10,8 @@ use tramline_broker::{
     PublishError, Published, Refused, Separator, SessionId, Settle, SettleError, StartError,
     SubscribeError, SubscribeRequest, Subscribed, Timestamp, Transaction, UnsubscribeError,
 };
+#[cfg(feature = "console")]
+use tramline_broker::{Destination, Message};
 
 use super::policy::Authorized;
 use crate::model::clock::wall_clock;
@@ -182,7 +184,18 @@ impl ClientHub {
     }
 
     /// Statistics of no single destination.
-    #[cfg(feature = "metrics")]
+    /// The first messages that wait in a queue; they stay there.
+    #[cfg(feature = "console")]
+    pub(crate) fn peek(&self, queue: &Destination, limit: usize) -> Option<Vec<Arc<Message>>> {
+        self.hub.peek(queue, limit)
+    }
+
+    /// The bytes of all messages.
+    pub(crate) fn memory(&self) -> usize {
+        self.hub.memory()
+    }
+
+    #[cfg(any(feature = "metrics", feature = "console"))]
     pub(crate) fn totals(&self) -> BrokerStatistics {
         self.hub.totals()
     }

@@ -276,7 +276,7 @@ mod tests {
             user: Some(User::new("alice")),
             handshake: Handshake::default(),
         };
-        Arc::new(SessionRecord::new(info, std::sync::Weak::new()))
+        Arc::new(SessionRecord::new(info, std::sync::Weak::new(), "memory"))
     }
 
     fn messaging() -> Messaging {

@@ -14,7 +14,7 @@ use super::shared::MessagingStack;
 use super::stats::Stats;
 use crate::app::publisher::Publisher;
 use crate::model::clock::{now, wall_clock};
-use crate::net::drain::drain;
+use crate::net;
 use crate::net::endpoint::{Handle, Stack};
 use crate::net::transport::task::CLOSE_TIME;
 
@@ -193,20 +193,24 @@ impl Messaging {
     /// # }
     /// ```
     pub async fn drain(&self, over: Duration) -> usize {
-        let stack = &self.handle.stack;
-        let stop = StopBroker::by(stack, now() + over + CLOSE_TIME);
-        let left = drain(
-            &stack.lifecycle,
-            over,
-            || stack.hub.registered(),
-            || stack.hub.members(),
-            |member| stack.end(&member),
-            || stack.close(),
-        )
-        .await;
-        stop.now().await;
-        left
+        drain(&self.handle.stack, over).await
     }
+}
+
+/// See [`Messaging::drain`].
+pub(crate) async fn drain(stack: &Arc<MessagingStack>, over: Duration) -> usize {
+    let stop = StopBroker::by(stack, now() + over + CLOSE_TIME);
+    let left = net::drain::drain(
+        &stack.lifecycle,
+        over,
+        || stack.hub.registered(),
+        || stack.hub.members(),
+        |member| stack.end(&member),
+        || stack.close(),
+    )
+    .await;
+    stop.now().await;
+    left
 }
 
 /// Stops the broker when the sessions are gone, even if the future that waits for them is dropped.

@@ -14,3 +14,6 @@ pub(crate) mod registry;
 mod review;
 pub(crate) mod shared;
 pub(crate) mod stats;
+#[cfg(feature = "console")]
+pub(crate) mod trace;
+pub(crate) mod watch;

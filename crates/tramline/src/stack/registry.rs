@@ -38,7 +38,7 @@ use crate::model::user::User;
 pub struct Registry(Weak<MessagingStack>);
 
 impl Registry {
-    pub(super) fn of(stack: Weak<MessagingStack>) -> Self {
+    pub(crate) fn of(stack: Weak<MessagingStack>) -> Self {
         Self(stack)
     }
 

@@ -17,6 +17,7 @@ use super::policy::{Policy, Refusals};
 use super::presence::PresenceTable;
 use super::rates::RateTable;
 use super::stats::Counters;
+use super::watch::Watch;
 use crate::app::interceptor::Interceptors;
 use crate::app::publisher::Publisher;
 use crate::app::router::RouteTable;
@@ -55,6 +56,7 @@ pub(crate) struct MessagingStack {
     pub(crate) wheel: Arc<Wheel>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) measures: Arc<Measures>,
+    pub(crate) watch: Watch,
     pub(crate) log_budget: Arc<LogBudget>,
     pub(crate) listeners: Listeners,
     pub(crate) interceptors: Interceptors,
@@ -178,6 +180,8 @@ impl Driven for MessagingStack {
             *next_sweep = now + SWEEP;
             drop(next_sweep);
             self.hub.sweep();
+            self.watch
+                .sample(now, || (self.counters.snapshot(), self.hub.memory()));
         }
     }
 }

@@ -132,7 +132,7 @@ impl TestInbound {
         if let Some(user) = self.user {
             request.extensions.insert(user);
         }
-        let session = SessionRecord::new(session_info(&front, &request), Weak::new());
+        let session = SessionRecord::new(session_info(&front, &request), Weak::new(), "memory");
         Inbound {
             captures: self.captures,
             headers: self.headers,

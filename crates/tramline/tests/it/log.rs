@@ -16,10 +16,10 @@ use crate::support::{Client, Request, Server, Setup, Tcp};
 
 /// The lines of this thread, on which the server of a test runs too.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Lines {
-    fn captured() -> (Self, DefaultGuard) {
+    pub(crate) fn captured() -> (Self, DefaultGuard) {
         let lines = Self::default();
         let subscriber = tracing_subscriber::fmt()
             .with_writer(lines.clone())
@@ -30,7 +30,7 @@ impl Lines {
         (lines, tracing::subscriber::set_default(subscriber))
     }
 
-    fn all(&self) -> Vec<String> {
+    pub(crate) fn all(&self) -> Vec<String> {
         let text = String::from_utf8(self.0.lock().clone()).unwrap();
         text.lines().map(str::to_owned).collect()
     }

@@ -8,6 +8,8 @@ mod building;
 mod bursts;
 mod compression;
 mod concurrent;
+#[cfg(feature = "console")]
+mod console;
 mod delivery;
 #[cfg(feature = "durable")]
 mod durable;

@@ -17,7 +17,7 @@ fn session(user: Option<&User>) -> Arc<SessionRecord> {
         user: user.cloned(),
         handshake: Handshake::default(),
     };
-    Arc::new(SessionRecord::new(info, Weak::new()))
+    Arc::new(SessionRecord::new(info, Weak::new(), "memory"))
 }
 
 fn authorize(policy: &Policy, action: Action<'_>, user: Option<&User>) -> Answer<Inbound> {
