@@ -67,12 +67,15 @@ pub(crate) struct Proxies {
     pub(crate) haproxy: PathBuf,
 }
 
-/// Finds nginx and HAProxy, or installs Debian's, and openssl, which makes their certificates.
+/// Finds nginx and HAProxy, or installs Debian's, and openssl, which makes their certificates, and curl, for the script of
+/// docs/server.md.
 pub(crate) fn proxies() -> Result<Proxies, Trouble> {
-    let by_hand = "install nginx, HAProxy and openssl (Debian: sudo apt-get update && sudo apt-get install --yes \
-                   nginx-light haproxy openssl) or name them in TRAMLINE_NGINX and TRAMLINE_HAPROXY";
-    if find(&["openssl"]).is_none() {
-        apt_install(&["openssl"], by_hand)?;
+    let by_hand = "install nginx, HAProxy, openssl and curl (Debian: sudo apt-get update && sudo apt-get install --yes \
+                   nginx-light haproxy openssl curl) or name them in TRAMLINE_NGINX and TRAMLINE_HAPROXY";
+    for program in ["openssl", "curl"] {
+        if find(&[program]).is_none() {
+            apt_install(&[program], by_hand)?;
+        }
     }
     Ok(Proxies {
         nginx: found_or_installed("TRAMLINE_NGINX", &["nginx"], "nginx-light", by_hand)?,

@@ -17,15 +17,19 @@ pub(crate) enum Failure {
     Store(String, OpenError),
     /// The store in a directory lacks something that was confirmed.
     Lost(String),
+    /// A file for `serve` has errors.
+    Config(Vec<String>),
+    /// The server ended by itself.
+    Serve(String),
 }
 
 impl Failure {
     pub(crate) fn code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Client(Error::InvalidRequest { .. }) | Self::Usage(_) => 2,
+            Self::Client(Error::InvalidRequest { .. }) | Self::Usage(_) | Self::Config(_) => 2,
             Self::Client(Error::Connect { .. } | Error::Credentials { .. }) => 3,
             Self::Client(Error::Timeout { .. }) | Self::TimeOver(_) => 4,
-            Self::Client(_) | Self::Io(..) | Self::Store(..) | Self::Lost(_) => 1,
+            Self::Client(_) | Self::Io(..) | Self::Store(..) | Self::Lost(_) | Self::Serve(_) => 1,
         })
     }
 
@@ -50,7 +54,12 @@ impl fmt::Display for Failure {
             Self::Lost(directory) => {
                 write!(f, "{directory}: something that was confirmed may be gone")
             }
-            Self::Usage(what) | Self::TimeOver(what) => f.write_str(what),
+            Self::Config(errors) => {
+                let count = errors.len();
+                write!(f, "{count} error{}", if count == 1 { "" } else { "s" })?;
+                errors.iter().try_for_each(|error| write!(f, "\n{error}"))
+            }
+            Self::Usage(what) | Self::TimeOver(what) | Self::Serve(what) => f.write_str(what),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `tramline`: STOMP on the command line, and the stores of durable queues.
+//! `tramline`: STOMP on the command line, the stores of durable queues, and the server without Rust.
 
 use std::process::ExitCode;
 
@@ -7,11 +7,13 @@ use clap::{Parser, Subcommand};
 mod commands;
 mod connection;
 mod failure;
+mod gateway;
 mod output;
 
-use crate::commands::{bridge, load, request, send, store, sub, tail};
+use crate::commands::{bridge, load, request, send, serve, store, sub, tail, user};
 
-/// STOMP on the command line, against any server, and the stores of Tramline's durable queues.
+/// STOMP on the command line, against any server; the stores of Tramline's durable queues; and a server that a file
+/// describes.
 ///
 /// Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 failed on the way, 2 wrong command line,
 /// 3 no connection, 4 the time is over.
@@ -31,6 +33,9 @@ enum Command {
     Bridge(bridge::Bridge),
     Load(load::Load),
     Store(store::Store),
+    Serve(serve::Serve),
+    Check(serve::Check),
+    User(user::User),
 }
 
 #[tokio::main]
@@ -43,6 +48,9 @@ async fn main() -> ExitCode {
         Command::Bridge(command) => command.run().await,
         Command::Load(command) => command.run().await,
         Command::Store(command) => command.run(),
+        Command::Serve(command) => command.run().await,
+        Command::Check(command) => command.run(),
+        Command::User(command) => command.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -57,8 +57,14 @@ const ROOMS: &[Room] = &[
     },
     Room {
         package: "tramline-cli",
-        uses: &["tramline-client", "tramline-store"],
-        tests_use: &["tramline"],
+        uses: &[
+            "tramline",
+            "tramline-client",
+            "tramline-login",
+            "tramline-relay",
+            "tramline-store",
+        ],
+        tests_use: &[],
         pure: false,
     },
     Room {

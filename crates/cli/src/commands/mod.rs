@@ -8,9 +8,11 @@ pub(crate) mod bridge;
 pub(crate) mod load;
 pub(crate) mod request;
 pub(crate) mod send;
+pub(crate) mod serve;
 pub(crate) mod store;
 pub(crate) mod sub;
 pub(crate) mod tail;
+pub(crate) mod user;
 
 /// Why a command that runs for ever stops.
 #[derive(PartialEq, Eq)]

@@ -35,6 +35,8 @@ use super::{Settings, SettingsError};
 #[must_use = "finish with `load`"]
 pub struct SettingsLoader {
     settings: Settings,
+    /// Top-level names in files that are the application's own.
+    others: Vec<String>,
     given: Vec<Given>,
     errors: Vec<String>,
 }
@@ -52,6 +54,24 @@ impl SettingsLoader {
     /// Begins with other defaults than [`Settings::default`]. Values already read stay.
     pub fn defaults(mut self, settings: Settings) -> Self {
         self.settings = settings;
+        self
+    }
+
+    /// Leaves these top-level keys and sections of the files that follow to the application, which reads them from the same
+    /// file.
+    ///
+    /// # Example: a file that has more than settings
+    ///
+    /// ```
+    /// use tramline::settings::Settings;
+    ///
+    /// let text = "[web]\nlisten = '127.0.0.1:8080'\n[limits]\nbody = '16 KiB'";
+    /// let settings = Settings::loader().but(["web"]).toml("server.toml", text).load()?;
+    /// assert_eq!(settings.limits.body, 16_384);
+    /// # Ok::<(), tramline::settings::SettingsError>(())
+    /// ```
+    pub fn but<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.others.extend(names.into_iter().map(Into::into));
         self
     }
 
@@ -155,6 +175,9 @@ impl SettingsLoader {
         entries.sort_by_key(|(name, _)| name.span().start);
         for (name, value) in entries {
             let path = join(section, name.get_ref());
+            if self.others.contains(&path) {
+                continue;
+            }
             let here = place(name.span().start);
             match value.get_ref() {
                 DeValue::Table(table) if is_section(&path) => self.table(place, &path, table),
