@@ -232,6 +232,8 @@ describe('portfolio', { timeout: 300_000 }, () => {
     const two = await open(fabrice);
     const other = await open(paulson);
     await one.trade('Buy', 'DELL', 10);
+    // On its row: under way, and then done.
+    await eventually(async () => assert.equal(await one.page.locator('[data-trade="done"] .said').innerText(), 'Bought 10'));
     for (const shown of [one, two]) {
       await shown.showsShares({ DELL: 60 });
       await shown.showsNotifications('Bought 10 DELL: you hold 60 now.');
@@ -561,6 +563,7 @@ describe('portfolio while the server goes and comes back', { timeout: 300_000 },
     await shown.showsUnconfirmed('Buy 3 RHT: may not have arrived');
     await shown.trade('Buy', 'RHT', 1);
     await shown.showsUnconfirmed('Buy 3 RHT: may not have arrived', 'Buy 1 RHT: not sent');
+    await eventually(async () => assert.match(await shown.page.locator('#stale').innerText(), /These prices are old/));
     await shown.page.getByRole('button', { name: 'Buy RHT' }).click();
     const second = await startGallery({ listen: first.address, sessions: first.sessions });
     // That server knows nothing of what was before, and an open dialog follows it.

@@ -9,6 +9,9 @@ import { TradeDialog } from './trade.js';
 
 const KEPT_NOTIFICATIONS = 50;
 
+/** From this age on, in milliseconds, the newest price is an old one. */
+const STALE = 2_000;
+
 const element = (id) => document.getElementById(id);
 
 let market = new Market();
@@ -24,9 +27,9 @@ const connection = new Connection('/portfolio/ws', {
   prepare: renew,
   headers: csrf,
   changed(state) {
-    element('market').dataset.state = state;
     if (state !== 'connected') {
       market.silent();
+      table.hush();
     }
   },
 });
@@ -41,11 +44,16 @@ function entered(who) {
   const on = (destination, take) => connection.subscribe(destination, ({ body }) => take(JSON.parse(body)));
   // News first, so that none falls between the positions and them.
   on('/user/queue/position-updates', updated);
-  on('/user/queue/errors', (error) => problem('That did not work', error));
+  on('/user/queue/errors', (error) => {
+    table.hush();
+    problem('That did not work', error);
+  });
   on('/topic/price.stock.*', (quote) => market.quote(quote));
   on('/topic/price.rate', ({ updates }) => { market.made = updates; });
   on('/app/positions', (positions) => {
-    market.positions(positions);
+    if (market.positions(positions)) {
+      notify('Your positions are others than this page knew: you have traded elsewhere, or the server has restarted.');
+    }
     element('market').hidden = false;
     draw();
   });
@@ -65,7 +73,10 @@ function left() {
 
 function send(trade) {
   const { action, ticker, shares } = trade;
-  element('problem').hidden = connection.state === 'connected';
+  if (connection.state === 'connected') {
+    element('problem').hidden = true;
+    table.say(ticker, `${action === 'Buy' ? 'Buying' : 'Selling'} ${whole(shares)}…`);
+  }
   connection.send('/app/trade', trade, { label: `${action} ${whole(shares)} ${ticker}` });
 }
 
@@ -78,6 +89,7 @@ function updated(position) {
   const done = change < 0 ? `Sold ${whole(-change)}` : `Bought ${whole(change)}`;
   notify(`${done} ${position.ticker}: you hold ${whole(position.shares)} now.`);
   table.draw(market);
+  table.say(position.ticker, done, { done: true });
 }
 
 /** At the top of the page, which on a phone is far from where the trade was made. */
@@ -106,4 +118,9 @@ function draw() {
   dialog.draw();
   write(element('made'), whole(market.made));
   write(element('received'), whole(market.received));
+  const age = market.newest === null ? null : now - market.newest;
+  write(element('age'), age === null ? '–' : age < 1000 ? `${Math.round(age)} ms` : `${Math.round(age / 1000)} s`);
+  const stale = age >= STALE;
+  element('market').classList.toggle('stale', stale);
+  write(element('stale'), stale ? 'These prices are old: no others have come.' : '');
 }

@@ -12,22 +12,27 @@ export class Market {
   stocks = new Map();
   made = null;
   received = null;
+  /** When the newest price came. */
+  newest = null;
   #count = 0;
   #since = 0;
   /** Whether prices came since the last sample. */
   #news = false;
 
-  /** The answer to /app/positions, at first and after each reconnection. */
+  /** The answer to /app/positions, at first and after each reconnection. Whether other shares were known. */
   positions(positions) {
+    const others = positions.some(({ ticker, shares }) => (this.stocks.get(ticker)?.shares ?? shares) !== shares);
     for (const position of positions) {
       const stock = this.stocks.get(position.ticker) ?? { opened: position.price, history: [] };
       this.stocks.set(position.ticker, Object.assign(stock, position));
     }
+    return others;
   }
 
   quote({ ticker, price }) {
     this.#count += 1;
     this.#news = true;
+    this.newest = performance.now();
     const stock = this.stocks.get(ticker);
     if (stock) {
       stock.price = price;

@@ -3,6 +3,9 @@
 import { change } from './market.js';
 import { direction, dollars, html, marker, percent, whole, write } from './format.js';
 
+/** How long a row says that a trade is done, in milliseconds. */
+const SHOWN = 5_000;
+
 export class Table {
   #rows = new Map();
 
@@ -24,6 +27,27 @@ export class Table {
     });
     write(this.shares, whole(market.shares));
     write(this.value, dollars(market.value));
+  }
+
+  /** Says in a stock's row what becomes of a trade; `done`: it is over, and the words go after a while. */
+  say(ticker, text, { done = false } = {}) {
+    const { trade, said } = this.#rows.get(ticker);
+    write(said, text);
+    trade.dataset.trade = done ? 'done' : 'pending';
+    clearTimeout(trade.silence);
+    if (done) {
+      trade.silence = setTimeout(() => this.#hush(trade, said), SHOWN);
+    }
+  }
+
+  /** No trade is under way any more. */
+  hush() {
+    this.#rows.forEach(({ trade, said }) => trade.dataset.trade === 'pending' && this.#hush(trade, said));
+  }
+
+  #hush(trade, said) {
+    write(said, '');
+    delete trade.dataset.trade;
   }
 
   clear() {
@@ -53,8 +77,9 @@ export class Table {
       made.addEventListener('click', () => this.trade(action, ticker));
       return made;
     };
-    const trade = cell('trade', button('Buy'), button('Sell'));
-    this.body.append(html('tr', { role: 'row' }, heading, row.price, row.change, row.shares, row.value, trade));
+    row.said = html('span', { class: 'said' });
+    row.trade = cell('trade', button('Buy'), button('Sell'), row.said);
+    this.body.append(html('tr', { role: 'row' }, heading, row.price, row.change, row.shares, row.value, row.trade));
     this.#rows.set(ticker, row);
     return row;
   }
