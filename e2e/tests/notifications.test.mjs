@@ -10,8 +10,15 @@ import { eventually } from '../lib/wait.mjs';
 
 /** The page as its user sees it. */
 class Page {
-  static async open(browser, gallery, options) {
+  /** Toasts do not go by themselves while a test looks at them, unless it wants to see that. */
+  static async open(browser, gallery, { go = false, ...options } = {}) {
     const window = Object.assign(new Page(), await openWindow(browser, options));
+    await window.page.addInitScript((fast) => {
+      const sleep = window.setTimeout;
+      const stays = [12_000, 30_000];
+      const never = 2 ** 31 - 1;
+      window.setTimeout = (act, delay, ...values) => sleep(act, stays.includes(delay) ? (fast ? 500 : never) : delay, ...values);
+    }, go);
     await window.page.goto(`${gallery.url}/notifications/`);
     await window.connected('for what everyone gets');
     return window;
@@ -162,6 +169,42 @@ describe('notifications', () => {
     await elsewhere.lists('second', 'first');
     await elsewhere.showsToasts();
     await close(carol, elsewhere);
+  });
+
+  test('a toast goes by itself, and stays unread in the list; not while somebody is at it', async () => {
+    const window = await open({ go: true });
+    await post('/notifications', { text: 'passing' });
+    await window.lists('* passing');
+    await window.showsToasts();
+    await window.lists('* passing');
+
+    await window.page.evaluate(() => {
+      // Somebody is there as soon as it comes.
+      new MutationObserver((_, observer) => {
+        document.querySelector('.toast button').focus();
+        observer.disconnect();
+      }).observe(document.getElementById('polite'), { childList: true });
+    });
+    await post('/notifications', { text: 'staying' });
+    await window.showsToasts('staying');
+    await post('/notifications', { text: 'later' });
+    await window.lists('* later', '* staying', '* passing');
+    await window.showsToasts('later', 'staying');
+    await window.page.getByLabel('Text').focus();
+    await window.showsToasts();
+    await close(window);
+  });
+
+  test('what is for everyone is caught up after a loss', async () => {
+    const window = await open();
+    await window.context.setOffline(true);
+    await eventually(async () => assert.equal(await window.page.locator('#state').innerText(), 'Reconnecting'));
+    await post('/notifications', { text: 'meanwhile' });
+    await window.context.setOffline(false);
+    await window.connected('for what everyone gets');
+    await window.lists('* meanwhile');
+    await window.showsToasts('meanwhile');
+    await window.context.close();
   });
 
   test('the server restarts: the page connects again, for the same user', async () => {

@@ -1,6 +1,9 @@
-// Toasts: they stay until they are dismissed, or until newer ones need their place.
+// Toasts: they go by themselves after a while, or when they are dismissed, or when newer ones need their place.
 
 const MOST_SHOWN = 3;
+
+/** How long one stays, in milliseconds; the list keeps it, unread. */
+const STAYS = { polite: 12_000, urgent: 30_000 };
 
 const REGIONS = { warning: 'urgent', error: 'urgent' };
 
@@ -17,6 +20,12 @@ export class Toasts {
   /** Calls `dismissed(id)` when somebody dismisses one. */
   constructor(dismissed) {
     this.#dismissed = dismissed;
+    for (const region of Object.keys(STAYS)) {
+      for (const event of ['pointerenter', 'pointerleave', 'focusin', 'focusout']) {
+        element(region).addEventListener(event, () => this.#wait());
+      }
+    }
+    document.addEventListener('visibilitychange', () => this.#wait());
   }
 
   show({ id, level, text }) {
@@ -36,6 +45,7 @@ export class Toasts {
     while (this.#shown.size > MOST_SHOWN) {
       this.remove(this.#shown.keys().next().value);
     }
+    this.#wait(id);
   }
 
   /** Takes one away that was seen elsewhere, or has to make room. */
@@ -44,8 +54,22 @@ export class Toasts {
     if (toast?.contains(document.activeElement)) {
       this.#focusAnother(id);
     }
+    clearTimeout(toast?.going);
     toast?.remove();
     this.#shown.delete(id);
+  }
+
+  /** Counts anew for one, or for all; not while somebody points at them or is among them, nor while nobody sees the page. */
+  #wait(one) {
+    const read = Object.keys(STAYS).some((region) => element(region).matches(':hover, :focus-within'));
+    for (const [id, toast] of this.#shown) {
+      if (read || document.hidden) {
+        clearTimeout(toast.going);
+      } else if (one === undefined || one === id) {
+        clearTimeout(toast.going);
+        toast.going = setTimeout(() => this.remove(id), STAYS[toast.parentElement.id]);
+      }
+    }
   }
 
   #dismiss(id) {

@@ -9,9 +9,13 @@ mod rest;
 
 use axum::Router;
 use serde::{Deserialize, Serialize};
+use tramline::broker::History;
 use tramline::policy::{Policy, authenticated, deny, permit};
 use tramline::settings::Settings;
-use tramline::{Json, MessageRouter, Messaging, MessagingBuilder, State, User, message, subscribe};
+use tramline::{
+    EmbeddedBroker, Json, MessageRouter, Messaging, MessagingBuilder, State, User, message,
+    subscribe,
+};
 
 use crate::inbox::{Inboxes, Kept};
 pub use crate::key::Key;
@@ -45,6 +49,15 @@ pub async fn seen(
     })
 }
 
+/// Notifications for everyone that the server keeps for those whose connection was lost, for an hour at most.
+const KEPT_FOR_EVERYONE: usize = 50;
+
+fn broker(broker: EmbeddedBroker) -> EmbeddedBroker {
+    broker
+        .topics("/topic")
+        .history(EVERYONE, History::messages(KEPT_FOR_EVERYONE))
+}
+
 /// What clients find behind the endpoint: everybody hears what is for everybody, users besides what is for them.
 pub fn messaging(settings: &Settings, inboxes: Inboxes) -> MessagingBuilder {
     let routes = MessageRouter::new()
@@ -65,7 +78,7 @@ pub fn messaging(settings: &Settings, inboxes: Inboxes) -> MessagingBuilder {
         .settings(settings)
         .name("notifications")
         .routes(routes)
-        .broker(settings.broker.embedded().topics("/topic"))
+        .broker(broker(settings.broker.embedded()))
         .policy(policy)
 }
 
