@@ -59,7 +59,7 @@ impl Request {
         self.header("content-type", content_type)
     }
 
-    /// Sets where replies come to. Default `/temp-queue/replies`, the connection's own queue at RabbitMQ and ActiveMQ. With
+    /// Sets where replies come to. Default `/temp-queue/replies`, the session's own at Tramline, RabbitMQ and ActiveMQ. With
     /// a server that has no temporary queues: a user destination such as `/user/queue/replies`, or a queue that no other
     /// client reads.
     pub fn reply_to(mut self, destination: impl Into<ByteString>) -> Self {
