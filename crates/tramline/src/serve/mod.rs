@@ -226,6 +226,17 @@ struct Serving {
     tls: Option<Tls>,
 }
 
+impl Serving {
+    /// Returns true without TLS, under which any answer would need a handshake.
+    fn is_plain(&self) -> bool {
+        #[cfg(feature = "tls")]
+        let is_plain = self.tls.is_none();
+        #[cfg(not(feature = "tls"))]
+        let is_plain = true;
+        is_plain
+    }
+}
+
 async fn run<A, B>(server: Server<A>) -> io::Result<()>
 where
     A: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
@@ -265,7 +276,9 @@ where
             Ok(place) => place,
             Err(full) => {
                 counters.connections_refused.increment();
-                refuse(&socket, &of_all);
+                if of_all.is_plain() {
+                    refuse(&socket);
+                }
                 warn(full, remote, &of_all.limits, &warned);
                 return;
             }
@@ -312,13 +325,7 @@ impl Drop for Open<'_> {
 }
 
 /// Answers a connection without a place, as far as that needs no waiting.
-fn refuse(socket: &TcpStream, serving: &Serving) {
-    #[cfg(feature = "tls")]
-    if serving.tls.is_some() {
-        // Under TLS an answer would need a handshake.
-        return;
-    }
-
+fn refuse(socket: &TcpStream) {
     const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\n\
         Content-Type: text/plain; charset=UTF-8\r\nContent-Length: 21\r\n\r\ntoo many connections\n";
     let socket = SockRef::from(socket);
