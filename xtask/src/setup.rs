@@ -67,12 +67,12 @@ pub(crate) struct Proxies {
     pub(crate) haproxy: PathBuf,
 }
 
-/// Finds nginx and HAProxy, or installs Debian's, and openssl, which makes their certificates, and curl, for the script of
-/// docs/server.md.
+/// Finds nginx and HAProxy, or installs Debian's, and openssl, which makes their certificates, curl, for the script of
+/// docs/server.md, and make, which builds jemalloc.
 pub(crate) fn proxies() -> Result<Proxies, Trouble> {
-    let by_hand = "install nginx, HAProxy, openssl and curl (Debian: sudo apt-get update && sudo apt-get install --yes \
-                   nginx-light haproxy openssl curl) or name them in TRAMLINE_NGINX and TRAMLINE_HAPROXY";
-    for program in ["openssl", "curl"] {
+    let by_hand = "install nginx, HAProxy, openssl, curl and make (Debian: sudo apt-get update && sudo apt-get install --yes \
+                   nginx-light haproxy openssl curl make) or name them in TRAMLINE_NGINX and TRAMLINE_HAPROXY";
+    for program in ["openssl", "curl", "make"] {
         if find(&[program]).is_none() {
             apt_install(&[program], by_hand)?;
         }

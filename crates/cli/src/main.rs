@@ -12,6 +12,11 @@ mod output;
 
 use crate::commands::{bridge, load, request, send, serve, store, sub, tail, user};
 
+/// A server gives the memory of a burst back once it is over.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// STOMP on the command line, against any server; the stores of Tramline's durable queues; and a server that a file
 /// describes.
 ///

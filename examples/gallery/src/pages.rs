@@ -446,7 +446,9 @@ mod tests {
                 link.split('"').next()
             });
             let elsewhere = |link: &&str| {
-                link.starts_with("https:") || link.starts_with('#') || *link == "/login"
+                link.starts_with("https:")
+                    || link.starts_with('#')
+                    || ["/login", "/console/"].contains(link)
             };
             for link in links.filter(|link| !elsewhere(link)) {
                 let target = if link.starts_with('/') {

@@ -1,4 +1,4 @@
-//! The HTTP interface for back ends: publish, disconnect, list, and whether the server is well.
+//! The HTTP interface for back ends: publish, disconnect, list, measure, and whether the server is well.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -13,9 +13,10 @@ use axum::{Json, Router};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value, json};
 use subtle::ConstantTimeEq;
-use tokio::sync::watch;
 use tramline::Messaging;
 use tramline::broker::{Destination, SessionId};
+use tramline::health::Health;
+use tramline::metrics::Metrics;
 use tramline::publisher::SendError;
 use tramline::reply::Payload;
 
@@ -32,7 +33,6 @@ const MOST_SESSIONS: usize = 1_000;
 pub(super) struct BackEnd {
     messaging: Messaging,
     key: Key,
-    draining: watch::Receiver<bool>,
 }
 
 /// The key of back ends, which changes when the file is read again.
@@ -94,21 +94,19 @@ impl IntoResponse for Refused {
     }
 }
 
-pub(super) fn router(messaging: Messaging, key: Key, draining: watch::Receiver<bool>) -> Router {
-    let back_end = BackEnd {
-        messaging,
-        key,
-        draining,
-    };
+pub(super) fn router(messaging: Messaging, key: Key, metrics: Metrics) -> Router {
+    let health = Health::of(&messaging);
+    let back_end = BackEnd { messaging, key };
     // What has no key stands below.
     Router::new()
         .route("/publish", post(publish))
         .route("/disconnect", post(disconnect))
         .route("/sessions", get(sessions))
+        .route_service("/metrics", metrics)
         .layer(DefaultBodyLimit::max(MOST_BYTES))
         .layer(from_fn_with_state(back_end.clone(), with_key))
-        .route("/health", get(async || "ok\n"))
-        .route("/ready", get(ready))
+        .route_service("/health", health.liveness())
+        .route_service("/ready", health.readiness())
         .fallback(async || Refused::new(StatusCode::NOT_FOUND, "there is no such path"))
         .method_not_allowed_fallback(async || {
             Refused::new(
@@ -129,13 +127,6 @@ async fn with_key(State(back_end): State<BackEnd>, request: Request, next: Next)
         return (challenge, refused).into_response();
     }
     next.run(request).await
-}
-
-async fn ready(State(back_end): State<BackEnd>) -> (StatusCode, &'static str) {
-    match *back_end.draining.borrow() {
-        false => (StatusCode::OK, "ready\n"),
-        true => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-    }
 }
 
 /// A message of a request.

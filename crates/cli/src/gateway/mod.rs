@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tramline::Messaging;
+use tramline::metrics::Metrics;
 use tramline::serve::stop_signal;
 use tramline_login::Users;
 
@@ -45,7 +46,7 @@ struct Gateway {
 /// A text for the operator: an address that cannot be listened on, a store that cannot be opened, a listener that failed.
 pub(crate) async fn serve(path: &Path, data: Option<&Path>, config: Config) -> Result<(), String> {
     let messaging = config.messaging()?;
-    let (stopping, stopped) = watch::channel(false);
+    let mut metrics = Metrics::new().stack(&messaging);
     let (end, ended) = watch::channel(false);
     let mut tasks = JoinSet::new();
 
@@ -66,6 +67,7 @@ pub(crate) async fn serve(path: &Path, data: Option<&Path>, config: Config) -> R
         if let Some(tls) = tls {
             server = server.tls(tls.clone());
         }
+        metrics = metrics.server(server.connections());
         let scheme = if tls.is_some() { "https" } else { "http" };
         tracing::info!(
             "WebSocket{} at {scheme}://{address}{}",
@@ -88,7 +90,7 @@ pub(crate) async fn serve(path: &Path, data: Option<&Path>, config: Config) -> R
     if let Some((address, text)) = &config.back_end {
         let (listener, address) = listen(*address).await?;
         let current = Key::new(text.clone());
-        let app = back_end::router(messaging.clone(), current.clone(), stopped.clone());
+        let app = back_end::router(messaging.clone(), current.clone(), metrics);
         key = Some(current);
         let server = tramline::serve(listener, app).with_graceful_shutdown(drained(ended.clone()));
         tracing::info!("back ends at http://{address}");
@@ -125,7 +127,6 @@ pub(crate) async fn serve(path: &Path, data: Option<&Path>, config: Config) -> R
     }
     let over = gateway.config.drain;
     tracing::info!("draining over {over:?}; sessions are asked to connect again elsewhere");
-    let _ = stopping.send(true);
     let left = messaging.drain(over).await;
     let _ = end.send(true);
     while tasks.join_next().await.is_some() {}

@@ -150,6 +150,9 @@ async fn clients_of_all_kinds_and_a_back_end() {
     for mut subscription in subscriptions {
         while let Some(Ok(_)) = subscription.next().await {}
     }
+    let metrics = http(&urls.back_end, "GET /metrics", Some(KEY), "");
+    let text = metrics.body.as_str().unwrap();
+    assert!(text.contains("tramline_sessions_opened_total"), "{text}");
     for path in ["GET /health", "GET /ready"] {
         assert_eq!(http(&urls.back_end, path, None, "").status, 200);
     }
@@ -184,7 +187,12 @@ async fn rules_decide_and_passwords_count() {
 fn back_ends_are_told_what_is_wrong() {
     let (_server, urls) = start();
     for key in [None, Some("wrong"), Some(""), Some(&KEY[1..])] {
-        for request in ["POST /publish", "POST /disconnect", "GET /sessions"] {
+        for request in [
+            "POST /publish",
+            "POST /disconnect",
+            "GET /sessions",
+            "GET /metrics",
+        ] {
             let refused = http(&urls.back_end, request, key, "{}");
             assert_eq!(refused.status, 401, "{request}");
             assert!(
