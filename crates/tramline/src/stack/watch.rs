@@ -259,7 +259,7 @@ mod nothing {
 
     /// Keeps nothing.
     #[derive(Debug, Default)]
-    pub(crate) struct Watch;
+    pub(crate) struct Watch(());
 
     impl Watch {
         pub(crate) fn sample(&self, _: Instant, _: impl FnOnce() -> (Stats, usize)) {}
