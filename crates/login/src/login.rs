@@ -19,7 +19,7 @@ use crate::guard::guard;
 use crate::live::{Live, LiveSessions, WebSession};
 use crate::name::Name;
 use crate::pages::{self, LoginForm};
-use crate::password::{Busy, Hashing};
+use crate::passwords::{Passwords, PasswordsError};
 use crate::rules::Rules;
 use crate::store::{MemorySessions, Store};
 use crate::throttle::{Attempts, Throttle};
@@ -33,7 +33,7 @@ use crate::users::{Account, AnyUsers, Users, UsersError};
 pub struct Login(pub(crate) Arc<Shared>);
 
 pub(crate) struct Shared {
-    users: Box<dyn AnyUsers>,
+    passwords: Passwords,
     pub(crate) store: Store,
     pub(crate) live: LiveSessions,
     pub(crate) ends: Ends,
@@ -45,7 +45,6 @@ pub(crate) struct Shared {
     pub(crate) after_login: String,
     pub(crate) page: Option<Page>,
     address: Address,
-    hashing: Hashing,
     attempts: Attempts,
     sweeping: AtomicBool,
 }
@@ -240,18 +239,14 @@ impl Shared {
             Ok(attempt) => attempt,
             Err(wait) => return Ok(Verdict::Wait(wait)),
         };
-        let account = self.users.account(key).await?;
-        let account = account.filter(|_| name.is_some());
-        let hash = account.as_ref().map(|account| account.hash.as_str());
-        match self.hashing.fits(hash, password).await {
-            Err(Busy) => Ok(Verdict::Busy),
-            Ok(fits) => Ok(match account.filter(|_| fits) {
-                Some(account) => {
-                    self.attempts.succeeded(attempt, Instant::now());
-                    Verdict::Right(account)
-                }
-                None => Verdict::Wrong,
-            }),
+        match self.passwords.account(name.as_ref(), password).await {
+            Ok(Some(account)) => {
+                self.attempts.succeeded(attempt, Instant::now());
+                Ok(Verdict::Right(account))
+            }
+            Ok(None) => Ok(Verdict::Wrong),
+            Err(PasswordsError::Busy) => Ok(Verdict::Busy),
+            Err(PasswordsError::Users(error)) => Err(error),
         }
     }
 
@@ -283,7 +278,7 @@ impl Shared {
                 "you were logged out because nothing happened for a while",
             ));
         }
-        let Some(account) = self.users.account(&ticket.user).await? else {
+        let Some(account) = self.passwords.users().account(&ticket.user).await? else {
             return Ok(Err("your account was removed"));
         };
         if account.print() != ticket.print {
@@ -534,7 +529,7 @@ impl LoginBuilder {
             return Err(LoginError(self.errors));
         }
         Ok(Login(Arc::new(Shared {
-            users: self.users,
+            passwords: Passwords::of(self.users),
             store: Store::new(self.store, self.ends),
             live: LiveSessions::default(),
             ends: self.ends,
@@ -546,7 +541,6 @@ impl LoginBuilder {
             after_login: self.after_login,
             page: self.page,
             address: self.address,
-            hashing: Hashing::new(),
             attempts: Attempts::new(self.throttle),
             sweeping: AtomicBool::new(false),
         })))

@@ -7,7 +7,7 @@ use tramline::User;
 
 use crate::name::Name;
 use crate::password::Hashing;
-use crate::users::{AnyUsers, Users, UsersError};
+use crate::users::{Account, AnyUsers, Users, UsersError};
 
 /// Checks names and passwords for clients without a web session: a [`connect`] handler, for `login` and `passcode` of
 /// STOMP. Cheap to clone.
@@ -68,10 +68,16 @@ pub enum PasswordsError {
 impl Passwords {
     /// Checks the passwords of these users.
     pub fn new(users: impl Users) -> Self {
-        Self(Arc::new(Shared {
-            users: Box::new(users),
-            hashing: Hashing::new(),
-        }))
+        Self::of(Box::new(users))
+    }
+
+    pub(crate) fn of(users: Box<dyn AnyUsers>) -> Self {
+        let hashing = Hashing::new();
+        Self(Arc::new(Shared { users, hashing }))
+    }
+
+    pub(crate) fn users(&self) -> &dyn AnyUsers {
+        &*self.0.users
     }
 
     /// Returns the user of this name and password; `None` if there is none.
@@ -80,15 +86,24 @@ impl Passwords {
     ///
     /// [`PasswordsError`]: the store of users has one, or too many logins wait already.
     pub async fn check(&self, name: &str, password: &str) -> Result<Option<User>, PasswordsError> {
-        let account = match Name::parse(name) {
-            Ok(name) => self.0.users.account(name.as_str()).await,
-            Err(_) => Ok(None),
-        };
-        let account = account.map_err(PasswordsError::Users)?;
+        let name = Name::parse(name).ok();
+        let account = self.account(name.as_ref(), password).await?;
+        Ok(account.map(|account| account.user))
+    }
+
+    /// The account that name and password fit. Without a valid name the same work is done, in vain.
+    pub(crate) async fn account(
+        &self,
+        name: Option<&Name>,
+        password: &str,
+    ) -> Result<Option<Account>, PasswordsError> {
+        let found = self.users().account(name.map_or("", Name::as_str)).await;
+        let account = found.map_err(PasswordsError::Users)?;
+        let account = account.filter(|_| name.is_some());
         let hash = account.as_ref().map(|account| account.hash.as_str());
         let fits = self.0.hashing.fits(hash, password).await;
         let fits = fits.map_err(|_| PasswordsError::Busy)?;
-        Ok(account.filter(|_| fits).map(|account| account.user))
+        Ok(account.filter(|_| fits))
     }
 }
 

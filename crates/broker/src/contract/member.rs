@@ -65,7 +65,7 @@ impl<'a> Trial<'a> {
         self.options.order
     }
 
-    /// Whether counts of redeliveries are known wherever the next session is.
+    /// Returns true if a node knows how often the others delivered a message.
     pub(super) fn counts_between_nodes(&self) -> bool {
         self.options.counts_between_nodes || self.nodes.len() == 1
     }

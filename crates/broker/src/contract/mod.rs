@@ -50,8 +50,8 @@ pub struct Options {
     pub quiet: Duration,
     /// The order that the engine [declares](crate::Capabilities::order). Default [`Order::Destination`].
     pub order: Order,
-    /// Whether the count of redeliveries is known to a node that did not make the first delivery. Default true; where it
-    /// is false, counts are looked at with one node only.
+    /// True if a node knows how often the other nodes delivered a message. Default true. Where it is false, the clauses look
+    /// at the counts of redeliveries with one node only.
     pub counts_between_nodes: bool,
 }
 

@@ -350,7 +350,7 @@ enum Prepared {
     Kept {
         topic: Destination,
         publish: Publish,
-        /// What the journal has of it.
+        /// The message of the journal's record.
         message: Arc<Message>,
         /// Those that receive it, with its key for each.
         by: Vec<(Arc<Subscription>, Key)>,

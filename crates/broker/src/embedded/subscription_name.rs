@@ -7,7 +7,7 @@ use crate::destination::Destination;
 use crate::request::DurableName;
 use crate::timestamp::Timestamp;
 
-/// What makes a durable subscription the same.
+/// The identity of a durable subscription: another value of one of these is another subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) name: DurableName,

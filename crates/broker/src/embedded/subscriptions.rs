@@ -41,6 +41,13 @@ struct All {
     swept: Timestamp,
 }
 
+impl Subscriptions {
+    /// Notes the number of `all`.
+    fn counted(&self, all: &All) {
+        self.count.store(all.by_name.len(), Ordering::Relaxed);
+    }
+}
+
 /// One of them.
 #[derive(Debug)]
 struct Known {
@@ -54,7 +61,7 @@ struct Known {
     since: Timestamp,
 }
 
-/// What a topic has of it.
+/// A durable subscription, as its topics know it.
 #[derive(Debug)]
 pub(super) struct Subscription {
     identity: Identity,
@@ -133,11 +140,9 @@ impl Engine {
                 ));
             }
             let payer = || self.hub.account_of(consumer.session());
-            let known = self.begin(identity.clone(), keeper, &payer)?;
+            let known = self.begin(identity.clone(), pattern, keeper, &payer)?;
             all.by_name.insert(name.clone(), known);
-            self.subscriptions
-                .count
-                .store(all.by_name.len(), Ordering::Relaxed);
+            self.subscriptions.counted(&all);
         }
         let Some(known) = all.by_name.get_mut(name) else {
             return Err(SubscribeError::BrokerUnavailable);
@@ -200,16 +205,13 @@ impl Engine {
     fn begin(
         &self,
         identity: Identity,
+        pattern: &Pattern,
         keeper: Keeper,
         payer: Payer<'_>,
     ) -> Result<Known, SubscribeError> {
-        let pattern = &identity.pattern;
-        let separator = self.hub.settings().separator(pattern);
         let refused = |reason: String| SubscribeError::Refused {
             reason: reason.into(),
         };
-        let pattern = Pattern::parse_separated(pattern.clone(), separator);
-        let pattern = pattern.map_err(|error| refused(error.to_string()))?;
         let selector = identity.selector.as_deref().map(Selector::parse);
         let name = |stored: Stored| {
             let name = stored.to_name();
@@ -237,7 +239,7 @@ impl Engine {
             identity,
         });
         let kept: kept::Kept = Arc::clone(&subscription) as _;
-        let place = self.hub.keep(&pattern, payer, kept)?;
+        let place = self.hub.keep(pattern, payer, kept)?;
         Ok(Known {
             subscription,
             place,
@@ -298,9 +300,7 @@ impl Engine {
         if let Some(known) = all.by_name.remove(name) {
             self.hub.drop_kept(&known.place);
             known.subscription.queue.end(known.mark.as_slice(), after);
-            self.subscriptions
-                .count
-                .store(all.by_name.len(), Ordering::Relaxed);
+            self.subscriptions.counted(all);
         }
     }
 
@@ -445,7 +445,7 @@ impl Engine {
                 let pattern = pattern.map_err(|error| failed(error.to_string()))?;
                 let keeper = self.keeper_of_topics(&pattern);
                 let keeper = keeper.ok_or_else(|| failed("no durable pattern covers it".into()))?;
-                let known = self.begin(identity.clone(), keeper, &|| None);
+                let known = self.begin(identity.clone(), &pattern, keeper, &|| None);
                 let known = known.map_err(|error| failed(error.to_string()))?;
                 all.by_name.insert(identity.name.clone(), known);
             }
@@ -465,13 +465,11 @@ impl Engine {
         }
         for known in all.by_name.values_mut() {
             if known.mark.is_none() {
-                // What said that it exists was damaged, and its messages are there.
+                // The mark was damaged, and the messages are there.
                 self.mark(known, Timestamp::from_millis(0), &mut after);
             }
         }
-        self.subscriptions
-            .count
-            .store(all.by_name.len(), Ordering::Relaxed);
+        self.subscriptions.counted(&all);
         Ok(queues)
     }
 }

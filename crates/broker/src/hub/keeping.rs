@@ -1,4 +1,4 @@
-//! What the engine asks of topics for the subscriptions that it keeps.
+//! Subscriptions of the engine at their topics: they begin, end, and take messages.
 
 use super::kept::{Keeper, Kept};
 use super::local::LocalHub;

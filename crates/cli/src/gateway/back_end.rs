@@ -97,7 +97,7 @@ impl IntoResponse for Refused {
 pub(super) fn router(messaging: Messaging, key: Key, metrics: Metrics) -> Router {
     let health = Health::of(&messaging);
     let back_end = BackEnd { messaging, key };
-    // What has no key stands below.
+    // The key is asked for above this layer only.
     Router::new()
         .route("/publish", post(publish))
         .route("/disconnect", post(disconnect))

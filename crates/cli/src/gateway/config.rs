@@ -1,4 +1,4 @@
-//! What the file says, read and checked: everything short of listening.
+//! The configuration, read from its file and checked; nothing listens yet.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -382,18 +382,16 @@ fn read_destinations(section: Option<Section<'_>>) -> Destinations {
     let read = |key, default: &str| {
         let prefixes = section.as_ref().and_then(|section| section.texts(key));
         let prefixes = prefixes.unwrap_or_else(|| vec![default.to_owned()]);
-        for prefix in &prefixes {
-            if let Some(section) = &section
-                && (!prefix.starts_with('/') || prefix.len() < 2)
-            {
-                section.wrong(
-                    key,
-                    format_args!("{prefix:?} must begin with `/`, as \"/topic\""),
-                );
-            }
-        }
         let is_prefix = |prefix: &String| prefix.starts_with('/') && prefix.len() > 1;
-        prefixes.into_iter().filter(is_prefix).collect()
+        let (prefixes, others): (Vec<_>, Vec<_>) = prefixes.into_iter().partition(is_prefix);
+        for other in others {
+            let Some(section) = &section else { continue };
+            section.wrong(
+                key,
+                format_args!("{other:?} must begin with `/`, as \"/topic\""),
+            );
+        }
+        prefixes
     };
     let destinations = Destinations {
         topics: read("topics", "/topic"),

@@ -1,4 +1,4 @@
-//! Who clients are: users of a file, and tokens.
+//! Logins of clients: by the users of a file, and by tokens.
 
 use std::sync::{Arc, PoisonError, RwLock};
 

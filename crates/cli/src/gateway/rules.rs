@@ -14,7 +14,7 @@ use super::file::Section;
 /// The frames that a rule is for.
 const FRAMES: &[&str] = &["connect", "send", "subscribe"];
 
-/// What a capture of a rule must be of the user.
+/// The property of the user that a capture must be equal to.
 #[derive(Clone)]
 enum Of {
     Name,

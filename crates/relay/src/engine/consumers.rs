@@ -328,10 +328,11 @@ impl ConsumerState {
 
     /// Returns what the subscription has received and not settled.
     fn delivered(&self) -> impl Iterator<Item = &Held> {
-        let received = |token: &Token| !self.beyond.contains(token);
-        self.unsettled
-            .iter()
-            .filter_map(move |(token, held)| received(token).then_some(held))
+        // Tokens only grow, and are delivered in their order.
+        let next = self.beyond.front();
+        let received = move |token: &Token| next.is_none_or(|next| token < next);
+        let all = self.unsettled.iter();
+        all.filter_map(move |(token, held)| received(token).then_some(held))
     }
 
     /// Delivers what waits for credit.

@@ -1,18 +1,13 @@
 //! Whether the process lives, and whether clients should come to it.
 
-use std::convert::Infallible;
 use std::fmt;
-use std::future::{Ready, ready};
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll};
 
 use bytestring::ByteString;
-use http::{Request, Response, StatusCode};
+use http::StatusCode;
 use serde::Serialize;
-use tower_service::Service;
 
-use super::answer;
-use crate::net::endpoint::Body;
+use super::answer::{Answer, answers_get};
 use crate::stack::messaging::Messaging;
 use crate::stack::shared::MessagingStack;
 
@@ -133,47 +128,31 @@ struct StackReport {
 #[derive(Clone, Debug)]
 pub struct Liveness(());
 
-impl<B> Service<Request<B>> for Liveness {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Ready<Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let up = || (StatusCode::OK, JSON, "{\"status\":\"up\"}".to_owned());
-        ready(Ok(answer::get(request.method(), up)))
+impl Liveness {
+    fn answer(&self) -> Answer {
+        (StatusCode::OK, JSON, "{\"status\":\"up\"}".to_owned())
     }
 }
+
+answers_get!(Liveness);
 
 /// A tower service that says whether clients should come: from [`Health::readiness`].
 #[derive(Clone, Debug)]
 pub struct Readiness(Health);
 
-impl<B> Service<Request<B>> for Readiness {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Ready<Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let health = &self.0;
-        ready(Ok(answer::get(request.method(), || {
-            health.start();
-            let report = health.report();
-            let status = match report.status {
-                READY => StatusCode::OK,
-                _ => StatusCode::SERVICE_UNAVAILABLE,
-            };
-            (status, JSON, serde_json::json!(report).to_string())
-        })))
+impl Readiness {
+    fn answer(&self) -> Answer {
+        self.0.start();
+        let report = self.0.report();
+        let status = match report.status {
+            READY => StatusCode::OK,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        (status, JSON, serde_json::json!(report).to_string())
     }
 }
+
+answers_get!(Readiness);
 
 const JSON: &str = "application/json";
 

@@ -1,20 +1,15 @@
 //! The metrics of a process, as Prometheus reads them.
 
-use std::convert::Infallible;
 use std::fmt;
-use std::future::{Ready, ready};
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll};
 
 use bytestring::ByteString;
-use http::{Request, Response, StatusCode};
-use tower_service::Service;
+use http::StatusCode;
 use tramline_broker::{DestinationError, Pattern};
 
-use super::answer;
+use super::answer::{Answer, answers_get};
 use super::exposition::{CONTENT_TYPE, Exposition};
 use super::families;
-use crate::net::endpoint::Body;
 use crate::raw::{RawEndpoint, RawStats};
 use crate::stack::messaging::Messaging;
 use crate::stack::shared::MessagingStack;
@@ -152,20 +147,13 @@ impl Metrics {
     }
 }
 
-impl<B> Service<Request<B>> for Metrics {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Ready<Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let text = || (StatusCode::OK, CONTENT_TYPE, self.render());
-        ready(Ok(answer::get(request.method(), text)))
+impl Metrics {
+    fn answer(&self) -> Answer {
+        (StatusCode::OK, CONTENT_TYPE, self.render())
     }
 }
+
+answers_get!(Metrics);
 
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 use parking_lot::Mutex;
 use serde::Serialize;
-use tramline_broker::{Delivery, Headers, SessionId};
+use tramline_broker::{Delivery, Headers, SessionId, Timestamp};
 use tramline_stomp::ServerEvent;
 
 use crate::model::clock::{now, wall_clock};
@@ -241,7 +241,6 @@ impl Traces {
             if trace.frames.len() == FRAMES {
                 trace.frames.pop_front();
             }
-            let since = wall_clock().duration_since(SystemTime::UNIX_EPOCH);
             let mut shown: Vec<(String, String)> =
                 headers.iter().take(HEADERS).map(shown).collect();
             if let Some(destination) = destination.filter(|_| headers.get("destination").is_none())
@@ -256,7 +255,7 @@ impl Traces {
             }
             trace.frames.push_back(Frame {
                 number: trace.count,
-                at: since.map_or(0, |since| since.as_millis() as u64),
+                at: Timestamp::from(wall_clock()).as_millis(),
                 session: session.id().to_string(),
                 user: session.user().map(|user| user.name().to_owned()),
                 from_client,
@@ -288,7 +287,8 @@ const SECRETS: [&str; 8] = [
     "pass", "auth", "token", "secret", "cookie", "csrf", "xsrf", "key",
 ];
 
-fn beginning(bytes: &[u8], most: usize) -> String {
+/// The first `most` bytes as text, and a sign if there are more.
+pub(super) fn beginning(bytes: &[u8], most: usize) -> String {
     let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(most)]).into_owned();
     match bytes.len() > most {
         true => format!("{}…", shown.trim_end_matches('\u{fffd}')),

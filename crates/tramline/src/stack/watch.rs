@@ -12,15 +12,15 @@ mod kept {
     use std::fmt::Display;
     use std::net::SocketAddr;
     use std::sync::atomic::{AtomicBool, Ordering};
-    use std::time::{Duration, Instant, SystemTime};
+    use std::time::{Duration, Instant};
 
     use parking_lot::Mutex;
     use serde::Serialize;
-    use tramline_broker::{Delivery, SessionId};
+    use tramline_broker::{Delivery, SessionId, Timestamp};
     use tramline_stomp::ServerEvent;
 
     use super::super::stats::Stats;
-    use super::super::trace::Traces;
+    use super::super::trace::{Traces, beginning};
     use crate::model::clock::wall_clock;
     use crate::model::inbound::SessionRecord;
 
@@ -135,7 +135,12 @@ mod kept {
             rule: Option<&str>,
         ) {
             if self.is_on() {
-                self.keep(session, what, cut(detail.to_string()), rule);
+                self.keep(
+                    session,
+                    what,
+                    beginning(detail.to_string().as_bytes(), TEXT),
+                    rule,
+                );
             }
         }
 
@@ -156,13 +161,13 @@ mod kept {
             let number = troubles.count;
             troubles.ring.push_back(Trouble {
                 number,
-                at: millis(),
+                at: Timestamp::from(wall_clock()).as_millis(),
                 session: session.id(),
                 user,
                 remote: session.handshake().remote(),
                 what,
                 detail,
-                rule: rule.map(|rule| cut(rule.to_owned())),
+                rule: rule.map(|rule| beginning(rule.as_bytes(), TEXT)),
             });
         }
 
@@ -220,7 +225,7 @@ mod kept {
         /// The numbers of now.
         pub(crate) fn of(stats: &Stats, bytes: usize) -> Self {
             Self {
-                at: millis(),
+                at: Timestamp::from(wall_clock()).as_millis(),
                 sessions: stats.sessions_open,
                 received: stats.messages_received,
                 sent: stats.messages_sent,
@@ -228,21 +233,6 @@ mod kept {
                 bytes,
             }
         }
-    }
-
-    /// Milliseconds since 1970.
-    fn millis() -> u64 {
-        let since = wall_clock().duration_since(SystemTime::UNIX_EPOCH);
-        since.map_or(0, |since| since.as_millis() as u64)
-    }
-
-    fn cut(mut text: String) -> String {
-        if text.len() > TEXT {
-            let end = (0..=TEXT).rev().find(|at| text.is_char_boundary(*at));
-            text.truncate(end.unwrap_or(0));
-            text.push('…');
-        }
-        text
     }
 }
 

@@ -14,7 +14,7 @@ use crate::message::Message;
 use crate::statistics::Count;
 use crate::timestamp::Timestamp;
 
-/// What a durable subscription's queue has besides those of others.
+/// The part of a durable subscription's queue that other queues do not have.
 #[derive(Debug)]
 pub(in crate::embedded) struct Away {
     /// The name under which the journal keeps that messages were dropped.

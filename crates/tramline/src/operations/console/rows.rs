@@ -12,12 +12,8 @@ pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
     pub(super) fn of(text: &str) -> Self {
-        let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
-        Self(
-            pairs
-                .map(|(name, value)| (decoded(name), decoded(value)))
-                .collect(),
-        )
+        let pairs = form_urlencoded::parse(text.as_bytes());
+        Self(pairs.into_owned().collect())
     }
 
     /// The value of `name`; empty if there is none.
@@ -29,31 +25,6 @@ impl Query {
     pub(super) fn number(&self, name: &str) -> Option<u64> {
         self.text(name).parse().ok()
     }
-}
-
-/// Decodes `%20` and `+`. What is no UTF-8 after that becomes U+FFFD.
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let hex = |digit: u8| char::from(digit).to_digit(16);
-        match (first, tail) {
-            (b'%', [high, low, after @ ..]) if hex(*high).is_some() && hex(*low).is_some() => {
-                let byte = hex(*high).unwrap_or(0) * 16 + hex(*low).unwrap_or(0);
-                bytes.push(byte as u8);
-                rest = after;
-            }
-            (b'+', _) => {
-                bytes.push(b' ');
-                rest = tail;
-            }
-            _ => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// What rows are sorted by.
@@ -93,14 +64,14 @@ pub(super) fn matches(wanted: &str, texts: &[&str]) -> bool {
 
 /// The page of `rows` that `query` asks for, by `sort`, `desc`, `page` and `size`: only its rows are written out.
 pub(super) fn page<T>(
-    mut rows: Vec<T>,
+    rows: Vec<T>,
     query: &Query,
     key: impl Fn(&T, &str) -> Key,
     write: impl Fn(&T) -> Value,
 ) -> Value {
     let sort = query.text("sort");
     let order = |one: &Key, other: &Key| one.partial_cmp(other).unwrap_or(Ordering::Equal);
-    let mut keyed: Vec<(Key, T)> = rows.drain(..).map(|row| (key(&row, sort), row)).collect();
+    let mut keyed: Vec<(Key, T)> = rows.into_iter().map(|row| (key(&row, sort), row)).collect();
     // Stable, so that equal rows do not jump between two looks.
     match query.text("desc") {
         "1" => keyed.sort_by(|(one, _), (other, _)| order(other, one)),
